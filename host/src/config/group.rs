@@ -1,0 +1,1 @@
+//! `container.json`: what a group's sessions run in.

@@ -1,0 +1,127 @@
+//! Where everything lies under the home directory.
+
+use std::path::{Path, PathBuf};
+
+use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
+
+/// The home directory of one installation, absolute.
+///
+/// ```text
+/// cofferdam.toml  .env           the host's configuration
+/// groups/<folder>/               container.json, AGENTS.md, workspace/
+/// data/central.db                what spans groups
+/// data/groups/<folder>/state.db  one group's state
+/// data/groups/<folder>/sessions/<id>/{codex,logs}/
+/// data/cache/                    fetched Codex packages, the seeded codex home
+/// run/daemon.lock  run/admin.sock
+/// run/doors/<session>/door.sock
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// The home at `root`, made absolute without touching the disk.
+    pub fn new(root: &Path) -> std::io::Result<Self> {
+        std::path::absolute(root).map(Self)
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// The host's configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.0.join("cofferdam.toml")
+    }
+
+    /// Variables that are read as if they were in the environment.
+    pub fn env_file(&self) -> PathBuf {
+        self.0.join(".env")
+    }
+
+    /// All groups' folders.
+    pub fn groups(&self) -> PathBuf {
+        self.0.join("groups")
+    }
+
+    /// One group's folder.
+    pub fn group(&self, folder: &Folder) -> PathBuf {
+        self.groups().join(folder.as_str())
+    }
+
+    /// One group's workspace, the only part of its folder that the agent may write.
+    pub fn workspace(&self, folder: &Folder) -> PathBuf {
+        self.group(folder).join("workspace")
+    }
+
+    /// One group's `container.json`.
+    pub fn container_json(&self, folder: &Folder) -> PathBuf {
+        self.group(folder).join("container.json")
+    }
+
+    /// One group's `AGENTS.md`.
+    pub fn agents_md(&self, folder: &Folder) -> PathBuf {
+        self.group(folder).join("AGENTS.md")
+    }
+
+    /// Everything that must survive.
+    pub fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    /// What can be fetched or made again.
+    pub fn cache(&self) -> PathBuf {
+        self.data().join("cache")
+    }
+
+    /// The database of what spans groups.
+    pub fn central_db(&self) -> PathBuf {
+        self.data().join("central.db")
+    }
+
+    /// One group's state.
+    pub fn group_data(&self, folder: &Folder) -> PathBuf {
+        self.data().join("groups").join(folder.as_str())
+    }
+
+    /// One group's database.
+    pub fn group_db(&self, folder: &Folder) -> PathBuf {
+        self.group_data(folder).join("state.db")
+    }
+
+    /// One session's own directory.
+    pub fn session(&self, folder: &Folder, session: &SessionId) -> PathBuf {
+        self.group_data(folder).join("sessions").join(session.as_str())
+    }
+
+    /// One session's codex home, mounted at `~/.codex`.
+    pub fn codex_home(&self, folder: &Folder, session: &SessionId) -> PathBuf {
+        self.session(folder, session).join("codex")
+    }
+
+    /// The log of one attempt.
+    pub fn log(&self, folder: &Folder, session: &SessionId, attempt: Attempt) -> PathBuf {
+        self.session(folder, session).join("logs").join(format!("{attempt}.log"))
+    }
+
+    /// What lives only while the daemon does.
+    pub fn run(&self) -> PathBuf {
+        self.0.join("run")
+    }
+
+    /// Held by the one daemon of this home.
+    pub fn lock(&self) -> PathBuf {
+        self.run().join("daemon.lock")
+    }
+
+    /// The daemon's own socket.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.run().join("admin.sock")
+    }
+
+    /// One session's door directory, mounted into its container.
+    pub fn door(&self, session: &SessionId) -> PathBuf {
+        self.run().join("doors").join(session.as_str())
+    }
+}

@@ -1,0 +1,157 @@
+//! Newtypes for identifiers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A group's folder name, which is also its identity: `[a-z0-9][a-z0-9_-]{0,62}`.
+///
+/// Only such names are made, so a folder is safe as a path component, a label and a URL segment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Folder(String);
+
+/// Why a text is not a [`Folder`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{0}' is not a group name: use 1 to 63 lower-case letters, digits, '-' and '_', starting with a letter or digit"
+)]
+pub struct BadFolder(String);
+
+impl Folder {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Folder {
+    type Err = BadFolder;
+
+    fn from_str(text: &str) -> Result<Self, BadFolder> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let good = (1..=63).contains(&text.len())
+            && text.starts_with(plain)
+            && text.chars().all(|c| plain(c) || c == '-' || c == '_');
+        if good { Ok(Self(text.to_owned())) } else { Err(BadFolder(text.chars().take(80).collect())) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Folder {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A session's identity: 32 lower-case hex digits, made by the host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct SessionId(String);
+
+/// Why a text is not a [`SessionId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a session id: `cofferdam session list` shows them")]
+pub struct BadSessionId(String);
+
+impl SessionId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = BadSessionId;
+
+    fn from_str(text: &str) -> Result<Self, BadSessionId> {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() == 32 && text.bytes().all(hex) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadSessionId(text.chars().take(80).collect()))
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number!(
+    /// A message's row in its group's inbox; grows in the order of acceptance.
+    MessageId
+);
+number!(
+    /// A turn's row in its group's store.
+    TurnId
+);
+number!(
+    /// A reply's row in its group's outbox; grows in the order of delivery.
+    ReplyId
+);
+number!(
+    /// The fencing number of a session's container: +1 at every start.
+    Attempt
+);
+number!(
+    /// The place of an event in the stream of one attempt, from 1; a repeated one is ignored.
+    Seq
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_names_that_could_escape_a_directory_are_refused() {
+        for bad in ["", ".", "..", "a/b", "../x", "A", "-a", "_a", "a b", "ä", "a\0", &"a".repeat(64)] {
+            assert!(bad.parse::<Folder>().is_err(), "{bad:?}");
+        }
+        for good in ["a", "demo", "0-x_y", &"a".repeat(63)] {
+            assert_eq!(good.parse::<Folder>().unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn session_ids_are_hex_only() {
+        assert!("0123456789abcdef0123456789abcdef".parse::<SessionId>().is_ok());
+        assert!("../../etc/passwd/aaaaaaaaaaaaaaa".parse::<SessionId>().is_err());
+        assert!("0123456789ABCDEF0123456789ABCDEF".parse::<SessionId>().is_err());
+    }
+
+    #[test]
+    fn ids_are_checked_when_they_arrive_as_json() {
+        assert!(serde_json::from_str::<Folder>("\"../x\"").is_err());
+        assert!(serde_json::from_str::<SessionId>("\"x\"").is_err());
+    }
+}
