@@ -16,3 +16,17 @@ pub mod router;
 pub mod sandbox;
 pub mod store;
 pub mod supervisor;
+
+/// An error and its causes on one line, for logs and for people.
+pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,1 +1,99 @@
-//! (being built)
+//! What happens right now, for whoever watches. Nothing here is kept: the rows are the truth, and a watcher that
+//! falls behind reads them instead.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cofferdam_protocol::admin::{ChatOutcome, ErrorKind, SessionState, Timings};
+use cofferdam_protocol::ids::{Attempt, MessageId, ReplyId, SessionId, TurnId};
+use cofferdam_protocol::runner::{ActivityKind, Usage};
+use tokio::sync::broadcast;
+
+/// Events that a slow watcher may be behind before it loses the oldest.
+const BACKLOG: usize = 1024;
+
+/// Something that happened in a session.
+#[derive(Debug, Clone)]
+pub enum Live {
+    /// Its life moved on.
+    State(SessionState, Option<String>),
+    /// It cannot go on by itself just now; its messages wait.
+    Blocked(Blocked),
+    /// A turn began.
+    Started {
+        /// The turn.
+        turn: TurnId,
+        /// The attempt that runs it.
+        attempt: Attempt,
+        /// Its container.
+        container: Option<String>,
+        /// The messages it took.
+        messages: Vec<MessageId>,
+    },
+    /// A piece of the answer.
+    Delta(String),
+    /// Something the agent does.
+    Activity(ActivityKind, String),
+    /// The end of messages: their outcome is in the outbox.
+    Ended(Ended),
+}
+
+/// Why a session cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// What sort of trouble.
+    pub kind: ErrorKind,
+    /// What failed.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// The end of messages.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// The turn; none when they ended without one.
+    pub turn: Option<TurnId>,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Its container.
+    pub container: Option<String>,
+    /// The messages; empty means all that waited.
+    pub messages: Vec<MessageId>,
+    /// What went into the outbox.
+    pub replies: Vec<ReplyId>,
+    /// How they ended.
+    pub outcome: ChatOutcome,
+    /// Tokens.
+    pub usage: Option<Usage>,
+    /// How long the parts took; `total` is the watcher's to fill.
+    pub timings: Timings,
+}
+
+/// Where sessions tell and watchers listen.
+#[derive(Clone, Default)]
+pub struct Hub {
+    sessions: Arc<Mutex<HashMap<SessionId, broadcast::Sender<Arc<Live>>>>>,
+}
+
+impl Hub {
+    /// Tells whoever watches the session. Costs a look-up when nobody does.
+    pub fn tell(&self, session: &SessionId, live: Live) {
+        let mut sessions = self.lock();
+        if let Some(sender) = sessions.get(session)
+            && sender.send(Arc::new(live)).is_err()
+        {
+            sessions.remove(session);
+        }
+    }
+
+    /// Watches a session from now on.
+    pub fn watch(&self, session: &SessionId) -> broadcast::Receiver<Arc<Live>> {
+        let mut sessions = self.lock();
+        sessions.entry(session.clone()).or_insert_with(|| broadcast::Sender::new(BACKLOG)).subscribe()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, broadcast::Sender<Arc<Live>>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

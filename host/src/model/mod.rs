@@ -1,1 +1,52 @@
-//! (being built)
+//! Pure states and their transitions. No I/O; imports nothing of ours but the protocol's ids.
+//!
+//! ```text
+//! message   pending ──claim──▶ claimed ──finish──▶ done
+//!              ▲                  │
+//!              └────release───────┘            (its container went away before the turn's end)
+//!
+//! turn      running ──▶ completed | failed | interrupted | abandoned
+//!
+//! reply     pending ──lease──▶ leased ──delivered──▶ delivered
+//!              ▲                  ├──retry──▶ pending
+//!              └──────────────────┴──give up──▶ dead
+//!
+//! session   see [`session`]
+//! ```
+
+pub mod chat;
+pub mod message;
+pub mod notice;
+pub mod reply;
+pub mod session;
+pub mod turn;
+
+/// A state machine was asked for a step that it does not have. A bug of ours, never of a user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{machine} in state {state} cannot take '{event}'")]
+pub struct IllegalTransition {
+    /// Which machine.
+    pub machine: &'static str,
+    /// The state it was in.
+    pub state: String,
+    /// The event that it was given.
+    pub event: String,
+}
+
+/// Implements the text form of a state that is kept in SQL.
+macro_rules! sql_state {
+    ($name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+        impl $name {
+            /// The state's name in SQL.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// The state with this name in SQL.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+pub(crate) use sql_state;

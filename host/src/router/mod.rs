@@ -1,1 +1,129 @@
-//! (being built)
+//! From a channel's message to a group's inbox.
+
+use cofferdam_protocol::ids::Folder;
+
+use crate::model::chat::Inbound;
+use crate::store::central::Wiring;
+use crate::store::group::inbox::Accepted;
+use crate::store::{StoreError, Stores};
+
+/// The largest message that is accepted, in bytes.
+pub use cofferdam_protocol::admin::MAX_MESSAGE_BYTES;
+
+/// What to do with a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Into this group's inbox, for the session with this key.
+    Accept {
+        /// The group.
+        folder: Folder,
+        /// The session's key within the group.
+        session_key: String,
+    },
+    /// Not at all; the reason is counted.
+    Drop(DropReason),
+}
+
+/// Why a message is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// No wiring for its chat (invariant 5: absent policy means drop).
+    Unwired,
+    /// No text in it.
+    Empty,
+    /// Over [`MAX_MESSAGE_BYTES`].
+    TooLarge,
+}
+
+impl DropReason {
+    /// The reason as it is counted.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unwired => "unwired",
+            Self::Empty => "empty",
+            Self::TooLarge => "too-large",
+        }
+    }
+}
+
+/// Decides; pure.
+pub fn decide(message: &Inbound, wiring: Option<&Wiring>) -> Decision {
+    let Some(wiring) = wiring else { return Decision::Drop(DropReason::Unwired) };
+    if message.text.trim().is_empty() {
+        return Decision::Drop(DropReason::Empty);
+    }
+    if message.text.len() > MAX_MESSAGE_BYTES {
+        return Decision::Drop(DropReason::TooLarge);
+    }
+    Decision::Accept {
+        folder: wiring.folder.clone(),
+        session_key: wiring.session_mode.session_key(&message.chat),
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone)]
+pub enum Routed {
+    /// ① It is in the inbox, durably. The caller nudges the supervisor.
+    Accepted(Folder, Accepted),
+    /// It was dropped, and the drop counted.
+    Dropped(DropReason),
+}
+
+/// Decides on a message and does it.
+pub async fn receive(stores: &Stores, message: Inbound) -> Result<Routed, StoreError> {
+    let wiring = stores.central().wiring(&message.chat.channel, &message.chat.chat_id).await?;
+    match decide(&message, wiring.as_ref()) {
+        Decision::Accept { folder, session_key } => {
+            let accepted = stores.accept(&folder, message, session_key).await?;
+            tracing::debug!(group = %folder, session = %accepted.session, message = %accepted.message, "accepted");
+            Ok(Routed::Accepted(folder, accepted))
+        }
+        Decision::Drop(reason) => {
+            tracing::info!(chat = %message.chat, reason = reason.as_str(), "dropped");
+            stores.central().record_drop(&message.chat.channel, &message.chat.chat_id, reason.as_str()).await?;
+            Ok(Routed::Dropped(reason))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::chat::{ChatRef, SessionMode};
+
+    fn message(text: &str) -> Inbound {
+        Inbound {
+            chat: ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: None },
+            platform_id: "1".into(),
+            sender: "me".into(),
+            text: text.into(),
+        }
+    }
+
+    fn wiring() -> Wiring {
+        Wiring {
+            channel: "terminal".into(),
+            chat_id: "demo".into(),
+            folder: "demo".parse().unwrap(),
+            session_mode: SessionMode::Shared,
+        }
+    }
+
+    #[test]
+    fn an_unwired_chat_reaches_nobody() {
+        assert_eq!(decide(&message("hi"), None), Decision::Drop(DropReason::Unwired));
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_dropped_with_its_reason() {
+        assert_eq!(decide(&message(" \n"), Some(&wiring())), Decision::Drop(DropReason::Empty));
+        let long = "x".repeat(MAX_MESSAGE_BYTES + 1);
+        assert_eq!(decide(&message(&long), Some(&wiring())), Decision::Drop(DropReason::TooLarge));
+    }
+
+    #[test]
+    fn a_wired_chat_reaches_its_group() {
+        assert!(matches!(decide(&message("hi"), Some(&wiring())), Decision::Accept { .. }));
+    }
+}

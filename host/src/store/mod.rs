@@ -1,1 +1,115 @@
-//! (being built)
+//! All state on disk. The only user of rusqlite; SQL stands beside the method that runs it.
+//!
+//! - [`db`]: one SQLite file behind one writer thread that commits in groups.
+//! - [`schema`]: migrations.
+//! - [`central`]: what spans groups.
+//! - [`group`]: one group's sessions, inbox, turns and outbox, one file per table of concerns.
+//! - [`registry`]: which group databases are open.
+
+pub mod central;
+pub mod db;
+pub mod group;
+pub mod registry;
+pub mod schema;
+
+use std::path::PathBuf;
+
+use crate::model::IllegalTransition;
+
+pub use central::Central;
+pub use group::GroupDb;
+pub use registry::Stores;
+
+/// What can go wrong with the store. Display says one step, `source()` the rest.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A database file cannot be opened.
+    #[error("cannot open {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
+    /// SQLite refused.
+    #[error("the database refused")]
+    Sql(#[from] rusqlite::Error),
+    /// A group commit failed, so everything in it did.
+    #[error("the commit failed: {0}")]
+    Commit(String),
+    /// The writer thread ended.
+    #[error("the database is closed")]
+    Closed,
+    /// A row has a value that this version does not know.
+    #[error("the database has an unknown {what}: '{value}'")]
+    Unknown {
+        /// Which column.
+        what: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A bug of ours.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// The write comes from an attempt that is not the session's newest (invariant 3).
+    #[error("attempt {given} is stale; the session's is {current}")]
+    Stale {
+        /// The writer's attempt.
+        given: i64,
+        /// The session's newest.
+        current: i64,
+    },
+    /// `hello` came a second time for one attempt.
+    #[error("the attempt's token was handed out already")]
+    TokenTaken,
+    /// No such session.
+    #[error("no session {0}")]
+    NoSession(String),
+}
+
+impl StoreError {
+    /// Whether the disk refused (full, read-only, no rights), rather than something being wrong.
+    pub fn is_disk(&self) -> bool {
+        use rusqlite::ErrorCode;
+        match self {
+            Self::Open { .. } => true,
+            Self::Sql(error) => matches!(
+                error.sqlite_error_code(),
+                Some(
+                    ErrorCode::DiskFull
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::SystemIoFailure
+                        | ErrorCode::CannotOpen
+                        | ErrorCode::PermissionDenied
+                )
+            ),
+            Self::Commit(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Why a database file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory or file cannot be made.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// SQLite refused it.
+    #[error(transparent)]
+    Sql(#[from] rusqlite::Error),
+    /// Its schema cannot be brought up to date.
+    #[error(transparent)]
+    Migration(#[from] rusqlite_migration::Error),
+}
+
+/// Milliseconds since 1970, UTC: the form of every time in the store.
+pub fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// A stored time as RFC 3339, UTC.
+pub fn rfc3339(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| t.to_string())
+}

@@ -1,0 +1,106 @@
+//! Where people write.
+
+use std::fmt;
+
+use cofferdam_protocol::ids::Folder;
+
+/// One conversation on a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChatRef {
+    /// The channel's name.
+    pub channel: String,
+    /// The platform's id of the chat.
+    pub chat_id: String,
+    /// The platform's id of a thread in it.
+    pub thread_id: Option<String>,
+}
+
+impl fmt::Display for ChatRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.channel, self.chat_id)?;
+        match &self.thread_id {
+            Some(thread) => write!(f, "#{thread}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A chat of a group with replies that may be due. A hint: the rows are the truth.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Due {
+    /// The group whose outbox it is.
+    pub folder: Folder,
+    /// The chat.
+    pub chat: ChatRef,
+}
+
+/// A message as a channel hands it in.
+#[derive(Debug, Clone)]
+pub struct Inbound {
+    /// Where it was written.
+    pub chat: ChatRef,
+    /// The platform's id of the message, by which a repeated one is known.
+    pub platform_id: String,
+    /// Who wrote it, as the channel names them.
+    pub sender: String,
+    /// What they wrote.
+    pub text: String,
+}
+
+/// Which messages of a wiring share a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionMode {
+    /// One session for the chat, whatever the thread.
+    Shared,
+    /// One session for each thread of the chat.
+    PerThread,
+    /// One session for the whole group.
+    Group,
+}
+
+super::sql_state!(SessionMode { Shared = "shared", PerThread = "per-thread", Group = "group" });
+
+impl SessionMode {
+    /// The key of the session that a message in `chat` belongs to; unique within a group.
+    pub fn session_key(self, chat: &ChatRef) -> String {
+        // Lengths make the parts unambiguous whatever characters a platform's ids have.
+        let part = |text: &str| format!("{}:{text}", text.len());
+        match self {
+            Self::Group => "group".to_owned(),
+            Self::Shared => format!("chat/{}/{}", part(&chat.channel), part(&chat.chat_id)),
+            Self::PerThread => {
+                let thread = chat.thread_id.as_deref().map_or_else(|| "-".to_owned(), part);
+                format!("thread/{}/{}/{thread}", part(&chat.channel), part(&chat.chat_id))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn chat(chat_id: &str, thread: Option<&str>) -> ChatRef {
+        ChatRef { channel: "t".into(), chat_id: chat_id.into(), thread_id: thread.map(Into::into) }
+    }
+
+    #[test]
+    fn a_shared_session_ignores_the_thread() {
+        let mode = SessionMode::Shared;
+        assert_eq!(mode.session_key(&chat("a", None)), mode.session_key(&chat("a", Some("x"))));
+        assert_ne!(mode.session_key(&chat("a", None)), mode.session_key(&chat("b", None)));
+    }
+
+    proptest! {
+        #[test]
+        fn different_threads_never_share_a_session(
+            a in ".{0,8}", b in ".{0,8}", x in proptest::option::of(".{0,8}"), y in proptest::option::of(".{0,8}"),
+        ) {
+            let (one, two) = (chat(&a, x.as_deref()), chat(&b, y.as_deref()));
+            let same = SessionMode::PerThread.session_key(&one) == SessionMode::PerThread.session_key(&two);
+            prop_assert_eq!(same, one == two);
+        }
+    }
+}

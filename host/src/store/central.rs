@@ -1,0 +1,221 @@
+//! `central.db`: groups, wirings, drops, the install id.
+
+use std::path::Path;
+
+use cofferdam_protocol::admin::Dropped;
+use cofferdam_protocol::ids::Folder;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::db::{Db, Durability};
+use super::schema::Kind;
+use super::{StoreError, now_ms};
+use crate::model::chat::SessionMode;
+
+/// A group's row.
+#[derive(Debug, Clone)]
+pub struct GroupRow {
+    /// Its folder.
+    pub folder: Folder,
+    /// The parsed copy of `container.json`, as JSON.
+    pub config: String,
+    /// SHA-256 of the file that `config` was parsed from.
+    pub config_hash: String,
+    /// When it was registered, ms.
+    pub registered_at: i64,
+}
+
+/// A wiring's row: this chat reaches this group.
+#[derive(Debug, Clone)]
+pub struct Wiring {
+    /// The channel.
+    pub channel: String,
+    /// The chat on it.
+    pub chat_id: String,
+    /// The group.
+    pub folder: Folder,
+    /// Which messages share a session.
+    pub session_mode: SessionMode,
+}
+
+/// The database of what spans groups.
+#[derive(Clone)]
+pub struct Central {
+    db: Db,
+}
+
+impl Central {
+    /// Opens or makes it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { db: Db::open(path, Kind::Central)? })
+    }
+
+    /// This installation's id, made at the first call.
+    pub async fn install_id(&self) -> Result<String, StoreError> {
+        self.db
+            .write(Durability::Durable, |tx| {
+                let fresh = uuid::Uuid::new_v4().simple().to_string();
+                tx.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('install', ?1)", [fresh])?;
+                Ok(tx.query_row("SELECT value FROM meta WHERE key = 'install'", [], |row| row.get(0))?)
+            })
+            .await
+    }
+
+    /// Registers a group, or renews its parsed copy; wires its terminal chat. Answers whether it was new.
+    pub async fn put_group(&self, folder: &Folder, config: String, hash: String) -> Result<bool, StoreError> {
+        let folder = folder.as_str().to_owned();
+        self.db
+            .write(Durability::Durable, move |tx| {
+                let known: bool =
+                    tx.query_row("SELECT EXISTS (SELECT 1 FROM groups WHERE folder = ?1)", [&folder], |r| r.get(0))?;
+                tx.execute(
+                    "INSERT INTO groups (folder, config, config_hash, registered_at) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (folder) DO UPDATE SET config = excluded.config, config_hash = excluded.config_hash",
+                    params![folder, config, hash, now_ms()],
+                )?;
+                // Whoever reaches the admin socket owns the home; each named thread is a conversation of its own.
+                tx.execute(
+                    "INSERT OR IGNORE INTO wirings (channel, chat_id, folder, session_mode)
+                     VALUES ('terminal', ?1, ?1, ?2)",
+                    params![folder, SessionMode::PerThread.as_str()],
+                )?;
+                Ok(!known)
+            })
+            .await
+    }
+
+    /// Forgets a group and its wirings.
+    pub async fn remove_group(&self, folder: &Folder) -> Result<bool, StoreError> {
+        let folder = folder.as_str().to_owned();
+        self.db
+            .write(Durability::Durable, move |tx| {
+                Ok(tx.execute("DELETE FROM groups WHERE folder = ?1", [folder])? > 0)
+            })
+            .await
+    }
+
+    /// All groups, by folder.
+    pub async fn groups(&self) -> Result<Vec<GroupRow>, StoreError> {
+        self.db
+            .read(|tx| {
+                let mut statement =
+                    tx.prepare_cached("SELECT folder, config, config_hash, registered_at FROM groups ORDER BY folder")?;
+                let rows = statement.query_and_then([], group_row)?;
+                rows.collect()
+            })
+            .await
+    }
+
+    /// One group.
+    pub async fn group(&self, folder: &Folder) -> Result<Option<GroupRow>, StoreError> {
+        let folder = folder.as_str().to_owned();
+        self.db
+            .read(move |tx| {
+                let mut statement = tx.prepare_cached(
+                    "SELECT folder, config, config_hash, registered_at FROM groups WHERE folder = ?1",
+                )?;
+                let mut rows = statement.query_and_then([folder], group_row)?;
+                rows.next().transpose()
+            })
+            .await
+    }
+
+    /// How many groups are registered.
+    pub async fn group_count(&self) -> Result<usize, StoreError> {
+        self.db.read(|tx| Ok(tx.query_row("SELECT count(*) FROM groups", [], |row| row.get(0))?)).await
+    }
+
+    /// The wiring of a chat.
+    pub async fn wiring(&self, channel: &str, chat_id: &str) -> Result<Option<Wiring>, StoreError> {
+        let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
+        self.db
+            .read(move |tx| {
+                let mut statement = tx.prepare_cached(
+                    "SELECT folder, session_mode FROM wirings WHERE channel = ?1 AND chat_id = ?2",
+                )?;
+                let row = statement
+                    .query_row([&channel, &chat_id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+                    .optional()?;
+                let Some((folder, mode)) = row else { return Ok(None) };
+                let session_mode = SessionMode::parse(&mode)
+                    .ok_or(StoreError::Unknown { what: "session_mode", value: mode })?;
+                Ok(Some(Wiring { channel, chat_id, folder: folder_of(folder)?, session_mode }))
+            })
+            .await
+    }
+
+    /// Notes that a group may have due work; before its first message is accepted.
+    pub async fn mark_busy(&self, folder: &Folder) -> Result<(), StoreError> {
+        let folder = folder.as_str().to_owned();
+        self.db
+            .write(Durability::Durable, move |tx| {
+                tx.execute("INSERT OR IGNORE INTO busy_groups (folder) VALUES (?1)", [folder])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Notes that a group has no due work.
+    pub async fn clear_busy(&self, folder: &Folder) -> Result<(), StoreError> {
+        let folder = folder.as_str().to_owned();
+        self.db
+            .write(Durability::Relaxed, move |tx| {
+                tx.execute("DELETE FROM busy_groups WHERE folder = ?1", [folder])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// The groups that may have due work.
+    pub async fn busy_groups(&self) -> Result<Vec<Folder>, StoreError> {
+        self.db
+            .read(|tx| {
+                let mut statement = tx.prepare_cached("SELECT folder FROM busy_groups ORDER BY folder")?;
+                let rows = statement.query_and_then([], |row| folder_of(row.get(0)?))?;
+                rows.collect()
+            })
+            .await
+    }
+
+    /// Counts a dropped message (invariant 5).
+    pub async fn record_drop(&self, channel: &str, chat_id: &str, reason: &'static str) -> Result<(), StoreError> {
+        let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
+        self.db
+            .write(Durability::Relaxed, move |tx| {
+                tx.execute(
+                    "INSERT INTO drops (channel, chat_id, reason, count, last_at) VALUES (?1, ?2, ?3, 1, ?4)
+                     ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at",
+                    params![channel, chat_id, reason, now_ms()],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Dropped messages, the newest reasons first.
+    pub async fn drops(&self, most: usize) -> Result<Vec<Dropped>, StoreError> {
+        self.db
+            .read(move |tx| {
+                let mut statement = tx.prepare_cached(
+                    "SELECT channel || ':' || chat_id, reason, count FROM drops ORDER BY last_at DESC LIMIT ?1",
+                )?;
+                let rows = statement.query_map([most], |row| {
+                    Ok(Dropped { chat: row.get(0)?, reason: row.get(1)?, count: row.get(2)? })
+                })?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+}
+
+fn folder_of(text: String) -> Result<Folder, StoreError> {
+    text.parse().map_err(|_| StoreError::Unknown { what: "folder", value: text })
+}
+
+fn group_row(row: &Row<'_>) -> Result<GroupRow, StoreError> {
+    Ok(GroupRow {
+        folder: folder_of(row.get(0)?)?,
+        config: row.get(1)?,
+        config_hash: row.get(2)?,
+        registered_at: row.get(3)?,
+    })
+}

@@ -1,0 +1,201 @@
+//! One SQLite file behind one writer thread.
+//!
+//! Callers send closures; the thread takes all that wait, runs each in its own savepoint inside **one** transaction,
+//! commits once, and only then answers. So forty sessions that write at the same moment share one `fsync`, and
+//! an answer always stands on a commit. A closure's error rolls back its own savepoint and nobody else's.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, Savepoint};
+use tokio::sync::{mpsc, oneshot};
+
+use super::schema::Kind;
+use super::{OpenError, StoreError};
+
+/// Whether a write must survive a power cut before it is answered.
+///
+/// Every write survives the death of our process. `Relaxed` is for what a promise to the outside does not stand on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// Written; synced with the next durable commit or checkpoint.
+    Relaxed,
+    /// Synced to the disk before the answer.
+    Durable,
+}
+
+/// Writes that wait for the thread. A full queue makes callers wait: back-pressure, not memory.
+const QUEUE: usize = 1024;
+/// The most closures in one transaction; bounds how long the first of them waits.
+const BATCH: usize = 256;
+
+type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
+/// Gets the connection inside the transaction, or why there is none.
+type Job = Box<dyn FnOnce(Result<&mut Connection, String>) -> Answer + Send>;
+
+struct Request {
+    durability: Durability,
+    job: Job,
+}
+
+/// A handle to a database; clones share the thread, which ends (with a checkpoint) when the last one is dropped.
+#[derive(Clone)]
+pub struct Db {
+    queue: mpsc::Sender<Request>,
+}
+
+impl Db {
+    /// Opens the file, makes it if need be, and brings its schema up to date.
+    pub fn open(path: &Path, kind: Kind) -> Result<Self, StoreError> {
+        let conn = connect(path, kind).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        let (queue, requests) = mpsc::channel(QUEUE);
+        let name = match kind {
+            Kind::Central => "db-central",
+            Kind::Group => "db-group",
+        };
+        std::thread::Builder::new()
+            .name(name.into())
+            .stack_size(512 * 1024)
+            .spawn(move || serve(conn, requests))
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source: source.into() })?;
+        Ok(Self { queue })
+    }
+
+    /// Runs `work` in a savepoint and answers after the commit.
+    pub async fn write<T, F>(&self, durability: Durability, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Savepoint<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |conn| {
+            let done = conn.map_err(StoreError::Commit).and_then(|conn| in_savepoint(conn, work));
+            Box::new(move |commit| {
+                let result = match (done, commit) {
+                    (Ok(value), Ok(())) => Ok(value),
+                    (Ok(_), Err(why)) => Err(StoreError::Commit(why.to_owned())),
+                    (Err(error), _) => Err(error),
+                };
+                // The caller may have gone; its write stands all the same.
+                let _ = answer.send(result);
+            })
+        });
+        self.queue.send(Request { durability, job }).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Runs `work`, which only reads. It sees every write that was answered before.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Savepoint<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.write(Durability::Relaxed, work).await
+    }
+}
+
+fn connect(path: &Path, kind: Kind) -> Result<Connection, OpenError> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut conn = Connection::open(path)?;
+    // `cofferdam` is the only process that opens it; a second one is a query while the daemon starts.
+    conn.busy_timeout(Duration::from_secs(5))?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    // KiB, as a negative number: many groups may be open at once, and their pages are few.
+    conn.pragma_update(None, "cache_size", -512)?;
+    kind.migrations().to_latest(&mut conn)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+fn in_savepoint<T>(
+    conn: &mut Connection,
+    work: impl FnOnce(&Savepoint<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    // Dropped without `commit` it rolls back.
+    let savepoint = conn.savepoint()?;
+    let value = work(&savepoint)?;
+    savepoint.commit()?;
+    Ok(value)
+}
+
+fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>) {
+    let mut batch = Vec::new();
+    let mut synchronous = None;
+    while requests.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let wanted = batch.iter().map(|r| r.durability).max().unwrap_or(Durability::Durable);
+        if synchronous != Some(wanted) {
+            let level = if wanted == Durability::Durable { "FULL" } else { "NORMAL" };
+            synchronous = conn.pragma_update(None, "synchronous", level).is_ok().then_some(wanted);
+        }
+        let begun = conn.execute_batch("BEGIN IMMEDIATE").map_err(|e| e.to_string());
+        let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
+        for request in batch.drain(..) {
+            answers.push((request.job)(usable(&mut conn, &begun)));
+        }
+        let outcome =
+            usable(&mut conn, &begun).and_then(|conn| conn.execute_batch("COMMIT").map_err(|e| e.to_string()));
+        if let Err(why) = &outcome {
+            tracing::error!(error = %why, "a group commit failed");
+            if !conn.is_autocommit() {
+                let _ = conn.execute_batch("ROLLBACK");
+            }
+        }
+        for answer in answers {
+            answer(outcome.as_ref().map(|()| ()).map_err(String::as_str));
+        }
+    }
+    if let Err(error) = conn.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+        tracing::debug!(%error, "no checkpoint at the end");
+    }
+}
+
+/// The connection while its transaction is open. SQLite ends one by itself when the disk fails; a write after
+/// that would commit alone, though its neighbours are told that they failed.
+fn usable<'a>(conn: &'a mut Connection, begun: &Result<(), String>) -> Result<&'a mut Connection, String> {
+    begun.clone()?;
+    if conn.is_autocommit() { Err("SQLite rolled the transaction back".to_owned()) } else { Ok(conn) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open() -> (tempfile::TempDir, Db) {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&dir.path().join("x.db"), Kind::Central).unwrap();
+        (dir, db)
+    }
+
+    async fn put(db: &Db, key: &'static str) -> Result<(), StoreError> {
+        db.write(Durability::Durable, move |tx| {
+            tx.execute("INSERT INTO meta (key, value) VALUES (?1, '')", [key])?;
+            Ok(())
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn one_failed_write_does_not_undo_its_neighbours() {
+        let (_dir, db) = open();
+        let (a, again, b) = tokio::join!(put(&db, "a"), put(&db, "a"), put(&db, "b"));
+        assert!(a.is_ok() && b.is_ok());
+        assert!(matches!(again, Err(StoreError::Sql(_))));
+        let count: i64 = db
+            .read(|tx| Ok(tx.query_row("SELECT count(*) FROM meta", [], |row| row.get(0))?))
+            .await
+            .unwrap();
+        assert_eq!(count, 2);
+    }
+
+    #[tokio::test]
+    async fn what_was_answered_is_there_after_a_reopen() {
+        let (dir, db) = open();
+        put(&db, "a").await.unwrap();
+        drop(db);
+        let db = Db::open(&dir.path().join("x.db"), Kind::Central).unwrap();
+        assert!(matches!(put(&db, "a").await, Err(StoreError::Sql(_))));
+    }
+}

@@ -1,0 +1,210 @@
+//! Fencing: a session's containers, one after the other.
+
+use cofferdam_protocol::ids::{Attempt, ReplyId, SessionId, TurnId};
+use cofferdam_protocol::runner::ProviderKind;
+use rusqlite::{OptionalExtension, Savepoint, params};
+
+use super::outbox::insert_reply;
+use super::turns::{chat_of_turn, end_turn};
+use super::{GroupDb, chat_of, fence};
+use crate::model::chat::ChatRef;
+use crate::model::message::{MAX_TRIES, MessageEvent, MessageState};
+use crate::model::reply::ReplyKind;
+use crate::model::turn::TurnEvent;
+use crate::store::db::Durability;
+use crate::store::{StoreError, now_ms};
+
+/// A session as a start or an adoption needs it.
+#[derive(Debug, Clone)]
+pub struct SessionRow {
+    /// Where its replies go by default.
+    pub chat: ChatRef,
+    /// Its newest attempt.
+    pub attempt: Attempt,
+    /// SHA-256 of the newest attempt's token, once `hello` handed it out.
+    pub token_hash: Option<Vec<u8>>,
+    /// The container of the newest attempt.
+    pub container: Option<String>,
+    /// The provider's thread.
+    pub continuation: Option<String>,
+    /// The configuration that the newest attempt started with.
+    pub config_hash: Option<String>,
+    /// The newest attempt's running turn.
+    pub running: Option<TurnId>,
+    /// Messages that wait.
+    pub waiting: u64,
+}
+
+/// What a container's end did to its turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndedTurn {
+    /// None was running.
+    None,
+    /// Its messages wait again.
+    Requeued(TurnId),
+    /// Its messages were tried often enough and ended in a notice.
+    GaveUp(TurnId, ChatRef, ReplyId),
+}
+
+impl GroupDb {
+    /// One session's row.
+    pub async fn session(&self, session: &SessionId) -> Result<SessionRow, StoreError> {
+        let session = session.clone();
+        self.db.read(move |tx| read_session(tx, &session)).await
+    }
+
+    /// A new attempt: whatever carries an older one is refused from here on.
+    pub async fn begin_attempt(
+        &self,
+        session: &SessionId,
+        provider: ProviderKind,
+        config_hash: String,
+    ) -> Result<Attempt, StoreError> {
+        let session = session.clone();
+        let provider = provider_text(provider);
+        self.db
+            .write(Durability::Durable, move |tx| {
+                let attempt = tx
+                    .prepare_cached(
+                        "UPDATE sessions SET attempt = attempt + 1, token_hash = NULL, last_seq = 0, container = NULL,
+                                -- Another provider's thread is not ours to resume.
+                                continuation = CASE WHEN provider IS ?2 THEN continuation END,
+                                provider = ?2, config_hash = ?3, active_at = ?4
+                         WHERE id = ?1 RETURNING attempt",
+                    )?
+                    .query_row(params![session.as_str(), provider, config_hash, now_ms()], |row| row.get(0))
+                    .optional()?
+                    .ok_or_else(|| StoreError::NoSession(session.to_string()))?;
+                Ok(Attempt(attempt))
+            })
+            .await
+    }
+
+    /// Notes which container serves an attempt.
+    pub async fn set_container(
+        &self,
+        session: &SessionId,
+        attempt: Attempt,
+        container: String,
+    ) -> Result<(), StoreError> {
+        let session = session.clone();
+        self.db
+            .write(Durability::Relaxed, move |tx| {
+                fence(tx, &session, attempt)?;
+                tx.execute("UPDATE sessions SET container = ?1 WHERE id = ?2", params![container, session.as_str()])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// The runner's hello: keeps the token's hash, once per attempt, and answers the continuation.
+    pub async fn hello(
+        &self,
+        session: &SessionId,
+        attempt: Attempt,
+        token_hash: Vec<u8>,
+    ) -> Result<Option<String>, StoreError> {
+        let session = session.clone();
+        self.db
+            .write(Durability::Relaxed, move |tx| {
+                fence(tx, &session, attempt)?;
+                let taken = tx.execute(
+                    "UPDATE sessions SET token_hash = ?1 WHERE id = ?2 AND token_hash IS NULL",
+                    params![token_hash, session.as_str()],
+                )? == 0;
+                if taken {
+                    return Err(StoreError::TokenTaken);
+                }
+                Ok(tx.query_row("SELECT continuation FROM sessions WHERE id = ?1", [session.as_str()], |r| r.get(0))?)
+            })
+            .await
+    }
+
+    /// The attempt's container is gone: its turn, if one ran, is abandoned, and its messages wait again or, tried
+    /// often enough, end in `notice`. `blameless` ends (we stopped it) do not count as a try.
+    pub async fn end_attempt(
+        &self,
+        session: &SessionId,
+        attempt: Attempt,
+        blameless: bool,
+        notice: String,
+    ) -> Result<EndedTurn, StoreError> {
+        let session = session.clone();
+        self.db
+            .write(Durability::Durable, move |tx| {
+                fence(tx, &session, attempt)?;
+                tx.execute(
+                    "UPDATE sessions SET container = NULL, token_hash = NULL WHERE id = ?1",
+                    [session.as_str()],
+                )?;
+                let Some(turn) = running_turn(tx, &session)? else { return Ok(EndedTurn::None) };
+                abandon(tx, &session, turn, blameless, &notice)
+            })
+            .await
+    }
+}
+
+fn abandon(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    turn: TurnId,
+    blameless: bool,
+    notice: &str,
+) -> Result<EndedTurn, StoreError> {
+    let chat = chat_of_turn(tx, turn)?;
+    end_turn(tx, turn, TurnEvent::ContainerGone)?;
+    if blameless {
+        tx.execute("UPDATE inbox SET tries = tries - 1 WHERE turn = ?1", [turn.0])?;
+    }
+    let given_up = tx.execute(
+        "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND tries >= ?3",
+        params![MessageState::Claimed.next(MessageEvent::Finish)?.as_str(), turn.0, MAX_TRIES],
+    )?;
+    tx.execute(
+        "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND tries < ?3",
+        params![MessageState::Claimed.next(MessageEvent::Release)?.as_str(), turn.0, MAX_TRIES],
+    )?;
+    if given_up == 0 {
+        return Ok(EndedTurn::Requeued(turn));
+    }
+    let reply = insert_reply(tx, session, Some(turn), &chat, ReplyKind::Notice, notice)?;
+    Ok(EndedTurn::GaveUp(turn, chat, reply))
+}
+
+fn running_turn(tx: &Savepoint<'_>, session: &SessionId) -> Result<Option<TurnId>, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT id FROM turns WHERE session = ?1 AND state = 'running'")?
+        .query_row([session.as_str()], |row| Ok(TurnId(row.get(0)?)))
+        .optional()?)
+}
+
+fn read_session(tx: &Savepoint<'_>, session: &SessionId) -> Result<SessionRow, StoreError> {
+    let running = running_turn(tx, session)?;
+    tx.prepare_cached(
+        "SELECT channel, chat_id, thread_id, attempt, token_hash, container, continuation, config_hash,
+                (SELECT count(*) FROM inbox WHERE session = sessions.id AND state = 'pending')
+         FROM sessions WHERE id = ?1",
+    )?
+    .query_row([session.as_str()], |row| {
+        Ok(SessionRow {
+            chat: chat_of(row, 0)?,
+            attempt: Attempt(row.get(3)?),
+            token_hash: row.get(4)?,
+            container: row.get(5)?,
+            continuation: row.get(6)?,
+            config_hash: row.get(7)?,
+            running,
+            waiting: row.get(8)?,
+        })
+    })
+    .optional()?
+    .ok_or_else(|| StoreError::NoSession(session.to_string()))
+}
+
+/// The provider's name in SQL.
+pub(super) fn provider_text(provider: ProviderKind) -> &'static str {
+    match provider {
+        ProviderKind::Codex => "codex",
+        ProviderKind::Mock => "mock",
+    }
+}

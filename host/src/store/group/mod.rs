@@ -1,0 +1,61 @@
+//! One group's `state.db`.
+//!
+//! - [`inbox`]: ① accept, ② claim. - [`attempts`]: fencing, hello, a container's end.
+//! - [`turns`]: ③ ready, ④ finish. - [`outbox`]: ⑤ lease, ⑥ delivered. - [`views`]: what people look at.
+
+pub mod attempts;
+pub mod inbox;
+pub mod outbox;
+pub mod turns;
+pub mod views;
+
+use std::path::Path;
+
+use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
+use rusqlite::{OptionalExtension, Savepoint};
+
+use super::StoreError;
+use super::db::Db;
+use super::schema::Kind;
+use crate::model::chat::ChatRef;
+
+/// A handle to one group's database. The database closes when the last handle is dropped.
+#[derive(Clone)]
+pub struct GroupDb {
+    folder: Folder,
+    db: Db,
+}
+
+impl GroupDb {
+    /// Opens or makes the database.
+    pub fn open(folder: Folder, path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { folder, db: Db::open(path, Kind::Group)? })
+    }
+
+    /// The group.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+}
+
+/// Refuses a write of any but the session's newest attempt (invariant 3).
+fn fence(tx: &Savepoint<'_>, session: &SessionId, attempt: Attempt) -> Result<(), StoreError> {
+    let current: Option<i64> = tx
+        .prepare_cached("SELECT attempt FROM sessions WHERE id = ?1")?
+        .query_row([session.as_str()], |row| row.get(0))
+        .optional()?;
+    match current {
+        Some(current) if current == attempt.0 => Ok(()),
+        Some(current) => Err(StoreError::Stale { given: attempt.0, current }),
+        None => Err(StoreError::NoSession(session.to_string())),
+    }
+}
+
+fn session_of(text: String) -> Result<SessionId, StoreError> {
+    text.parse().map_err(|_| StoreError::Unknown { what: "session", value: text })
+}
+
+/// Reads a chat from three columns that begin at `at`.
+fn chat_of(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<ChatRef> {
+    Ok(ChatRef { channel: row.get(at)?, chat_id: row.get(at + 1)?, thread_id: row.get(at + 2)? })
+}

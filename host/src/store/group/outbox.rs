@@ -1,0 +1,136 @@
+//! ⑤ lease and ⑥ delivered.
+
+use cofferdam_protocol::ids::{ReplyId, SessionId, TurnId};
+use rusqlite::{OptionalExtension, Savepoint, params};
+
+use super::{GroupDb, chat_of};
+use crate::model::chat::ChatRef;
+use crate::model::reply::{Outbound, ReplyEvent, ReplyKind, ReplyState};
+use crate::store::db::Durability;
+use crate::store::{StoreError, now_ms};
+
+/// The next reply of a chat.
+#[derive(Debug, Clone)]
+pub enum NextReply {
+    /// Nothing in the outbox for it.
+    None,
+    /// The oldest is to be tried again at this time, ms. Those behind it wait: order is kept.
+    At(i64),
+    /// Leased to the caller.
+    Leased(Outbound),
+}
+
+impl GroupDb {
+    /// ⑤ Takes the oldest undelivered reply of a chat. There is one worker per chat, so a lease that is found
+    /// was lost by a crash, and is taken over.
+    pub async fn lease(&self, chat: &ChatRef) -> Result<NextReply, StoreError> {
+        let chat = chat.clone();
+        self.db
+            .write(Durability::Relaxed, move |tx| {
+                let row = tx
+                    .prepare_cached(
+                        "SELECT id, turn, kind, text, tries, next_try_at, state FROM outbox
+                         WHERE channel = ?1 AND chat_id = ?2 AND thread_id IS ?3 AND state IN ('pending', 'leased')
+                         ORDER BY id LIMIT 1",
+                    )?
+                    .query_row(params![chat.channel, chat.chat_id, chat.thread_id], |row| {
+                        let outbound = Outbound {
+                            id: ReplyId(row.get(0)?),
+                            chat: chat.clone(),
+                            turn: row.get::<_, Option<i64>>(1)?.map(TurnId),
+                            kind: ReplyKind::Reply,
+                            text: row.get(3)?,
+                            tries: row.get(4)?,
+                        };
+                        Ok((outbound, row.get::<_, String>(2)?, row.get::<_, i64>(5)?, row.get::<_, String>(6)?))
+                    })
+                    .optional()?;
+                let Some((mut outbound, kind, next_try_at, state)) = row else { return Ok(NextReply::None) };
+                outbound.kind = ReplyKind::parse(&kind).ok_or(StoreError::Unknown { what: "kind", value: kind })?;
+                let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
+                if state == ReplyState::Pending && next_try_at > now_ms() {
+                    return Ok(NextReply::At(next_try_at));
+                }
+                let leased = state.next(ReplyEvent::Lease)?;
+                tx.prepare_cached("UPDATE outbox SET state = ?1 WHERE id = ?2")?
+                    .execute(params![leased.as_str(), outbound.id.0])?;
+                Ok(NextReply::Leased(outbound))
+            })
+            .await
+    }
+
+    /// ⑥ The channel took it.
+    pub async fn delivered(&self, reply: ReplyId) -> Result<(), StoreError> {
+        self.move_reply(reply, ReplyEvent::Delivered, 0, false).await
+    }
+
+    /// The channel could not take it; it is due again at `at`, ms. A channel that is just not there does not count
+    /// as a `failure`.
+    pub async fn retry(&self, reply: ReplyId, at: i64, failure: bool) -> Result<(), StoreError> {
+        self.move_reply(reply, ReplyEvent::Retry, at, failure).await
+    }
+
+    /// The channel will never take it.
+    pub async fn give_up(&self, reply: ReplyId) -> Result<(), StoreError> {
+        self.move_reply(reply, ReplyEvent::GiveUp, 0, true).await
+    }
+
+    async fn move_reply(&self, reply: ReplyId, event: ReplyEvent, at: i64, failure: bool) -> Result<(), StoreError> {
+        self.db
+            .write(Durability::Durable, move |tx| {
+                let state: String = tx
+                    .prepare_cached("SELECT state FROM outbox WHERE id = ?1")?
+                    .query_row([reply.0], |row| row.get(0))?;
+                let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
+                let next = state.next(event)?;
+                let delivered_at = (next == ReplyState::Delivered).then(now_ms);
+                tx.prepare_cached(
+                    "UPDATE outbox SET state = ?1, next_try_at = ?2, tries = tries + ?3, delivered_at = ?4 WHERE id = ?5",
+                )?
+                .execute(params![next.as_str(), at, failure, delivered_at, reply.0])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Chats with something in the outbox: what a start has to look at.
+    pub async fn due_chats(&self) -> Result<Vec<ChatRef>, StoreError> {
+        self.db
+            .read(|tx| {
+                let mut statement = tx.prepare_cached(
+                    "SELECT DISTINCT channel, chat_id, thread_id FROM outbox WHERE state IN ('pending', 'leased')",
+                )?;
+                let rows = statement.query_map([], |row| chat_of(row, 0))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+}
+
+/// Puts a reply at the end of the outbox.
+pub(super) fn insert_reply(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    turn: Option<TurnId>,
+    chat: &ChatRef,
+    kind: ReplyKind,
+    text: &str,
+) -> Result<ReplyId, StoreError> {
+    let now = now_ms();
+    tx.prepare_cached(
+        "INSERT INTO outbox (session, turn, channel, chat_id, thread_id, kind, text, state, next_try_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9)",
+    )?
+    .execute(params![
+        session.as_str(),
+        turn.map(|t| t.0),
+        chat.channel,
+        chat.chat_id,
+        chat.thread_id,
+        kind.as_str(),
+        text,
+        ReplyState::Pending.as_str(),
+        now,
+    ])?;
+    Ok(ReplyId(tx.last_insert_rowid()))
+}

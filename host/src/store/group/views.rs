@@ -1,0 +1,159 @@
+//! What people and recovery look at.
+
+use cofferdam_protocol::admin::{ChatOutcome, Session, SessionState};
+use cofferdam_protocol::ids::{Attempt, Folder, MessageId, SessionId, TurnId};
+use cofferdam_protocol::runner::{FailureKind, ProviderKind, Usage};
+use rusqlite::{OptionalExtension, Row, Savepoint};
+
+use super::{GroupDb, chat_of, session_of};
+use crate::model::message::MessageState;
+use crate::model::turn::TurnState;
+use crate::store::{StoreError, rfc3339};
+
+/// How a message stands.
+#[derive(Debug, Clone)]
+pub struct MessageView {
+    /// Where it is in its life.
+    pub state: MessageState,
+    /// The newest turn that took it.
+    pub turn: Option<TurnView>,
+}
+
+/// A turn, as a chat client is told.
+#[derive(Debug, Clone)]
+pub struct TurnView {
+    /// The turn.
+    pub id: TurnId,
+    /// The attempt that ran it.
+    pub attempt: Attempt,
+    /// How it ended; none while it runs.
+    pub outcome: Option<ChatOutcome>,
+    /// Its tokens.
+    pub usage: Option<Usage>,
+    /// The provider's own time, ms.
+    pub provider_ms: Option<f64>,
+}
+
+impl GroupDb {
+    /// All sessions, newest activity first; `state` is what the rows know: stopped.
+    pub async fn sessions(&self) -> Result<Vec<Session>, StoreError> {
+        let folder = self.folder().clone();
+        self.db
+            .read(move |tx| {
+                let mut statement = tx.prepare_cached(
+                    "SELECT id, channel, chat_id, thread_id, attempt, provider, continuation, container, active_at,
+                            (SELECT count(*) FROM turns WHERE session = sessions.id),
+                            (SELECT count(*) FROM inbox WHERE session = sessions.id AND state = 'pending')
+                     FROM sessions ORDER BY active_at DESC",
+                )?;
+                let rows = statement.query_and_then([], |row| session_view(row, &folder))?;
+                rows.collect()
+            })
+            .await
+    }
+
+    /// Sessions whose messages wait, or whose turn was running: what a start has to look at.
+    pub async fn due_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
+        self.db
+            .read(|tx| {
+                let mut statement = tx.prepare_cached(
+                    "SELECT DISTINCT session FROM inbox WHERE state = 'pending'
+                     UNION SELECT session FROM turns WHERE state = 'running'
+                     UNION SELECT id FROM sessions WHERE container IS NOT NULL",
+                )?;
+                let rows = statement.query_and_then([], |row| session_of(row.get(0)?))?;
+                rows.collect()
+            })
+            .await
+    }
+
+    /// Whether anything waits here for us: messages, turns, containers or replies.
+    pub async fn has_due(&self) -> Result<bool, StoreError> {
+        self.db
+            .read(|tx| {
+                Ok(tx.query_row(
+                    "SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'pending')
+                         OR EXISTS (SELECT 1 FROM turns WHERE state = 'running')
+                         OR EXISTS (SELECT 1 FROM sessions WHERE container IS NOT NULL)
+                         OR EXISTS (SELECT 1 FROM outbox WHERE state IN ('pending', 'leased'))",
+                    [],
+                    |row| row.get(0),
+                )?)
+            })
+            .await
+    }
+
+    /// How a message stands.
+    pub async fn message(&self, message: MessageId) -> Result<Option<MessageView>, StoreError> {
+        self.db
+            .read(move |tx| {
+                let row = tx
+                    .prepare_cached("SELECT state, turn FROM inbox WHERE id = ?1")?
+                    .query_row([message.0], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?)))
+                    .optional()?;
+                let Some((state, turn)) = row else { return Ok(None) };
+                let state =
+                    MessageState::parse(&state).ok_or(StoreError::Unknown { what: "message state", value: state })?;
+                let turn = turn.map(|turn| turn_view(tx, TurnId(turn))).transpose()?;
+                Ok(Some(MessageView { state, turn }))
+            })
+            .await
+    }
+
+    /// One turn.
+    pub async fn turn(&self, turn: TurnId) -> Result<TurnView, StoreError> {
+        self.db.read(move |tx| turn_view(tx, turn)).await
+    }
+}
+
+fn turn_view(tx: &Savepoint<'_>, turn: TurnId) -> Result<TurnView, StoreError> {
+    tx.prepare_cached(
+        "SELECT attempt, state, failure_kind, input_tokens, cached_tokens, output_tokens, reasoning_tokens, provider_ms
+         FROM turns WHERE id = ?1",
+    )?
+    .query_row([turn.0], |row| {
+        let state: String = row.get(1)?;
+        let failure: Option<String> = row.get(2)?;
+        let outcome = match TurnState::parse(&state) {
+            Some(TurnState::Completed) => Some(ChatOutcome::Replied),
+            Some(TurnState::Interrupted) => Some(ChatOutcome::Interrupted),
+            Some(TurnState::Failed) => Some(ChatOutcome::Failed { kind: failure_kind(failure) }),
+            Some(TurnState::Abandoned) => Some(ChatOutcome::Failed { kind: FailureKind::ProviderDied }),
+            Some(TurnState::Running) | None => None,
+        };
+        let usage = row.get::<_, Option<u64>>(3)?.map(|input| -> rusqlite::Result<Usage> {
+            Ok(Usage { input, cached_input: row.get(4)?, output: row.get(5)?, reasoning: row.get(6)? })
+        });
+        Ok(TurnView {
+            id: turn,
+            attempt: Attempt(row.get(0)?),
+            outcome,
+            usage: usage.transpose()?,
+            provider_ms: row.get(7)?,
+        })
+    })
+    .map_err(Into::into)
+}
+
+fn failure_kind(text: Option<String>) -> FailureKind {
+    text.and_then(|text| serde_json::from_value(text.into()).ok()).unwrap_or(FailureKind::Other)
+}
+
+fn session_view(row: &Row<'_>, folder: &Folder) -> Result<Session, StoreError> {
+    let provider: Option<String> = row.get(5)?;
+    Ok(Session {
+        id: session_of(row.get(0)?)?,
+        group: folder.clone(),
+        chat: chat_of(row, 1)?.to_string(),
+        state: SessionState::Stopped,
+        note: None,
+        attempt: Attempt(row.get(4)?),
+        provider: provider.and_then(|p| serde_json::from_value::<ProviderKind>(p.into()).ok()),
+        continuation: row.get(6)?,
+        container: row.get(7)?,
+        turns: row.get(9)?,
+        waiting: row.get(10)?,
+        active_at: rfc3339(row.get(8)?),
+        config_changed: false,
+    })
+}

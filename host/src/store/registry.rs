@@ -1,0 +1,106 @@
+//! Which group databases are open. One is open while anybody holds its handle, so a thousand registered groups
+//! cost nothing until they are talked to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use cofferdam_protocol::ids::Folder;
+use tokio::sync::RwLock;
+
+use super::{Central, GroupDb, StoreError};
+use crate::config::home::Home;
+use crate::model::chat::Inbound;
+
+use super::group::inbox::Accepted;
+
+/// All databases of one home.
+#[derive(Clone)]
+pub struct Stores {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    home: Home,
+    central: Central,
+    groups: Mutex<HashMap<Folder, Entry>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    open: Weak<GroupDb>,
+    /// Whether `busy_groups` has the folder. Held for reading while a message is accepted, for writing while the
+    /// group is looked over and cleared: so a group with due work is never without its row.
+    busy: Arc<RwLock<bool>>,
+}
+
+impl Stores {
+    /// Opens `central.db` under the home.
+    pub fn open(home: Home) -> Result<Self, StoreError> {
+        let central = Central::open(&home.central_db())?;
+        Ok(Self { inner: Arc::new(Inner { home, central, groups: Mutex::default() }) })
+    }
+
+    /// What spans groups.
+    pub fn central(&self) -> &Central {
+        &self.inner.central
+    }
+
+    /// One group's database, opened if need be.
+    pub async fn group(&self, folder: &Folder) -> Result<Arc<GroupDb>, StoreError> {
+        if let Some(open) = self.entry(folder, |entry| entry.open.upgrade()) {
+            return Ok(open);
+        }
+        let (path, name) = (self.inner.home.group_db(folder), folder.clone());
+        let opened = tokio::task::spawn_blocking(move || GroupDb::open(name, &path))
+            .await
+            .map_err(|_| StoreError::Closed)??;
+        // Two may open it at once; the first to come here wins and the other's connection closes.
+        Ok(self.entry(folder, |entry| {
+            entry.open.upgrade().unwrap_or_else(|| {
+                let opened = Arc::new(opened);
+                entry.open = Arc::downgrade(&opened);
+                opened
+            })
+        }))
+    }
+
+    /// ① Accepts a message into a group's inbox, after noting centrally that the group has work.
+    pub async fn accept(&self, folder: &Folder, message: Inbound, key: String) -> Result<Accepted, StoreError> {
+        let busy = self.entry(folder, |entry| entry.busy.clone());
+        let mut guard = busy.read().await;
+        if !*guard {
+            drop(guard);
+            let mut marking = busy.write().await;
+            if !*marking {
+                self.central().mark_busy(folder).await?;
+                *marking = true;
+            }
+            guard = marking.downgrade();
+        }
+        let accepted = self.group(folder).await?.accept(message, key).await;
+        drop(guard);
+        accepted
+    }
+
+    /// Clears the group's busy mark if nothing in it is due.
+    pub async fn settle(&self, folder: &Folder) -> Result<(), StoreError> {
+        let busy = self.entry(folder, |entry| entry.busy.clone());
+        let mut guard = busy.write().await;
+        if self.group(folder).await?.has_due().await? {
+            return Ok(());
+        }
+        self.central().clear_busy(folder).await?;
+        *guard = false;
+        Ok(())
+    }
+
+    /// Forgets an open handle, before the group's files are removed.
+    pub fn forget(&self, folder: &Folder) {
+        self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(folder);
+    }
+
+    fn entry<T>(&self, folder: &Folder, with: impl FnOnce(&mut Entry) -> T) -> T {
+        let mut groups = self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        with(groups.entry(folder.clone()).or_default())
+    }
+}
