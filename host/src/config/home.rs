@@ -25,6 +25,21 @@ impl Home {
         std::path::absolute(root).map(Self)
     }
 
+    /// The home that a command works on: `--home`, or `COFFERDAM_HOME`, or `~/.cofferdam`.
+    pub fn resolve(flag: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> std::io::Result<Self> {
+        let given = |name| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        match flag.map(Path::to_owned).or_else(|| given("COFFERDAM_HOME")) {
+            Some(root) => Self::new(&root),
+            None => match given("HOME") {
+                Some(home) => Self::new(&home.join(".cofferdam")),
+                None => Err(std::io::Error::new(
+                    std::io::ErrorKind::NotFound,
+                    "neither --home nor COFFERDAM_HOME nor HOME is set",
+                )),
+            },
+        }
+    }
+
     /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.0

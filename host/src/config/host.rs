@@ -1,1 +1,269 @@
-//! The host's own configuration.
+//! The host's own configuration: `cofferdam.toml`, `.env` and the environment.
+//!
+//! The environment wins over `.env`, which wins over the file. `.env` is read, not put into the environment, so no
+//! child process inherits a key from it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::home::Home;
+use super::{ConfigError, error, read, values};
+
+/// Where model calls go unless `OPENAI_BASE_URL` says otherwise: the vendor's public API.
+pub const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
+/// The most containers at once unless the configuration says otherwise.
+pub const DEFAULT_MAX_SESSIONS: usize = 8;
+/// The largest `cofferdam.toml` or `.env`, in bytes.
+const MAX_BYTES: u64 = 64 * 1024;
+/// What `max_sessions` can be.
+const SESSIONS: std::ops::RangeInclusive<usize> = 1..=512;
+
+/// What serves model calls.
+#[derive(Debug, Clone)]
+pub enum AccountChoice {
+    /// The offline model inside the host.
+    Offline,
+    /// An OpenAI-compatible Responses endpoint.
+    OpenAi {
+        /// The API's base, without a slash at its end; `/responses` is below it.
+        base_url: String,
+        /// The key, which never leaves the host but to that endpoint.
+        key: SecretString,
+    },
+}
+
+impl fmt::Display for AccountChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offline => f.write_str("offline model"),
+            Self::OpenAi { base_url, .. } => write!(f, "openai at {base_url}"),
+        }
+    }
+}
+
+/// The host's configuration.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// The most containers at once.
+    pub max_sessions: usize,
+    /// What serves model calls.
+    pub account: AccountChoice,
+    /// The model for groups that name none; none leaves it to the provider.
+    pub default_model: Option<String>,
+    /// The Docker engine's address; none is the local default.
+    pub docker_host: Option<String>,
+    /// The static `cofferdam-runner` for images; none looks for it in the usual places.
+    pub runner: Option<PathBuf>,
+    /// What is logged, in `tracing`'s filter language.
+    pub log: String,
+    /// What is not wrong but should be known.
+    pub warnings: Vec<String>,
+}
+
+/// `cofferdam.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    #[serde(deserialize_with = "values::sessions")]
+    max_sessions: Option<u64>,
+    account: Option<String>,
+    docker_host: Option<String>,
+    runner: Option<PathBuf>,
+    log: Option<String>,
+    openai: OpenAi,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct OpenAi {
+    base_url: Option<String>,
+    api_key: Option<SecretString>,
+    model: Option<String>,
+}
+
+/// A setting and the place to blame when it is wrong.
+struct Setting {
+    value: String,
+    file: PathBuf,
+    key: String,
+}
+
+impl Setting {
+    fn error(&self, problem: impl Into<String>) -> ConfigError {
+        ConfigError::new(&self.file, problem).with_key(&self.key)
+    }
+}
+
+/// Looks names up in their order of precedence.
+struct Sources<'e> {
+    env: &'e dyn Fn(&str) -> Option<String>,
+    dotenv: HashMap<String, String>,
+    dotenv_file: PathBuf,
+    toml_file: PathBuf,
+}
+
+impl Sources<'_> {
+    /// Variable `name`, or else the file's `key` with the value `file`. An empty variable counts as none.
+    fn get(&self, name: &str, key: &str, file: Option<String>) -> Option<Setting> {
+        let some = |value: &String| !value.trim().is_empty();
+        if let Some(value) = (self.env)(name).filter(some) {
+            return Some(Setting { value, file: "the environment".into(), key: name.into() });
+        }
+        if let Some(value) = self.dotenv.get(name).filter(|value| some(value)) {
+            return Some(Setting { value: value.clone(), file: self.dotenv_file.clone(), key: name.into() });
+        }
+        file.filter(some).map(|value| Setting { value, file: self.toml_file.clone(), key: key.into() })
+    }
+}
+
+impl HostConfig {
+    /// Reads the configuration of `home`; `env` looks up environment variables. Files that are not there are fine.
+    pub fn load(home: &Home, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut warnings = Vec::new();
+        let toml_file = home.config_file();
+        let file = match read::text_file(&toml_file, MAX_BYTES)? {
+            Some(text) => parse_toml(&text, &toml_file)?,
+            None => File::default(),
+        };
+        let dotenv_file = home.env_file();
+        let dotenv = parse_dotenv(&dotenv_file)?;
+        for (secret, path) in
+            [(file.openai.api_key.is_some(), &toml_file), (dotenv.contains_key("OPENAI_API_KEY"), &dotenv_file)]
+        {
+            if secret && read::world_readable(path) {
+                let path = path.display();
+                warnings.push(format!("everybody on this machine can read the key in {path}: chmod 600 {path}"));
+            }
+        }
+        let sources = Sources { env, dotenv, dotenv_file, toml_file };
+        let file_sessions = file.max_sessions.map(|n| n.to_string());
+        let runner = sources.get("COFFERDAM_RUNNER", "runner", file.runner.map(|p| p.display().to_string()));
+        let log = sources.get("COFFERDAM_LOG", "log", file.log);
+        Ok(Self {
+            max_sessions: max_sessions(sources.get("COFFERDAM_MAX_SESSIONS", "max_sessions", file_sessions))?,
+            account: account(&sources, file.account, file.openai.base_url, file.openai.api_key, &mut warnings)?,
+            default_model: sources.get("COFFERDAM_MODEL", "openai.model", file.openai.model).map(|s| s.value),
+            docker_host: docker_host(sources.get("DOCKER_HOST", "docker_host", file.docker_host))?,
+            runner: runner.map(|s| home.root().join(s.value)),
+            log: log_filter(log)?,
+            warnings,
+        })
+    }
+}
+
+fn max_sessions(setting: Option<Setting>) -> Result<usize, ConfigError> {
+    let Some(setting) = setting else { return Ok(DEFAULT_MAX_SESSIONS) };
+    match setting.value.trim().parse() {
+        Ok(n) if SESSIONS.contains(&n) => Ok(n),
+        _ => Err(setting.error(format!("{:?} is not a number from 1 to 512", setting.value))),
+    }
+}
+
+fn account(
+    sources: &Sources<'_>,
+    account: Option<String>,
+    base_url: Option<String>,
+    key: Option<SecretString>,
+    warnings: &mut Vec<String>,
+) -> Result<AccountChoice, ConfigError> {
+    let wanted = sources.get("COFFERDAM_ACCOUNT", "account", account);
+    let key = sources.get("OPENAI_API_KEY", "openai.api_key", key.map(|key| key.expose_secret().to_owned()));
+    let base_url = sources.get("OPENAI_BASE_URL", "openai.base_url", base_url);
+    match (wanted.as_ref().map(|wanted| wanted.value.as_str()), key) {
+        (Some("offline"), _) | (None, None) => return Ok(AccountChoice::Offline),
+        (Some("openai") | None, Some(key)) => {
+            let base_url =
+                base_url.map_or(Ok(DEFAULT_BASE_URL.to_owned()), |url| parse_base_url(&url, warnings))?;
+            let secret = key.value.trim();
+            if !secret.bytes().all(|b| b.is_ascii_graphic()) {
+                return Err(key.error("the key has characters that no key has").with_hint("copy it again"));
+            }
+            return Ok(AccountChoice::OpenAi { base_url, key: secret.to_owned().into() });
+        }
+        _ => {}
+    }
+    let Some(wanted) = wanted else { return Ok(AccountChoice::Offline) };
+    if wanted.value == "openai" {
+        let hint = "set OPENAI_API_KEY in the environment or `.env`, or choose `offline`";
+        return Err(wanted.error("the account is `openai`, but there is no key").with_hint(hint));
+    }
+    let hint = match error::nearest(&wanted.value, ["openai", "offline"]) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "possible here: openai, offline".to_owned(),
+    };
+    Err(wanted.error(format!("there is no such account: {:?}", wanted.value)).with_hint(hint))
+}
+
+fn parse_base_url(setting: &Setting, warnings: &mut Vec<String>) -> Result<String, ConfigError> {
+    let text = setting.value.trim().trim_end_matches('/');
+    let bad =
+        || setting.error("it is not an http or https address").with_hint(format!("such as {DEFAULT_BASE_URL}"));
+    let uri: http::Uri = text.parse().map_err(|_| bad())?;
+    let (Some(scheme @ ("http" | "https")), Some(host)) = (uri.scheme_str(), uri.host()) else { return Err(bad()) };
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) || uri.query().is_some() {
+        return Err(setting.error("it has a user, a password or a query, which have no place in it"));
+    }
+    let loopback = host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    if scheme == "http" && !loopback {
+        warnings.push(format!("the key goes to {host} without encryption: {} should be https", setting.key));
+    }
+    Ok(text.to_owned())
+}
+
+fn docker_host(setting: Option<Setting>) -> Result<Option<String>, ConfigError> {
+    let Some(setting) = setting else { return Ok(None) };
+    let value = setting.value.trim();
+    if ["unix://", "tcp://", "http://", "https://"].iter().any(|scheme| value.starts_with(scheme)) {
+        return Ok(Some(value.to_owned()));
+    }
+    Err(setting
+        .error(format!("{value:?} is not an engine's address"))
+        .with_hint("such as unix:///var/run/docker.sock"))
+}
+
+fn log_filter(setting: Option<Setting>) -> Result<String, ConfigError> {
+    let Some(setting) = setting else { return Ok("info".to_owned()) };
+    match setting.value.parse::<tracing_subscriber::EnvFilter>() {
+        Ok(_) => Ok(setting.value),
+        Err(e) => Err(setting
+            .error(format!("it is not a log filter: {e}"))
+            .with_hint("such as `info` or `cofferdam=debug`")),
+    }
+}
+
+fn parse_toml(text: &str, path: &Path) -> Result<File, ConfigError> {
+    let place = |error: &toml::de::Error| {
+        let before = &text[..text.floor_char_boundary(error.span()?.start)];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Some((before.matches('\n').count() as u32 + 1, before[line_start..].chars().count() as u32 + 1))
+    };
+    let broken = |key: &str, error: &toml::de::Error| {
+        // A wrong value may be the key itself.
+        let secret = key.ends_with("api_key");
+        let message = if secret { "it is not a text in quotes" } else { error.message() };
+        ConfigError::from_serde(path, place(error), key, message.lines().next().unwrap_or_default())
+    };
+    let toml = toml::Deserializer::parse(text).map_err(|error| broken("", &error))?;
+    serde_path_to_error::deserialize(toml).map_err(|error| broken(&error.path().to_string(), error.inner()))
+}
+
+fn parse_dotenv(path: &Path) -> Result<HashMap<String, String>, ConfigError> {
+    let Some(text) = read::text_file(path, MAX_BYTES)? else { return Ok(HashMap::new()) };
+    dotenvy::from_read_iter(text.as_bytes())
+        .map(|entry| {
+            // The error's own text would print the line, which may hold a key.
+            entry.map_err(|_| {
+                ConfigError::new(path, "a line is not NAME=value").with_hint("put quotes around values with spaces")
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "host_tests.rs"]
+mod tests;

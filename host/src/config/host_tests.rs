@@ -1,0 +1,122 @@
+use super::*;
+
+struct Case {
+    dir: tempfile::TempDir,
+    env: Vec<(&'static str, &'static str)>,
+}
+
+impl Case {
+    fn new(toml: &str, dotenv: &str, env: &[(&'static str, &'static str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("cofferdam.toml"), toml).unwrap();
+        std::fs::write(dir.path().join(".env"), dotenv).unwrap();
+        Self { dir, env: env.to_vec() }
+    }
+
+    fn load(&self) -> Result<HostConfig, ConfigError> {
+        let env = |name: &str| self.env.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string());
+        HostConfig::load(&Home::new(self.dir.path()).unwrap(), &env)
+    }
+
+    fn error(&self) -> String {
+        let error = self.load().unwrap_err().to_string();
+        error.replace(&self.dir.path().display().to_string(), "HOME")
+    }
+}
+
+fn key_of(config: &HostConfig) -> String {
+    match &config.account {
+        AccountChoice::OpenAi { key, .. } => key.expose_secret().to_owned(),
+        AccountChoice::Offline => "offline".to_owned(),
+    }
+}
+
+#[test]
+fn nothing_at_all_is_a_valid_configuration_and_means_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = HostConfig::load(&Home::new(dir.path()).unwrap(), &|_| None).unwrap();
+    assert_eq!((config.max_sessions, config.log.as_str(), key_of(&config).as_str()), (8, "info", "offline"));
+}
+
+#[test]
+fn the_environment_wins_over_dotenv_and_dotenv_over_the_file() {
+    let toml = "[openai]\napi_key = \"file\"\n";
+    assert_eq!(key_of(&Case::new(toml, "", &[]).load().unwrap()), "file");
+    assert_eq!(key_of(&Case::new(toml, "OPENAI_API_KEY=dotenv", &[]).load().unwrap()), "dotenv");
+    let all = Case::new(toml, "OPENAI_API_KEY=dotenv", &[("OPENAI_API_KEY", "env")]);
+    assert_eq!(key_of(&all.load().unwrap()), "env");
+    let empty = Case::new(toml, "", &[("OPENAI_API_KEY", "")]);
+    assert_eq!(key_of(&empty.load().unwrap()), "file");
+}
+
+#[test]
+fn an_account_that_is_chosen_is_kept_although_there_is_a_key() {
+    let case = Case::new("account = \"offline\"", "OPENAI_API_KEY=k", &[]);
+    assert_eq!(key_of(&case.load().unwrap()), "offline");
+    let openai = Case::new("account = \"openai\"", "", &[]);
+    insta::assert_snapshot!(openai.error(), @r#"HOME/cofferdam.toml: `account`: the account is `openai`, but there is no key; set OPENAI_API_KEY in the environment or `.env`, or choose `offline`"#);
+    insta::assert_snapshot!(Case::new("account = \"offlin\"", "", &[]).error(), @r#"HOME/cofferdam.toml: `account`: there is no such account: "offlin"; did you mean `offline`?"#);
+}
+
+#[test]
+fn errors_of_the_file_have_line_key_and_nearest_name() {
+    insta::assert_snapshot!(Case::new("max_sessions = 2\nmax_sesions = 3\n", "", &[]).error(), @r#"HOME/cofferdam.toml:2:1: `max_sesions`: there is no such key; did you mean `max_sessions`?"#);
+    insta::assert_snapshot!(Case::new("[openai]\nbaseurl = \"x\"\n", "", &[]).error(), @r#"HOME/cofferdam.toml:2:1: `openai.baseurl`: there is no such key; did you mean `base_url`?"#);
+    insta::assert_snapshot!(Case::new("max_sessions = \"x\"\n", "", &[]).error(), @r#"HOME/cofferdam.toml:1:16: `max_sessions`: invalid type: string "x", expected a whole number from 1 to 512"#);
+    insta::assert_snapshot!(Case::new("max_sessions = \n", "", &[]).error(), @r#"HOME/cofferdam.toml:1:16: string values must be quoted, expected literal string"#);
+    insta::assert_snapshot!(Case::new("max_sessions = 0\n", "", &[]).error(), @r#"HOME/cofferdam.toml:1:16: `max_sessions`: invalid value: integer `0`, expected a whole number from 1 to 512"#);
+    insta::assert_snapshot!(Case::new("", "", &[("COFFERDAM_MAX_SESSIONS", "513")]).error(), @r#"the environment: `COFFERDAM_MAX_SESSIONS`: "513" is not a number from 1 to 512"#);
+}
+
+#[test]
+fn wrong_addresses_are_refused() {
+    insta::assert_snapshot!(Case::new("", "OPENAI_API_KEY=k\nOPENAI_BASE_URL=ftp://x", &[]).error(), @r#"HOME/.env: `OPENAI_BASE_URL`: it is not an http or https address; such as https://api.openai.com/v1"#);
+    insta::assert_snapshot!(Case::new("", "OPENAI_API_KEY=k\nOPENAI_BASE_URL=https://u:p@x/v1", &[]).error(), @r#"HOME/.env: `OPENAI_BASE_URL`: it has a user, a password or a query, which have no place in it"#);
+    insta::assert_snapshot!(Case::new("docker_host = \"/var/run/docker.sock\"", "", &[]).error(), @r#"HOME/cofferdam.toml: `docker_host`: "/var/run/docker.sock" is not an engine's address; such as unix:///var/run/docker.sock"#);
+    insta::assert_snapshot!(Case::new("log = \"a=b=c\"", "", &[]).error(), @r#"HOME/cofferdam.toml: `log`: it is not a log filter: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5; such as `info` or `cofferdam=debug`"#);
+}
+
+#[test]
+fn a_key_is_never_printed() {
+    let secret = "sk-verysecret";
+    let case = Case::new("", &format!("OPENAI_API_KEY={secret}"), &[]);
+    let config = case.load().unwrap();
+    assert_eq!(key_of(&config), secret);
+    assert!(!format!("{config:?} {}", config.account).contains(secret));
+    let broken = [
+        Case::new(&format!("[openai]\napi_key = {secret}\n"), "", &[]),
+        Case::new(&format!("[openai]\napi_key = [\"{secret}\"]\n"), "", &[]),
+        Case::new("[openai]\napi_key = 123456\n", "", &[]),
+        Case::new("", &format!("OPENAI_API_KEY='{secret}\n"), &[]),
+        Case::new("", &format!("{secret} {secret}\n"), &[]),
+        Case::new("", &format!("OPENAI_API_KEY=\"{secret} é\"\n"), &[]),
+    ];
+    for case in broken {
+        let error = case.load().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("verysecret"), "{error:?}");
+        assert!(!error.to_string().contains("123456"), "{error}");
+    }
+}
+
+#[test]
+fn a_key_that_everybody_can_read_is_warned_about() {
+    use std::os::unix::fs::PermissionsExt;
+    let case = Case::new("", "OPENAI_API_KEY=k", &[]);
+    let mode = |mode| {
+        std::fs::set_permissions(case.dir.path().join(".env"), std::fs::Permissions::from_mode(mode)).unwrap();
+        case.load().unwrap().warnings
+    };
+    assert!(mode(0o644)[0].contains("chmod 600"));
+    assert!(mode(0o600).is_empty());
+}
+
+#[test]
+fn a_key_in_plain_text_over_the_network_is_warned_about_and_loopback_is_not() {
+    let warnings = |url| {
+        let case = Case::new("", "", &[("OPENAI_API_KEY", "k"), ("OPENAI_BASE_URL", url)]);
+        case.load().unwrap().warnings
+    };
+    assert!(warnings("http://example.org/v1")[0].contains("encryption"));
+    assert!(warnings("http://127.0.0.1:9/v1/").is_empty());
+    assert!(warnings("http://[::1]:9/v1").is_empty());
+}
