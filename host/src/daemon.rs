@@ -1,1 +1,211 @@
-//! (being built)
+//! The composition root: makes every part, and owns the order in which they end.
+//!
+//! Start: lock → store → gateway, channels, delivery → supervisor recovers (adopts, removes, wakes) → admin socket.
+//! End: admin socket (intake) → sessions (grace, then stop) → delivery (deadline) → the databases checkpoint as their
+//! last handles go. A second signal skips the waits.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin::{Admin, AdminServer};
+use crate::channels::Channels;
+use crate::channels::terminal::Terminal;
+use crate::config::home::Home;
+use crate::config::host::{AccountChoice, HostConfig};
+use crate::delivery::Delivery;
+use crate::gateway::{Account, Gateway, GatewayError};
+use crate::live::Hub;
+use crate::sandbox::docker::DockerSandbox;
+use crate::store::{StoreError, Stores};
+use crate::supervisor::{Parts, Supervisor};
+
+/// What a daemon is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `cofferdam up`.
+    Serve,
+    /// One command that needs sessions, such as `chat`.
+    InProcess,
+    /// One command that only looks or registers: containers are left alone.
+    Query,
+}
+
+/// Why a daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another one has the home.
+    #[error("another daemon has this home (process {pid})")]
+    Locked {
+        /// Its process, as it wrote it.
+        pid: String,
+    },
+    /// A directory, the lock or the socket cannot be made.
+    #[error("cannot use {path}")]
+    Home {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The account cannot be used.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+}
+
+/// A running daemon.
+pub struct Daemon {
+    admin: AdminServer,
+    supervisor: Option<Supervisor>,
+    delivery: Delivery,
+    home: Home,
+    /// Released last.
+    _lock: File,
+}
+
+/// How long running turns may go on after the first signal.
+const GRACE: Duration = Duration::from_secs(20);
+/// How long replies may be handed over after the sessions ended.
+const DELIVERY_DEADLINE: Duration = Duration::from_secs(5);
+
+impl Daemon {
+    /// Starts all parts. When it returns the admin socket answers.
+    pub async fn start(home: Home, config: HostConfig, mode: Mode) -> Result<Self, StartError> {
+        let lock = make_home(&home)?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let stores = Stores::open(home.clone())?;
+        let install = stores.central().install_id().await?;
+        let gateway = Arc::new(Gateway::new(account_of(&config.account)?)?);
+        let terminal = Terminal::default();
+        let mut channels = Channels::default();
+        channels.add(Arc::new(terminal.clone()));
+        let delivery = Delivery::new(stores.clone(), channels);
+        let hub = Hub::default();
+        let sandbox = Arc::new(DockerSandbox::new(home.clone(), config.docker_host.clone(), config.runner.clone()));
+        let nudge = delivery.clone();
+        let supervisor = Supervisor::new(Parts {
+            home: home.clone(),
+            install: install.clone(),
+            sandbox,
+            stores: stores.clone(),
+            gateway: gateway.clone(),
+            hub: hub.clone(),
+            deliver: Box::new(move |due| nudge.nudge(due)),
+            max_sessions: config.max_sessions,
+            default_model: config.default_model.clone(),
+        });
+        if mode != Mode::Query {
+            supervisor.recover().await?;
+        }
+        let admin = Admin {
+            home: home.clone(),
+            install,
+            stores,
+            supervisor: supervisor.clone(),
+            delivery: delivery.clone(),
+            terminal,
+            hub,
+            account: gateway.account_name().to_owned(),
+            max_sessions: config.max_sessions,
+            since: (mode == Mode::Serve).then(Instant::now),
+        };
+        let socket = home.admin_socket();
+        let admin = AdminServer::start(admin, &socket)
+            .map_err(|source| StartError::Home { path: socket, source })?;
+        let supervisor = (mode != Mode::Query).then_some(supervisor);
+        Ok(Self { admin, supervisor, delivery, home, _lock: lock })
+    }
+
+    /// Serves until SIGINT or SIGTERM, then ends in order; a second signal skips the waits.
+    pub async fn run_until_signal(self) -> std::io::Result<()> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut stop = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        stop().await;
+        tracing::info!("ends after the running turns, at most {} s; a second signal ends now", GRACE.as_secs());
+        self.end(GRACE, stop()).await;
+        Ok(())
+    }
+
+    /// Ends in order.
+    pub async fn shutdown(self) {
+        self.end(GRACE, std::future::pending()).await;
+    }
+
+    async fn end(self, grace: Duration, hurry: impl Future<Output = ()>) {
+        self.admin.shutdown().await;
+        if let Some(supervisor) = &self.supervisor {
+            tokio::select! {
+                () = supervisor.shutdown(grace) => {}
+                () = hurry => supervisor.shutdown(Duration::ZERO).await,
+            }
+        }
+        self.delivery.shutdown(DELIVERY_DEADLINE).await;
+        if let Err(error) = std::fs::remove_file(self.home.admin_socket()) {
+            tracing::debug!(%error, "the admin socket was gone");
+        }
+    }
+}
+
+/// Makes the directories and takes the lock that only one daemon of a home can hold.
+fn make_home(home: &Home) -> Result<File, StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let at = |path: PathBuf| move |source| StartError::Home { path, source };
+    let private = |path: PathBuf| {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(at(path))
+    };
+    private(home.data())?;
+    private(home.run().join("doors"))?;
+    std::fs::create_dir_all(home.groups()).map_err(at(home.groups()))?;
+    let path = home.lock();
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(at(path.clone()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // Only for the message; the lock is what counts.
+            let _ = file.read_to_string(&mut pid);
+            return Err(StartError::Locked { pid: pid.trim().to_owned() });
+        }
+        Err(TryLockError::Error(source)) => return Err(StartError::Home { path, source }),
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write(&mut file).map_err(at(path))?;
+    Ok(file)
+}
+
+fn account_of(choice: &AccountChoice) -> Result<Account, GatewayError> {
+    match choice {
+        AccountChoice::Offline => Ok(Account::Offline),
+        AccountChoice::OpenAi { base_url, key } => {
+            let base_url = base_url.parse().map_err(|_| GatewayError::BaseUrl("is not a URL"))?;
+            Ok(Account::OpenAi { base_url, key: key.clone() })
+        }
+    }
+}
+

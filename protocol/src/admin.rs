@@ -228,6 +228,16 @@ pub enum ChatEvent {
         /// In words.
         note: Option<String>,
     },
+    /// The session cannot go on by itself just now, such as without an engine. The message stays accepted and is
+    /// answered when the trouble is over; a one-shot client need not wait for that.
+    Blocked {
+        /// What sort of trouble.
+        kind: ErrorKind,
+        /// What failed.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
     /// A turn over the message began.
     Started {
         /// The turn.

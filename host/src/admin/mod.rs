@@ -1,1 +1,96 @@
-//! (being built)
+//! The daemon's own socket: what the CLI asks. HTTP/1.1 on a Unix socket, 0600; whoever can open it owns the home.
+//!
+//! - [`answers`]: groups, sessions, status. - [`chat`]: the terminal's messages and their streamed answers.
+//! - [`error`]: every error as a person reads it.
+
+mod answers;
+mod chat;
+mod error;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post, put};
+use cofferdam_protocol::admin::MAX_MESSAGE_BYTES;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::channels::terminal::Terminal;
+use crate::config::home::Home;
+use crate::delivery::Delivery;
+use crate::door::bind;
+use crate::live::Hub;
+use crate::store::Stores;
+use crate::supervisor::Supervisor;
+
+/// What the answers are made of.
+pub struct Admin {
+    /// Where everything lies.
+    pub home: Home,
+    /// This installation's id.
+    pub install: String,
+    /// The databases.
+    pub stores: Stores,
+    /// The sessions.
+    pub supervisor: Supervisor,
+    /// Delivers replies.
+    pub delivery: Delivery,
+    /// The terminal channel.
+    pub terminal: Terminal,
+    /// What happens right now.
+    pub hub: Hub,
+    /// The account that serves model calls.
+    pub account: String,
+    /// The most containers at once.
+    pub max_sessions: usize,
+    /// When the daemon started; none when a command hosts itself.
+    pub since: Option<Instant>,
+}
+
+/// The open admin socket.
+pub struct AdminServer {
+    stop: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+impl AdminServer {
+    /// Opens the socket; it answers when this returns.
+    pub fn start(admin: Admin, path: &Path) -> std::io::Result<Self> {
+        let listener = bind(path, None)?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        let app = routes(Arc::new(admin));
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
+                tracing::error!(%error, "the admin socket closed by itself");
+            }
+        });
+        Ok(Self { stop, server })
+    }
+
+    /// Takes no more calls; those under way end with their sessions.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        /// Streams of running turns go on; the sessions' own grace ends them.
+        const SHORT: Duration = Duration::from_millis(50);
+        let _ = tokio::time::timeout(SHORT, &mut self.server).await;
+    }
+}
+
+fn routes(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/v1/status", get(answers::status))
+        .route("/v1/groups", get(answers::groups))
+        .route("/v1/groups/{folder}", get(answers::group))
+        .route("/v1/groups/{folder}", put(answers::put_group).delete(answers::delete_group))
+        .route("/v1/sessions", get(answers::sessions))
+        .route("/v1/sessions/{id}", get(answers::session))
+        .route("/v1/sessions/{id}/stop", post(answers::stop_session))
+        .route("/v1/sessions/{id}/logs", get(answers::logs))
+        .route("/v1/chat", post(chat::chat))
+        .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES * 6 + 4096))
+        .with_state(admin)
+}

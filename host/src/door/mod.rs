@@ -1,1 +1,223 @@
-//! (being built)
+//! A session's Unix socket, its only way out of the container: the runner's API and the model gateway.
+//!
+//! Everything that comes in here is hostile until parsed. `hello` needs no token and hands one out once per attempt;
+//! the runner asks for it before the agent exists. Every other runner call needs it, so the agent's own commands,
+//! which reach the same socket, cannot speak for the runner.
+
+mod socket;
+mod token;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, post};
+use axum::{Json, Router};
+use cofferdam_protocol::RUNNER_PROTOCOL;
+use cofferdam_protocol::ids::{Attempt, Seq, SessionId};
+use cofferdam_protocol::runner::{
+    self, Event, EventAck, EventBatch, Hello, LONG_POLL_SECS, MAX_EVENT_BYTES, Next, NextRequest, Refusal, Settings,
+    Welcome,
+};
+use tokio::sync::oneshot;
+
+use crate::gateway::{Caller, Gateway};
+use crate::sandbox::User;
+
+pub use socket::{bind, connect_path};
+
+/// What the door needs of the session behind it.
+#[async_trait]
+pub trait RunnerApi: Send + Sync {
+    /// The runner is there. Keeps the token's hash; answers the continuation and the settings.
+    async fn hello(&self, attempt: Attempt, token_hash: Vec<u8>) -> Result<(Option<String>, Settings), Refused>;
+    /// Registers the runner's wish for work; the answer comes when there is some.
+    fn next(&self, attempt: Attempt) -> Result<oneshot::Receiver<Next>, Refused>;
+    /// Takes events; answers when those that must be kept are.
+    async fn events(&self, attempt: Attempt, events: Vec<Event>) -> Result<Seq, Refused>;
+}
+
+/// Why the session refuses a runner's call.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refused {
+    /// The caller's attempt is not the session's newest: it must end itself.
+    #[error("this attempt is over")]
+    Stale,
+    /// The host cannot just now, such as with a full disk: the runner tries again.
+    #[error("not just now: {0}")]
+    Later(String),
+}
+
+/// Where a door is and whom it serves.
+pub struct DoorSpec<'a> {
+    /// The directory of the socket, there already, owned by the container's user.
+    pub dir: &'a Path,
+    /// Who may connect.
+    pub user: User,
+    /// Whose calls come through it.
+    pub caller: Caller,
+    /// The attempt it serves.
+    pub attempt: Attempt,
+    /// SHA-256 of the token, when it was handed out before (an adopted container).
+    pub token_hash: Option<Vec<u8>>,
+}
+
+/// An open door; dropping it closes it.
+pub struct Door {
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Door {
+    /// Opens the door.
+    pub fn open(spec: DoorSpec<'_>, api: Arc<dyn RunnerApi>, gateway: Arc<Gateway>) -> std::io::Result<Self> {
+        let listener = bind(&spec.dir.join("door.sock"), Some(spec.user))?;
+        let session = spec.caller.session.clone();
+        let inside = Inside {
+            caller: spec.caller,
+            session,
+            attempt: spec.attempt,
+            token_hash: Mutex::new(spec.token_hash),
+            api,
+            gateway,
+        };
+        let app = routes(Arc::new(inside));
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, app).await {
+                tracing::error!(%error, "a door closed by itself");
+            }
+        });
+        Ok(Self { server })
+    }
+}
+
+struct Inside {
+    caller: Caller,
+    session: SessionId,
+    attempt: Attempt,
+    token_hash: Mutex<Option<Vec<u8>>>,
+    api: Arc<dyn RunnerApi>,
+    gateway: Arc<Gateway>,
+}
+
+fn routes(inside: Arc<Inside>) -> Router {
+    Router::new()
+        .route(runner::HELLO, post(hello))
+        .route(runner::NEXT, post(next))
+        .route(runner::EVENTS, post(events))
+        .layer(DefaultBodyLimit::max(MAX_EVENT_BYTES))
+        .route("/v1/{*path}", any(model_call))
+        .with_state(inside)
+}
+
+async fn hello(State(inside): State<Arc<Inside>>, Json(hello): Json<Hello>) -> Result<Json<Welcome>, Answer> {
+    if hello.protocol != RUNNER_PROTOCOL {
+        let error = format!(
+            "the runner speaks protocol {}, the host {RUNNER_PROTOCOL}: rebuild the image with `cofferdam image build`",
+            hello.protocol
+        );
+        return Err(Answer(StatusCode::UPGRADE_REQUIRED, error));
+    }
+    if hello.attempt != inside.attempt {
+        return Err(Refused::Stale.into());
+    }
+    let token = token::Token::new();
+    {
+        let mut taken = inside.token_hash.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.is_some() {
+            tracing::warn!(session = %inside.session, attempt = %inside.attempt, "a second hello was refused");
+            return Err(Answer(StatusCode::CONFLICT, "the token of this attempt was handed out already".to_owned()));
+        }
+        *taken = Some(token.hash());
+    }
+    match inside.api.hello(hello.attempt, token.hash()).await {
+        Ok((continuation, settings)) => Ok(Json(Welcome {
+            token: token.text().to_owned(),
+            session: inside.session.clone(),
+            continuation,
+            settings,
+        })),
+        Err(refused) => {
+            // Nobody has that token.
+            *inside.token_hash.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            Err(refused.into())
+        }
+    }
+}
+
+async fn next(
+    State(inside): State<Arc<Inside>>,
+    headers: HeaderMap,
+    Json(request): Json<NextRequest>,
+) -> Result<Json<Next>, Answer> {
+    inside.check(&headers, request.attempt)?;
+    let waiting = inside.api.next(request.attempt)?;
+    match tokio::time::timeout(Duration::from_secs(LONG_POLL_SECS), waiting).await {
+        Ok(Ok(next)) => Ok(Json(next)),
+        // Taken over by a newer poll, or nothing happened.
+        Ok(Err(_)) | Err(_) => Ok(Json(Next::Idle)),
+    }
+}
+
+async fn events(
+    State(inside): State<Arc<Inside>>,
+    headers: HeaderMap,
+    Json(batch): Json<EventBatch>,
+) -> Result<Json<EventAck>, Answer> {
+    inside.check(&headers, batch.attempt)?;
+    let acked = inside.api.events(batch.attempt, batch.events).await?;
+    Ok(Json(EventAck { acked }))
+}
+
+async fn model_call(State(inside): State<Arc<Inside>>, request: Request) -> Response<Body> {
+    inside.gateway.handle(&inside.caller, request).await
+}
+
+impl Inside {
+    fn check(&self, headers: &HeaderMap, attempt: Attempt) -> Result<(), Answer> {
+        if attempt != self.attempt {
+            return Err(Refused::Stale.into());
+        }
+        let given = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "));
+        let hash = self.token_hash.lock().unwrap_or_else(PoisonError::into_inner);
+        match (given, &*hash) {
+            (Some(given), Some(hash)) if token::matches(given, hash) => Ok(()),
+            _ => {
+                tracing::warn!(session = %self.session, "a runner call without the token was refused");
+                Err(Answer(StatusCode::UNAUTHORIZED, "no or wrong token".to_owned()))
+            }
+        }
+    }
+}
+
+/// A refusal as HTTP.
+struct Answer(StatusCode, String);
+
+impl From<Refused> for Answer {
+    fn from(refused: Refused) -> Self {
+        let status = match refused {
+            Refused::Stale => StatusCode::CONFLICT,
+            Refused::Later(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self(status, refused.to_string())
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        (self.0, Json(Refusal { error: self.1 })).into_response()
+    }
+}

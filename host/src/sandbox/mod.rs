@@ -135,6 +135,13 @@ pub trait Sandbox: Send + Sync {
     /// Stops a container: SIGTERM, then SIGKILL after `grace`. One that is gone already is fine.
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), SandboxError>;
 
+    /// Our own image, built if the engine does not have it; that takes minutes the first time. `recheck` asks the
+    /// engine even if it had the image before.
+    async fn default_image(&self, recheck: bool) -> Result<String, SandboxError>;
+
+    /// A codex home to start new sessions from, if there is one.
+    fn seed(&self) -> Option<PathBuf>;
+
     /// The containers of this installation.
     async fn owned(&self, install: &str) -> Result<Vec<Found>, SandboxError>;
 }
@@ -148,6 +155,9 @@ pub enum SandboxError {
     /// The image is not there.
     #[error("the image {0} is missing")]
     NoImage(String),
+    /// Our own image cannot be built.
+    #[error("the image cannot be built")]
+    Build(#[source] image::ImageError),
     /// The engine refused.
     #[error("the Docker engine refused to {doing}")]
     Refused {

@@ -1,1 +1,250 @@
-//! (being built)
+//! Sessions and their containers: one actor per session that has something to do.
+//!
+//! The happy path: [`Supervisor::nudge`] → an actor → [`admission`] grants a place → [`launch`] → the runner's hello,
+//! next and events, through the door, as calls to the actor → the container is idle → its time-out stops it → the
+//! actor retires. A nudge is a hint: losing it costs latency, never a message.
+//!
+//! When it goes wrong: a start that fails is tried again with a growing pause, while the chat is told why; a container
+//! that dies in a turn puts its messages back, and the second time into a notice; a daemon that dies leaves containers
+//! behind, and [`recovery`] adopts those whose attempt is current and removes the others.
+
+mod actor;
+pub mod admission;
+mod calls;
+mod launch;
+mod life;
+mod recovery;
+mod turns;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cofferdam_protocol::admin::SessionState;
+use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::config::home::Home;
+use crate::gateway::Gateway;
+use crate::live::Hub;
+use crate::model::chat::Due;
+use crate::sandbox::Sandbox;
+use crate::store::Stores;
+
+use actor::Actor;
+use admission::{Admission, Step};
+use calls::Call;
+
+/// What the supervisor works with.
+pub struct Parts {
+    /// Where everything lies.
+    pub home: Home,
+    /// The label of our containers.
+    pub install: String,
+    /// Runs containers.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// The databases.
+    pub stores: Stores,
+    /// Serves model calls.
+    pub gateway: Arc<Gateway>,
+    /// Tells watchers.
+    pub hub: Hub,
+    /// Hints that a chat has replies due.
+    pub deliver: Box<dyn Fn(Due) + Send + Sync>,
+    /// The most containers at once.
+    pub max_sessions: usize,
+    /// The model of groups that name none.
+    pub default_model: Option<String>,
+}
+
+/// Owns the sessions' actors. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Supervisor {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: Parts,
+    admission: Mutex<Admission>,
+    actors: Mutex<HashMap<SessionId, Handle>>,
+    tasks: TaskTracker,
+    /// Nudges before recovery are dropped: it wakes everything that is due.
+    open: AtomicBool,
+    engine_error: Mutex<Option<String>>,
+}
+
+/// An actor, seen from outside.
+#[derive(Clone)]
+struct Handle {
+    calls: mpsc::UnboundedSender<Call>,
+    view: Arc<Mutex<View>>,
+    folder: Folder,
+}
+
+/// What is shown of a session that lives or waits.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Where it is in its life.
+    pub state: SessionState,
+    /// What it waits for.
+    pub note: Option<String>,
+    /// Its attempt.
+    pub attempt: Attempt,
+    /// Its container, short.
+    pub container: Option<String>,
+    /// The configuration that its container started with.
+    pub config_hash: Option<String>,
+}
+
+impl Supervisor {
+    /// Ready, but nothing runs before [`Supervisor::recover`].
+    pub fn new(parts: Parts) -> Self {
+        let inner = Inner {
+            admission: Mutex::new(Admission::new(parts.max_sessions)),
+            actors: Mutex::default(),
+            tasks: TaskTracker::new(),
+            open: AtomicBool::new(false),
+            engine_error: Mutex::default(),
+            parts,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Hints that a session has messages waiting.
+    pub fn nudge(&self, folder: &Folder, session: &SessionId) {
+        if self.inner.open.load(Ordering::Acquire) {
+            self.call(folder, session, Call::Wake);
+        }
+    }
+
+    /// Stops a session's container; answers when it is gone. A running turn is interrupted and says so in the chat.
+    pub async fn stop(&self, session: &SessionId) {
+        let (done, gone) = oneshot::channel();
+        let handle = lock(&self.inner.actors).get(session).cloned();
+        if let Some(handle) = handle
+            && handle.calls.send(Call::Stop(done)).is_ok()
+        {
+            // An actor that retires drops the sender: gone all the same.
+            let _ = gone.await;
+        }
+    }
+
+    /// Stops every session of a group.
+    pub async fn stop_group(&self, folder: &Folder) {
+        let sessions: Vec<SessionId> = lock(&self.inner.actors)
+            .iter()
+            .filter(|(_, handle)| handle.folder == *folder)
+            .map(|(session, _)| session.clone())
+            .collect();
+        futures_util::future::join_all(sessions.iter().map(|session| self.stop(session))).await;
+    }
+
+    /// What lives or waits now.
+    pub fn views(&self) -> HashMap<SessionId, (Folder, View)> {
+        let actors = lock(&self.inner.actors);
+        actors.iter().map(|(id, handle)| (id.clone(), (handle.folder.clone(), lock(&handle.view).clone()))).collect()
+    }
+
+    /// Places taken and sessions that wait for one.
+    pub fn counts(&self) -> (usize, usize) {
+        let admission = lock(&self.inner.admission);
+        (admission.running(), admission.queued())
+    }
+
+    /// What the engine last said when it could not be used.
+    pub fn engine_error(&self) -> Option<String> {
+        lock(&self.inner.engine_error).clone()
+    }
+
+    /// Lets running turns end for `grace`, then stops every container. What was cut off waits for the next start.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.inner.open.store(false, Ordering::Release);
+        self.inner.tasks.close();
+        self.everyone(|| Call::Drain);
+        if tokio::time::timeout(grace, self.inner.tasks.wait()).await.is_err() {
+            self.everyone(|| Call::CutOff);
+            /// An engine that does not stop containers by then will not; the next start removes them.
+            const LAST: Duration = Duration::from_secs(20);
+            if tokio::time::timeout(LAST, self.inner.tasks.wait()).await.is_err() {
+                tracing::warn!("sessions were still stopping at the end; the next start takes care of them");
+            }
+        }
+    }
+
+    fn everyone(&self, call: impl Fn() -> Call) {
+        for handle in lock(&self.inner.actors).values() {
+            let _ = handle.calls.send(call());
+        }
+    }
+
+    fn call(&self, folder: &Folder, session: &SessionId, call: Call) {
+        Inner::call(&self.inner, folder, session, call);
+    }
+}
+
+impl Inner {
+    /// Calls a session's actor, started if need be. The call is in its mailbox before it runs.
+    fn call(self: &Arc<Self>, folder: &Folder, session: &SessionId, call: Call) {
+        let mut actors = lock(&self.actors);
+        if let Some(handle) = actors.get(session) {
+            // Fails only while it retires, which happens under the lock that we hold.
+            let _ = handle.calls.send(call);
+            return;
+        }
+        let (calls, mailbox) = mpsc::unbounded_channel();
+        let _ = calls.send(call);
+        let view = Arc::new(Mutex::new(View {
+            state: SessionState::Stopped,
+            note: None,
+            attempt: Attempt(0),
+            container: None,
+            config_hash: None,
+        }));
+        let handle = Handle { calls: calls.clone(), view: view.clone(), folder: folder.clone() };
+        actors.insert(session.clone(), handle);
+        let actor = Actor::new(self.clone(), folder.clone(), session.clone(), calls, mailbox, view);
+        self.tasks.spawn(actor.run());
+    }
+
+    /// Lets an actor end unless somebody called it meanwhile.
+    fn retire(&self, session: &SessionId, mailbox: &mpsc::UnboundedReceiver<Call>) -> bool {
+        let mut actors = lock(&self.actors);
+        let idle = mailbox.is_empty();
+        if idle {
+            actors.remove(session);
+        }
+        idle
+    }
+
+    fn with_admission(self: &Arc<Self>, change: impl FnOnce(&mut Admission) -> Vec<Step>) {
+        let steps = change(&mut lock(&self.admission));
+        if steps.is_empty() {
+            return;
+        }
+        let actors = lock(&self.actors);
+        let mut nobody = Vec::new();
+        for step in steps {
+            let (session, call) = match step {
+                Step::Grant(session) => (session, Call::Granted),
+                Step::Evict(session) => (session, Call::Evict),
+            };
+            if actors.get(&session).is_none_or(|handle| handle.calls.send(call).is_err()) {
+                nobody.push(session);
+            }
+        }
+        drop(actors);
+        for session in nobody {
+            self.with_admission(|admission| admission.release(&session));
+        }
+    }
+
+    fn set_engine_error(&self, error: Option<String>) {
+        *lock(&self.engine_error) = error;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

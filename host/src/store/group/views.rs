@@ -1,12 +1,13 @@
 //! What people and recovery look at.
 
 use cofferdam_protocol::admin::{ChatOutcome, Session, SessionState};
-use cofferdam_protocol::ids::{Attempt, Folder, MessageId, SessionId, TurnId};
+use cofferdam_protocol::ids::{Attempt, Folder, MessageId, ReplyId, SessionId, TurnId};
 use cofferdam_protocol::runner::{FailureKind, ProviderKind, Usage};
 use rusqlite::{OptionalExtension, Row, Savepoint};
 
 use super::{GroupDb, chat_of, session_of};
 use crate::model::message::MessageState;
+use crate::model::reply::{Outbound, ReplyKind};
 use crate::model::turn::TurnState;
 use crate::store::{StoreError, rfc3339};
 
@@ -100,9 +101,27 @@ impl GroupDb {
             .await
     }
 
-    /// One turn.
-    pub async fn turn(&self, turn: TurnId) -> Result<TurnView, StoreError> {
-        self.db.read(move |tx| turn_view(tx, turn)).await
+    /// What a turn put into the outbox, in order, whatever became of it.
+    pub async fn replies_of(&self, turn: TurnId) -> Result<Vec<Outbound>, StoreError> {
+        self.db
+            .read(move |tx| {
+                let mut statement = tx.prepare_cached(
+                    "SELECT id, kind, text, tries, channel, chat_id, thread_id FROM outbox WHERE turn = ?1 ORDER BY id",
+                )?;
+                let rows = statement.query_and_then([turn.0], |row| {
+                    let kind: String = row.get(1)?;
+                    Ok(Outbound {
+                        id: ReplyId(row.get(0)?),
+                        chat: chat_of(row, 4)?,
+                        turn: Some(turn),
+                        kind: ReplyKind::parse(&kind).ok_or(StoreError::Unknown { what: "kind", value: kind })?,
+                        text: row.get(2)?,
+                        tries: row.get(3)?,
+                    })
+                })?;
+                rows.collect()
+            })
+            .await
     }
 }
 

@@ -1,0 +1,257 @@
+//! Groups, sessions, status.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use cofferdam_protocol::admin::{Group, Session, SessionState, Status};
+use cofferdam_protocol::ids::{Attempt, Folder};
+use serde::Deserialize;
+
+use super::Admin;
+use super::error::Failed;
+use crate::config::group::GroupConfig;
+use crate::store::central::GroupRow;
+use crate::store::rfc3339;
+use crate::supervisor::View;
+
+/// Reasons for drops that `status` shows.
+const DROPS: usize = 20;
+/// The most of a log that is answered, in bytes: its end.
+const LOG_TAIL: u64 = 4 * 1024 * 1024;
+
+type Answer<T> = Result<Json<T>, Failed>;
+
+pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<Status> {
+    let views = admin.supervisor.views();
+    let mut folders: Vec<&Folder> = views.values().map(|(folder, _)| folder).collect();
+    folders.sort();
+    folders.dedup();
+    let (mut sessions, mut notes) = (Vec::new(), Vec::new());
+    for folder in folders {
+        let live = sessions_of(&admin, folder).await?.into_iter().filter(|s| views.contains_key(&s.id));
+        sessions.extend(live);
+        if let Err(error) = load(&admin, folder).await {
+            notes.push(format!("{error}; running sessions go on with what they started with"));
+        }
+    }
+    for session in sessions.iter().filter(|session| session.config_changed) {
+        notes.push(format!(
+            "container.json of {} changed; session {} takes it at its next start",
+            session.group, session.id
+        ));
+    }
+    let (running, queued) = admin.supervisor.counts();
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        home: admin.home.root().display().to_string(),
+        install: admin.install.clone(),
+        pid: std::process::id(),
+        uptime_secs: admin.since.map(|since| since.elapsed().as_secs()),
+        account: admin.account.clone(),
+        max_sessions: admin.max_sessions,
+        running,
+        queued,
+        groups: admin.stores.central().group_count().await?,
+        engine_error: admin.supervisor.engine_error(),
+        notes,
+        dropped: admin.stores.central().drops(DROPS).await?,
+        sessions,
+    }))
+}
+
+pub(super) async fn groups(State(admin): State<Arc<Admin>>) -> Answer<Vec<Group>> {
+    let mut groups = Vec::new();
+    for row in admin.stores.central().groups().await? {
+        groups.push(group_view(&admin, row).await);
+    }
+    Ok(Json(groups))
+}
+
+pub(super) async fn group(State(admin): State<Arc<Admin>>, Path(folder): Path<String>) -> Answer<Group> {
+    let row = registered(&admin, &parse(&folder)?).await?;
+    Ok(Json(group_view(&admin, row).await))
+}
+
+pub(super) async fn put_group(State(admin): State<Arc<Admin>>, Path(folder): Path<String>) -> Answer<Group> {
+    let folder: Folder = parse(&folder)?;
+    let loaded = load(&admin, &folder).await?;
+    let config = serde_json::to_string(&loaded.config).unwrap_or_default();
+    let new = admin.stores.central().put_group(&folder, config, loaded.hash).await?;
+    tracing::info!(group = %folder, new, "registered");
+    let row = registered(&admin, &folder).await?;
+    Ok(Json(group_view(&admin, row).await))
+}
+
+/// Stops the group's sessions, then forgets it and its state. Its folder stays.
+pub(super) async fn delete_group(
+    State(admin): State<Arc<Admin>>,
+    Path(folder): Path<String>,
+) -> Result<StatusCode, Failed> {
+    let folder: Folder = parse(&folder)?;
+    registered(&admin, &folder).await?;
+    // From here on nothing new is routed to it.
+    admin.stores.central().remove_group(&folder).await?;
+    admin.supervisor.stop_group(&folder).await;
+    admin.stores.forget(&folder);
+    let data = admin.home.group_data(&folder);
+    match tokio::fs::remove_dir_all(&data).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failed::new(
+            cofferdam_protocol::admin::ErrorKind::Disk,
+            format!("the group is forgotten, but {} was not removed: {error}", data.display()),
+            "remove it by hand",
+        )),
+        _ => Ok(StatusCode::NO_CONTENT),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct SessionQuery {
+    group: Option<String>,
+}
+
+pub(super) async fn sessions(
+    State(admin): State<Arc<Admin>>,
+    Query(query): Query<SessionQuery>,
+) -> Answer<Vec<Session>> {
+    let folders = match query.group {
+        Some(folder) => vec![registered(&admin, &parse(&folder)?).await?.folder],
+        None => admin.stores.central().groups().await?.into_iter().map(|row| row.folder).collect(),
+    };
+    let mut sessions = Vec::new();
+    for folder in folders {
+        // A group that was never talked to has no database, and gets none by being looked at.
+        if admin.home.group_db(&folder).exists() {
+            sessions.extend(sessions_of(&admin, &folder).await?);
+        }
+    }
+    sessions.sort_by(|a, b| b.active_at.cmp(&a.active_at));
+    Ok(Json(sessions))
+}
+
+pub(super) async fn session(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Answer<Session> {
+    find_session(&admin, &id).await.map(Json)
+}
+
+pub(super) async fn stop_session(
+    State(admin): State<Arc<Admin>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Failed> {
+    let session = find_session(&admin, &id).await?;
+    admin.supervisor.stop(&session.id).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+pub(super) struct LogQuery {
+    attempt: Option<i64>,
+}
+
+pub(super) async fn logs(
+    State(admin): State<Arc<Admin>>,
+    Path(id): Path<String>,
+    Query(query): Query<LogQuery>,
+) -> Result<String, Failed> {
+    let session = find_session(&admin, &id).await?;
+    let attempt = query.attempt.map_or(session.attempt, Attempt);
+    let path = admin.home.log(&session.group, &session.id, attempt);
+    tokio::task::spawn_blocking(move || tail(path))
+        .await
+        .map_err(|_| Failed::new(cofferdam_protocol::admin::ErrorKind::Internal, "the log reader died", "try again"))?
+        .map_err(|error| {
+            Failed::not_found(
+                format!("attempt {attempt} of session {} has no log: {error}", session.id),
+                "attempts count from 1; one exists after the session's first start",
+            )
+        })
+}
+
+fn tail(path: PathBuf) -> std::io::Result<String> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Finds a session by its id, or by the beginning of one.
+async fn find_session(admin: &Admin, id: &str) -> Result<Session, Failed> {
+    let mut found = Vec::new();
+    for row in admin.stores.central().groups().await? {
+        if admin.home.group_db(&row.folder).exists() {
+            let sessions = sessions_of(admin, &row.folder).await?;
+            found.extend(sessions.into_iter().filter(|session| session.id.as_str().starts_with(id)));
+        }
+    }
+    let hint = "`cofferdam session list` shows the sessions";
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => Err(Failed::not_found(format!("no session begins with '{id}'"), hint)),
+        n => Err(Failed::not_found(format!("{n} sessions begin with '{id}'"), hint)),
+    }
+}
+
+/// A group's sessions: the rows, and over them what lives now.
+async fn sessions_of(admin: &Admin, folder: &Folder) -> Result<Vec<Session>, Failed> {
+    let mut sessions = admin.stores.group(folder).await?.sessions().await?;
+    let views = admin.supervisor.views();
+    let current = load(admin, folder).await.ok().map(|loaded| loaded.hash);
+    for session in &mut sessions {
+        match views.get(&session.id) {
+            Some((_, view)) => show_live(session, view, current.as_deref()),
+            None => session.container = None,
+        }
+    }
+    Ok(sessions)
+}
+
+fn show_live(session: &mut Session, view: &View, current: Option<&str>) {
+    session.state = view.state;
+    session.note.clone_from(&view.note);
+    session.container.clone_from(&view.container);
+    let has_container = matches!(view.state, SessionState::Starting | SessionState::Idle | SessionState::Busy);
+    session.config_changed = has_container && current.is_some() && view.config_hash.as_deref() != current;
+}
+
+async fn group_view(admin: &Admin, row: GroupRow) -> Group {
+    let config_error = load(admin, &row.folder).await.err().map(|error| error.to_string());
+    Group {
+        path: admin.home.group(&row.folder).display().to_string(),
+        registered_at: rfc3339(row.registered_at),
+        config: serde_json::from_str(&row.config).unwrap_or_default(),
+        config_error,
+        folder: row.folder,
+    }
+}
+
+async fn registered(admin: &Admin, folder: &Folder) -> Result<GroupRow, Failed> {
+    admin.stores.central().group(folder).await?.ok_or_else(|| no_group(folder))
+}
+
+pub(super) fn no_group(folder: &Folder) -> Failed {
+    Failed::not_found(
+        format!("no group '{folder}' is registered"),
+        format!("`cofferdam group add {folder}` registers it, `cofferdam group list` shows those that are"),
+    )
+}
+
+async fn load(
+    admin: &Admin,
+    folder: &Folder,
+) -> Result<crate::config::group::LoadedGroup, crate::config::error::ConfigError> {
+    let (home, folder) = (admin.home.clone(), folder.clone());
+    let path = home.container_json(&folder);
+    tokio::task::spawn_blocking(move || GroupConfig::load(&home, &folder))
+        .await
+        .unwrap_or_else(|_| Err(crate::config::error::ConfigError::new(&path, "reading it failed")))
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failed> {
+    text.parse().map_err(|error: T::Err| {
+        Failed::new(cofferdam_protocol::admin::ErrorKind::Usage, error.to_string(), "see `cofferdam group --help`")
+    })
+}

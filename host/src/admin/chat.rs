@@ -1,0 +1,259 @@
+//! The terminal's messages: accepted durably, then followed until their turn's replies were handed over.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ChatRequest, ErrorKind, Finished};
+use cofferdam_protocol::ids::{MessageId, ReplyId};
+use cofferdam_protocol::runner::FailureKind;
+use futures_util::StreamExt;
+use tokio::sync::{broadcast, mpsc};
+
+use super::Admin;
+use super::answers::no_group;
+use super::error::Failed;
+use crate::channels::terminal;
+use crate::live::{Ended, Live};
+use crate::model::chat::{ChatRef, Due, Inbound};
+use crate::model::message::MessageState;
+use crate::model::reply::{Outbound, ReplyKind};
+use crate::router::{self, DropReason, MAX_MESSAGE_BYTES, Routed};
+use crate::store::GroupDb;
+
+/// Events that a slow client may be behind before the daemon waits for it.
+const BACKLOG: usize = 256;
+
+pub(super) async fn chat(State(admin): State<Arc<Admin>>, Json(request): Json<ChatRequest>) -> Result<Response, Failed> {
+    let chat = ChatRef {
+        channel: terminal::NAME.to_owned(),
+        chat_id: request.group.to_string(),
+        thread_id: request.thread.clone(),
+    };
+    // Attached before the message exists, so that no reply can pass by.
+    let replies = admin.terminal.attach(chat.clone());
+    let accepted_at = Instant::now();
+    let inbound = Inbound {
+        chat: chat.clone(),
+        platform_id: request.message_id,
+        sender: request.sender,
+        text: request.text,
+    };
+    let (folder, accepted) = match router::receive(&admin.stores, inbound).await? {
+        Routed::Accepted(folder, accepted) => (folder, accepted),
+        Routed::Dropped(DropReason::Unwired) => return Err(no_group(&request.group)),
+        Routed::Dropped(DropReason::Empty) => {
+            return Err(Failed::new(ErrorKind::Usage, "the message is empty", "write something"));
+        }
+        Routed::Dropped(DropReason::TooLarge) => {
+            return Err(Failed::new(
+                ErrorKind::Usage,
+                format!("the message is over {MAX_MESSAGE_BYTES} bytes"),
+                "put it into a file in the group's workspace and write where it is",
+            ));
+        }
+    };
+    let store = admin.stores.group(&folder).await?;
+    let live = admin.hub.watch(&accepted.session);
+    let (events, body) = mpsc::channel(BACKLOG);
+    let follower = Follower {
+        store,
+        events,
+        live,
+        replies,
+        message: accepted.message,
+        accepted_at,
+        ended: None,
+        handed_over: BTreeSet::new(),
+        state_said: None,
+    };
+    let first = ChatEvent::Accepted {
+        message: accepted.message,
+        session: accepted.session.clone(),
+        duplicate: accepted.duplicate,
+    };
+    tokio::spawn(follower.follow(first));
+    admin.delivery.nudge(Due { folder: folder.clone(), chat });
+    admin.supervisor.nudge(&folder, &accepted.session);
+    let lines = tokio_stream(body).map(|event| Ok::<_, std::convert::Infallible>(line(&event)));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+fn tokio_stream(mut receiver: mpsc::Receiver<ChatEvent>) -> impl futures_util::Stream<Item = ChatEvent> {
+    futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))
+}
+
+fn line(event: &ChatEvent) -> Bytes {
+    let mut text = serde_json::to_vec(event).unwrap_or_default();
+    text.push(b'\n');
+    text.into()
+}
+
+/// Follows one message for one client.
+struct Follower {
+    store: Arc<GroupDb>,
+    events: mpsc::Sender<ChatEvent>,
+    live: broadcast::Receiver<Arc<Live>>,
+    replies: mpsc::Receiver<Outbound>,
+    message: MessageId,
+    accepted_at: Instant,
+    /// The end, once it is known; told when its replies were handed over.
+    ended: Option<Ended>,
+    handed_over: BTreeSet<ReplyId>,
+    state_said: Option<(cofferdam_protocol::admin::SessionState, Option<String>)>,
+}
+
+/// The client is gone; its replies wait for the next one.
+struct Gone;
+
+impl Follower {
+    async fn follow(mut self, first: ChatEvent) {
+        let duplicate = matches!(first, ChatEvent::Accepted { duplicate: true, .. });
+        let session = match &first {
+            ChatEvent::Accepted { session, .. } => session.clone(),
+            _ => return,
+        };
+        let told = async {
+            self.tell(first).await?;
+            if duplicate {
+                self.look_up().await?;
+            }
+            loop {
+                if let Some(ended) = self.complete() {
+                    return self.tell(self.finished(ended, session)).await;
+                }
+                self.step().await?;
+            }
+        };
+        // The connection broke: nothing to tell it to.
+        let _: Result<(), Gone> = told.await;
+    }
+
+    async fn step(&mut self) -> Result<(), Gone> {
+        tokio::select! {
+            live = self.live.recv() => match live {
+                Ok(live) => self.on_live(&live).await,
+                // The rows know what was missed.
+                Err(broadcast::error::RecvError::Lagged(_)) => self.look_up().await,
+                Err(broadcast::error::RecvError::Closed) => Err(Gone),
+            },
+            Some(reply) = self.replies.recv() => self.on_reply(reply).await,
+            () = self.events.closed() => Err(Gone),
+        }
+    }
+
+    async fn on_live(&mut self, live: &Live) -> Result<(), Gone> {
+        match live {
+            Live::State(state, note) => {
+                let now = (*state, note.clone());
+                if self.state_said.as_ref() == Some(&now) {
+                    return Ok(());
+                }
+                self.state_said = Some(now);
+                self.tell(ChatEvent::State { state: *state, note: note.clone() }).await
+            }
+            Live::Blocked(blocked) => {
+                self.tell(ChatEvent::Blocked {
+                    kind: blocked.kind,
+                    message: blocked.message.clone(),
+                    hint: blocked.hint.clone(),
+                })
+                .await
+            }
+            Live::Started { turn, attempt, container, messages } if messages.contains(&self.message) => {
+                let (turn, attempt, container) = (*turn, *attempt, container.clone());
+                self.tell(ChatEvent::Started { turn, attempt, container }).await
+            }
+            Live::Delta(text) => self.tell(ChatEvent::Delta { text: text.clone() }).await,
+            Live::Activity(kind, text) => {
+                self.tell(ChatEvent::Activity { kind: *kind, text: text.clone() }).await
+            }
+            Live::Ended(ended) if ended.messages.is_empty() => {
+                // All that waited; whether ours did, the row knows.
+                self.ended_if_done(ended).await;
+                Ok(())
+            }
+            Live::Ended(ended) if ended.messages.contains(&self.message) => {
+                self.ended = Some(ended.clone());
+                Ok(())
+            }
+            Live::Started { .. } | Live::Ended(_) => Ok(()),
+        }
+    }
+
+    async fn ended_if_done(&mut self, ended: &Ended) {
+        let view = self.store.message(self.message).await;
+        if matches!(view, Ok(Some(view)) if view.state == MessageState::Done && view.turn.is_none()) {
+            self.ended = Some(ended.clone());
+        }
+    }
+
+    async fn on_reply(&mut self, reply: Outbound) -> Result<(), Gone> {
+        self.handed_over.insert(reply.id);
+        let event = match reply.kind {
+            ReplyKind::Reply => ChatEvent::Reply { turn: reply.turn, text: reply.text },
+            ReplyKind::Notice => ChatEvent::Notice { turn: reply.turn, text: reply.text },
+        };
+        self.tell(event).await
+    }
+
+    /// Reads how the message stands: after a break, or for a message that was sent before.
+    async fn look_up(&mut self) -> Result<(), Gone> {
+        let Ok(Some(view)) = self.store.message(self.message).await else { return Ok(()) };
+        if view.state != MessageState::Done || self.ended.is_some() {
+            return Ok(());
+        }
+        let outcome = view.turn.as_ref().and_then(|turn| turn.outcome.clone());
+        let turn = view.turn.as_ref();
+        // What was handed to a connection that broke may not have arrived: told again, once.
+        if let Some(turn) = turn {
+            for reply in self.store.replies_of(turn.id).await.unwrap_or_default() {
+                if !self.handed_over.contains(&reply.id) {
+                    self.on_reply(reply).await?;
+                }
+            }
+        }
+        self.ended = Some(Ended {
+            turn: turn.map(|turn| turn.id),
+            attempt: turn.map_or(cofferdam_protocol::ids::Attempt(0), |turn| turn.attempt),
+            container: None,
+            messages: vec![self.message],
+            replies: Vec::new(),
+            outcome: outcome.unwrap_or(ChatOutcome::Failed { kind: FailureKind::Other }),
+            usage: turn.and_then(|turn| turn.usage),
+            timings: cofferdam_protocol::admin::Timings {
+                provider: turn.and_then(|turn| turn.provider_ms),
+                ..Default::default()
+            },
+        });
+        Ok(())
+    }
+
+    /// The end, when all its replies were handed over.
+    fn complete(&self) -> Option<&Ended> {
+        self.ended.as_ref().filter(|ended| ended.replies.iter().all(|reply| self.handed_over.contains(reply)))
+    }
+
+    fn finished(&self, ended: &Ended, session: cofferdam_protocol::ids::SessionId) -> ChatEvent {
+        let mut timings_ms = ended.timings;
+        timings_ms.total = self.accepted_at.elapsed().as_secs_f64() * 1e3;
+        ChatEvent::Finished(Finished {
+            session,
+            turn: ended.turn,
+            attempt: ended.attempt,
+            container: ended.container.clone(),
+            outcome: ended.outcome.clone(),
+            usage: ended.usage,
+            timings_ms,
+        })
+    }
+
+    async fn tell(&self, event: ChatEvent) -> Result<(), Gone> {
+        self.events.send(event).await.map_err(|_| Gone)
+    }
+}

@@ -1,0 +1,57 @@
+//! Every error as a person reads it, and as a script does.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use cofferdam_protocol::admin::{ErrorBody, ErrorKind};
+
+use crate::error_chain;
+use crate::store::StoreError;
+
+/// An answer that says what went wrong.
+#[derive(Debug)]
+pub(super) struct Failed(pub(super) ErrorBody);
+
+impl Failed {
+    pub(super) fn new(kind: ErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self(ErrorBody { kind, message: message.into(), hint: Some(hint.into()) })
+    }
+
+    pub(super) fn not_found(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotFound, message, hint)
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = %error_chain(&error), "the store refused");
+        let message = error_chain(&error);
+        match error {
+            StoreError::NoSession(_) => Self::not_found(message, "`cofferdam session list` shows the sessions"),
+            error if error.is_disk() => Self::new(
+                ErrorKind::Disk,
+                message,
+                "nothing was accepted; see that the disk is not full and the home can be written",
+            ),
+            _ => Self::new(ErrorKind::Internal, message, "see the daemon's log"),
+        }
+    }
+}
+
+impl From<crate::config::error::ConfigError> for Failed {
+    fn from(error: crate::config::error::ConfigError) -> Self {
+        Self(ErrorBody { kind: ErrorKind::Config, message: error.to_string(), hint: error.hint() })
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let status = match self.0.kind {
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::Usage | ErrorKind::Config => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, Json(self.0)).into_response()
+    }
+}

@@ -1,0 +1,486 @@
+//! One session's actor: the only one that changes the session's phase, and that the door's calls end at.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cofferdam_protocol::ids::{Folder, SessionId};
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::calls::Call;
+use super::launch::{self, LaunchError, Started};
+use super::life::Life;
+use super::{Inner, View, lock};
+use crate::error_chain;
+use crate::live::{Blocked, Live};
+use crate::model::session::{Phase, PhaseEvent};
+use crate::sandbox::{ContainerId, Exit, SandboxError};
+use crate::store::GroupDb;
+use cofferdam_protocol::admin::SessionState;
+
+/// How long a container gets to end itself after it was told to, before it is killed.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long an idle runner gets to end itself.
+const IDLE_GRACE: Duration = Duration::from_secs(5);
+/// The longest pause between two starts that fail.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The daemon's end, as an actor sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Not yet.
+    No,
+    /// After the running turn.
+    Drain,
+    /// Now.
+    CutOff,
+}
+
+/// A session that cannot start just now.
+struct Trouble {
+    failures: u32,
+    again: Instant,
+    blocked: Blocked,
+}
+
+/// One session's actor.
+pub(super) struct Actor {
+    pub(super) inner: Arc<Inner>,
+    pub(super) folder: Folder,
+    pub(super) session: SessionId,
+    pub(super) store: Option<Arc<GroupDb>>,
+    pub(super) phase: Phase,
+    pub(super) life: Option<Life>,
+    pub(super) ending: Ending,
+    calls: mpsc::UnboundedSender<Call>,
+    mailbox: mpsc::UnboundedReceiver<Call>,
+    view: Arc<Mutex<View>>,
+    starting: Option<BoxFuture<'static, Result<Started, SandboxError>>>,
+    trouble: Option<Trouble>,
+    queued_at: Option<Instant>,
+    stop_waiters: Vec<oneshot::Sender<()>>,
+}
+
+enum Happening {
+    Call(Call),
+    Started(Result<Started, SandboxError>),
+    Exit(Exit),
+    Deadline,
+}
+
+impl Actor {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        folder: Folder,
+        session: SessionId,
+        calls: mpsc::UnboundedSender<Call>,
+        mailbox: mpsc::UnboundedReceiver<Call>,
+        view: Arc<Mutex<View>>,
+    ) -> Self {
+        Self {
+            inner,
+            folder,
+            session,
+            store: None,
+            phase: Phase::STOPPED,
+            life: None,
+            ending: Ending::No,
+            calls,
+            mailbox,
+            view,
+            starting: None,
+            trouble: None,
+            queued_at: None,
+            stop_waiters: Vec::new(),
+        }
+    }
+
+    #[tracing::instrument(name = "session", skip_all, fields(group = %self.folder, session = %self.session))]
+    pub(super) async fn run(mut self) {
+        loop {
+            match self.happening().await {
+                Happening::Call(call) => self.on_call(call).await,
+                Happening::Started(result) => self.on_started(result).await,
+                Happening::Exit(exit) => self.on_exit(exit).await,
+                Happening::Deadline => self.on_deadline().await,
+            }
+            let done = self.phase == Phase::STOPPED
+                && self.starting.is_none()
+                && (self.trouble.is_none() || self.ending != Ending::No);
+            if done && self.inner.retire(&self.session, &self.mailbox) {
+                break;
+            }
+        }
+        if self.ending == Ending::No
+            && let Err(error) = self.inner.parts.stores.settle(&self.folder).await
+        {
+            tracing::warn!(error = %error_chain(&error), "the group stays marked busy");
+        }
+    }
+
+    async fn happening(&mut self) -> Happening {
+        let deadline = self.deadline();
+        let exit = self.life.as_mut().and_then(|life| life.exit.as_mut());
+        tokio::select! {
+            // We hold a sender, so the mailbox never closes.
+            Some(call) = self.mailbox.recv() => Happening::Call(call),
+            result = or_never(self.starting.as_mut()) => Happening::Started(result),
+            exit = or_never(exit) => Happening::Exit(exit),
+            () = or_never(deadline.map(|at| Box::pin(tokio::time::sleep_until(at))).as_mut()) => Happening::Deadline,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let trouble = self.trouble.as_ref().map(|trouble| trouble.again);
+        let life = self.life.as_ref().and_then(|life| life.deadline(self.phase.state()));
+        trouble.into_iter().chain(life).min()
+    }
+
+    async fn on_call(&mut self, call: Call) {
+        match call {
+            Call::Wake => self.wake().await,
+            Call::Granted => self.on_granted().await,
+            Call::Evict => {
+                if self.phase.state() == SessionState::Idle {
+                    self.stop_idle("others need its place").await;
+                }
+            }
+            Call::Adopt(container) => self.adopt(container).await,
+            Call::Hello(attempt, hash, reply) => {
+                let _ = reply.send(self.on_hello(attempt, hash).await);
+            }
+            Call::Next(attempt, reply) => self.on_next(attempt, reply).await,
+            Call::Events(attempt, events, reply) => {
+                let _ = reply.send(self.on_events(attempt, events).await);
+            }
+            Call::Stop(done) => self.on_stop(done),
+            Call::Drain => self.on_drain().await,
+            Call::CutOff => {
+                self.ending = Ending::CutOff;
+                if let Some(life) = &mut self.life {
+                    // From here on nothing that the runner says is heard: its turn waits for the next start.
+                    life.close();
+                    self.kill(Duration::ZERO, true);
+                }
+            }
+        }
+    }
+
+    /// The group's database, opened at the first use.
+    pub(super) async fn store(&mut self) -> Result<Arc<GroupDb>, LaunchError> {
+        if let Some(store) = &self.store {
+            return Ok(store.clone());
+        }
+        let store = self.inner.parts.stores.group(&self.folder).await?;
+        Ok(self.store.insert(store).clone())
+    }
+
+    /// Messages may wait: asks for a place, or hands them to the runner.
+    async fn wake(&mut self) {
+        match self.phase.state() {
+            SessionState::Stopped if self.ending == Ending::No => {
+                if let Some(trouble) = &self.trouble
+                    && trouble.again > Instant::now()
+                {
+                    self.tell(Live::Blocked(trouble.blocked.clone()));
+                    return;
+                }
+                match self.waiting().await {
+                    Ok(0) => self.trouble = None,
+                    Ok(_) => self.ask_for_a_place(),
+                    Err(error) => self.in_trouble(&error),
+                }
+            }
+            SessionState::Idle => self.hand_out().await,
+            _ => {}
+        }
+    }
+
+    async fn waiting(&mut self) -> Result<u64, LaunchError> {
+        let store = self.store().await?;
+        let row = store.session(&self.session).await?;
+        Ok(row.waiting + u64::from(row.running.is_some()))
+    }
+
+    fn ask_for_a_place(&mut self) {
+        self.queued_at = Some(Instant::now());
+        self.advance(PhaseEvent::Wake);
+        let session = self.session.clone();
+        self.inner.with_admission(|admission| admission.request(session));
+        let ahead = lock(&self.inner.admission).ahead(&self.session);
+        let note = ahead.map(|ahead| format!("waits for a place (max_sessions), {ahead} before it"));
+        self.show(note);
+    }
+
+    async fn on_granted(&mut self) {
+        if self.phase.state() != SessionState::Queued {
+            self.give_back_place();
+            return;
+        }
+        self.advance(PhaseEvent::Granted);
+        self.show(None);
+        let ready = match self.store().await {
+            Ok(store) => launch::get_ready(&self.inner, &store, &self.session, &self.calls).await,
+            Err(error) => Err(error),
+        };
+        match ready {
+            Ok(ready) => {
+                self.starting =
+                    Some(Box::pin(launch::start(&self.inner, &self.folder, &self.session, &ready)));
+                let queued = self.queued_at.take().map(|at| at.elapsed());
+                self.life = Some(Life::new(ready, queued));
+                self.show(None);
+            }
+            Err(error) => self.not_started(&error).await,
+        }
+    }
+
+    async fn on_started(&mut self, result: Result<Started, SandboxError>) {
+        self.starting = None;
+        match result {
+            Ok(started) => {
+                self.inner.set_engine_error(None);
+                let id = started.running.id.clone();
+                let Some(life) = &mut self.life else { return };
+                life.started(started);
+                let attempt = life.attempt;
+                tracing::info!(%attempt, container = %id, "started");
+                self.show(None);
+                if let Some(store) = &self.store
+                    && let Err(error) = store.set_container(&self.session, attempt, id.0).await
+                {
+                    tracing::warn!(error = %error_chain(&error), "the container's id was not kept");
+                }
+                if self.phase.state() == SessionState::Stopping {
+                    self.kill(STOP_GRACE, self.ending == Ending::CutOff);
+                }
+            }
+            Err(error) => self.not_started(&error.into()).await,
+        }
+    }
+
+    async fn not_started(&mut self, error: &LaunchError) {
+        if let LaunchError::Sandbox(SandboxError::Unreachable(_)) = error {
+            self.inner.set_engine_error(Some(error_chain(error)));
+        }
+        self.life = None;
+        self.advance(PhaseEvent::Gone);
+        self.give_back_place();
+        self.answer_stop_waiters();
+        if let LaunchError::Config(what) = error {
+            self.refuse_waiting(what.clone()).await;
+        } else {
+            self.in_trouble(error);
+        }
+        self.show(self.trouble.as_ref().map(|trouble| trouble.blocked.message.clone()));
+    }
+
+    /// Tries again after a pause, and says why it waits.
+    fn in_trouble(&mut self, error: &LaunchError) {
+        let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures).saturating_add(1);
+        let pause = Duration::from_millis(500 << failures.min(7)).min(LONGEST_PAUSE);
+        tracing::warn!(error = %error_chain(error), failures, ?pause, "cannot start; its messages wait");
+        let blocked = error.blocked();
+        self.tell(Live::Blocked(blocked.clone()));
+        self.trouble = Some(Trouble { failures, again: Instant::now() + pause, blocked });
+    }
+
+    async fn on_exit(&mut self, exit: Exit) {
+        let Some(life) = self.life.take() else { return };
+        tracing::info!(attempt = %life.attempt, %exit, "the container ended");
+        self.end_attempt(&life, exit).await;
+        self.advance(PhaseEvent::Gone);
+        self.give_back_place();
+        self.answer_stop_waiters();
+        let died = !life.said_hello && !life.is_stopping();
+        drop(life);
+        self.show(None);
+        if died {
+            self.in_trouble(&LaunchError::Died(exit.to_string()));
+            self.show(self.trouble.as_ref().map(|trouble| trouble.blocked.message.clone()));
+        } else {
+            self.wake().await;
+        }
+    }
+
+    async fn on_deadline(&mut self) {
+        let now = Instant::now();
+        if self.trouble.as_ref().is_some_and(|trouble| trouble.again <= now) {
+            // Keeps the count of failures, until a start works.
+            self.wake_after_trouble().await;
+        }
+        let Some(life) = &mut self.life else { return };
+        match self.phase.state() {
+            SessionState::Idle if life.claim_again.take_if(|at| *at <= now).is_some() => self.hand_out().await,
+            SessionState::Idle if life.idle_is_over(now) => self.stop_idle("idle").await,
+            SessionState::Busy if life.silence_is_over(now) => {
+                tracing::warn!("the runner says nothing; its container is replaced");
+                self.advance(PhaseEvent::Stop);
+                self.kill(Duration::from_secs(1), false);
+            }
+            SessionState::Stopping if life.kill_is_due(now) => self.kill(Duration::from_secs(1), false),
+            _ => {}
+        }
+    }
+
+    async fn wake_after_trouble(&mut self) {
+        let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures);
+        self.wake().await;
+        if let Some(trouble) = &mut self.trouble
+            && self.phase.state() == SessionState::Stopped
+        {
+            trouble.failures = trouble.failures.max(failures);
+        }
+    }
+
+    /// The start worked.
+    pub(super) fn out_of_trouble(&mut self) {
+        self.trouble = None;
+    }
+
+    async fn adopt(&mut self, container: ContainerId) {
+        match self.take_over(container.clone()).await {
+            Ok(life) => {
+                let session = self.session.clone();
+                self.inner.with_admission(|admission| {
+                    admission.adopt(session);
+                    Vec::new()
+                });
+                tracing::info!(attempt = %life.attempt, %container, turn = life.turn.is_some(), "adopted");
+                let busy = life.turn.is_some();
+                self.life = Some(life);
+                self.advance(PhaseEvent::Adopted);
+                if busy {
+                    self.advance(PhaseEvent::Claimed);
+                }
+                self.show(None);
+            }
+            Err(error) => {
+                tracing::warn!(%container, error = %error_chain(&error), "not adopted; it is removed");
+                let _ = self.inner.parts.sandbox.stop(&container, Duration::ZERO).await;
+                self.wake().await;
+            }
+        }
+    }
+
+    async fn take_over(&mut self, container: ContainerId) -> Result<Life, LaunchError> {
+        let store = self.store().await?;
+        let row = store.session(&self.session).await?;
+        let config = launch::load_config(&self.inner, &self.folder).await?;
+        let log = self.inner.parts.home.log(&self.folder, &self.session, row.attempt);
+        let door = launch::open_door(
+            &self.inner,
+            &self.folder,
+            &self.session,
+            row.attempt,
+            row.token_hash.clone(),
+            &self.calls,
+        )
+        .map_err(LaunchError::Door)?;
+        let running = self.inner.parts.sandbox.adopt(&container, log).await?;
+        Ok(Life::adopted(row, config, door, running))
+    }
+
+    fn on_stop(&mut self, done: oneshot::Sender<()>) {
+        match self.phase.state() {
+            SessionState::Stopped => drop(done),
+            SessionState::Queued => self.leave_queue(),
+            SessionState::Stopping => self.stop_waiters.push(done),
+            SessionState::Starting | SessionState::Idle | SessionState::Busy => {
+                self.stop_waiters.push(done);
+                self.advance(PhaseEvent::Stop);
+                self.kill(STOP_GRACE, false);
+                self.show(None);
+            }
+        }
+    }
+
+    async fn on_drain(&mut self) {
+        self.ending = Ending::Drain;
+        match self.phase.state() {
+            SessionState::Queued => self.leave_queue(),
+            SessionState::Idle => self.stop_idle("the daemon ends").await,
+            SessionState::Starting => {
+                self.advance(PhaseEvent::Stop);
+                self.kill(Duration::from_secs(1), true);
+            }
+            // After its turn; or it is on its way already.
+            SessionState::Busy | SessionState::Stopped | SessionState::Stopping => {}
+        }
+    }
+
+    fn leave_queue(&mut self) {
+        lock(&self.inner.admission).cancel(&self.session);
+        self.advance(PhaseEvent::Cancelled);
+        self.show(None);
+    }
+
+    /// Tells an idle runner to end itself; kills it if it does not.
+    pub(super) async fn stop_idle(&mut self, why: &str) {
+        tracing::info!(why, "stops");
+        self.advance(PhaseEvent::Stop);
+        if let Some(life) = &mut self.life {
+            life.ask_to_stop(Instant::now() + IDLE_GRACE);
+        }
+        self.show(None);
+    }
+
+    /// Stops the container through the engine. `blameless` keeps the turn's try from being counted.
+    fn kill(&mut self, grace: Duration, blameless: bool) {
+        let Some(life) = &mut self.life else { return };
+        if let Some(container) = life.being_killed(blameless) {
+            let sandbox = self.inner.parts.sandbox.clone();
+            tokio::spawn(async move {
+                if let Err(error) = sandbox.stop(&container, grace).await {
+                    tracing::warn!(%container, error = %error_chain(&error), "could not be stopped");
+                }
+            });
+        }
+    }
+
+    fn give_back_place(&self) {
+        self.inner.with_admission(|admission| admission.release(&self.session));
+    }
+
+    fn answer_stop_waiters(&mut self) {
+        for waiter in self.stop_waiters.drain(..) {
+            let _ = waiter.send(());
+        }
+    }
+
+    /// Moves the phase on. An illegal step is a bug: logged, and the phase stays.
+    pub(super) fn advance(&mut self, event: PhaseEvent) {
+        match self.phase.next(event) {
+            Ok(phase) => self.phase = phase,
+            Err(error) => tracing::error!(%error, "a bug in the supervisor"),
+        }
+    }
+
+    /// Renews what others see.
+    pub(super) fn show(&self, note: Option<String>) {
+        let state = self.phase.state();
+        {
+            let mut view = lock(&self.view);
+            view.state = state;
+            view.note.clone_from(&note);
+            if let Some(life) = &self.life {
+                view.attempt = life.attempt;
+                view.config_hash = Some(life.config.hash.clone());
+            }
+            view.container = self.life.as_ref().and_then(Life::container_text);
+        }
+        self.tell(Live::State(state, note));
+    }
+
+    pub(super) fn tell(&self, live: Live) {
+        self.inner.parts.hub.tell(&self.session, live);
+    }
+}
+
+async fn or_never<F: Future + Unpin>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}

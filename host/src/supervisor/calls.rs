@@ -1,0 +1,63 @@
+//! What a session's actor is asked, and the runner's side of it.
+
+use async_trait::async_trait;
+use cofferdam_protocol::ids::{Attempt, Seq};
+use cofferdam_protocol::runner::{Event, Next, Settings};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::door::{Refused, RunnerApi};
+use crate::sandbox::ContainerId;
+
+/// A call to a session's actor.
+pub(super) enum Call {
+    /// Messages may wait.
+    Wake,
+    /// A place is free for it.
+    Granted,
+    /// Others need its place, if it is idle.
+    Evict,
+    /// A container of it was found running when the daemon started.
+    Adopt(ContainerId),
+    /// The runner's hello.
+    Hello(Attempt, Vec<u8>, oneshot::Sender<Result<(Option<String>, Settings), Refused>>),
+    /// The runner asks for work.
+    Next(Attempt, oneshot::Sender<Next>),
+    /// The runner's events.
+    Events(Attempt, Vec<Event>, oneshot::Sender<Result<Seq, Refused>>),
+    /// Somebody wants its container gone; its turn is interrupted.
+    Stop(oneshot::Sender<()>),
+    /// The daemon ends: stop after the running turn.
+    Drain,
+    /// The daemon ends now: what runs waits for the next start.
+    CutOff,
+}
+
+/// The door's way to the actor.
+pub(super) struct RunnerCalls(pub(super) mpsc::UnboundedSender<Call>);
+
+impl RunnerCalls {
+    async fn ask<T>(&self, call: Call, answer: oneshot::Receiver<Result<T, Refused>>) -> Result<T, Refused> {
+        self.0.send(call).map_err(|_| Refused::Stale)?;
+        // An actor that ended is one whose attempt is over.
+        answer.await.map_err(|_| Refused::Stale)?
+    }
+}
+
+#[async_trait]
+impl RunnerApi for RunnerCalls {
+    async fn hello(&self, attempt: Attempt, token_hash: Vec<u8>) -> Result<(Option<String>, Settings), Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Call::Hello(attempt, token_hash, reply), answer).await
+    }
+
+    fn next(&self, attempt: Attempt) -> Result<oneshot::Receiver<Next>, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Call::Next(attempt, reply)).map_err(|_| Refused::Stale)?;
+        Ok(answer)
+    }
+
+    async fn events(&self, attempt: Attempt, events: Vec<Event>) -> Result<Seq, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Call::Events(attempt, events, reply), answer).await
+    }
+}

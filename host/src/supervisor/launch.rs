@@ -1,0 +1,235 @@
+//! A session's next container: from its configuration to a running container, in steps that can each fail.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cofferdam_protocol::admin::ErrorKind;
+use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
+use cofferdam_protocol::runner::{DOOR_SOCKET, ENV_ATTEMPT, ENV_DOOR, Settings};
+use tokio::sync::mpsc;
+
+use super::Inner;
+use super::calls::{Call, RunnerCalls};
+use crate::config::group::{GroupConfig, LoadedGroup};
+use crate::door::{Door, DoorSpec};
+use crate::error_chain;
+use crate::gateway::Caller;
+use crate::live::Blocked;
+use crate::sandbox::mounts::{self, PrepareError};
+use crate::sandbox::{ContainerId, Limits, Mount, Owner, Running, SandboxError, Spec, User};
+use crate::store::{GroupDb, StoreError};
+
+/// Why a container could not be started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LaunchError {
+    /// Only a person can mend it; the waiting messages are told.
+    #[error("{0}")]
+    Config(String),
+    /// Files could not be made ready.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The door could not be opened.
+    #[error("cannot open the session's door")]
+    Door(#[source] std::io::Error),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The sandbox refused.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The runner never came, and the container ended.
+    #[error("the container ended before its runner said hello ({0})")]
+    Died(String),
+}
+
+impl LaunchError {
+    /// What people are told while it is tried again.
+    pub(super) fn blocked(&self) -> Blocked {
+        let (kind, hint) = match self {
+            Self::Config(_) => (ErrorKind::Config, "mend container.json"),
+            Self::Prepare(_) | Self::Door(_) | Self::Store(_) => {
+                (ErrorKind::Disk, "see that the disk is not full and the home can be written; `cofferdam doctor` looks")
+            }
+            Self::Sandbox(SandboxError::Build(_) | SandboxError::NoImage(_)) => {
+                (ErrorKind::Image, "`cofferdam image build` shows what fails")
+            }
+            Self::Sandbox(_) => (ErrorKind::Engine, "see that the Docker engine runs; `cofferdam doctor` looks"),
+            Self::Died(_) => (ErrorKind::Image, "`cofferdam session logs` has its last words"),
+        };
+        Blocked { kind, message: error_chain(self), hint: Some(hint.to_owned()) }
+    }
+}
+
+/// What a start has ready before the engine is asked.
+pub(super) struct Ready {
+    pub(super) attempt: Attempt,
+    pub(super) config: Arc<LoadedGroup>,
+    pub(super) door: Door,
+    user: User,
+    mounts: Vec<Mount>,
+}
+
+/// Step one: configuration, a fresh attempt (from here on older ones are refused), files, the door.
+pub(super) async fn get_ready(
+    inner: &Arc<Inner>,
+    store: &GroupDb,
+    session: &SessionId,
+    calls: &mpsc::UnboundedSender<Call>,
+) -> Result<Ready, LaunchError> {
+    let folder = store.folder().clone();
+    let config = load_config(inner, &folder).await?;
+    let attempt = store.begin_attempt(session, config.config.provider, config.hash.clone()).await?;
+    let user = mounts::container_user();
+    let mounts = prepare_files(inner, folder.clone(), session.clone(), user, config.clone()).await?;
+    let door = open_door(inner, &folder, session, attempt, None, calls).map_err(LaunchError::Door)?;
+    Ok(Ready { attempt, config, door, user, mounts })
+}
+
+/// The group's `container.json`, as it is now.
+pub(super) async fn load_config(inner: &Arc<Inner>, folder: &Folder) -> Result<Arc<LoadedGroup>, LaunchError> {
+    let (home, name) = (inner.parts.home.clone(), folder.clone());
+    let loaded = tokio::task::spawn_blocking(move || GroupConfig::load(&home, &name)).await;
+    match loaded {
+        Ok(Ok(config)) => Ok(Arc::new(config)),
+        Ok(Err(error)) => Err(LaunchError::Config(error_chain(&error))),
+        Err(_) => Err(LaunchError::Store(StoreError::Closed)),
+    }
+}
+
+async fn prepare_files(
+    inner: &Arc<Inner>,
+    folder: Folder,
+    session: SessionId,
+    user: User,
+    config: Arc<LoadedGroup>,
+) -> Result<Vec<Mount>, LaunchError> {
+    let inner = inner.clone();
+    tokio::task::spawn_blocking(move || {
+        let seed = inner.parts.sandbox.seed();
+        let model = model_of(&inner, &config.config);
+        mounts::prepare(&inner.parts.home, &folder, &session, user, model.as_deref(), seed.as_deref())
+    })
+    .await
+    .map_err(|_| LaunchError::Store(StoreError::Closed))?
+    .map(|prepared| prepared.mounts)
+    .map_err(LaunchError::Prepare)
+}
+
+/// Opens a session's door for one attempt.
+pub(super) fn open_door(
+    inner: &Arc<Inner>,
+    folder: &Folder,
+    session: &SessionId,
+    attempt: Attempt,
+    token_hash: Option<Vec<u8>>,
+    calls: &mpsc::UnboundedSender<Call>,
+) -> std::io::Result<Door> {
+    let dir = inner.parts.home.door(session);
+    let spec = DoorSpec {
+        dir: &dir,
+        user: mounts::container_user(),
+        caller: Caller { group: folder.clone(), session: session.clone() },
+        attempt,
+        token_hash,
+    };
+    Door::open(spec, Arc::new(RunnerCalls(calls.clone())), inner.parts.gateway.clone())
+}
+
+/// A started container.
+pub(super) struct Started {
+    pub(super) running: Running,
+    pub(super) millis: f64,
+}
+
+/// Step two: the image, built if it is missing, and the container.
+pub(super) fn start(
+    inner: &Arc<Inner>,
+    folder: &Folder,
+    session: &SessionId,
+    ready: &Ready,
+) -> impl Future<Output = Result<Started, SandboxError>> + Send + 'static {
+    let config = &ready.config.config;
+    let owner = Owner {
+        install: inner.parts.install.clone(),
+        group: folder.clone(),
+        session: session.clone(),
+        attempt: ready.attempt,
+    };
+    let mut spec = Spec {
+        owner,
+        image: String::new(),
+        user: ready.user,
+        limits: limits_of(config),
+        env: env_of(config, ready.attempt),
+        mounts: ready.mounts.clone(),
+        log: inner.parts.home.log(folder, session, ready.attempt),
+    };
+    let (sandbox, own_image) = (inner.parts.sandbox.clone(), config.image.clone());
+    async move {
+        if let Some(image) = own_image {
+            spec.image = image;
+            return timed(&*sandbox, &spec).await;
+        }
+        spec.image = sandbox.default_image(false).await?;
+        match timed(&*sandbox, &spec).await {
+            // Somebody pruned it: built again, not a crash loop.
+            Err(SandboxError::NoImage(_)) => {
+                spec.image = sandbox.default_image(true).await?;
+                timed(&*sandbox, &spec).await
+            }
+            other => other,
+        }
+    }
+}
+
+async fn timed(sandbox: &dyn crate::sandbox::Sandbox, spec: &Spec) -> Result<Started, SandboxError> {
+    let begun = Instant::now();
+    let running = sandbox.start(spec).await?;
+    Ok(Started { running, millis: begun.elapsed().as_secs_f64() * 1e3 })
+}
+
+/// What the runner is told at hello.
+pub(super) fn settings_of(inner: &Inner, config: &GroupConfig) -> Settings {
+    Settings {
+        provider: config.provider,
+        model: model_of(inner, config),
+        effort: config.effort.map(|effort| effort.as_str().to_owned()),
+        instructions: INSTRUCTIONS.to_owned(),
+        cwd: mounts::CWD.to_owned(),
+        silence_secs: config.timeouts.silence_secs,
+    }
+}
+
+/// Cofferdam's own words to the agent.
+const INSTRUCTIONS: &str = "You answer people in a chat through Cofferdam. You run in a sealed container: \
+the workspace /group/workspace is yours and lasts, the rest of the file system does not, and there is no network. \
+Your last message of a turn is sent to the chat; keep it short enough to read there.";
+
+fn model_of(inner: &Inner, config: &GroupConfig) -> Option<String> {
+    config.model.clone().or_else(|| inner.parts.default_model.clone())
+}
+
+fn limits_of(config: &GroupConfig) -> Limits {
+    let bytes = |mb: u64| i64::try_from(mb.saturating_mul(1024 * 1024)).unwrap_or(i64::MAX);
+    Limits {
+        memory_bytes: bytes(config.limits.memory_mb),
+        cpus: config.limits.cpus,
+        pids: i64::try_from(config.limits.pids).unwrap_or(i64::MAX),
+        tmp_bytes: bytes(config.limits.tmp_mb),
+    }
+}
+
+fn env_of(config: &GroupConfig, attempt: Attempt) -> Vec<(String, String)> {
+    let own = [
+        (ENV_ATTEMPT.to_owned(), attempt.to_string()),
+        (ENV_DOOR.to_owned(), DOOR_SOCKET.to_owned()),
+        ("HOME".to_owned(), "/home/agent".to_owned()),
+        ("CODEX_HOME".to_owned(), "/home/agent/.codex".to_owned()),
+    ];
+    config.environment.iter().map(|(name, value)| (name.clone(), value.clone())).chain(own).collect()
+}
+
+/// Container ids as people see them.
+pub(super) fn short(id: &ContainerId) -> String {
+    id.to_string()
+}

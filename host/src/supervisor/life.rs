@@ -1,0 +1,194 @@
+//! One container's life, as its session's actor keeps it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_protocol::admin::{SessionState, Timings};
+use cofferdam_protocol::ids::{Attempt, MessageId, TurnId};
+use cofferdam_protocol::runner::Next;
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::launch::{Ready, Started, short};
+use crate::config::group::LoadedGroup;
+use crate::door::Door;
+use crate::sandbox::{ContainerId, Exit, Running};
+use crate::store::group::attempts::SessionRow;
+
+/// What the host waits beyond the group's silence time-out, so that the runner's own interrupt comes first.
+const SILENCE_SLACK: Duration = Duration::from_secs(30);
+
+/// A turn that the runner has.
+pub(super) struct RunningTurn {
+    pub(super) id: TurnId,
+    pub(super) messages: Vec<MessageId>,
+}
+
+/// A container from its start to its end.
+pub(super) struct Life {
+    pub(super) attempt: Attempt,
+    pub(super) config: Arc<LoadedGroup>,
+    pub(super) exit: Option<BoxFuture<'static, Exit>>,
+    pub(super) said_hello: bool,
+    pub(super) turn: Option<RunningTurn>,
+    /// The runner's open wish for work.
+    pub(super) parked: Option<oneshot::Sender<Next>>,
+    /// After a claim that the store refused.
+    pub(super) claim_again: Option<Instant>,
+    /// Told with the first turn's end.
+    pub(super) timings: Option<Timings>,
+    pub(super) last_sign: Instant,
+    door: Option<Door>,
+    container: Option<ContainerId>,
+    started_at: Option<Instant>,
+    idle_since: Option<Instant>,
+    stopping: Option<Stopping>,
+}
+
+struct Stopping {
+    kill_at: Option<Instant>,
+    blameless: bool,
+}
+
+impl Life {
+    pub(super) fn new(ready: Ready, queued: Option<Duration>) -> Self {
+        let timings = Timings { queued: queued.map(millis), ..Timings::default() };
+        Self {
+            attempt: ready.attempt,
+            config: ready.config,
+            exit: None,
+            said_hello: false,
+            turn: None,
+            parked: None,
+            claim_again: None,
+            timings: Some(timings),
+            last_sign: Instant::now(),
+            door: Some(ready.door),
+            container: None,
+            started_at: None,
+            idle_since: None,
+            stopping: None,
+        }
+    }
+
+    /// The life of a container that another daemon started.
+    pub(super) fn adopted(row: SessionRow, config: Arc<LoadedGroup>, door: Door, running: Running) -> Self {
+        let mut config = config;
+        if let Some(hash) = row.config_hash {
+            // It runs with what it was started with, whatever the file says now.
+            Arc::make_mut(&mut config).hash = hash;
+        }
+        Self {
+            attempt: row.attempt,
+            config,
+            exit: Some(running.exit),
+            said_hello: true,
+            turn: row.running.map(|id| RunningTurn { id, messages: Vec::new() }),
+            parked: None,
+            claim_again: None,
+            timings: None,
+            last_sign: Instant::now(),
+            door: Some(door),
+            container: Some(running.id),
+            started_at: None,
+            idle_since: row.running.is_none().then(Instant::now),
+            stopping: None,
+        }
+    }
+
+    pub(super) fn started(&mut self, started: Started) {
+        self.container = Some(started.running.id);
+        self.exit = Some(started.running.exit);
+        self.started_at = Some(Instant::now());
+        if let Some(timings) = &mut self.timings {
+            timings.container_start = Some(started.millis);
+        }
+    }
+
+    /// The provider is ready; `millis` since the runner's start.
+    pub(super) fn provider_ready(&mut self, millis: u64) {
+        if let Some(timings) = &mut self.timings {
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds of a start")]
+            let millis = millis as f64;
+            timings.provider_ready = Some(millis);
+        }
+    }
+
+    pub(super) fn container_text(&self) -> Option<String> {
+        self.container.as_ref().map(short)
+    }
+
+    /// Nothing more is heard from the runner.
+    pub(super) fn close(&mut self) {
+        self.door = None;
+        self.parked = None;
+    }
+
+    pub(super) fn is_idle(&mut self) {
+        self.idle_since.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn is_busy(&mut self, turn: RunningTurn) {
+        self.idle_since = None;
+        self.last_sign = Instant::now();
+        self.turn = Some(turn);
+    }
+
+    /// Answers the runner's wish with stop, now or when it asks.
+    pub(super) fn ask_to_stop(&mut self, kill_at: Instant) {
+        if let Some(parked) = self.parked.take() {
+            let _ = parked.send(Next::Stop);
+        }
+        self.stopping = Some(Stopping { kill_at: Some(kill_at), blameless: true });
+    }
+
+    /// Notes that the engine kills it; answers the container, if there is one yet.
+    pub(super) fn being_killed(&mut self, blameless: bool) -> Option<ContainerId> {
+        let blameless = blameless || self.stopping.as_ref().is_some_and(|stopping| stopping.blameless);
+        self.stopping = Some(Stopping { kill_at: None, blameless });
+        self.container.clone()
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    pub(super) fn is_blameless(&self) -> bool {
+        self.stopping.as_ref().is_some_and(|stopping| stopping.blameless)
+    }
+
+    fn idle_end(&self) -> Option<Instant> {
+        Some(self.idle_since? + Duration::from_secs(self.config.config.timeouts.idle_secs))
+    }
+
+    fn silence_end(&self) -> Instant {
+        self.last_sign + Duration::from_secs(self.config.config.timeouts.silence_secs) + SILENCE_SLACK
+    }
+
+    pub(super) fn idle_is_over(&self, now: Instant) -> bool {
+        self.idle_end().is_some_and(|end| end <= now)
+    }
+
+    pub(super) fn silence_is_over(&self, now: Instant) -> bool {
+        self.silence_end() <= now
+    }
+
+    pub(super) fn kill_is_due(&self, now: Instant) -> bool {
+        self.stopping.as_ref().and_then(|stopping| stopping.kill_at).is_some_and(|at| at <= now)
+    }
+
+    /// When the actor has to look again.
+    pub(super) fn deadline(&self, state: SessionState) -> Option<Instant> {
+        match state {
+            SessionState::Idle => self.claim_again.into_iter().chain(self.idle_end()).min(),
+            SessionState::Busy => Some(self.silence_end()),
+            SessionState::Stopping => self.stopping.as_ref().and_then(|stopping| stopping.kill_at),
+            SessionState::Stopped | SessionState::Queued | SessionState::Starting => None,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
