@@ -1,5 +1,6 @@
 //! The agents that a session can have, behind one trait.
 
+pub mod codex;
 pub mod mock;
 
 use std::ffi::OsStr;
@@ -27,7 +28,7 @@ pub trait Provider: Send {
 /// The provider that the settings name; nothing is started yet.
 pub fn make(settings: Settings, continuation: Option<String>, codex: &OsStr) -> Box<dyn Provider> {
     match settings.provider {
-        ProviderKind::Codex => todo!("{codex:?}"),
+        ProviderKind::Codex => Box::new(codex::Codex::new(settings, continuation, codex.to_owned())),
         ProviderKind::Mock => Box::new(mock::Mock::resume(continuation.as_deref())),
     }
 }

@@ -53,6 +53,15 @@ impl Runner {
         tokio::time::timeout(LIMIT, self.child.wait()).await.expect("the runner ends").unwrap()
     }
 
+    /// Waits until it has noticed a child's end.
+    pub async fn reaped(&mut self, pid: i32) {
+        let begun = std::time::Instant::now();
+        while self.children().contains(&pid) {
+            assert!(begun.elapsed() < LIMIT, "{pid} is not reaped");
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Its children's process ids.
     pub fn children(&self) -> Vec<i32> {
         let path = format!("/proc/{0}/task/{0}/children", self.pid());
