@@ -1,0 +1,283 @@
+//! Events on their way to the host: in order, in few calls, kept until acknowledged.
+//!
+//! Pieces of answers and activities are transient: they are joined, wait up to [`FLUSH`] for company, and the
+//! oldest are dropped when the host is away for long. Durable events go out at once and are never dropped.
+//! Sequence numbers are given when a batch is made, so that joining leaves no gaps; a batch that was not
+//! acknowledged is sent again as it was.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cofferdam_protocol::ids::{Attempt, Seq, TurnId};
+use cofferdam_protocol::runner::{ActivityKind, EVENTS, Event, EventAck, EventBatch, EventBody, Finish};
+use tokio::sync::{Notify, oneshot};
+
+use crate::door::{DoorError, Lane};
+
+/// How long a transient event waits for others before it is sent.
+pub const FLUSH: Duration = Duration::from_millis(25);
+/// The most text of transient events that waits, in bytes; with the replies' limit and JSON's escapes (at most
+/// six bytes for one) a batch stays below `MAX_EVENT_BYTES`.
+const MAX_TRANSIENT: usize = 384 * 1024;
+/// What a transient event costs besides its text, in bytes.
+const OVERHEAD: usize = 128;
+/// The most text of one turn's replies, in bytes.
+const MAX_REPLIES: usize = 2 * 1024 * 1024;
+/// The longest line of an activity, in characters.
+const MAX_LINE: usize = 400;
+
+/// Where events are put. Clones share one queue.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    transient_bytes: usize,
+    durable: usize,
+    last_seq: i64,
+    dropped: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    turn: Option<TurnId>,
+    body: EventBody,
+    acked: Option<oneshot::Sender<()>>,
+}
+
+impl Outbox {
+    /// Puts an event.
+    pub fn put(&self, turn: Option<TurnId>, body: EventBody) {
+        self.queue().push(Entry { turn, body, acked: None });
+        self.0.wake.notify_one();
+    }
+
+    /// Puts a turn's end and waits until the host has it.
+    pub async fn finish(&self, turn: TurnId, finish: Finish) {
+        let (acked, kept) = oneshot::channel();
+        let body = EventBody::Finish(bounded(finish));
+        self.queue().push(Entry { turn: Some(turn), body, acked: Some(acked) });
+        self.0.wake.notify_one();
+        // An error means that the sender has ended, and with it the runner.
+        let _ = kept.await;
+    }
+
+    /// Sends events as they come; ends only when the host does not want them.
+    pub async fn send_all(&self, mut lane: Lane, attempt: Attempt) -> DoorError {
+        loop {
+            self.something_due().await;
+            let (events, acks) = self.queue().take();
+            let mut batch = EventBatch { attempt, events };
+            while let Some(last) = batch.events.last().map(|event| event.seq) {
+                let ack: EventAck = match lane.call(EVENTS, &batch).await {
+                    Ok(ack) => ack,
+                    Err(error) => return error,
+                };
+                batch.events.retain(|event| event.seq > ack.acked);
+                if ack.acked < last {
+                    tracing::warn!(acked = %ack.acked, %last, "the host kept a part of the events; sending the rest");
+                    tokio::time::sleep(FLUSH).await;
+                }
+            }
+            for ack in acks {
+                let _ = ack.send(());
+            }
+        }
+    }
+
+    async fn something_due(&self) {
+        while self.queue().entries.is_empty() {
+            self.0.wake.notified().await;
+        }
+        let flush = tokio::time::sleep(FLUSH);
+        tokio::pin!(flush);
+        while self.queue().durable == 0 {
+            tokio::select! {
+                () = &mut flush => return,
+                () = self.0.wake.notified() => {}
+            }
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An outbox for the events of one turn.
+#[derive(Debug, Clone)]
+pub struct TurnEvents {
+    outbox: Outbox,
+    turn: TurnId,
+}
+
+impl TurnEvents {
+    /// Events of `turn` into `outbox`.
+    pub fn new(outbox: Outbox, turn: TurnId) -> Self {
+        Self { outbox, turn }
+    }
+
+    /// A piece of the answer.
+    pub fn delta(&self, text: String) {
+        self.outbox.put(Some(self.turn), EventBody::Delta { text });
+    }
+
+    /// Something the agent does; the text is made one short line.
+    pub fn activity(&self, kind: ActivityKind, text: &str) {
+        self.outbox.put(Some(self.turn), EventBody::Activity { kind, text: one_line(text, MAX_LINE) });
+    }
+}
+
+impl Queue {
+    fn push(&mut self, entry: Entry) {
+        if entry.body.is_durable() {
+            self.durable += 1;
+            self.entries.push_back(entry);
+            return;
+        }
+        match (self.entries.back_mut(), entry.body) {
+            (Some(Entry { turn, body: EventBody::Delta { text: earlier }, .. }), EventBody::Delta { text })
+                if *turn == entry.turn =>
+            {
+                self.transient_bytes += text.len();
+                earlier.push_str(&text);
+            }
+            (_, body) => {
+                self.transient_bytes += cost(&body);
+                self.entries.push_back(Entry { body, ..entry });
+            }
+        }
+        while self.transient_bytes > MAX_TRANSIENT && self.drop_oldest_transient() {}
+    }
+
+    /// Whether there was one to drop.
+    fn drop_oldest_transient(&mut self) -> bool {
+        let Some(at) = self.entries.iter().position(|entry| !entry.body.is_durable()) else { return false };
+        if let Some(entry) = self.entries.remove(at) {
+            self.transient_bytes = self.transient_bytes.saturating_sub(cost(&entry.body));
+            if self.dropped == 0 {
+                tracing::warn!("live events pile up because the host does not take them; dropping the oldest");
+            }
+            self.dropped += 1;
+        }
+        true
+    }
+
+    fn take(&mut self) -> (Vec<Event>, Vec<oneshot::Sender<()>>) {
+        (self.transient_bytes, self.durable) = (0, 0);
+        let mut acks = Vec::new();
+        let mut events = Vec::with_capacity(self.entries.len());
+        for entry in self.entries.drain(..) {
+            self.last_seq += 1;
+            acks.extend(entry.acked);
+            events.push(Event { seq: Seq(self.last_seq), turn: entry.turn, body: entry.body });
+        }
+        // A burst must not stay in the memory of an idle runner.
+        self.entries.shrink_to(64);
+        (events, acks)
+    }
+}
+
+fn cost(body: &EventBody) -> usize {
+    OVERHEAD
+        + match body {
+            EventBody::Delta { text } | EventBody::Activity { text, .. } => text.len(),
+            EventBody::Ready { .. } | EventBody::Finish(_) => 0,
+        }
+}
+
+/// The text on one line, cut to `limit` characters.
+pub fn one_line(text: &str, limit: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut cut: String = line.chars().filter(|c| !c.is_control()).take(limit).collect();
+    if line.chars().count() > limit {
+        cut.push('…');
+    }
+    cut
+}
+
+/// The same end with replies that the host can take; a cut is said in the text.
+fn bounded(mut finish: Finish) -> Finish {
+    let mut room = MAX_REPLIES;
+    for reply in &mut finish.replies {
+        if reply.len() > room {
+            let total = reply.len();
+            reply.truncate(reply.floor_char_boundary(room));
+            let kept = reply.len();
+            reply.push_str(&format!("\n[cut: {} of {total} bytes were too much]", total - kept));
+            room = 0;
+        } else {
+            room -= reply.len();
+        }
+    }
+    finish
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_protocol::runner::Outcome;
+
+    use super::*;
+
+    fn delta(text: &str) -> EventBody {
+        EventBody::Delta { text: text.into() }
+    }
+
+    fn finish(replies: Vec<String>) -> Finish {
+        Finish { outcome: Outcome::Completed, replies, continuation: None, usage: None, provider_millis: 0.0 }
+    }
+
+    #[test]
+    fn pieces_of_one_turn_are_joined_and_numbers_have_no_gaps() {
+        let outbox = Outbox::default();
+        outbox.put(Some(TurnId(1)), delta("a"));
+        outbox.put(Some(TurnId(1)), delta("b"));
+        outbox.put(Some(TurnId(2)), delta("c"));
+        let (events, _) = outbox.queue().take();
+        let seen: Vec<_> = events.iter().map(|event| (event.seq.0, event.turn.unwrap().0)).collect();
+        assert_eq!(seen, [(1, 1), (2, 2)]);
+        assert!(matches!(&events[0].body, EventBody::Delta { text } if text == "ab"));
+        outbox.put(None, delta("d"));
+        assert_eq!(outbox.queue().take().0[0].seq, Seq(3));
+    }
+
+    #[test]
+    fn what_piles_up_is_bounded_but_durable_events_stay() {
+        let outbox = Outbox::default();
+        outbox.put(None, EventBody::Ready { continuation: "t".into(), millis: 1 });
+        for turn in 0..2_000 {
+            outbox.put(Some(TurnId(turn)), delta(&"x".repeat(1_000)));
+        }
+        let (events, _) = outbox.queue().take();
+        assert!(matches!(events[0].body, EventBody::Ready { .. }));
+        assert_eq!(events.last().unwrap().turn, Some(TurnId(1_999)));
+        let size = serde_json::to_vec(&events).unwrap().len();
+        assert!(size < 2 * MAX_TRANSIENT, "{size}");
+    }
+
+    #[test]
+    fn the_largest_batch_is_one_that_the_host_takes() {
+        let outbox = Outbox::default();
+        let worst = "\u{1}".repeat(MAX_TRANSIENT - OVERHEAD);
+        outbox.put(Some(TurnId(1)), delta(&worst));
+        let end = bounded(finish(vec!["\u{1}".repeat(3 * MAX_REPLIES), "\u{1}".repeat(MAX_REPLIES)]));
+        assert!(end.replies[0].contains("[cut: "));
+        outbox.put(Some(TurnId(1)), EventBody::Finish(end));
+        let batch = EventBatch { attempt: Attempt(1), events: outbox.queue().take().0 };
+        assert!(serde_json::to_vec(&batch).unwrap().len() < cofferdam_protocol::runner::MAX_EVENT_BYTES);
+    }
+
+    #[test]
+    fn an_activity_is_one_short_line() {
+        assert_eq!(one_line("a\n  b\tc", 400), "a b c");
+        assert_eq!(one_line("äöü", 2), "äö…");
+    }
+}

@@ -1,0 +1,116 @@
+//! Codex's words for failures, as ours.
+
+use cofferdam_protocol::runner::{Failure, FailureKind};
+use serde_json::Value;
+
+use super::protocol::{ErrorInfo, TurnError};
+use crate::outbox::one_line;
+
+/// The longest message, in characters.
+const MAX_MESSAGE: usize = 800;
+
+/// A failed turn's error as a [`Failure`] that keeps the server's own words.
+pub fn failure(error: &TurnError) -> Failure {
+    Failure { kind: kind(error), message: words(error) }
+}
+
+/// The server's words, on one line.
+pub fn words(error: &TurnError) -> String {
+    let mut text = unwrapped(&error.message);
+    if let Some(details) = error.additional_details.as_deref().map(unwrapped)
+        && !text.contains(&details)
+    {
+        text = format!("{text} ({details})");
+    }
+    one_line(&text, MAX_MESSAGE)
+}
+
+/// A body such as `{"error":{"message":"…"}}` by its message; other text as it is.
+fn unwrapped(text: &str) -> String {
+    let inner = |body: Value| {
+        let message = body.pointer("/error/message").or_else(|| body.get("message")).or_else(|| body.get("detail"));
+        message.and_then(Value::as_str).map(str::to_owned)
+    };
+    serde_json::from_str(text).ok().and_then(inner).unwrap_or_else(|| text.to_owned())
+}
+
+fn kind(error: &TurnError) -> FailureKind {
+    match &error.codex_error_info {
+        Some(ErrorInfo::Word(word)) => by_word(word, &error.message),
+        Some(ErrorInfo::Http(parts)) => match parts.values().next() {
+            Some(status) => by_status(status.http_status_code),
+            None => FailureKind::Other,
+        },
+        Some(ErrorInfo::Other(_)) | None => by_word("other", &error.message),
+    }
+}
+
+fn by_word(word: &str, message: &str) -> FailureKind {
+    match word {
+        "contextWindowExceeded" => FailureKind::ContextWindow,
+        "usageLimitExceeded" | "sessionBudgetExceeded" => FailureKind::UsageLimit,
+        "rateLimitExceeded" => FailureKind::RateLimited,
+        "serverOverloaded" | "internalServerError" | "flexUnavailable" | "policyCapacityUnavailable" => {
+            FailureKind::Upstream
+        }
+        "modelNotFound" => FailureKind::ModelNotFound,
+        "unauthorized" => FailureKind::Unauthorized,
+        // The last retry of a cut stream has no word of its own.
+        _ if message.starts_with("stream disconnected") => FailureKind::Connection,
+        _ => FailureKind::Other,
+    }
+}
+
+fn by_status(status: Option<u16>) -> FailureKind {
+    match status {
+        Some(401 | 403) => FailureKind::Unauthorized,
+        Some(429) => FailureKind::RateLimited,
+        Some(404) => FailureKind::ModelNotFound,
+        Some(500..=599) => FailureKind::Upstream,
+        _ => FailureKind::Connection,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(info: Value, message: &str) -> Failure {
+        let error = json!({"message": message, "codexErrorInfo": info, "additionalDetails": null});
+        failure(&serde_json::from_value(error).unwrap())
+    }
+
+    #[test]
+    fn every_known_error_has_its_kind() {
+        for (info, kind) in [
+            (json!({"responseTooManyFailedAttempts": {"httpStatusCode": 429}}), FailureKind::RateLimited),
+            (json!({"httpConnectionFailed": {"httpStatusCode": 401}}), FailureKind::Unauthorized),
+            (json!({"httpConnectionFailed": {"httpStatusCode": 403}}), FailureKind::Unauthorized),
+            (json!({"httpConnectionFailed": {"httpStatusCode": null}}), FailureKind::Connection),
+            (json!({"responseStreamDisconnected": {"httpStatusCode": null}}), FailureKind::Connection),
+            (json!({"responseTooManyFailedAttempts": {"httpStatusCode": 502}}), FailureKind::Upstream),
+            (json!("internalServerError"), FailureKind::Upstream),
+            (json!("serverOverloaded"), FailureKind::Upstream),
+            (json!("modelNotFound"), FailureKind::ModelNotFound),
+            (json!("usageLimitExceeded"), FailureKind::UsageLimit),
+            (json!("contextWindowExceeded"), FailureKind::ContextWindow),
+            (json!("somethingNew"), FailureKind::Other),
+            (json!({"somethingNew": {"deep": [1]}}), FailureKind::Connection),
+            (json!({"somethingNew": 3}), FailureKind::Other),
+            (json!(null), FailureKind::Other),
+        ] {
+            assert_eq!(of(info.clone(), "x").kind, kind, "{info}");
+        }
+        assert_eq!(of(json!("other"), "stream disconnected before completion").kind, FailureKind::Connection);
+    }
+
+    #[test]
+    fn the_servers_own_words_are_kept() {
+        let body = r#"{"error": {"message": "bad\nthing", "code": 7}}"#;
+        assert_eq!(of(json!("other"), body).message, "bad thing");
+        assert_eq!(of(json!("other"), "plain").message, "plain");
+        assert_eq!(of(json!("other"), "{broken").message, "{broken");
+    }
+}

@@ -1,0 +1,417 @@
+//! Codex, by way of `codex app-server`: one process that lives across turns, on one thread.
+//!
+//! - [`protocol`]: the words, as types. [`jsonrpc`]: the framing. Both are plain data.
+//! - [`client`]: requests, answers and notifications over two pipes. [`process`]: the child.
+//! - [`turn`], [`tokens`], [`failure`]: what notifications mean. No I/O.
+//! - this file: when to start, resume, interrupt and give up.
+//!
+//! A process that died is started again by the next turn, with a resume. A thread is given up for a new one only
+//! when codex says that it does not exist or cannot be read.
+
+pub mod client;
+pub mod failure;
+pub mod jsonrpc;
+pub mod process;
+pub mod protocol;
+pub mod tokens;
+pub mod turn;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cofferdam_protocol::runner::{ActivityKind, Batch, Failure, FailureKind, Finish, Outcome, Settings};
+use serde::de::IgnoredAny;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::client::{Client, RequestError};
+use self::process::Process;
+use self::protocol::{method, *};
+use self::tokens::Meter;
+use self::turn::{Step, TurnLog};
+use super::Provider;
+use crate::outbox::TurnEvents;
+
+/// How long each request may take. Starting on a busy machine takes seconds, a resume reads the whole history.
+const INITIALIZE_LIMIT: Duration = Duration::from_secs(60);
+const THREAD_LIMIT: Duration = Duration::from_secs(120);
+const TURN_LIMIT: Duration = Duration::from_secs(60);
+/// How long a turn may take to end after it was interrupted (10 ms were seen).
+const INTERRUPT_LIMIT: Duration = Duration::from_secs(5);
+/// How long the thread of a process that was killed may stay locked.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
+/// The shortest time between two signs of life that show nothing.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
+
+/// The codex provider.
+pub struct Codex {
+    program: OsString,
+    settings: Settings,
+    thread: Option<String>,
+    meter: Meter,
+    server: Option<Process>,
+}
+
+/// How an attempt at a turn came out.
+enum Tried {
+    Ended(Outcome),
+    /// The thread does not exist; nothing was run.
+    NoThread,
+}
+
+/// Why a turn was interrupted by us.
+#[derive(Clone, Copy, PartialEq)]
+enum Why {
+    Asked,
+    Silence,
+}
+
+impl Codex {
+    /// Codex on this thread, or on a new one. Nothing is started yet.
+    pub fn new(settings: Settings, continuation: Option<String>, program: OsString) -> Self {
+        Self { program, settings, thread: continuation, meter: Meter::resumed(), server: None }
+    }
+
+    fn thread_params(&self) -> ThreadParams {
+        let instructions = self.settings.instructions.trim();
+        ThreadParams {
+            cwd: self.settings.cwd.clone(),
+            sandbox: "danger-full-access",
+            approval_policy: "never",
+            model: self.settings.model.clone(),
+            developer_instructions: (!instructions.is_empty()).then(|| instructions.to_owned()),
+        }
+    }
+
+    /// A process that has the thread open, and the thread.
+    async fn open(&mut self) -> Result<(Client, String), Failure> {
+        if let (Some(server), Some(thread)) = (&self.server, &self.thread)
+            && !server.is_dead()
+        {
+            return Ok((server.client.clone(), thread.clone()));
+        }
+        // One that has died has its thread's lock freed already.
+        self.server = None;
+        let mut server = Process::spawn(&self.program).map_err(|error| Failure {
+            kind: FailureKind::ProviderStart,
+            message: format!("cannot start '{}': {error}", self.program.to_string_lossy()),
+        })?;
+        let client = server.client.clone();
+        match self.greet_and_open(&client).await {
+            Ok(thread) => {
+                self.thread = Some(thread.clone());
+                self.server = Some(server);
+                Ok((client, thread))
+            }
+            Err((kind, error)) => {
+                let message = match &error {
+                    RequestError::Closed(_) => server.death().await.describe(),
+                    error => told(error),
+                };
+                server.kill().await;
+                Err(Failure { kind, message })
+            }
+        }
+    }
+
+    async fn greet_and_open(&mut self, client: &Client) -> Result<String, (FailureKind, RequestError)> {
+        let start = |error| (FailureKind::ProviderStart, error);
+        let ours = InitializeParams::ours();
+        let _: IgnoredAny = client.request(method::INITIALIZE, &ours, INITIALIZE_LIMIT).await.map_err(start)?;
+        client.notify(method::INITIALIZED).map_err(start)?;
+        if let Some(thread) = self.thread.clone() {
+            match self.resume(client, &thread).await {
+                Ok(thread) => return Ok(thread),
+                Err(error) if is_stale(&error) => {
+                    tracing::warn!(thread, error = told(&error), "the thread is gone; starting a new one");
+                }
+                Err(error @ RequestError::Refused(..)) => return Err((FailureKind::StaleThread, error)),
+                Err(error) => return Err(start(error)),
+            }
+        }
+        self.new_thread(client).await.map_err(start)
+    }
+
+    async fn new_thread(&mut self, client: &Client) -> Result<String, RequestError> {
+        let answer: ThreadAnswer =
+            client.request(method::THREAD_START, &self.thread_params(), THREAD_LIMIT).await?;
+        self.meter = Meter::fresh();
+        Ok(answer.thread.id)
+    }
+
+    async fn resume(&mut self, client: &Client, thread: &str) -> Result<String, RequestError> {
+        let params =
+            ResumeParams { thread_id: thread.to_owned(), exclude_turns: true, thread: self.thread_params() };
+        let deadline = Instant::now() + LOCK_LIMIT;
+        loop {
+            let answer = client.request::<ThreadAnswer>(method::THREAD_RESUME, &params, THREAD_LIMIT).await;
+            match answer {
+                Ok(answer) => {
+                    self.meter = Meter::resumed();
+                    return Ok(answer.thread.id);
+                }
+                Err(error) if says(&error, "already has an active writer") && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn run(
+        &mut self,
+        batch: &Batch,
+        events: &TurnEvents,
+        interrupt: &CancellationToken,
+        finish: &mut Finish,
+    ) -> Outcome {
+        for fresh in [false, true] {
+            let (client, mut thread) = match self.open().await {
+                Ok(opened) => opened,
+                Err(failure) => return Outcome::Failed(failure),
+            };
+            if fresh {
+                thread = match self.new_thread(&client).await {
+                    Ok(thread) => thread,
+                    Err(error) => return self.broken(error).await,
+                };
+                self.thread = Some(thread.clone());
+            }
+            let begun = Instant::now();
+            let tried = self.try_turn(&client, &thread, batch, events, interrupt, finish).await;
+            finish.provider_millis = begun.elapsed().as_secs_f64() * 1e3;
+            match tried {
+                Tried::Ended(outcome) => return outcome,
+                Tried::NoThread => tracing::warn!(thread, "the thread is gone; starting a new one"),
+            }
+        }
+        Outcome::Failed(Failure {
+            kind: FailureKind::StaleThread,
+            message: "codex does not find a new thread".into(),
+        })
+    }
+
+    async fn try_turn(
+        &mut self,
+        client: &Client,
+        thread: &str,
+        batch: &Batch,
+        events: &TurnEvents,
+        interrupt: &CancellationToken,
+        finish: &mut Finish,
+    ) -> Tried {
+        let mut notifications = client.subscribe();
+        let params = TurnParams {
+            thread_id: thread.to_owned(),
+            input: [Input::Text { text: turn::input(&batch.messages) }],
+            client_user_message_id: format!("turn-{}", batch.turn),
+            effort: self.settings.effort.clone(),
+        };
+        let turn = match client.request::<TurnAnswer>(method::TURN_START, &params, TURN_LIMIT).await {
+            Ok(answer) => answer.turn.id,
+            Err(error) if says(&error, "thread not found") => return Tried::NoThread,
+            Err(error) => return Tried::Ended(self.broken(error).await),
+        };
+        let mut log = TurnLog::new(thread, &turn, &mut self.meter);
+        let silence = Duration::from_secs(self.settings.silence_secs.max(1));
+        let watch = Watch { client, thread, turn: &turn, silence, events, interrupt };
+        let end = watch.until_end(&mut notifications, &mut log).await;
+        finish.replies = std::mem::take(&mut log.replies);
+        finish.usage = self.meter.take();
+        Tried::Ended(self.conclude(end, silence).await)
+    }
+
+    async fn conclude(&mut self, end: WatchEnd, silence: Duration) -> Outcome {
+        match end {
+            WatchEnd::Over(outcome) => outcome,
+            WatchEnd::Silent { ended } => {
+                if !ended && let Some(server) = self.server.take() {
+                    tracing::warn!("codex does not even end the interrupted turn; it is killed");
+                    server.kill().await;
+                }
+                let message = format!("nothing moved for {} s", silence.as_secs());
+                Outcome::Failed(Failure { kind: FailureKind::Silence, message })
+            }
+            WatchEnd::Stuck => {
+                if let Some(server) = self.server.take() {
+                    server.kill().await;
+                }
+                Outcome::Interrupted
+            }
+            WatchEnd::Died => self.died().await,
+        }
+    }
+
+    /// The outcome of a request that failed.
+    async fn broken(&mut self, error: RequestError) -> Outcome {
+        let kind = match &error {
+            RequestError::Closed(_) => return self.died().await,
+            RequestError::Timeout(..) => {
+                if let Some(server) = self.server.take() {
+                    server.kill().await;
+                }
+                FailureKind::Silence
+            }
+            RequestError::Refused(..) | RequestError::Malformed(..) => FailureKind::Other,
+        };
+        Outcome::Failed(Failure { kind, message: told(&error) })
+    }
+
+    async fn died(&mut self) -> Outcome {
+        let message = match self.server.take() {
+            Some(mut server) => server.death().await.describe(),
+            None => "codex app-server ended".to_owned(),
+        };
+        Outcome::Failed(Failure { kind: FailureKind::ProviderDied, message })
+    }
+}
+
+#[async_trait]
+impl Provider for Codex {
+    async fn start(&mut self) -> Result<String, Failure> {
+        self.open().await.map(|(_, thread)| thread)
+    }
+
+    async fn turn(&mut self, batch: &Batch, events: &TurnEvents, interrupt: &CancellationToken) -> Finish {
+        let mut finish = Finish {
+            outcome: Outcome::Completed,
+            replies: Vec::new(),
+            continuation: None,
+            usage: None,
+            provider_millis: 0.0,
+        };
+        finish.outcome = self.run(batch, events, interrupt, &mut finish).await;
+        finish.continuation = self.thread.clone();
+        finish
+    }
+
+    async fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+    }
+}
+
+/// How watching a turn came out.
+enum WatchEnd {
+    Over(Outcome),
+    /// Interrupted for silence; `ended` says whether codex still obeyed.
+    Silent {
+        ended: bool,
+    },
+    /// Interrupted as asked, but codex did not end the turn.
+    Stuck,
+    Died,
+}
+
+/// A turn that codex has accepted.
+struct Watch<'a> {
+    client: &'a Client,
+    thread: &'a str,
+    turn: &'a str,
+    silence: Duration,
+    events: &'a TurnEvents,
+    interrupt: &'a CancellationToken,
+}
+
+impl Watch<'_> {
+    async fn until_end(
+        &self,
+        notifications: &mut tokio::sync::mpsc::UnboundedReceiver<jsonrpc::Notification>,
+        log: &mut TurnLog<'_>,
+    ) -> WatchEnd {
+        let mut interrupted = None;
+        let mut deadline = Instant::now() + self.silence;
+        let mut shown = Instant::now();
+        loop {
+            tokio::select! {
+                notification = notifications.recv() => {
+                    let Some(notification) = notification else {
+                        return if interrupted == Some(Why::Asked) { WatchEnd::Stuck } else { WatchEnd::Died };
+                    };
+                    if interrupted.is_none() {
+                        deadline = Instant::now() + self.silence;
+                    }
+                    match log.hear(&notification) {
+                        Step::End(outcome) => return self.ended(outcome, interrupted),
+                        step => self.show(step, &mut shown),
+                    }
+                }
+                () = self.interrupt.cancelled(), if interrupted.is_none() => {
+                    interrupted = Some(Why::Asked);
+                    deadline = self.ask_to_end();
+                }
+                () = tokio::time::sleep_until(deadline) => match interrupted {
+                    None => {
+                        tracing::warn!(seconds = self.silence.as_secs(), "nothing moves; interrupting the turn");
+                        interrupted = Some(Why::Silence);
+                        deadline = self.ask_to_end();
+                    }
+                    Some(Why::Silence) => return WatchEnd::Silent { ended: false },
+                    Some(Why::Asked) => return WatchEnd::Stuck,
+                },
+            }
+        }
+    }
+
+    fn show(&self, step: Step, shown: &mut Instant) {
+        match step {
+            Step::Delta(text) => self.events.delta(text),
+            Step::Activity(kind, text) => self.events.activity(kind, &text),
+            Step::Alive if shown.elapsed() >= ALIVE_EVERY => self.events.activity(ActivityKind::Alive, ""),
+            Step::Alive | Step::End(_) => return,
+        }
+        *shown = Instant::now();
+    }
+
+    fn ended(&self, outcome: Outcome, interrupted: Option<Why>) -> WatchEnd {
+        if outcome != Outcome::Interrupted {
+            return WatchEnd::Over(outcome);
+        }
+        // An interrupt leaves a running command behind as a background terminal.
+        let (client, params) = (self.client.clone(), CleanParams { thread_id: self.thread.to_owned() });
+        tokio::spawn(async move {
+            let cleaned = client.request::<IgnoredAny>(method::TERMINALS_CLEAN, &params, INTERRUPT_LIMIT).await;
+            if let Err(error) = cleaned {
+                tracing::debug!(error = told(&error), "left-over commands could not be ended");
+            }
+        });
+        match interrupted {
+            Some(Why::Silence) => WatchEnd::Silent { ended: true },
+            Some(Why::Asked) | None => WatchEnd::Over(outcome),
+        }
+    }
+
+    /// Interrupts the turn; the answer is when to stop waiting for its end.
+    fn ask_to_end(&self) -> Instant {
+        let client = self.client.clone();
+        let params = InterruptParams { thread_id: self.thread.to_owned(), turn_id: self.turn.to_owned() };
+        tokio::spawn(async move {
+            let asked = client.request::<IgnoredAny>(method::TURN_INTERRUPT, &params, INTERRUPT_LIMIT).await;
+            if let Err(error) = asked {
+                tracing::warn!(error = told(&error), "codex did not take the interrupt");
+            }
+        });
+        Instant::now() + INTERRUPT_LIMIT
+    }
+}
+
+/// The error with the server's own words, on one line.
+fn told(error: &RequestError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => crate::outbox::one_line(&format!("{error}: {cause}"), 800),
+        None => error.to_string(),
+    }
+}
+
+fn says(error: &RequestError, words: &str) -> bool {
+    matches!(error, RequestError::Refused(_, refusal) if refusal.message.contains(words))
+}
+
+/// Whether the answer to a resume means that this thread will never open again.
+fn is_stale(error: &RequestError) -> bool {
+    ["no rollout found", "invalid session id", "failed to read thread", "thread not found"]
+        .iter()
+        .any(|words| says(error, words))
+}
