@@ -64,15 +64,16 @@ impl Compatible {
         })
     }
 
-    fn request(&self, call: Call) -> Result<reqwest::RequestBuilder, Response<Body>> {
-        let mut url = self.base.join(call.route.path()).map_err(|_| unusable_url())?;
+    /// None when the base URL takes no path; [`normalised`] lets no such URL through.
+    fn request(&self, call: Call) -> Option<reqwest::RequestBuilder> {
+        let mut url = self.base.join(call.route.path()).ok()?;
         url.set_query(call.query.as_deref());
         let method = if call.route == Route::Models { Method::GET } else { Method::POST };
         let mut request = self.client.request(method, url).headers(call.headers);
         if let Some(value) = &self.authorization {
             request = request.header(header::AUTHORIZATION, value.clone());
         }
-        Ok(if call.route == Route::Models { request } else { request.body(call.body) })
+        Some(if call.route == Route::Models { request } else { request.body(call.body) })
     }
 
     fn failed(&self, caller: &Caller, error: reqwest::Error) -> Response<Body> {
@@ -132,9 +133,8 @@ impl Upstream for Compatible {
     }
 
     async fn call(&self, caller: &Caller, call: Call) -> Response<Body> {
-        let request = match self.request(call) {
-            Ok(request) => request,
-            Err(answer) => return answer,
+        let Some(request) = self.request(call) else {
+            return unusable_url();
         };
         match tokio::time::timeout(self.limits.headers, request.send()).await {
             Ok(Ok(upstream)) => self.pass(caller, upstream),

@@ -121,7 +121,7 @@ impl Conversation {
             if self.messages == 0 {
                 self.first.clone_from(&text);
             }
-            self.messages += 1;
+            self.messages = self.messages.saturating_add(1);
             self.newest = text;
             self.after.clear();
             self.compaction = None;

@@ -98,7 +98,7 @@ impl Progress {
                     }
                 }
                 After::Called(id) => {
-                    this.next = step_of(id).map_or(this.next, |step| this.next.max(step + 1));
+                    this.next = step_of(id).map_or(this.next, |step| this.next.max(step.saturating_add(1)));
                 }
                 After::Output { id, text } => {
                     if let Some(step) = step_of(id) {
@@ -119,6 +119,8 @@ fn readable(text: &str) -> String {
     let Some((head, output)) = text.split_once("\nOutput:\n").filter(|_| wrapped) else {
         return text.to_owned();
     };
+    // In code mode the answer has two parts, joined by a line break.
+    let output = output.strip_prefix('\n').unwrap_or(output);
     let marks = ["Process exited with code ", "Exit code: "];
     let code = head.lines().find_map(|line| marks.iter().find_map(|mark| line.strip_prefix(mark)));
     match code {
