@@ -36,7 +36,7 @@ use error::vendor_error;
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
 
 /// The account that serves model calls, chosen by the host's configuration.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Account {
     /// The embedded scripted model; nothing leaves the host.
     Offline,
@@ -47,6 +47,16 @@ pub enum Account {
         /// The API key; an empty one sends no `Authorization` header (local model servers).
         key: SecretString,
     },
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Offline => f.write_str("Offline"),
+            // The host only: a URL that has yet to be checked may hold a password.
+            Self::OpenAi { base_url, .. } => f.debug_tuple("OpenAi").field(&base_url.host_str()).finish(),
+        }
+    }
 }
 
 /// Whose call it is.

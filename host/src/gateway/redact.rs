@@ -1,6 +1,7 @@
 //! Takes the host's key out of what an upstream says, whole answers and streams alike.
 
 use bytes::{Bytes, BytesMut};
+use memchr::memmem::find;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Shorter keys are not looked for: they are placeholders of local servers, and would match ordinary text.
@@ -53,10 +54,6 @@ impl Redactor {
         let key = self.key.expose_secret().as_bytes();
         key.len() >= MIN_KEY_BYTES && find(text, key).is_some()
     }
-}
-
-fn find(text: &[u8], key: &[u8]) -> Option<usize> {
-    text.windows(key.len()).position(|window| window == key)
 }
 
 fn replace(mut text: &[u8], key: &[u8]) -> Bytes {

@@ -229,6 +229,13 @@ async fn an_upstream_that_is_not_there_is_502() {
     assert!(error["message"].as_str().unwrap().contains("OPENAI_BASE_URL"), "{error}");
 }
 
+#[test]
+fn an_account_shows_neither_key_nor_password() {
+    let account = Account::OpenAi { base_url: "https://me:hunter2@host/v1".parse().unwrap(), key: KEY.into() };
+    let shown = format!("{account:?}");
+    assert!(shown.contains("host") && !shown.contains("hunter2") && !shown.contains(KEY), "{shown}");
+}
+
 #[tokio::test]
 async fn redirects_are_not_followed() {
     let base = vendor(|request| async move {
