@@ -1,1 +1,251 @@
-//! (being built)
+//! Model calls of a session arrive here through the door and leave to an upstream with the host's credential.
+//!
+//! ```text
+//! door ── request ──▶ route ──▶ bounded body ──▶ allowed headers ──▶ Upstream ──▶ streamed answer
+//!                       │ anything else: 404, counted and logged       ├ offline: the embedded scripted model
+//!                       │ WebSocket upgrade: 426                       └ compatible: a Responses endpoint + key
+//! ```
+//!
+//! What a container sends is hostile: only three calls exist, only known headers pass, and the credential is
+//! never in an error, a log line or an answer. Dropping the returned response, or the future of
+//! [`Gateway::handle`], ends the upstream's work.
+
+mod compatible;
+mod error;
+mod headers;
+mod offline;
+mod redact;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use bytes::Bytes;
+use cofferdam_protocol::ids::{Folder, SessionId};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use secrecy::SecretString;
+
+use error::vendor_error;
+
+/// The largest request body, in bytes. A full context window with a few images stays well below.
+pub const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
+
+/// The account that serves model calls, chosen by the host's configuration.
+#[derive(Clone)]
+pub enum Account {
+    /// The embedded scripted model; nothing leaves the host.
+    Offline,
+    /// Any endpoint that speaks OpenAI's Responses API.
+    OpenAi {
+        /// The URL before `/responses`, such as `https://api.openai.com/v1`; a final `/` does not matter.
+        base_url: reqwest::Url,
+        /// The API key; an empty one sends no `Authorization` header (local model servers).
+        key: SecretString,
+    },
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Offline => f.write_str("Offline"),
+            // The host only: a URL that has yet to be checked may hold a password.
+            Self::OpenAi { base_url, .. } => f.debug_tuple("OpenAi").field(&base_url.host_str()).finish(),
+        }
+    }
+}
+
+/// Whose call it is.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The group.
+    pub group: Folder,
+    /// The session, known from the door that the call came through.
+    pub session: SessionId,
+}
+
+/// Why a gateway cannot be made from an account.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The base URL cannot be used. The URL itself is not shown: it may hold a password.
+    #[error("the model endpoint's base URL {0}; write it like https://api.openai.com/v1")]
+    BaseUrl(&'static str),
+    /// The key cannot be a header's value.
+    #[error("the API key has characters that no HTTP header can carry; check for line breaks and quotes around it")]
+    Key,
+    /// The HTTP client could not be made.
+    #[error("the HTTPS client for model calls could not be set up")]
+    Client(#[source] reqwest::Error),
+}
+
+/// How long the gateway waits for what.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// For the whole request body from the container.
+    body: Duration,
+    /// For a TCP and TLS connection to the upstream.
+    connect: Duration,
+    /// From the request sent to the response's headers. Codex itself would wait for ever.
+    headers: Duration,
+    /// Between two pieces of a response. The same as Codex's own default stream limit.
+    stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: Duration::from_secs(60),
+            connect: Duration::from_secs(10),
+            headers: Duration::from_secs(120),
+            stall: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The calls that exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Responses,
+    Compact,
+    Models,
+}
+
+impl Route {
+    fn of(method: &Method, path: &str) -> Option<Self> {
+        match (method.as_str(), path) {
+            ("POST", "/v1/responses") => Some(Self::Responses),
+            ("POST", "/v1/responses/compact") => Some(Self::Compact),
+            ("GET", "/v1/models") => Some(Self::Models),
+            _ => None,
+        }
+    }
+
+    /// The path below an upstream's base URL.
+    fn path(self) -> &'static str {
+        match self {
+            Self::Responses => "responses",
+            Self::Compact => "responses/compact",
+            Self::Models => "models",
+        }
+    }
+}
+
+/// A call that passed the gate.
+#[derive(Debug)]
+struct Call {
+    route: Route,
+    /// The query of the URL, without `?`.
+    query: Option<String>,
+    /// The headers that may pass, see [`headers::request`].
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// Serves model calls. Dropping the future or the answer's body cancels the call.
+#[async_trait]
+trait Upstream: Send + Sync {
+    /// The account in words, for `status`; without secrets.
+    fn name(&self) -> &str;
+
+    /// Answers a call; failures are answers in the vendor's error form.
+    async fn call(&self, caller: &Caller, call: Call) -> Response<Body>;
+}
+
+/// The model gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    upstream: Arc<dyn Upstream>,
+    limits: Limits,
+    refused: Arc<AtomicU64>,
+}
+
+impl Gateway {
+    /// A gateway that serves `account`.
+    pub fn new(account: Account) -> Result<Self, GatewayError> {
+        Self::with_limits(account, Limits::default())
+    }
+
+    fn with_limits(account: Account, limits: Limits) -> Result<Self, GatewayError> {
+        let upstream: Arc<dyn Upstream> = match account {
+            Account::Offline => Arc::new(offline::Offline),
+            Account::OpenAi { base_url, key } => Arc::new(compatible::Compatible::new(base_url, key, limits)?),
+        };
+        Ok(Self { upstream, limits, refused: Arc::default() })
+    }
+
+    /// The account that serves model calls, for `status`.
+    pub fn account_name(&self) -> &str {
+        self.upstream.name()
+    }
+
+    /// How many requests were refused since the start because no such call exists.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Answers a request that came through a session's door, its path being `/v1/…`.
+    ///
+    /// Never fails: what goes wrong is an answer in OpenAI's error form, which Codex shows.
+    pub async fn handle(&self, caller: &Caller, request: Request<Body>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        if parts.headers.contains_key(header::UPGRADE) {
+            return vendor_error(
+                StatusCode::UPGRADE_REQUIRED,
+                "websocket_unsupported",
+                "The gateway speaks plain HTTP only: set supports_websockets = false for this provider.",
+            );
+        }
+        let Some(route) = Route::of(&parts.method, parts.uri.path()) else {
+            return self.refuse(caller, &parts);
+        };
+        let body = match self.collect(body).await {
+            Ok(body) => body,
+            Err(answer) => return *answer,
+        };
+        let call = Call {
+            route,
+            query: parts.uri.query().map(str::to_owned),
+            headers: headers::request(&parts.headers),
+            body,
+        };
+        tracing::debug!(group = %caller.group, session = %caller.session, ?route, bytes = call.body.len(), "model call");
+        self.upstream.call(caller, call).await
+    }
+
+    fn refuse(&self, caller: &Caller, parts: &http::request::Parts) -> Response<Body> {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        // The path is hostile: bounded, and escaped by Debug.
+        let path: String = parts.uri.path().chars().take(120).collect();
+        tracing::warn!(group = %caller.group, session = %caller.session, method = %parts.method, ?path, "refused: no such model call");
+        vendor_error(
+            StatusCode::NOT_FOUND,
+            "unknown_url",
+            "The gateway serves POST /v1/responses, POST /v1/responses/compact and GET /v1/models only.",
+        )
+    }
+
+    async fn collect(&self, body: Body) -> Result<Bytes, Box<Response<Body>>> {
+        let collected = Limited::new(body, MAX_REQUEST_BYTES).collect();
+        let (status, code, message) = match tokio::time::timeout(self.limits.body, collected).await {
+            Ok(Ok(whole)) => return Ok(whole.to_bytes()),
+            Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "The model call is larger than 64 MiB.")
+            }
+            Ok(Err(_)) => {
+                (StatusCode::BAD_REQUEST, "request_incomplete", "The model call broke off before its end.")
+            }
+            Err(_) => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The model call did not arrive in time."),
+        };
+        Err(Box::new(vendor_error(status, code, message)))
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("account", &self.account_name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,84 @@
+//! The offline model: a small scripted Responses model inside the host, for a fresh machine without an account.
+//!
+//! It keeps nothing between calls. As with a real model, everything it knows is in the request: the newest user
+//! message scripts the turn with lines that start with `!`, and the items after that message show how far the
+//! script has been served. docs/offline-model.md has the directives.
+//!
+//! ```text
+//! request ─▶ conversation ─┐
+//!            script ───────┼─▶ plan (pure: what this one call says) ─▶ play (events, pace) ─▶ answer
+//!            tools ────────┘
+//! ```
+
+mod conversation;
+mod events;
+mod failure;
+mod plan;
+mod play;
+mod recap;
+mod script;
+mod tools;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use http::{Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::error::{json_response, vendor_error};
+use super::{Call, Caller, Route, Upstream};
+use conversation::Conversation;
+use plan::Plan;
+
+/// Begins every text of the offline model.
+pub(super) const MARK: &str = "[offline model] ";
+/// The model's name in `GET /v1/models`, and in answers to requests that name none.
+const MODEL: &str = "offline";
+/// Bytes of a request that count as one token. A coarse figure for English text and code.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// The upstream of [`super::Account::Offline`].
+pub(super) struct Offline;
+
+#[async_trait]
+impl Upstream for Offline {
+    fn name(&self) -> &str {
+        "offline model"
+    }
+
+    async fn call(&self, _caller: &Caller, call: Call) -> Response<Body> {
+        if call.route == Route::Models {
+            return models();
+        }
+        if call.headers.contains_key(header::CONTENT_ENCODING) {
+            let message = "The offline model reads plain JSON only: turn request compression off.";
+            return vendor_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message);
+        }
+        let request: Value = match serde_json::from_slice(&call.body) {
+            Ok(request) => request,
+            Err(error) => {
+                let message = format!("The request's body is not JSON: {error}.");
+                return vendor_error(StatusCode::BAD_REQUEST, "invalid_json", &message);
+            }
+        };
+        let Some(conversation) = Conversation::read(&request["input"]) else {
+            let message = "The request has no 'input': a text, or a list of items.";
+            return vendor_error(StatusCode::BAD_REQUEST, "missing_required_parameter", message);
+        };
+        let input_tokens = call.body.len() as u64 / BYTES_PER_TOKEN;
+        if call.route == Route::Compact {
+            return json_response(StatusCode::OK, &recap::compacted(&conversation, input_tokens));
+        }
+        let plan = Plan::make(&conversation, &tools::Toolbox::of(&request), input_tokens);
+        play::play(plan, request["model"].as_str().unwrap_or(MODEL), request["stream"] == true).await
+    }
+}
+
+fn models() -> Response<Body> {
+    // `models` is where Codex looks, `data` where OpenAI's clients look.
+    let list = json!({
+        "object": "list",
+        "data": [{ "id": MODEL, "object": "model", "created": 0, "owned_by": "cofferdam" }],
+        "models": [],
+    });
+    json_response(StatusCode::OK, &list)
+}
