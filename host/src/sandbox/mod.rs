@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Where sessions run. [`docker`] is the only user of bollard besides [`image`]; [`mounts`] says what a container sees.
 
 pub mod docker;
@@ -177,3 +178,8 @@ pub enum SandboxError {
         source: std::io::Error,
     },
 }
+=======
+//! Containers: where sessions run, and the image they run from.
+
+pub mod image;
+>>>>>>> 840967a (Image room: the agent image from an embedded recipe, pinned Codex and a seeded codex home)
