@@ -120,8 +120,8 @@ impl Daemon {
             since: (mode == Mode::Serve).then(Instant::now),
         };
         let socket = home.admin_socket();
-        let admin = AdminServer::start(admin, &socket)
-            .map_err(|source| StartError::Home { path: socket, source })?;
+        let admin =
+            AdminServer::start(admin, &socket).map_err(|source| StartError::Home { path: socket, source })?;
         let supervisor = (mode != Mode::Query).then_some(supervisor);
         Ok(Self { admin, supervisor, delivery, home, _lock: lock })
     }
@@ -166,9 +166,8 @@ impl Daemon {
 fn make_home(home: &Home) -> Result<File, StartError> {
     use std::os::unix::fs::DirBuilderExt;
     let at = |path: PathBuf| move |source| StartError::Home { path, source };
-    let private = |path: PathBuf| {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(at(path))
-    };
+    let private =
+        |path: PathBuf| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(at(path));
     private(home.data())?;
     private(home.run().join("doors"))?;
     std::fs::create_dir_all(home.groups()).map_err(at(home.groups()))?;
@@ -208,4 +207,3 @@ fn account_of(choice: &AccountChoice) -> Result<Account, GatewayError> {
         }
     }
 }
-

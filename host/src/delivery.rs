@@ -74,7 +74,9 @@ impl Delivery {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         if tokio::time::timeout(deadline, self.inner.tasks.wait()).await.is_err() {
-            tracing::warn!("replies were still being handed over at the deadline; they are due again at the next start");
+            tracing::warn!(
+                "replies were still being handed over at the deadline; they are due again at the next start"
+            );
         }
     }
 }

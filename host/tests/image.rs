@@ -160,7 +160,8 @@ async fn app_server(docker: &Docker, image: &ImageRef, home: &Path) -> (Duration
     let binds = vec![format!("{}:/home/agent/.codex:rw", home.display())];
     let body = body(image, "/usr/local/bin/codex", &["app-server"], binds);
     let id = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap().id;
-    let options = AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true).build();
+    let options =
+        AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true).build();
     let mut pipes = docker.attach_container(&id, Some(options)).await.unwrap();
     docker.start_container(&id, None::<StartContainerOptions>).await.unwrap();
     let started = Instant::now();
@@ -213,8 +214,7 @@ async fn two_sessions_copied_from_one_seed_work_at_once_and_apart() {
     assert!(!before.is_empty() && before.iter().all(|(name, _)| name.ends_with(".sqlite")), "{before:?}");
     let docker = engine().await;
     let (one, two) = (session(Some(&seed)), session(Some(&seed)));
-    let (a, b) =
-        tokio::join!(app_server(&docker, &image, one.path()), app_server(&docker, &image, two.path()));
+    let (a, b) = tokio::join!(app_server(&docker, &image, one.path()), app_server(&docker, &image, two.path()));
     assert!(!a.1.is_empty() && a.1 != b.1, "{a:?} {b:?}");
     assert_eq!(listing(&seed), before, "a session changed the seed");
     let ids = [one.path(), two.path()].map(|home| std::fs::read_to_string(home.join("installation_id")).unwrap());

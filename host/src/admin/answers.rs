@@ -159,7 +159,9 @@ pub(super) async fn logs(
     let path = admin.home.log(&session.group, &session.id, attempt);
     tokio::task::spawn_blocking(move || tail(path))
         .await
-        .map_err(|_| Failed::new(cofferdam_protocol::admin::ErrorKind::Internal, "the log reader died", "try again"))?
+        .map_err(|_| {
+            Failed::new(cofferdam_protocol::admin::ErrorKind::Internal, "the log reader died", "try again")
+        })?
         .map_err(|error| {
             Failed::not_found(
                 format!("attempt {attempt} of session {} has no log: {error}", session.id),

@@ -29,7 +29,10 @@ use crate::store::GroupDb;
 /// Events that a slow client may be behind before the daemon waits for it.
 const BACKLOG: usize = 256;
 
-pub(super) async fn chat(State(admin): State<Arc<Admin>>, Json(request): Json<ChatRequest>) -> Result<Response, Failed> {
+pub(super) async fn chat(
+    State(admin): State<Arc<Admin>>,
+    Json(request): Json<ChatRequest>,
+) -> Result<Response, Failed> {
     let chat = ChatRef {
         channel: terminal::NAME.to_owned(),
         chat_id: request.group.to_string(),
@@ -38,12 +41,8 @@ pub(super) async fn chat(State(admin): State<Arc<Admin>>, Json(request): Json<Ch
     // Attached before the message exists, so that no reply can pass by.
     let replies = admin.terminal.attach(chat.clone());
     let accepted_at = Instant::now();
-    let inbound = Inbound {
-        chat: chat.clone(),
-        platform_id: request.message_id,
-        sender: request.sender,
-        text: request.text,
-    };
+    let inbound =
+        Inbound { chat: chat.clone(), platform_id: request.message_id, sender: request.sender, text: request.text };
     let (folder, accepted) = match router::receive(&admin.stores, inbound).await? {
         Routed::Accepted(folder, accepted) => (folder, accepted),
         Routed::Dropped(DropReason::Unwired) => return Err(no_group(&request.group)),
@@ -170,9 +169,7 @@ impl Follower {
                 self.tell(ChatEvent::Started { turn, attempt, container }).await
             }
             Live::Delta(text) => self.tell(ChatEvent::Delta { text: text.clone() }).await,
-            Live::Activity(kind, text) => {
-                self.tell(ChatEvent::Activity { kind: *kind, text: text.clone() }).await
-            }
+            Live::Activity(kind, text) => self.tell(ChatEvent::Activity { kind: *kind, text: text.clone() }).await,
             Live::Ended(ended) if ended.messages.is_empty() => {
                 // All that waited; whether ours did, the row knows.
                 self.ended_if_done(ended).await;

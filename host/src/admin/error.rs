@@ -40,7 +40,7 @@ impl From<StoreError> for Failed {
 
 impl From<crate::config::error::ConfigError> for Failed {
     fn from(error: crate::config::error::ConfigError) -> Self {
-        Self(ErrorBody { kind: ErrorKind::Config, message: error.to_string(), hint: error.hint() })
+        Self(ErrorBody { kind: ErrorKind::Config, message: error.message(), hint: error.hint })
     }
 }
 

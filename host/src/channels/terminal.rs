@@ -66,7 +66,14 @@ mod tests {
     use cofferdam_protocol::ids::ReplyId;
 
     fn reply(chat: &ChatRef) -> Outbound {
-        Outbound { id: ReplyId(1), chat: chat.clone(), turn: None, kind: ReplyKind::Reply, text: "x".into(), tries: 0 }
+        Outbound {
+            id: ReplyId(1),
+            chat: chat.clone(),
+            turn: None,
+            kind: ReplyKind::Reply,
+            text: "x".into(),
+            tries: 0,
+        }
     }
 
     #[tokio::test]

@@ -21,8 +21,8 @@ use axum::{Json, Router};
 use cofferdam_protocol::RUNNER_PROTOCOL;
 use cofferdam_protocol::ids::{Attempt, Seq, SessionId};
 use cofferdam_protocol::runner::{
-    self, Event, EventAck, EventBatch, Hello, LONG_POLL_SECS, MAX_EVENT_BYTES, Next, NextRequest, Refusal, Settings,
-    Welcome,
+    self, Event, EventAck, EventBatch, Hello, LONG_POLL_SECS, MAX_EVENT_BYTES, Next, NextRequest, Refusal,
+    Settings, Welcome,
 };
 use tokio::sync::oneshot;
 
@@ -136,7 +136,10 @@ async fn hello(State(inside): State<Arc<Inside>>, Json(hello): Json<Hello>) -> R
         let mut taken = inside.token_hash.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.is_some() {
             tracing::warn!(session = %inside.session, attempt = %inside.attempt, "a second hello was refused");
-            return Err(Answer(StatusCode::CONFLICT, "the token of this attempt was handed out already".to_owned()));
+            return Err(Answer(
+                StatusCode::CONFLICT,
+                "the token of this attempt was handed out already".to_owned(),
+            ));
         }
         *taken = Some(token.hash());
     }

@@ -6,7 +6,9 @@ use cofferdam_protocol::runner::{Failure, FailureKind};
 pub fn turn_failed(failure: &Failure) -> String {
     let advice = match failure.kind {
         FailureKind::UsageLimit => "The account's limit is used up. Wait for its reset, or choose another account.",
-        FailureKind::RateLimited => "The model's vendor limits the rate of requests. Send the message again in a while.",
+        FailureKind::RateLimited => {
+            "The model's vendor limits the rate of requests. Send the message again in a while."
+        }
         FailureKind::Unauthorized => {
             "The credential was refused. Check OPENAI_API_KEY on the host and restart the daemon."
         }

@@ -42,11 +42,9 @@ impl ReplyState {
             (Self::Leased, Delivered) => Ok(Self::Delivered),
             (Self::Leased, Retry) => Ok(Self::Pending),
             (Self::Leased, GiveUp) => Ok(Self::Dead),
-            _ => Err(IllegalTransition {
-                machine: "reply",
-                state: format!("{self:?}"),
-                event: format!("{event:?}"),
-            }),
+            _ => {
+                Err(IllegalTransition { machine: "reply", state: format!("{self:?}"), event: format!("{event:?}") })
+            }
         }
     }
 }

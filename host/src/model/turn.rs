@@ -44,11 +44,9 @@ impl TurnState {
             (Self::Running, TurnEvent::Finish(Outcome::Failed(_))) => Ok(Self::Failed),
             (Self::Running, TurnEvent::Finish(Outcome::Interrupted)) => Ok(Self::Interrupted),
             (Self::Running, TurnEvent::ContainerGone) => Ok(Self::Abandoned),
-            _ => Err(IllegalTransition {
-                machine: "turn",
-                state: format!("{self:?}"),
-                event: format!("{event:?}"),
-            }),
+            _ => {
+                Err(IllegalTransition { machine: "turn", state: format!("{self:?}"), event: format!("{event:?}") })
+            }
         }
     }
 }

@@ -55,10 +55,7 @@ pub fn decide(message: &Inbound, wiring: Option<&Wiring>) -> Decision {
     if message.text.len() > MAX_MESSAGE_BYTES {
         return Decision::Drop(DropReason::TooLarge);
     }
-    Decision::Accept {
-        folder: wiring.folder.clone(),
-        session_key: wiring.session_mode.session_key(&message.chat),
-    }
+    Decision::Accept { folder: wiring.folder.clone(), session_key: wiring.session_mode.session_key(&message.chat) }
 }
 
 /// What became of a message.

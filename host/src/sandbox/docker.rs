@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,8 +10,8 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, HostConfig, HostConfigLogConfig, Mount as ApiMount,
-    MountType,
+    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, HostConfig, HostConfigLogConfig,
+    Mount as ApiMount, MountType,
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder,
@@ -21,6 +22,9 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 
+use crate::config::home::Home;
+
+use super::image::{ImageBuilder, ImageRef, Silent};
 use super::{ContainerId, Exit, Found, Owner, Running, Sandbox, SandboxError, Spec};
 
 /// Label with the installation's id.
@@ -39,8 +43,18 @@ const ENGINE_LOG: &str = "8m";
 
 /// The Docker engine. Connects at the first use, and again after it went away.
 pub struct DockerSandbox {
+    home: Home,
     host: Option<String>,
+    runner: Option<PathBuf>,
     client: Mutex<Option<Docker>>,
+    image: std::sync::Mutex<Option<Image>>,
+}
+
+/// Our own image, once it is known.
+#[derive(Clone)]
+struct Image {
+    reference: ImageRef,
+    seed: PathBuf,
 }
 
 /// Connects to an engine (`DOCKER_HOST` form, or the local default) and agrees on the API's version.
@@ -54,9 +68,14 @@ pub async fn connect(host: Option<&str>) -> Result<Docker, SandboxError> {
 }
 
 impl DockerSandbox {
-    /// The engine at `host`, or the local default.
-    pub fn new(host: Option<String>) -> Self {
-        Self { host, client: Mutex::default() }
+    /// The engine at `host`, or the local default. `runner` is the static runner for our own image, if it does not
+    /// lie in a usual place.
+    pub fn new(home: Home, host: Option<String>, runner: Option<PathBuf>) -> Self {
+        Self { home, host, runner, client: Mutex::default(), image: std::sync::Mutex::default() }
+    }
+
+    fn image_slot(&self) -> std::sync::MutexGuard<'_, Option<Image>> {
+        self.image.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connected client.
@@ -144,6 +163,29 @@ impl Sandbox for DockerSandbox {
             Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => Ok(()),
             Err(error) => Err(self.refused("stop a container", error).await),
         }
+    }
+
+    async fn default_image(&self, recheck: bool) -> Result<String, SandboxError> {
+        if let Some(image) = self.image_slot().clone().filter(|_| !recheck) {
+            return Ok(image.reference.as_str().to_owned());
+        }
+        let builder = ImageBuilder::new(self.client().await?, self.home.clone(), self.runner.clone());
+        let reference = if recheck {
+            tracing::warn!("the engine has no agent image; it is built, which may take minutes");
+            let reference = builder.ensure(&Silent).await.map_err(SandboxError::Build)?;
+            builder.ensure_seed(&reference, &Silent).await.map_err(SandboxError::Build)?;
+            reference
+        } else {
+            builder.wanted().map_err(SandboxError::Build)?
+        };
+        let image = Image { seed: builder.seed_dir(&reference), reference };
+        let text = image.reference.as_str().to_owned();
+        *self.image_slot() = Some(image);
+        Ok(text)
+    }
+
+    fn seed(&self) -> Option<PathBuf> {
+        self.image_slot().as_ref().map(|image| image.seed.clone()).filter(|seed| seed.is_dir())
     }
 
     async fn owned(&self, install: &str) -> Result<Vec<Found>, SandboxError> {

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Where sessions run. [`docker`] is the only user of bollard besides [`image`]; [`mounts`] says what a container sees.
 
 pub mod docker;
@@ -178,8 +177,3 @@ pub enum SandboxError {
         source: std::io::Error,
     },
 }
-=======
-//! Containers: where sessions run, and the image they run from.
-
-pub mod image;
->>>>>>> 840967a (Image room: the agent image from an embedded recipe, pinned Codex and a seeded codex home)

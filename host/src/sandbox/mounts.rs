@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use cofferdam_protocol::ids::{Folder, SessionId};
 use cofferdam_protocol::runner::FORWARD_PORT;
 
-use super::{Mount, User};
+use super::{Mount, User, image};
 use crate::config::home::Home;
 
 /// The agent's working directory.
@@ -63,7 +63,7 @@ pub fn prepare(
     }
     let codex = home.codex_home(folder, session);
     if let Some(seed) = seed.filter(|_| !codex.exists()) {
-        copy_seed(seed, &codex, user)?;
+        start_from(seed, &codex)?;
     }
     own_dir(&codex, user)?;
     // The agent can write there: replaced, never written through.
@@ -179,7 +179,7 @@ fn replace_file(path: &Path, content: &[u8], user: User) -> Result<(), PrepareEr
 }
 
 /// Copies the seeded codex home; renamed into place when complete.
-fn copy_seed(seed: &Path, codex: &Path, user: User) -> Result<(), PrepareError> {
+fn start_from(seed: &Path, codex: &Path) -> Result<(), PrepareError> {
     let partial = codex.with_extension("partial");
     let copy = || {
         if partial.exists() {
@@ -188,27 +188,11 @@ fn copy_seed(seed: &Path, codex: &Path, user: User) -> Result<(), PrepareError> 
         if let Some(parent) = partial.parent() {
             fs::create_dir_all(parent)?;
         }
-        copy_dir(seed, &partial, user)?;
+        fs::DirBuilder::new().mode(0o700).create(&partial)?;
+        image::copy_seed(seed, &partial)?;
         fs::rename(&partial, codex)
     };
     copy().map_err(at(codex))
-}
-
-fn copy_dir(from: &Path, to: &Path, user: User) -> io::Result<()> {
-    fs::DirBuilder::new().mode(0o700).create(to)?;
-    own(to, user)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            copy_dir(&source, &target, user)?;
-        } else if kind.is_file() {
-            fs::copy(&source, &target)?;
-            own(&target, user)?;
-        }
-    }
-    Ok(())
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> PrepareError + '_ {

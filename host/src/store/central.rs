@@ -97,8 +97,9 @@ impl Central {
     pub async fn groups(&self) -> Result<Vec<GroupRow>, StoreError> {
         self.db
             .read(|tx| {
-                let mut statement =
-                    tx.prepare_cached("SELECT folder, config, config_hash, registered_at FROM groups ORDER BY folder")?;
+                let mut statement = tx.prepare_cached(
+                    "SELECT folder, config, config_hash, registered_at FROM groups ORDER BY folder",
+                )?;
                 let rows = statement.query_and_then([], group_row)?;
                 rows.collect()
             })
@@ -136,8 +137,8 @@ impl Central {
                     .query_row([&channel, &chat_id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
                     .optional()?;
                 let Some((folder, mode)) = row else { return Ok(None) };
-                let session_mode = SessionMode::parse(&mode)
-                    .ok_or(StoreError::Unknown { what: "session_mode", value: mode })?;
+                let session_mode =
+                    SessionMode::parse(&mode).ok_or(StoreError::Unknown { what: "session_mode", value: mode })?;
                 Ok(Some(Wiring { channel, chat_id, folder: folder_of(folder)?, session_mode }))
             })
             .await

@@ -183,10 +183,8 @@ mod tests {
         let (a, again, b) = tokio::join!(put(&db, "a"), put(&db, "a"), put(&db, "b"));
         assert!(a.is_ok() && b.is_ok());
         assert!(matches!(again, Err(StoreError::Sql(_))));
-        let count: i64 = db
-            .read(|tx| Ok(tx.query_row("SELECT count(*) FROM meta", [], |row| row.get(0))?))
-            .await
-            .unwrap();
+        let count: i64 =
+            db.read(|tx| Ok(tx.query_row("SELECT count(*) FROM meta", [], |row| row.get(0))?)).await.unwrap();
         assert_eq!(count, 2);
     }
 

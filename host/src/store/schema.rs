@@ -32,7 +32,9 @@ mod tests {
 
     fn schema_of(conn: &Connection) -> String {
         let mut statement = conn
-            .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY name")
+            .prepare(
+                "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY name",
+            )
             .unwrap();
         let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
         rows.map(|sql| sql.unwrap() + ";\n").collect()
@@ -63,7 +65,10 @@ mod tests {
             let mut conn = Connection::open_in_memory().unwrap();
             kind.migrations().to_latest(&mut conn).unwrap();
             kind.migrations().to_latest(&mut conn).unwrap();
-            let file = match kind { Kind::Central => "central", Kind::Group => "group" };
+            let file = match kind {
+                Kind::Central => "central",
+                Kind::Group => "group",
+            };
             if std::env::var_os("UPDATE_SCHEMA").is_some() {
                 let path = format!("{}/src/store/expected/{file}.sql", env!("CARGO_MANIFEST_DIR"));
                 std::fs::write(path, schema_of(&conn)).unwrap();

@@ -120,14 +120,14 @@ impl Actor {
     }
 
     async fn happening(&mut self) -> Happening {
-        let deadline = self.deadline();
+        let mut deadline = self.deadline().map(|at| Box::pin(tokio::time::sleep_until(at)));
         let exit = self.life.as_mut().and_then(|life| life.exit.as_mut());
         tokio::select! {
             // We hold a sender, so the mailbox never closes.
             Some(call) = self.mailbox.recv() => Happening::Call(call),
             result = or_never(self.starting.as_mut()) => Happening::Started(result),
-            exit = or_never(exit) => Happening::Exit(exit),
-            () = or_never(deadline.map(|at| Box::pin(tokio::time::sleep_until(at))).as_mut()) => Happening::Deadline,
+            exit = or_never(exit) => Happening::Exit(exit.unwrap_or(Exit { code: None })),
+            () = or_never(deadline.as_mut()) => Happening::Deadline,
         }
     }
 
@@ -226,8 +226,7 @@ impl Actor {
         };
         match ready {
             Ok(ready) => {
-                self.starting =
-                    Some(Box::pin(launch::start(&self.inner, &self.folder, &self.session, &ready)));
+                self.starting = Some(Box::pin(launch::start(&self.inner, &self.folder, &self.session, &ready)));
                 let queued = self.queued_at.take().map(|at| at.elapsed());
                 self.life = Some(Life::new(ready, queued));
                 self.show(None);

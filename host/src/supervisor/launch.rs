@@ -47,9 +47,10 @@ impl LaunchError {
     pub(super) fn blocked(&self) -> Blocked {
         let (kind, hint) = match self {
             Self::Config(_) => (ErrorKind::Config, "mend container.json"),
-            Self::Prepare(_) | Self::Door(_) | Self::Store(_) => {
-                (ErrorKind::Disk, "see that the disk is not full and the home can be written; `cofferdam doctor` looks")
-            }
+            Self::Prepare(_) | Self::Door(_) | Self::Store(_) => (
+                ErrorKind::Disk,
+                "see that the disk is not full and the home can be written; `cofferdam doctor` looks",
+            ),
             Self::Sandbox(SandboxError::Build(_) | SandboxError::NoImage(_)) => {
                 (ErrorKind::Image, "`cofferdam image build` shows what fails")
             }
@@ -78,6 +79,10 @@ pub(super) async fn get_ready(
 ) -> Result<Ready, LaunchError> {
     let folder = store.folder().clone();
     let config = load_config(inner, &folder).await?;
+    if config.config.image.is_none() {
+        // An engine that is away costs no attempt.
+        inner.parts.sandbox.default_image(false).await?;
+    }
     let attempt = store.begin_attempt(session, config.config.provider, config.hash.clone()).await?;
     let user = mounts::container_user();
     let mounts = prepare_files(inner, folder.clone(), session.clone(), user, config.clone()).await?;

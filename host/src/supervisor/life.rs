@@ -6,8 +6,8 @@ use std::time::Duration;
 use cofferdam_protocol::admin::{SessionState, Timings};
 use cofferdam_protocol::ids::{Attempt, MessageId, TurnId};
 use cofferdam_protocol::runner::Next;
-use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::launch::{Ready, Started, short};
@@ -29,7 +29,7 @@ pub(super) struct RunningTurn {
 pub(super) struct Life {
     pub(super) attempt: Attempt,
     pub(super) config: Arc<LoadedGroup>,
-    pub(super) exit: Option<BoxFuture<'static, Exit>>,
+    pub(super) exit: Option<JoinHandle<Exit>>,
     pub(super) said_hello: bool,
     pub(super) turn: Option<RunningTurn>,
     /// The runner's open wish for work.
@@ -82,7 +82,7 @@ impl Life {
         Self {
             attempt: row.attempt,
             config,
-            exit: Some(running.exit),
+            exit: Some(tokio::spawn(running.exit)),
             said_hello: true,
             turn: row.running.map(|id| RunningTurn { id, messages: Vec::new() }),
             parked: None,
@@ -99,7 +99,7 @@ impl Life {
 
     pub(super) fn started(&mut self, started: Started) {
         self.container = Some(started.running.id);
-        self.exit = Some(started.running.exit);
+        self.exit = Some(tokio::spawn(started.running.exit));
         self.started_at = Some(Instant::now());
         if let Some(timings) = &mut self.timings {
             timings.container_start = Some(started.millis);

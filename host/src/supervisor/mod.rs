@@ -144,7 +144,10 @@ impl Supervisor {
     /// What lives or waits now.
     pub fn views(&self) -> HashMap<SessionId, (Folder, View)> {
         let actors = lock(&self.inner.actors);
-        actors.iter().map(|(id, handle)| (id.clone(), (handle.folder.clone(), lock(&handle.view).clone()))).collect()
+        actors
+            .iter()
+            .map(|(id, handle)| (id.clone(), (handle.folder.clone(), lock(&handle.view).clone())))
+            .collect()
     }
 
     /// Places taken and sessions that wait for one.

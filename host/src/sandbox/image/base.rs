@@ -33,7 +33,11 @@ const BOOTSTRAP: &str = "cofferdam/bootstrap";
 const LEFT_OUT: [&str; 3] = ["/usr/share/man/*", "/usr/share/doc/*/*", "/usr/share/locale/*"];
 
 /// The base image's tag, made if the engine does not have it.
-pub(super) async fn ensure(docker: &Docker, recipe: &Recipe, progress: &dyn Progress) -> Result<String, ImageError> {
+pub(super) async fn ensure(
+    docker: &Docker,
+    recipe: &Recipe,
+    progress: &dyn Progress,
+) -> Result<String, ImageError> {
     let tag = recipe.base_tag();
     if exists(docker, &tag).await? {
         return Ok(tag);
@@ -51,7 +55,9 @@ pub(super) async fn ensure(docker: &Docker, recipe: &Recipe, progress: &dyn Prog
     };
     made.map_err(|error| ImageError::NoBase { pull, bootstrap: error.chain() })?;
     // Its layers live on in the base; the name has done its work.
-    if let Err(error) = docker.remove_image(&source, None::<bollard::query_parameters::RemoveImageOptions>, None).await {
+    if let Err(error) =
+        docker.remove_image(&source, None::<bollard::query_parameters::RemoveImageOptions>, None).await
+    {
         tracing::debug!(%error, image = %source, "the bootstrap's name stays");
     }
     Ok(tag)
@@ -113,7 +119,8 @@ async fn bootstrap(docker: &Docker, recipe: &Recipe, progress: &dyn Progress) ->
     })?;
     let (words, mut said) = mpsc::unbounded_channel();
     let root = output(&mut child, words);
-    let options = CreateImageOptionsBuilder::default().from_src("-").repo(BOOTSTRAP).tag(&recipe.base.debian).build();
+    let options =
+        CreateImageOptionsBuilder::default().from_src("-").repo(BOOTSTRAP).tag(&recipe.base.debian).build();
     let body = bollard::body_try_stream(root.chain(end(Stopper(child))));
     let imported = docker.create_image(Some(options), Some(body), None).try_collect::<Vec<_>>().await;
     if let Err(error) = imported {
@@ -148,7 +155,9 @@ fn mirror(apt: &Path, debian: &str) -> Option<PathBuf> {
     let lists = [apt.join("sources.list.d/debian.sources"), apt.join("sources.list")];
     lists.into_iter().find(|list| {
         std::fs::read_to_string(list).is_ok_and(|text| {
-            text.lines().any(|line| !line.trim_start().starts_with('#') && line.split([' ', '/']).any(|word| word == debian))
+            text.lines().any(|line| {
+                !line.trim_start().starts_with('#') && line.split([' ', '/']).any(|word| word == debian)
+            })
         })
     })
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The machine is not one that the pinned Codex package is for.
-    #[error("the agent image is for x86_64 Linux only, and this machine is {0}: run Cofferdam on an x86_64 machine")]
+    #[error(
+        "the agent image is for x86_64 Linux only, and this machine is {0}: run Cofferdam on an x86_64 machine"
+    )]
     Architecture(String),
     /// One of the embedded recipe files does not parse; a test keeps this from shipping.
     #[error("container/{file} does not parse: put it back as it was released")]

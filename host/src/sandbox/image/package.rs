@@ -94,7 +94,10 @@ impl Packages {
             }
         }
         let mut npm = Command::new(&self.npm.0);
-        npm.args(&self.npm.1).args(["pack", "--silent", "--ignore-scripts", "--pack-destination"]).arg(work).arg(&lock.package);
+        npm.args(&self.npm.1)
+            .args(["pack", "--silent", "--ignore-scripts", "--pack-destination"])
+            .arg(work)
+            .arg(&lock.package);
         npm.current_dir(work).stdin(Stdio::null()).kill_on_drop(true);
         let output = match npm.output().await {
             Ok(output) => output,

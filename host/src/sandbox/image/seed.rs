@@ -129,7 +129,8 @@ fn throwaway(image: &ImageRef, home: &Path) -> ContainerCreateBody {
 
 /// Says `initialize`, waits for the answer, closes stdin and waits for the end. Whether it answered, and its last words.
 async fn converse(docker: &Docker, id: &str) -> Result<(bool, Tail), bollard::errors::Error> {
-    let options = AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true).build();
+    let options =
+        AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true).build();
     let mut pipes = docker.attach_container(id, Some(options)).await?;
     docker.start_container(id, None::<StartContainerOptions>).await?;
     pipes.input.write_all(INITIALIZE.as_bytes()).await?;
@@ -225,7 +226,14 @@ mod tests {
     #[test]
     fn a_seed_holds_databases_and_nothing_personal() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["auth.json", "config.toml", "installation_id", "state_5.sqlite", "state_5.sqlite-wal", "state_5.sqlite-shm"] {
+        for name in [
+            "auth.json",
+            "config.toml",
+            "installation_id",
+            "state_5.sqlite",
+            "state_5.sqlite-wal",
+            "state_5.sqlite-shm",
+        ] {
             fs::write(dir.path().join(name), name).unwrap();
         }
         fs::create_dir_all(dir.path().join("sessions/2026")).unwrap();

@@ -91,7 +91,10 @@ impl GroupDb {
         self.db
             .write(Durability::Relaxed, move |tx| {
                 fence(tx, &session, attempt)?;
-                tx.execute("UPDATE sessions SET container = ?1 WHERE id = ?2", params![container, session.as_str()])?;
+                tx.execute(
+                    "UPDATE sessions SET container = ?1 WHERE id = ?2",
+                    params![container, session.as_str()],
+                )?;
                 Ok(())
             })
             .await
@@ -115,7 +118,9 @@ impl GroupDb {
                 if taken {
                     return Err(StoreError::TokenTaken);
                 }
-                Ok(tx.query_row("SELECT continuation FROM sessions WHERE id = ?1", [session.as_str()], |r| r.get(0))?)
+                Ok(tx.query_row("SELECT continuation FROM sessions WHERE id = ?1", [session.as_str()], |r| {
+                    r.get(0)
+                })?)
             })
             .await
     }

@@ -109,10 +109,8 @@ fn find(tx: &Savepoint<'_>, message: &Inbound) -> Result<Option<Accepted>, Store
             Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
         })
         .optional()?;
-    row.map(|(id, session)| {
-        Ok(Accepted { message: MessageId(id), session: session_of(session)?, duplicate: true })
-    })
-    .transpose()
+    row.map(|(id, session)| Ok(Accepted { message: MessageId(id), session: session_of(session)?, duplicate: true }))
+        .transpose()
 }
 
 fn session_for(tx: &Savepoint<'_>, key: &str, chat: &ChatRef, now: i64) -> Result<SessionId, StoreError> {

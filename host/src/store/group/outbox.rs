@@ -75,7 +75,13 @@ impl GroupDb {
         self.move_reply(reply, ReplyEvent::GiveUp, 0, true).await
     }
 
-    async fn move_reply(&self, reply: ReplyId, event: ReplyEvent, at: i64, failure: bool) -> Result<(), StoreError> {
+    async fn move_reply(
+        &self,
+        reply: ReplyId,
+        event: ReplyEvent,
+        at: i64,
+        failure: bool,
+    ) -> Result<(), StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
                 let state: String = tx

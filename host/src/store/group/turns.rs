@@ -137,12 +137,14 @@ fn is_new(tx: &Savepoint<'_>, session: &SessionId, attempt: Attempt, seq: Seq) -
 
 /// Moves a turn on, through its one transition function.
 pub(super) fn end_turn(tx: &Savepoint<'_>, turn: TurnId, event: TurnEvent<'_>) -> Result<TurnState, StoreError> {
-    let now: String = tx
-        .prepare_cached("SELECT state FROM turns WHERE id = ?1")?
-        .query_row([turn.0], |row| row.get(0))?;
+    let now: String =
+        tx.prepare_cached("SELECT state FROM turns WHERE id = ?1")?.query_row([turn.0], |row| row.get(0))?;
     let next = TurnState::parse(&now).ok_or(StoreError::Unknown { what: "turn state", value: now })?.next(event)?;
-    tx.prepare_cached("UPDATE turns SET state = ?1, finished_at = ?2 WHERE id = ?3")?
-        .execute(params![next.as_str(), now_ms(), turn.0])?;
+    tx.prepare_cached("UPDATE turns SET state = ?1, finished_at = ?2 WHERE id = ?3")?.execute(params![
+        next.as_str(),
+        now_ms(),
+        turn.0
+    ])?;
     Ok(next)
 }
 

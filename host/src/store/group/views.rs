@@ -93,8 +93,8 @@ impl GroupDb {
                     .query_row([message.0], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?)))
                     .optional()?;
                 let Some((state, turn)) = row else { return Ok(None) };
-                let state =
-                    MessageState::parse(&state).ok_or(StoreError::Unknown { what: "message state", value: state })?;
+                let state = MessageState::parse(&state)
+                    .ok_or(StoreError::Unknown { what: "message state", value: state })?;
                 let turn = turn.map(|turn| turn_view(tx, TurnId(turn))).transpose()?;
                 Ok(Some(MessageView { state, turn }))
             })
