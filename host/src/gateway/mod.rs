@@ -49,6 +49,14 @@ pub enum Account {
     },
 }
 
+impl Account {
+    /// The account of an endpoint whose base URL is still text.
+    pub fn open_ai(base_url: &str, key: SecretString) -> Result<Self, GatewayError> {
+        let base_url = base_url.parse().map_err(|_| GatewayError::BaseUrl("is not a URL"))?;
+        Ok(Self::OpenAi { base_url, key })
+    }
+}
+
 impl std::fmt::Debug for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

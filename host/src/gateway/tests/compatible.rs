@@ -38,7 +38,7 @@ where
 }
 
 fn gateway(base: &str, limits: Limits) -> Gateway {
-    let account = Account::OpenAi { base_url: base.parse().unwrap(), key: KEY.into() };
+    let account = Account::open_ai(base, KEY.into()).unwrap();
     Gateway::with_limits(account, limits).unwrap()
 }
 
