@@ -1,8 +1,7 @@
-//! The agent image on a real engine, with the real Codex. The home is `COFFERDAM_HOME`, or the checkout, so that what
+//! The agent image on a real engine, with the real Codex. The home is `COFFERDAM_TEST_HOME`, or the checkout, so that what
 //! `make image` made is used again.
 
 use std::collections::HashMap;
-use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,10 @@ use bollard::query_parameters::{
     StartContainerOptions, WaitContainerOptions,
 };
 use cofferdam::config::home::Home;
-use cofferdam::sandbox::image::{Bars, ImageBuilder, ImageKind, ImageRef, Silent, copy_seed};
+use cofferdam::sandbox::User;
+use cofferdam::sandbox::image::{Bars, ImageBuilder, ImageKind, ImageRef, Silent};
+use cofferdam::sandbox::mounts::{container_user, prepare};
+use cofferdam_protocol::ids::{Folder, SessionId};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::io::AsyncWriteExt;
 
@@ -29,7 +31,7 @@ async fn engine() -> Docker {
 }
 
 fn home() -> Home {
-    let root = std::env::var_os("COFFERDAM_HOME").map(PathBuf::from);
+    let root = std::env::var_os("COFFERDAM_TEST_HOME").map(PathBuf::from);
     Home::new(&root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))).unwrap()
 }
 
@@ -43,17 +45,9 @@ async fn image(builder: &ImageBuilder) -> ImageRef {
     made.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
 }
 
-/// Who a session's container runs as: us, or the agent when we are root.
-fn owner() -> (u32, u32) {
-    match (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()) {
-        (0, _) => (10001, 10001),
-        own => own,
-    }
-}
-
 /// A session's flags, without a door.
 fn body(image: &ImageRef, program: &str, args: &[&str], binds: Vec<String>) -> ContainerCreateBody {
-    let (uid, gid) = owner();
+    let User { uid, gid } = container_user();
     ContainerCreateBody {
         image: Some(image.to_string()),
         entrypoint: Some(vec![program.to_owned()]),
@@ -193,15 +187,16 @@ async fn app_server(docker: &Docker, image: &ImageRef, home: &Path) -> (Duration
     (ready.unwrap_or_else(|| panic!("no answer: {err}")), thread)
 }
 
-/// A session's new codex home, from the seed or empty.
-fn session(seed: Option<&Path>) -> tempfile::TempDir {
+/// A session of a new home, prepared as the supervisor does it, from the seed or without; its home and its codex home.
+fn session(seed: Option<&Path>) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
-    let (uid, gid) = owner();
-    chown(dir.path(), Some(uid), Some(gid)).unwrap();
-    if let Some(seed) = seed {
-        copy_seed(seed, dir.path()).unwrap();
-    }
-    dir
+    let home = Home::new(dir.path()).unwrap();
+    let folder: Folder = "demo".parse().unwrap();
+    let session: SessionId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+    std::fs::create_dir_all(home.group(&folder)).unwrap();
+    std::fs::write(home.container_json(&folder), "{}").unwrap();
+    prepare(&home, &folder, &session, container_user(), None, seed).unwrap();
+    (dir, home.codex_home(&folder, &session))
 }
 
 #[tokio::test]
@@ -211,18 +206,20 @@ async fn two_sessions_copied_from_one_seed_work_at_once_and_apart() {
     let seed = builder.ensure_seed(&image, &Bars::new()).await.unwrap();
     assert_eq!(seed, builder.seed_dir(&image));
     let before = listing(&seed);
-    assert!(!before.is_empty() && before.iter().all(|(name, _)| name.ends_with(".sqlite")), "{before:?}");
+    assert!(before.iter().any(|(name, _)| name.starts_with("state_")), "{before:?}");
+    let database = |name: &str| name.ends_with(".sqlite") || name.ends_with(".sqlite-wal");
+    assert!(before.iter().all(|(name, _)| database(name)), "{before:?}");
     let docker = engine().await;
     let (one, two) = (session(Some(&seed)), session(Some(&seed)));
-    let (a, b) = tokio::join!(app_server(&docker, &image, one.path()), app_server(&docker, &image, two.path()));
+    let (a, b) = tokio::join!(app_server(&docker, &image, &one.1), app_server(&docker, &image, &two.1));
     assert!(!a.1.is_empty() && a.1 != b.1, "{a:?} {b:?}");
     assert_eq!(listing(&seed), before, "a session changed the seed");
-    let ids = [one.path(), two.path()].map(|home| std::fs::read_to_string(home.join("installation_id")).unwrap());
+    let ids = [&one.1, &two.1].map(|home| std::fs::read_to_string(home.join("installation_id")).unwrap());
     assert_ne!(ids[0], ids[1]);
     let (mut seeded, mut empty) = (Vec::new(), Vec::new());
     for _ in 0..5 {
-        empty.push(app_server(&docker, &image, session(None).path()).await.0);
-        seeded.push(app_server(&docker, &image, session(Some(&seed)).path()).await.0);
+        empty.push(app_server(&docker, &image, &session(None).1).await.0);
+        seeded.push(app_server(&docker, &image, &session(Some(&seed)).1).await.0);
     }
     println!("`initialize` answered after {seeded:.0?} on a copied seed, {empty:.0?} on an empty home");
     let least = |all: &[Duration]| all.iter().min().copied().unwrap();

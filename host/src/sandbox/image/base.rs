@@ -109,14 +109,14 @@ async fn pull(docker: &Docker, recipe: &Recipe, progress: &dyn Progress) -> Resu
 async fn bootstrap(docker: &Docker, recipe: &Recipe, progress: &dyn Progress) -> Result<(), ImageError> {
     let started = Instant::now();
     progress.step("make a Debian root with mmdebstrap", None);
-    let mut child = command(recipe).await.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ImageError::Missing {
+    if !installed("mmdebstrap") {
+        return Err(ImageError::Missing {
             program: "mmdebstrap",
             why: "no registry answered with a base image",
             mend: "run `scripts/engine.sh`, or on Debian: apt-get install mmdebstrap",
-        },
-        _ => ImageError::io("run", Path::new("mmdebstrap"))(error),
-    })?;
+        });
+    }
+    let mut child = command(recipe).await.spawn().map_err(ImageError::io("run", Path::new("mmdebstrap")))?;
     let (words, mut said) = mpsc::unbounded_channel();
     let root = output(&mut child, words);
     let options =
@@ -136,7 +136,14 @@ async fn bootstrap(docker: &Docker, recipe: &Recipe, progress: &dyn Progress) ->
 }
 
 async fn command(recipe: &Recipe) -> Command {
-    let mut command = Command::new("mmdebstrap");
+    let mut command = if rustix::process::geteuid().is_root() {
+        // As root it mounts /proc, /sys and /dev/shm in its root; in a namespace of its own they go when it is killed.
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--", "mmdebstrap"]);
+        command
+    } else {
+        Command::new("mmdebstrap")
+    };
     command.args(["--variant=minbase", "--format=tar"]);
     command.arg(format!("--include={}", recipe.base.packages.join(",")));
     for path in LEFT_OUT {
@@ -148,6 +155,11 @@ async fn command(recipe: &Recipe) -> Command {
     command.arg(&recipe.base.debian).arg("-").args(mirror(Path::new("/etc/apt"), &recipe.base.debian));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+fn installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 /// The host's own source list where it is for the same release, so that a site's mirror is used; else mmdebstrap's choice.

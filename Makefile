@@ -1,0 +1,64 @@
+# Cofferdam. `make` alone lists what there is to do. Everything may be interrupted and run again.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+RUNNER_TARGET := x86_64-unknown-linux-gnu
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+BIN := $(TARGET)/release/cofferdam
+DEV := $(TARGET)/debug/cofferdam
+RUNNER := $(TARGET)/$(RUNNER_TARGET)/release/cofferdam-runner
+CODEX := $(CURDIR)/data/cache/codex/$(shell sed -n 's/^version = "\(.*\)"/\1/p' container/codex.lock)/bin/codex
+
+.PHONY: help engine machine runner build codex image demo test bench lint fmt clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+machine:
+	@[ "$$(uname -sm)" = "Linux x86_64" ] || { \
+	  echo "Cofferdam's image is for x86_64 Linux only, and this machine is $$(uname -sm): use an x86_64 Linux machine" >&2; \
+	  exit 1; }
+
+engine: machine ## make sure that a Docker engine answers (YES=1: install and start it without asking)
+	@scripts/engine.sh
+
+runner: machine
+	@RUSTFLAGS="-C target-feature=+crt-static" \
+	  cargo build --release --locked --package cofferdam-agent-runner --target $(RUNNER_TARGET)
+
+build: runner ## build the program and the static runner (release)
+	@cargo build --release --locked --package cofferdam --bin cofferdam
+
+codex: image ## fetch and check the pinned Codex (part of the image)
+	@echo $(CODEX)
+
+image: engine build ## build the agent image, unless it is there
+	@COFFERDAM_RUNNER=$(RUNNER) $(BIN) --home $(CURDIR) image build
+
+demo: machine ## from nothing to a first reply
+	@scripts/demo.sh
+
+test: engine runner ## run all tests, on the real engine and the real Codex
+	@cargo build --locked --package cofferdam --bin cofferdam
+	@COFFERDAM_RUNNER=$(RUNNER) $(DEV) --home $(CURDIR) image build
+	@scripts/readme.sh $(DEV)
+	@COFFERDAM_RUNNER=$(RUNNER) COFFERDAM_TEST_HOME=$(CURDIR) COFFERDAM_TEST_CODEX=$(CODEX) cargo test --workspace --locked
+
+bench: image ## measure; a table, and target/bench/results.json
+	@COFFERDAM_RUNNER=$(RUNNER) COFFERDAM_TEST_HOME=$(CURDIR) COFFERDAM_TEST_CODEX=$(CODEX) \
+	  cargo run --release --locked --package cofferdam-tests --bin bench
+
+lint: ## formatting, clippy and shell scripts
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@for f in scripts/*.sh .ci/run; do bash -n $$f; done
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
+
+fmt: ## format the code
+	@cargo fmt --all
+
+clean: ## remove what was built and fetched; groups and their state stay
+	@cargo clean
+	@rm -rf data/cache

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Makes sure that a Docker engine answers; does nothing when one does.
+# Without one: offers to install it (Debian) and to start it. YES=1, or no terminal: does so without asking.
+# DOCKERD_FLAGS: flags for a dockerd that this script starts itself. It keeps running afterwards.
+set -euo pipefail
+
+log=${DOCKERD_LOG:-/var/log/cofferdam-dockerd.log}
+socket=${DOCKER_HOST:-unix:///var/run/docker.sock}
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "engine: $*"; exit 1; }
+root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+has() { command -v "$1" >/dev/null 2>&1; }
+answers() { has docker && docker version >/dev/null 2>&1; }
+answers_root() { has docker && root docker version >/dev/null 2>&1; }
+debian() { [ -r /etc/os-release ] && grep -Eq '^ID(_LIKE)?="?.*debian' /etc/os-release; }
+
+agreed() {
+    if [ "${YES:-}" = 1 ] || [ ! -t 0 ]; then return 0; fi
+    read -r -p "$1 [Y/n] " answer </dev/tty
+    case "$answer" in [nN]*) return 1 ;; esac
+}
+
+# What of the image build is not there. mmdebstrap is needed only where no registry answers, but then at once.
+missing() {
+    if ! has dockerd && [ "${socket#unix://}" != "$socket" ]; then
+        # The last two by name, because recommended packages are not installed: without systemd somebody must mount the
+        # cgroups, and a kernel with AppArmor refuses containers without its parser.
+        echo docker.io cgroupfs-mount apparmor
+    fi
+    has mmdebstrap || echo mmdebstrap
+}
+
+install_missing() {
+    local packages
+    packages=$(missing | tr '\n' ' ')
+    [ -n "$packages" ] || return 0
+    if ! debian; then
+        answers && return 0
+        fail "no Docker engine, and this is not Debian: install Docker Engine 20.10 or newer, start it, and try again"
+    fi
+    [ "$(id -u)" = 0 ] || has sudo || fail "installing $packages needs root: run this as root, or install sudo"
+    if ! agreed "Install $packages with apt-get?"; then
+        answers && return 0
+        fail "without an engine nothing can run: install $packages, then try again"
+    fi
+    say "engine: installing $packages"
+    local out
+    out=$(mktemp)
+    # shellcheck disable=SC2086 # a list of words
+    if ! { root env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
+        root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l \
+            apt-get install -y -qq --no-install-recommends $packages; } >"$out" 2>&1 </dev/null; then
+        tail -n 20 "$out" >&2
+        rm -f "$out"
+        fail "apt-get failed: mend what it says above, then try again"
+    fi
+    rm -f "$out"
+}
+
+# Waits up to $1 seconds, as long as the process $2 (if given) lives.
+wait_for() {
+    local end=$((SECONDS + $1))
+    until answers_root; do
+        if [ "$SECONDS" -ge "$end" ]; then return 1; fi
+        if [ -n "${2:-}" ] && ! root kill -0 "$2" 2>/dev/null; then return 1; fi
+        sleep 0.3
+    done
+}
+
+start() {
+    say "engine: starting dockerd"
+    if [ -z "${DOCKERD_FLAGS:-}" ]; then
+        if [ -d /run/systemd/system ] && has systemctl; then
+            root systemctl start docker >/dev/null 2>&1 && wait_for 60 && return 0
+            say "engine: systemd could not start docker; starting dockerd directly"
+        elif has service && [ -x /etc/init.d/docker ]; then
+            root service docker start >/dev/null 2>&1 && wait_for 15 && return 0
+        fi
+    fi
+    if ! mountpoint -q /sys/fs/cgroup && has cgroupfs-mount; then root cgroupfs-mount; fi
+    # In its own session, so that neither the end of this script nor Ctrl-C ends it.
+    # shellcheck disable=SC2016,SC2086 # expanded by the inner shell; a list of words
+    root sh -c 'log=$1; shift; setsid nohup dockerd "$@" >>"$log" 2>&1 </dev/null & echo $! >"$log.pid"' sh \
+        "$log" --host "$socket" ${DOCKERD_FLAGS:-}
+    if ! wait_for 60 "$(root cat "$log.pid")"; then
+        say "engine: the end of $log:"
+        root tail -n 20 "$log" >&2
+        fail "dockerd does not run here: mend what its log says (it needs root's rights, cgroups and overlayfs)"
+    fi
+}
+
+# An engine that answers to root only: let this person use it, now and at the next login.
+grant() {
+    local path=${socket#unix://}
+    [ -S "$path" ] || fail "the engine at $socket answers to root only"
+    say "engine: letting $(id -un) use $path (whoever may use Docker has root's rights on this machine)"
+    root usermod -aG docker "$(id -un)" 2>/dev/null || true
+    root chown "$(id -u)" "$path"
+}
+
+if answers && [ -z "$(missing)" ]; then exit 0; fi
+install_missing
+if ! answers && ! answers_root; then
+    agreed "Start the Docker engine?" || fail "start the Docker engine, then try again"
+    start
+fi
+answers || grant
+answers || fail "the engine does not answer at $socket: see $log"
+say "engine: Docker $(docker version --format '{{.Server.Version}}') answers"
