@@ -43,8 +43,8 @@ pub(super) async fn chat(
     let accepted_at = Instant::now();
     let inbound =
         Inbound { chat: chat.clone(), platform_id: request.message_id, sender: request.sender, text: request.text };
-    let (folder, accepted) = match router::receive(&admin.stores, inbound).await? {
-        Routed::Accepted(folder, accepted) => (folder, accepted),
+    let (store, accepted) = match router::receive(&admin.stores, inbound).await? {
+        Routed::Accepted(store, accepted) => (store, accepted),
         Routed::Dropped(DropReason::Unwired) => return Err(no_group(&request.group)),
         Routed::Dropped(DropReason::Empty) => {
             return Err(Failed::new(ErrorKind::Usage, "the message is empty", "write something"));
@@ -57,7 +57,7 @@ pub(super) async fn chat(
             ));
         }
     };
-    let store = admin.stores.group(&folder).await?;
+    let folder = store.folder().clone();
     let live = admin.hub.watch(&accepted.session);
     let (events, body) = mpsc::channel(BACKLOG);
     let follower = Follower {

@@ -1,11 +1,13 @@
 //! From a channel's message to a group's inbox.
 
+use std::sync::Arc;
+
 use cofferdam_protocol::ids::Folder;
 
 use crate::model::chat::Inbound;
 use crate::store::central::Wiring;
 use crate::store::group::inbox::Accepted;
-use crate::store::{StoreError, Stores};
+use crate::store::{GroupDb, StoreError, Stores};
 
 /// The largest message that is accepted, in bytes.
 pub use cofferdam_protocol::admin::MAX_MESSAGE_BYTES;
@@ -59,10 +61,10 @@ pub fn decide(message: &Inbound, wiring: Option<&Wiring>) -> Decision {
 }
 
 /// What became of a message.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Routed {
     /// ① It is in the inbox, durably. The caller nudges the supervisor.
-    Accepted(Folder, Accepted),
+    Accepted(Arc<GroupDb>, Accepted),
     /// It was dropped, and the drop counted.
     Dropped(DropReason),
 }
@@ -72,9 +74,9 @@ pub async fn receive(stores: &Stores, message: Inbound) -> Result<Routed, StoreE
     let wiring = stores.central().wiring(&message.chat.channel, &message.chat.chat_id).await?;
     match decide(&message, wiring.as_ref()) {
         Decision::Accept { folder, session_key } => {
-            let accepted = stores.accept(&folder, message, session_key).await?;
+            let (store, accepted) = stores.accept(&folder, message, session_key).await?;
             tracing::debug!(group = %folder, session = %accepted.session, message = %accepted.message, "accepted");
-            Ok(Routed::Accepted(folder, accepted))
+            Ok(Routed::Accepted(store, accepted))
         }
         Decision::Drop(reason) => {
             tracing::info!(chat = %message.chat, reason = reason.as_str(), "dropped");

@@ -144,7 +144,7 @@ fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>) {
             }
         }
         for answer in answers {
-            answer(outcome.as_ref().map(|()| ()).map_err(String::as_str));
+            answer(outcome.as_ref().copied().map_err(String::as_str));
         }
     }
     if let Err(error) = conn.pragma_update(None, "wal_checkpoint", "TRUNCATE") {

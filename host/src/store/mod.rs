@@ -1,7 +1,7 @@
 //! All state on disk. The only user of rusqlite; SQL stands beside the method that runs it.
 //!
 //! - [`db`]: one SQLite file behind one writer thread that commits in groups.
-//! - [`schema`]: migrations.
+//! - [`schema`] has the migrations.
 //! - [`central`]: what spans groups.
 //! - [`group`]: one group's sessions, inbox, turns and outbox, one file per table of concerns.
 //! - [`registry`]: which group databases are open.

@@ -64,8 +64,14 @@ impl Stores {
         }))
     }
 
-    /// ① Accepts a message into a group's inbox, after noting centrally that the group has work.
-    pub async fn accept(&self, folder: &Folder, message: Inbound, key: String) -> Result<Accepted, StoreError> {
+    /// ① Accepts a message into a group's inbox, after noting centrally that the group has work. The handle keeps
+    /// the database open for what follows.
+    pub async fn accept(
+        &self,
+        folder: &Folder,
+        message: Inbound,
+        key: String,
+    ) -> Result<(Arc<GroupDb>, Accepted), StoreError> {
         let busy = self.entry(folder, |entry| entry.busy.clone());
         let mut guard = busy.read().await;
         if !*guard {
@@ -77,9 +83,10 @@ impl Stores {
             }
             guard = marking.downgrade();
         }
-        let accepted = self.group(folder).await?.accept(message, key).await;
+        let store = self.group(folder).await?;
+        let accepted = store.accept(message, key).await?;
         drop(guard);
-        accepted
+        Ok((store, accepted))
     }
 
     /// Clears the group's busy mark if nothing in it is due.

@@ -221,25 +221,18 @@ impl Inner {
         idle
     }
 
-    fn with_admission(self: &Arc<Self>, change: impl FnOnce(&mut Admission) -> Vec<Step>) {
-        let steps = change(&mut lock(&self.admission));
-        if steps.is_empty() {
-            return;
-        }
-        let actors = lock(&self.actors);
-        let mut nobody = Vec::new();
-        for step in steps {
+    fn with_admission(&self, change: impl FnOnce(&mut Admission) -> Vec<Step>) {
+        let mut steps = change(&mut lock(&self.admission));
+        while let Some(step) = steps.pop() {
             let (session, call) = match step {
                 Step::Grant(session) => (session, Call::Granted),
                 Step::Evict(session) => (session, Call::Evict),
             };
-            if actors.get(&session).is_none_or(|handle| handle.calls.send(call).is_err()) {
-                nobody.push(session);
+            let told = lock(&self.actors).get(&session).is_some_and(|handle| handle.calls.send(call).is_ok());
+            if !told {
+                // It retired meanwhile: its place goes to the next.
+                steps.extend(lock(&self.admission).release(&session));
             }
-        }
-        drop(actors);
-        for session in nobody {
-            self.with_admission(|admission| admission.release(&session));
         }
     }
 
