@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cofferdam_protocol::RUNNER_PROTOCOL;
 use cofferdam_protocol::ids::{Attempt, TurnId};
 use cofferdam_protocol::runner::{
-    Batch, EventBody, Finish, HELLO, Hello, NEXT, Next, NextRequest, Outcome, Welcome,
+    Batch, EventBody, Failure, Finish, HELLO, Hello, NEXT, Next, NextRequest, Outcome, Welcome,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -87,8 +87,16 @@ async fn serve(
     let outbox = Outbox::default();
     let sending = lane.another();
     let provider = provider::make(welcome.settings, welcome.continuation, &config.codex);
-    let mut session =
-        Session { provider, lane, attempt: config.attempt, outbox: outbox.clone(), stop, started, last: None };
+    let mut session = Session {
+        provider,
+        lane,
+        attempt: config.attempt,
+        outbox: outbox.clone(),
+        stop,
+        started,
+        start_failure: None,
+        last: None,
+    };
     tokio::select! {
         ended = session.serve() => ended,
         error = outbox.send_all(sending, config.attempt) => Err(error.into()),
@@ -117,6 +125,8 @@ struct Session {
     outbox: Outbox,
     stop: CancellationToken,
     started: Instant,
+    /// Why the provider did not start while the first batch waited for it.
+    start_failure: Option<Failure>,
     /// The last turn that the host acknowledged, in case it is handed out again.
     last: Option<(TurnId, Arc<Finish>)>,
 }
@@ -144,26 +154,33 @@ impl Session {
 
     /// Starts the provider while already waiting for the first batch.
     async fn start_and_first(&mut self) -> Result<Next, RunError> {
-        let Self { provider, lane, attempt, outbox, stop, started, .. } = self;
+        let Self { provider, lane, attempt, outbox, stop, started, start_failure, .. } = self;
         let start = async {
             match provider.start().await {
                 Ok(continuation) => {
                     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                     tracing::info!(millis, "the provider is ready");
                     outbox.put(None, EventBody::Ready { continuation, millis });
+                    None
                 }
-                // The next turn tries again, and reports what it finds.
-                Err(failure) => tracing::warn!(error = %failure.message, "the provider did not start"),
+                Err(failure) => {
+                    tracing::warn!(error = %failure.message, "the provider did not start");
+                    Some(failure)
+                }
             }
         };
         let first = ask(lane, *attempt, stop);
         tokio::pin!(start, first);
         tokio::select! {
-            () = &mut start => Ok(first.await?),
+            // A turn that comes later tries again, and reports what it finds.
+            _ = &mut start => Ok(first.await?),
             next = &mut first => match next? {
                 Next::Stop => Ok(Next::Stop),
                 next => tokio::select! {
-                    () = start => Ok(next),
+                    failure = start => {
+                        *start_failure = failure;
+                        Ok(next)
+                    }
                     // A batch that was not begun is handed out again to the next attempt.
                     () = stop.cancelled() => Ok(Next::Stop),
                 },
@@ -190,17 +207,14 @@ impl Session {
     async fn run_turn(&mut self, batch: &Batch) -> Finish {
         tracing::info!(messages = batch.messages.len(), "turn begins");
         let begun = Instant::now();
+        if let Some(failure) = self.start_failure.take() {
+            return ended_with(Outcome::Failed(failure), begun);
+        }
         let events = TurnEvents::new(self.outbox.clone(), batch.turn);
         let running = self.provider.turn(batch, &events, &self.stop);
         let finish = tokio::select! {
             finish = running => finish,
-            () = overdue(&self.stop, INTERRUPT_GRACE) => Finish {
-                outcome: Outcome::Interrupted,
-                replies: Vec::new(),
-                continuation: None,
-                usage: None,
-                provider_millis: begun.elapsed().as_secs_f64() * 1e3,
-            },
+            () = overdue(&self.stop, INTERRUPT_GRACE) => ended_with(Outcome::Interrupted, begun),
         };
         let outcome = match &finish.outcome {
             Outcome::Completed => "completed".to_owned(),
@@ -210,6 +224,12 @@ impl Session {
         tracing::info!(outcome, replies = finish.replies.len(), millis = finish.provider_millis, "turn ends");
         finish
     }
+}
+
+/// The end of a turn of which the provider said nothing.
+fn ended_with(outcome: Outcome, begun: Instant) -> Finish {
+    let provider_millis = begun.elapsed().as_secs_f64() * 1e3;
+    Finish { outcome, replies: Vec::new(), continuation: None, usage: None, provider_millis }
 }
 
 /// The next thing to do; a stop that was asked for by signal counts as the host's.

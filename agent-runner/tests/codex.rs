@@ -127,6 +127,23 @@ async fn a_thread_that_is_gone_is_replaced_for_the_same_message() {
 }
 
 #[tokio::test]
+async fn a_thread_that_another_process_holds_is_kept_and_resumed_when_it_is_free() {
+    let mut setup = Setup::new().await;
+    let mut holder = setup.runner();
+    let thread = setup.say("remember 4711").await.continuation.unwrap();
+    setup.new_attempt(&thread);
+    let _runner = setup.runner();
+    let refused = setup.say("x").await;
+    assert_eq!(failure(&refused).kind, FailureKind::StaleThread);
+    assert!(failure(&refused).message.contains("active writer"), "{refused:?}");
+    holder.signal(Signal::TERM);
+    holder.ended().await;
+    let finish = setup.say("y").await;
+    assert_eq!(finish.continuation, Some(thread));
+    assert!(setup.model.last_input().contains("remember 4711"));
+}
+
+#[tokio::test]
 async fn a_command_runs_in_the_workspace_and_is_shown() {
     let setup = Setup::new().await;
     let _runner = setup.runner();
@@ -281,13 +298,27 @@ async fn a_provider_that_cannot_start_fails_the_batch_and_is_tried_again() {
 #[tokio::test]
 async fn an_app_server_that_ends_at_start_is_reported_with_its_last_words() {
     let setup = Setup::new().await;
+    let (home, away) = (setup.directory.path().join("codex"), setup.directory.path().join("away"));
+    std::fs::rename(&home, &away).unwrap();
+    let _runner = setup.runner();
+    let finish = setup.say("x").await;
+    assert_eq!(failure(&finish).kind, FailureKind::ProviderStart);
+    assert!(failure(&finish).message.contains("exit status: 1"), "{finish:?}");
+    assert!(failure(&finish).message.contains("CODEX_HOME"), "{finish:?}");
+    std::fs::rename(&away, &home).unwrap();
+    assert_eq!(setup.say("y").await.outcome, Outcome::Completed);
+}
+
+#[tokio::test]
+async fn a_broken_configuration_is_reported_in_codexs_own_words() {
+    let setup = Setup::new().await;
     let config = setup.directory.path().join("codex/config.toml");
     let good = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, "model = [broken").unwrap();
     let _runner = setup.runner();
     let finish = setup.say("x").await;
     assert_eq!(failure(&finish).kind, FailureKind::ProviderStart);
-    assert!(failure(&finish).message.len() > 40, "{finish:?}");
+    assert!(failure(&finish).message.contains("config.toml:1:"), "{finish:?}");
     std::fs::write(&config, good).unwrap();
     assert_eq!(setup.say("y").await.outcome, Outcome::Completed);
 }

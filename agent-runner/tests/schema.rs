@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use cofferdam_agent_runner::provider::codex::protocol::{self, method, *};
+use cofferdam_agent_runner::provider::codex::method;
+use cofferdam_agent_runner::provider::codex::protocol::{self, *};
 use serde_json::{Value, json};
 
 struct Schemas(tempfile::TempDir);

@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, 
 use tokio::sync::{mpsc, oneshot};
 
 use super::jsonrpc::{self, Incoming, METHOD_NOT_FOUND, Notification, Pending, RpcError};
-use super::protocol;
+use super::{method, protocol};
 
 /// The longest line: four times the largest that was seen (16 MB). A longer one is a broken server.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
@@ -174,7 +174,7 @@ impl Client {
         };
         if let Some(notification) = unheard {
             state.subscriber = None;
-            if notification.method == protocol::method::TOKEN_USAGE {
+            if notification.method == method::TOKEN_USAGE {
                 state.missed_tokens = Some(notification);
             }
         }

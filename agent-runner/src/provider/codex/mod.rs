@@ -1,9 +1,9 @@
 //! Codex, by way of `codex app-server`: one process that lives across turns, on one thread.
 //!
-//! - [`protocol`]: the words, as types. [`jsonrpc`]: the framing. Both are plain data.
+//! - [`method`] and [`protocol`]: the words, and as types. [`jsonrpc`]: the framing. All plain data.
 //! - [`client`]: requests, answers and notifications over two pipes. [`process`]: the child.
 //! - [`turn`], [`tokens`], [`failure`]: what notifications mean. No I/O.
-//! - this file: when to start, resume, interrupt and give up.
+//! - [`watch`]: following one turn, and interrupting it. This file: when to start, resume and give up.
 //!
 //! A process that died is started again by the next turn, with a resume. A thread is given up for a new one only
 //! when codex says that it does not exist or cannot be read.
@@ -11,25 +11,28 @@
 pub mod client;
 pub mod failure;
 pub mod jsonrpc;
+pub mod method;
 pub mod process;
 pub mod protocol;
 pub mod tokens;
 pub mod turn;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cofferdam_protocol::runner::{ActivityKind, Batch, Failure, FailureKind, Finish, Outcome, Settings};
+use cofferdam_protocol::runner::{Batch, Failure, FailureKind, Finish, Outcome, Settings};
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::client::{Client, RequestError};
 use self::process::Process;
-use self::protocol::{method, *};
+use self::protocol::{InitializeParams, Input, ResumeParams, ThreadAnswer, ThreadParams, TurnAnswer, TurnParams};
 use self::tokens::Meter;
-use self::turn::{Step, TurnLog};
+use self::turn::TurnLog;
+use self::watch::{Watch, WatchEnd};
 use super::Provider;
 use crate::outbox::TurnEvents;
 
@@ -37,13 +40,8 @@ use crate::outbox::TurnEvents;
 const INITIALIZE_LIMIT: Duration = Duration::from_secs(60);
 const THREAD_LIMIT: Duration = Duration::from_secs(120);
 const TURN_LIMIT: Duration = Duration::from_secs(60);
-/// How long a turn may take to end after it was interrupted (10 ms were seen).
-const INTERRUPT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the thread of a process that was killed may stay locked.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
-/// The shortest time between two signs of life that show nothing.
-const ALIVE_EVERY: Duration = Duration::from_secs(5);
-
 /// The codex provider.
 pub struct Codex {
     program: OsString,
@@ -58,13 +56,6 @@ enum Tried {
     Ended(Outcome),
     /// The thread does not exist; nothing was run.
     NoThread,
-}
-
-/// Why a turn was interrupted by us.
-#[derive(Clone, Copy, PartialEq)]
-enum Why {
-    Asked,
-    Silence,
 }
 
 impl Codex {
@@ -290,110 +281,6 @@ impl Provider for Codex {
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
-    }
-}
-
-/// How watching a turn came out.
-enum WatchEnd {
-    Over(Outcome),
-    /// Interrupted for silence; `ended` says whether codex still obeyed.
-    Silent {
-        ended: bool,
-    },
-    /// Interrupted as asked, but codex did not end the turn.
-    Stuck,
-    Died,
-}
-
-/// A turn that codex has accepted.
-struct Watch<'a> {
-    client: &'a Client,
-    thread: &'a str,
-    turn: &'a str,
-    silence: Duration,
-    events: &'a TurnEvents,
-    interrupt: &'a CancellationToken,
-}
-
-impl Watch<'_> {
-    async fn until_end(
-        &self,
-        notifications: &mut tokio::sync::mpsc::UnboundedReceiver<jsonrpc::Notification>,
-        log: &mut TurnLog<'_>,
-    ) -> WatchEnd {
-        let mut interrupted = None;
-        let mut deadline = Instant::now() + self.silence;
-        let mut shown = Instant::now();
-        loop {
-            tokio::select! {
-                notification = notifications.recv() => {
-                    let Some(notification) = notification else {
-                        return if interrupted == Some(Why::Asked) { WatchEnd::Stuck } else { WatchEnd::Died };
-                    };
-                    if interrupted.is_none() {
-                        deadline = Instant::now() + self.silence;
-                    }
-                    match log.hear(&notification) {
-                        Step::End(outcome) => return self.ended(outcome, interrupted),
-                        step => self.show(step, &mut shown),
-                    }
-                }
-                () = self.interrupt.cancelled(), if interrupted.is_none() => {
-                    interrupted = Some(Why::Asked);
-                    deadline = self.ask_to_end();
-                }
-                () = tokio::time::sleep_until(deadline) => match interrupted {
-                    None => {
-                        tracing::warn!(seconds = self.silence.as_secs(), "nothing moves; interrupting the turn");
-                        interrupted = Some(Why::Silence);
-                        deadline = self.ask_to_end();
-                    }
-                    Some(Why::Silence) => return WatchEnd::Silent { ended: false },
-                    Some(Why::Asked) => return WatchEnd::Stuck,
-                },
-            }
-        }
-    }
-
-    fn show(&self, step: Step, shown: &mut Instant) {
-        match step {
-            Step::Delta(text) => self.events.delta(text),
-            Step::Activity(kind, text) => self.events.activity(kind, &text),
-            Step::Alive if shown.elapsed() >= ALIVE_EVERY => self.events.activity(ActivityKind::Alive, ""),
-            Step::Alive | Step::End(_) => return,
-        }
-        *shown = Instant::now();
-    }
-
-    fn ended(&self, outcome: Outcome, interrupted: Option<Why>) -> WatchEnd {
-        if outcome != Outcome::Interrupted {
-            return WatchEnd::Over(outcome);
-        }
-        // An interrupt leaves a running command behind as a background terminal.
-        let (client, params) = (self.client.clone(), CleanParams { thread_id: self.thread.to_owned() });
-        tokio::spawn(async move {
-            let cleaned = client.request::<IgnoredAny>(method::TERMINALS_CLEAN, &params, INTERRUPT_LIMIT).await;
-            if let Err(error) = cleaned {
-                tracing::debug!(error = told(&error), "left-over commands could not be ended");
-            }
-        });
-        match interrupted {
-            Some(Why::Silence) => WatchEnd::Silent { ended: true },
-            Some(Why::Asked) | None => WatchEnd::Over(outcome),
-        }
-    }
-
-    /// Interrupts the turn; the answer is when to stop waiting for its end.
-    fn ask_to_end(&self) -> Instant {
-        let client = self.client.clone();
-        let params = InterruptParams { thread_id: self.thread.to_owned(), turn_id: self.turn.to_owned() };
-        tokio::spawn(async move {
-            let asked = client.request::<IgnoredAny>(method::TURN_INTERRUPT, &params, INTERRUPT_LIMIT).await;
-            if let Err(error) = asked {
-                tracing::warn!(error = told(&error), "codex did not take the interrupt");
-            }
-        });
-        Instant::now() + INTERRUPT_LIMIT
     }
 }
 

@@ -33,9 +33,11 @@ pub struct Death {
 }
 
 impl Death {
-    /// One line for people: the status and the last word on stderr.
+    /// One line for people: the status and the last word on stderr, backtraces and hints about them aside.
     pub fn describe(&self) -> String {
-        let last = self.tail.iter().rev().find(|line| !line.is_empty());
+        let traces = |line: &&String| !line.to_ascii_lowercase().starts_with("stack backtrace:");
+        let said: Vec<_> = self.tail.iter().take_while(traces).collect();
+        let last = said.into_iter().rev().find(|line| !line.trim().is_empty() && !line.starts_with("note: "));
         let last = last.map(|line| format!(": {}", one_line(line, 400))).unwrap_or_default();
         format!("codex app-server ended ({}){last}", self.status)
     }
@@ -206,7 +208,11 @@ mod tests {
 
     #[test]
     fn a_death_says_its_status_and_last_line() {
-        let death = Death { status: "exit status: 1".into(), tail: vec!["no space left".into(), String::new()] };
-        assert_eq!(death.describe(), "codex app-server ended (exit status: 1): no space left");
+        let lines = ["WARNING: x", "Error: no space left", "", "Stack backtrace:", "   0: <unknown>", ""];
+        let tail = lines.map(str::to_owned).to_vec();
+        let death = Death { status: "exit status: 1".into(), tail };
+        assert_eq!(death.describe(), "codex app-server ended (exit status: 1): Error: no space left");
+        let death = Death { status: "signal: 9 (SIGKILL)".into(), tail: Vec::new() };
+        assert_eq!(death.describe(), "codex app-server ended (signal: 9 (SIGKILL))");
     }
 }

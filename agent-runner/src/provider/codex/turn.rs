@@ -55,7 +55,7 @@ impl<'a> TurnLog<'a> {
     pub fn hear(&mut self, notification: &Notification) -> Step {
         match Notice::read(&notification.method, notification.params.get()) {
             Ok(notice) => self.take(notice),
-            Err(error) if notification.method == super::protocol::method::TURN_COMPLETED => {
+            Err(error) if notification.method == super::method::TURN_COMPLETED => {
                 let message = format!("the end of the turn cannot be read: {error}");
                 Step::End(Outcome::Failed(Failure { kind: FailureKind::Other, message }))
             }
