@@ -37,6 +37,7 @@ use runner::{RUNNER, Runner};
 pub use error::ImageError;
 pub use progress::{Bars, Progress, Silent};
 pub use recipe::ImageRef;
+pub use seed::copy_seed;
 
 /// Marks our images; its value is the [`ImageKind`].
 const LABEL_KIND: &str = "cofferdam.image";

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -186,6 +186,20 @@ fn strip(home: &Path) -> io::Result<()> {
 
 fn names(dir: &Path) -> io::Result<Vec<String>> {
     fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// Copies a seed into a session's new codex home, which must exist. Owners are kept where we may set them.
+pub fn copy_seed(seed: &Path, codex_home: &Path) -> io::Result<()> {
+    let root = rustix::process::geteuid().is_root();
+    for name in names(seed)? {
+        let (from, to) = (seed.join(&name), codex_home.join(&name));
+        fs::copy(&from, &to)?;
+        if root {
+            let meta = from.metadata()?;
+            chown(&to, Some(meta.uid()), Some(meta.gid()))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
