@@ -75,6 +75,8 @@ pub struct Daemon {
 const GRACE: Duration = Duration::from_secs(20);
 /// How long replies may be handed over after the sessions ended.
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(5);
+/// How long clients may read their last lines after that.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 impl Daemon {
     /// Starts all parts. When it returns the admin socket answers.
@@ -148,7 +150,7 @@ impl Daemon {
     }
 
     async fn end(self, grace: Duration, hurry: impl Future<Output = ()>) {
-        self.admin.shutdown().await;
+        self.admin.stop_intake();
         if let Some(supervisor) = &self.supervisor {
             tokio::select! {
                 () = supervisor.shutdown(grace) => {}
@@ -156,6 +158,7 @@ impl Daemon {
             }
         }
         self.delivery.shutdown(DELIVERY_DEADLINE).await;
+        self.admin.finish(LAST_WORDS).await;
         if let Err(error) = std::fs::remove_file(self.home.admin_socket()) {
             tracing::debug!(%error, "the admin socket was gone");
         }

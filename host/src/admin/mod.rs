@@ -71,12 +71,16 @@ impl AdminServer {
         Ok(Self { stop, server })
     }
 
-    /// Takes no more calls; those under way end with their sessions.
-    pub async fn shutdown(mut self) {
+    /// Takes no more connections. Streams go on: the sessions end them.
+    pub fn stop_intake(&self) {
         self.stop.cancel();
-        /// Streams of running turns go on; the sessions' own grace ends them.
-        const SHORT: Duration = Duration::from_millis(50);
-        let _ = tokio::time::timeout(SHORT, &mut self.server).await;
+    }
+
+    /// Waits until the last answers were written, at most `deadline`.
+    pub async fn finish(self, deadline: Duration) {
+        if tokio::time::timeout(deadline, self.server).await.is_err() {
+            tracing::debug!("clients were still connected at the end");
+        }
     }
 }
 

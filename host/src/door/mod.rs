@@ -7,7 +7,8 @@
 mod socket;
 mod token;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next as Then};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use axum::{Json, Router};
@@ -24,11 +26,12 @@ use cofferdam_protocol::runner::{
     self, Event, EventAck, EventBatch, Hello, LONG_POLL_SECS, MAX_EVENT_BYTES, Next, NextRequest, Refusal,
     Settings, Welcome,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::gateway::{Caller, Gateway};
 use crate::sandbox::User;
 
+use socket::Limited;
 pub use socket::{bind, connect_path};
 
 /// What the door needs of the session behind it.
@@ -67,21 +70,33 @@ pub struct DoorSpec<'a> {
     pub token_hash: Option<Vec<u8>>,
 }
 
+/// Connections of one session at once. Codex keeps one or two; an agent that opens more waits for itself.
+const CONNECTIONS: usize = 128;
+/// Model calls of one session at once; bounds what their bodies take of the host's memory.
+const MODEL_CALLS: usize = 8;
+/// The largest `hello` or `next`, in bytes.
+const SMALL_BODY: usize = 4096;
+
 /// An open door; dropping it closes it.
 pub struct Door {
     server: tokio::task::JoinHandle<()>,
+    socket: PathBuf,
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
         self.server.abort();
+        if let Err(error) = std::fs::remove_file(&self.socket) {
+            tracing::debug!(%error, "a door's socket was gone");
+        }
     }
 }
 
 impl Door {
     /// Opens the door.
     pub fn open(spec: DoorSpec<'_>, api: Arc<dyn RunnerApi>, gateway: Arc<Gateway>) -> std::io::Result<Self> {
-        let listener = bind(&spec.dir.join("door.sock"), Some(spec.user))?;
+        let socket = spec.dir.join("door.sock");
+        let listener = Limited::new(bind(&socket, Some(spec.user))?, CONNECTIONS);
         let session = spec.caller.session.clone();
         let inside = Inside {
             caller: spec.caller,
@@ -90,6 +105,8 @@ impl Door {
             token_hash: Mutex::new(spec.token_hash),
             api,
             gateway,
+            model_calls: Semaphore::new(MODEL_CALLS),
+            warned: AtomicBool::new(false),
         };
         let app = routes(Arc::new(inside));
         let server = tokio::spawn(async move {
@@ -97,7 +114,7 @@ impl Door {
                 tracing::error!(%error, "a door closed by itself");
             }
         });
-        Ok(Self { server })
+        Ok(Self { server, socket })
     }
 }
 
@@ -108,14 +125,20 @@ struct Inside {
     token_hash: Mutex<Option<Vec<u8>>>,
     api: Arc<dyn RunnerApi>,
     gateway: Arc<Gateway>,
+    model_calls: Semaphore,
+    /// A hostile agent must not fill the log: its first refusal is a warning, the others are not.
+    warned: AtomicBool,
 }
 
 fn routes(inside: Arc<Inside>) -> Router {
+    // The token is checked before a byte of a body is read.
+    let with_token = middleware::from_fn_with_state(inside.clone(), require_token);
+    let small = DefaultBodyLimit::max(SMALL_BODY);
     Router::new()
-        .route(runner::HELLO, post(hello))
-        .route(runner::NEXT, post(next))
-        .route(runner::EVENTS, post(events))
-        .layer(DefaultBodyLimit::max(MAX_EVENT_BYTES))
+        .route(runner::NEXT, post(next).layer(small))
+        .route(runner::EVENTS, post(events).layer(DefaultBodyLimit::max(MAX_EVENT_BYTES)))
+        .layer(with_token)
+        .route(runner::HELLO, post(hello).layer(small))
         .route("/v1/{*path}", any(model_call))
         .with_state(inside)
 }
@@ -135,7 +158,7 @@ async fn hello(State(inside): State<Arc<Inside>>, Json(hello): Json<Hello>) -> R
     {
         let mut taken = inside.token_hash.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.is_some() {
-            tracing::warn!(session = %inside.session, attempt = %inside.attempt, "a second hello was refused");
+            inside.warn_once("a second hello");
             return Err(Answer(
                 StatusCode::CONFLICT,
                 "the token of this attempt was handed out already".to_owned(),
@@ -158,12 +181,8 @@ async fn hello(State(inside): State<Arc<Inside>>, Json(hello): Json<Hello>) -> R
     }
 }
 
-async fn next(
-    State(inside): State<Arc<Inside>>,
-    headers: HeaderMap,
-    Json(request): Json<NextRequest>,
-) -> Result<Json<Next>, Answer> {
-    inside.check(&headers, request.attempt)?;
+async fn next(State(inside): State<Arc<Inside>>, Json(request): Json<NextRequest>) -> Result<Json<Next>, Answer> {
+    inside.check_attempt(request.attempt)?;
     let waiting = inside.api.next(request.attempt)?;
     match tokio::time::timeout(Duration::from_secs(LONG_POLL_SECS), waiting).await {
         Ok(Ok(next)) => Ok(Json(next)),
@@ -174,23 +193,41 @@ async fn next(
 
 async fn events(
     State(inside): State<Arc<Inside>>,
-    headers: HeaderMap,
     Json(batch): Json<EventBatch>,
 ) -> Result<Json<EventAck>, Answer> {
-    inside.check(&headers, batch.attempt)?;
+    inside.check_attempt(batch.attempt)?;
     let acked = inside.api.events(batch.attempt, batch.events).await?;
     Ok(Json(EventAck { acked }))
 }
 
 async fn model_call(State(inside): State<Arc<Inside>>, request: Request) -> Response<Body> {
+    // Held until the response begins: the request's body is what takes memory.
+    let _place = inside.model_calls.acquire().await;
     inside.gateway.handle(&inside.caller, request).await
 }
 
+async fn require_token(
+    State(inside): State<Arc<Inside>>,
+    headers: HeaderMap,
+    request: Request,
+    then: Then,
+) -> Result<Response, Answer> {
+    inside.check_token(&headers)?;
+    Ok(then.run(request).await)
+}
+
 impl Inside {
-    fn check(&self, headers: &HeaderMap, attempt: Attempt) -> Result<(), Answer> {
-        if attempt != self.attempt {
-            return Err(Refused::Stale.into());
+    fn check_attempt(&self, attempt: Attempt) -> Result<(), Answer> {
+        if attempt == self.attempt { Ok(()) } else { Err(Refused::Stale.into()) }
+    }
+
+    fn warn_once(&self, what: &'static str) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(session = %self.session, attempt = %self.attempt, what, "refused at the door");
         }
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Answer> {
         let given = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -199,7 +236,7 @@ impl Inside {
         match (given, &*hash) {
             (Some(given), Some(hash)) if token::matches(given, hash) => Ok(()),
             _ => {
-                tracing::warn!(session = %self.session, "a runner call without the token was refused");
+                self.warn_once("a runner call without the token");
                 Err(Answer(StatusCode::UNAUTHORIZED, "no or wrong token".to_owned()))
             }
         }
@@ -224,3 +261,6 @@ impl IntoResponse for Answer {
         (self.0, Json(Refusal { error: self.1 })).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests;

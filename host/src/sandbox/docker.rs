@@ -23,6 +23,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 
 use crate::config::home::Home;
+use crate::error_chain;
 
 use super::image::{ImageBuilder, ImageRef, Silent};
 use super::{ContainerId, Exit, Found, Owner, Running, Sandbox, SandboxError, Spec};
@@ -133,9 +134,8 @@ impl Sandbox for DockerSandbox {
             }
         };
         if let Err(error) = started.await {
-            let options = RemoveContainerOptionsBuilder::default().force(true).build();
-            if let Err(error) = client.remove_container(&id.0, Some(options)).await {
-                tracing::warn!(container = %id, %error, "a container that could not start was not removed");
+            if let Err(error) = self.remove(&id).await {
+                tracing::warn!(container = %id, error = %error_chain(&error), "could not start, and was not removed");
             }
             return Err(error);
         }
@@ -162,6 +162,16 @@ impl Sandbox for DockerSandbox {
         match client.stop_container(&id.0, Some(options)).await {
             Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => Ok(()),
             Err(error) => Err(self.refused("stop a container", error).await),
+        }
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), SandboxError> {
+        let client = self.client().await?;
+        let options = RemoveContainerOptionsBuilder::default().force(true).build();
+        match client.remove_container(&id.0, Some(options)).await {
+            // 409: the engine is removing it already.
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(self.refused("remove a container", error).await),
         }
     }
 
@@ -280,10 +290,28 @@ async fn open_log(path: &Path) -> Result<tokio::fs::File, SandboxError> {
     let open = async {
         if let Some(parent) = path.parent() {
             tokio::fs::create_dir_all(parent).await?;
+            forget_old_logs(parent).await?;
         }
         tokio::fs::File::create(path).await
     };
     open.await.map_err(|source| SandboxError::Log { path: path.to_owned(), source })
+}
+
+/// Removes all but the newest logs: attempts are many, disks are not.
+async fn forget_old_logs(dir: &Path) -> std::io::Result<()> {
+    const KEPT: usize = 20;
+    let mut attempts = Vec::new();
+    let mut entries = tokio::fs::read_dir(dir).await?;
+    while let Some(entry) = entries.next_entry().await? {
+        let path = entry.path();
+        let attempt = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<i64>().ok());
+        attempts.extend(attempt.map(|attempt| (attempt, path)));
+    }
+    attempts.sort_unstable();
+    for (_, path) in attempts.iter().rev().skip(KEPT - 1) {
+        tokio::fs::remove_file(path).await?;
+    }
+    Ok(())
 }
 
 /// The most of one attempt's output that is kept on the host, in bytes: a container cannot fill the disk by talking.

@@ -135,6 +135,9 @@ pub trait Sandbox: Send + Sync {
     /// Stops a container: SIGTERM, then SIGKILL after `grace`. One that is gone already is fine.
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), SandboxError>;
 
+    /// Removes a container, running or not. One that is gone already is fine.
+    async fn remove(&self, id: &ContainerId) -> Result<(), SandboxError>;
+
     /// Our own image, built if the engine does not have it; that takes minutes the first time. `recheck` asks the
     /// engine even if it had the image before.
     async fn default_image(&self, recheck: bool) -> Result<String, SandboxError>;

@@ -93,6 +93,10 @@ impl Stores {
     pub async fn settle(&self, folder: &Folder) -> Result<(), StoreError> {
         let busy = self.entry(folder, |entry| entry.busy.clone());
         let mut guard = busy.write().await;
+        if !self.inner.home.group_db(folder).exists() {
+            // Removed meanwhile: looking would make it again.
+            return Ok(());
+        }
         if self.group(folder).await?.has_due().await? {
             return Ok(());
         }

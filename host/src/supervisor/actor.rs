@@ -156,14 +156,7 @@ impl Actor {
             }
             Call::Stop(done) => self.on_stop(done),
             Call::Drain => self.on_drain().await,
-            Call::CutOff => {
-                self.ending = Ending::CutOff;
-                if let Some(life) = &mut self.life {
-                    // From here on nothing that the runner says is heard: its turn waits for the next start.
-                    life.close();
-                    self.kill(Duration::ZERO, true);
-                }
-            }
+            Call::CutOff => self.on_cut_off(),
         }
     }
 
@@ -193,7 +186,8 @@ impl Actor {
                 }
             }
             SessionState::Idle => self.hand_out().await,
-            _ => {}
+            // Somebody new may watch.
+            _ => self.show(lock(&self.view).note.clone()),
         }
     }
 
@@ -313,7 +307,9 @@ impl Actor {
         match self.phase.state() {
             SessionState::Idle if life.claim_again.take_if(|at| *at <= now).is_some() => self.hand_out().await,
             SessionState::Idle if life.idle_is_over(now) => self.stop_idle("idle").await,
-            SessionState::Busy if life.silence_is_over(now) => {
+            SessionState::Starting | SessionState::Idle | SessionState::Busy
+                if life.silence_is_over(self.phase.state(), now) =>
+            {
                 tracing::warn!("the runner says nothing; its container is replaced");
                 self.advance(PhaseEvent::Stop);
                 self.kill(Duration::from_secs(1), false);
@@ -407,6 +403,23 @@ impl Actor {
             // After its turn; or it is on its way already.
             SessionState::Busy | SessionState::Stopped | SessionState::Stopping => {}
         }
+    }
+
+    /// From here on nothing that the runner says is heard: its turn waits for the next start.
+    fn on_cut_off(&mut self) {
+        self.ending = Ending::CutOff;
+        let Some(life) = &mut self.life else { return };
+        life.close();
+        if self.starting.take().is_some() {
+            // What the engine has made of it by now is removed by the next start.
+            self.life = None;
+            self.advance(PhaseEvent::Gone);
+            return;
+        }
+        if self.phase.state() != SessionState::Stopping {
+            self.advance(PhaseEvent::Stop);
+        }
+        self.kill(Duration::ZERO, true);
     }
 
     fn leave_queue(&mut self) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_protocol::admin::{SessionState, Timings};
-use cofferdam_protocol::ids::{Attempt, MessageId, TurnId};
-use cofferdam_protocol::runner::Next;
+use cofferdam_protocol::ids::{Attempt, TurnId};
+use cofferdam_protocol::runner::{LONG_POLL_SECS, Next};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -18,12 +18,10 @@ use crate::store::group::attempts::SessionRow;
 
 /// What the host waits beyond the group's silence time-out, so that the runner's own interrupt comes first.
 const SILENCE_SLACK: Duration = Duration::from_secs(30);
-
-/// A turn that the runner has.
-pub(super) struct RunningTurn {
-    pub(super) id: TurnId,
-    pub(super) messages: Vec<MessageId>,
-}
+/// How long a started container may take to its runner's hello; it takes 0.1 s on an idle machine.
+const HELLO_LIMIT: Duration = Duration::from_secs(60);
+/// How long an idle runner may not ask for work: two long polls.
+const POLL_LIMIT: Duration = Duration::from_secs(2 * LONG_POLL_SECS);
 
 /// A container from its start to its end.
 pub(super) struct Life {
@@ -31,7 +29,8 @@ pub(super) struct Life {
     pub(super) config: Arc<LoadedGroup>,
     pub(super) exit: Option<JoinHandle<Exit>>,
     pub(super) said_hello: bool,
-    pub(super) turn: Option<RunningTurn>,
+    /// The turn that the runner has.
+    pub(super) turn: Option<TurnId>,
     /// The runner's open wish for work.
     pub(super) parked: Option<oneshot::Sender<Next>>,
     /// After a claim that the store refused.
@@ -84,7 +83,7 @@ impl Life {
             config,
             exit: Some(tokio::spawn(running.exit)),
             said_hello: true,
-            turn: row.running.map(|id| RunningTurn { id, messages: Vec::new() }),
+            turn: row.running,
             parked: None,
             claim_again: None,
             timings: None,
@@ -129,7 +128,7 @@ impl Life {
         self.idle_since.get_or_insert_with(Instant::now);
     }
 
-    pub(super) fn is_busy(&mut self, turn: RunningTurn) {
+    pub(super) fn is_busy(&mut self, turn: TurnId) {
         self.idle_since = None;
         self.last_sign = Instant::now();
         self.turn = Some(turn);
@@ -162,16 +161,23 @@ impl Life {
         Some(self.idle_since? + Duration::from_secs(self.config.config.timeouts.idle_secs))
     }
 
-    fn silence_end(&self) -> Instant {
-        self.last_sign + Duration::from_secs(self.config.config.timeouts.silence_secs) + SILENCE_SLACK
+    /// When a runner that says nothing is given up.
+    fn silence_end(&self, state: SessionState) -> Option<Instant> {
+        let silence = Duration::from_secs(self.config.config.timeouts.silence_secs);
+        match state {
+            SessionState::Starting => Some(self.started_at? + HELLO_LIMIT),
+            SessionState::Idle => Some(self.last_sign + POLL_LIMIT),
+            SessionState::Busy => Some(self.last_sign + silence + SILENCE_SLACK),
+            SessionState::Stopped | SessionState::Queued | SessionState::Stopping => None,
+        }
     }
 
     pub(super) fn idle_is_over(&self, now: Instant) -> bool {
         self.idle_end().is_some_and(|end| end <= now)
     }
 
-    pub(super) fn silence_is_over(&self, now: Instant) -> bool {
-        self.silence_end() <= now
+    pub(super) fn silence_is_over(&self, state: SessionState, now: Instant) -> bool {
+        self.silence_end(state).is_some_and(|end| end <= now)
     }
 
     pub(super) fn kill_is_due(&self, now: Instant) -> bool {
@@ -180,12 +186,12 @@ impl Life {
 
     /// When the actor has to look again.
     pub(super) fn deadline(&self, state: SessionState) -> Option<Instant> {
-        match state {
+        let own = match state {
             SessionState::Idle => self.claim_again.into_iter().chain(self.idle_end()).min(),
-            SessionState::Busy => Some(self.silence_end()),
             SessionState::Stopping => self.stopping.as_ref().and_then(|stopping| stopping.kill_at),
-            SessionState::Stopped | SessionState::Queued | SessionState::Starting => None,
-        }
+            _ => None,
+        };
+        own.into_iter().chain(self.silence_end(state)).min()
     }
 }
 

@@ -92,7 +92,7 @@ impl Supervisor {
         let sandbox = &self.inner.parts.sandbox;
         let removals = stale.iter().map(|id| async move {
             tracing::info!(container = %id, "removes a container that is not current");
-            if let Err(error) = sandbox.stop(id, Duration::ZERO).await {
+            if let Err(error) = sandbox.remove(id).await {
                 tracing::warn!(container = %id, error = %error_chain(&error), "not removed");
             }
         });

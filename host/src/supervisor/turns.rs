@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::actor::{Actor, Ending};
 use super::launch;
-use super::life::{Life, RunningTurn};
+use super::life::Life;
 use crate::door::Refused;
 use crate::error_chain;
 use crate::live::{Ended, Live};
@@ -39,6 +39,7 @@ impl Actor {
         let continuation = store.hello(&self.session, attempt, token_hash).await.map_err(refused)?;
         if let Ok(life) = self.life_of(attempt) {
             life.said_hello = true;
+            life.last_sign = Instant::now();
         }
         self.advance(PhaseEvent::Hello);
         self.out_of_trouble();
@@ -49,7 +50,10 @@ impl Actor {
     pub(super) async fn on_next(&mut self, attempt: Attempt, reply: oneshot::Sender<Next>) {
         let stopping = self.phase.state() == SessionState::Stopping;
         match self.life_of(attempt) {
-            Ok(life) if !stopping => life.parked = Some(reply),
+            Ok(life) if !stopping => {
+                life.parked = Some(reply);
+                life.last_sign = Instant::now();
+            }
             _ => {
                 let _ = reply.send(Next::Stop);
                 return;
@@ -107,9 +111,9 @@ impl Actor {
         };
         tracing::debug!(turn = %batch.turn, messages = messages.len(), "handed out");
         let container = self.life.as_ref().and_then(Life::container_text);
-        self.tell(Live::Started { turn: batch.turn, attempt, container, messages: messages.clone() });
+        self.tell(Live::Started { turn: batch.turn, attempt, container, messages });
         if let Some(life) = &mut self.life {
-            life.is_busy(RunningTurn { id: batch.turn, messages });
+            life.is_busy(batch.turn);
         }
         self.show(None);
         // A runner that is gone asks again and gets the same turn.
@@ -141,7 +145,7 @@ impl Actor {
 
     async fn on_finish(&mut self, attempt: Attempt, seq: Seq, turn: TurnId, finish: Finish) -> Result<(), Refused> {
         // Only the turn that was handed out: a runner that is not itself any more must not end another.
-        if self.life_of(attempt)?.turn.as_ref().is_none_or(|running| running.id != turn) {
+        if self.life_of(attempt)?.turn != Some(turn) {
             tracing::warn!(%turn, "the finish of a turn that does not run was ignored");
             return Ok(());
         }
@@ -212,8 +216,7 @@ impl Actor {
         match store.end_attempt(&self.session, life.attempt, life.is_blameless(), text).await {
             Ok(EndedTurn::None) => {}
             Ok(EndedTurn::Requeued(turn)) => tracing::warn!(%turn, "its messages wait for another container"),
-            Ok(EndedTurn::GaveUp(turn, chat, reply)) => {
-                let messages = life.turn.as_ref().map(|turn| turn.messages.clone()).unwrap_or_default();
+            Ok(EndedTurn::GaveUp(turn, messages, chat, reply)) => {
                 let ended = Ended {
                     turn: Some(turn),
                     attempt: life.attempt,

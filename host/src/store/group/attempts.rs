@@ -1,6 +1,6 @@
 //! Fencing: a session's containers, one after the other.
 
-use cofferdam_protocol::ids::{Attempt, ReplyId, SessionId, TurnId};
+use cofferdam_protocol::ids::{Attempt, MessageId, ReplyId, SessionId, TurnId};
 use cofferdam_protocol::runner::ProviderKind;
 use rusqlite::{OptionalExtension, Savepoint, params};
 
@@ -42,8 +42,8 @@ pub enum EndedTurn {
     None,
     /// Its messages wait again.
     Requeued(TurnId),
-    /// Its messages were tried often enough and ended in a notice.
-    GaveUp(TurnId, ChatRef, ReplyId),
+    /// These of its messages were tried often enough and ended in a notice; the others wait again.
+    GaveUp(TurnId, Vec<MessageId>, ChatRef, ReplyId),
 }
 
 impl GroupDb {
@@ -161,19 +161,20 @@ fn abandon(
     if blameless {
         tx.execute("UPDATE inbox SET tries = tries - 1 WHERE turn = ?1", [turn.0])?;
     }
-    let given_up = tx.execute(
-        "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND tries >= ?3",
-        params![MessageState::Claimed.next(MessageEvent::Finish)?.as_str(), turn.0, MAX_TRIES],
-    )?;
+    let done = MessageState::Claimed.next(MessageEvent::Finish)?;
+    let given_up: Vec<MessageId> = tx
+        .prepare_cached("UPDATE inbox SET state = ?1 WHERE turn = ?2 AND tries >= ?3 RETURNING id")?
+        .query_map(params![done.as_str(), turn.0, MAX_TRIES], |row| Ok(MessageId(row.get(0)?)))?
+        .collect::<Result<_, _>>()?;
     tx.execute(
         "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND tries < ?3",
         params![MessageState::Claimed.next(MessageEvent::Release)?.as_str(), turn.0, MAX_TRIES],
     )?;
-    if given_up == 0 {
+    if given_up.is_empty() {
         return Ok(EndedTurn::Requeued(turn));
     }
     let reply = insert_reply(tx, session, Some(turn), &chat, ReplyKind::Notice, notice)?;
-    Ok(EndedTurn::GaveUp(turn, chat, reply))
+    Ok(EndedTurn::GaveUp(turn, given_up, chat, reply))
 }
 
 fn running_turn(tx: &Savepoint<'_>, session: &SessionId) -> Result<Option<TurnId>, StoreError> {

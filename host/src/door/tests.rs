@@ -1,0 +1,142 @@
+//! The door from outside: what an agent's own commands could try.
+
+use std::sync::Arc;
+
+use cofferdam_protocol::runner::ProviderKind;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::gateway::Account;
+use crate::sandbox::mounts::container_user;
+
+/// A session that accepts attempt 7.
+struct Session;
+
+#[async_trait]
+impl RunnerApi for Session {
+    async fn hello(&self, _: Attempt, _: Vec<u8>) -> Result<(Option<String>, Settings), Refused> {
+        let settings = Settings {
+            provider: ProviderKind::Mock,
+            model: None,
+            effort: None,
+            instructions: String::new(),
+            cwd: "/".into(),
+            silence_secs: 1,
+        };
+        Ok((Some("thread".into()), settings))
+    }
+
+    fn next(&self, _: Attempt) -> Result<oneshot::Receiver<Next>, Refused> {
+        let (reply, answer) = oneshot::channel();
+        reply.send(Next::Stop).unwrap();
+        Ok(answer)
+    }
+
+    async fn events(&self, _: Attempt, events: Vec<Event>) -> Result<Seq, Refused> {
+        Ok(events.last().map_or(Seq(0), |event| event.seq))
+    }
+}
+
+struct Opened {
+    dir: tempfile::TempDir,
+    _door: Door,
+}
+
+fn open() -> Opened {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = DoorSpec {
+        dir: dir.path(),
+        user: container_user(),
+        caller: Caller {
+            group: "demo".parse().unwrap(),
+            session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+        },
+        attempt: Attempt(7),
+        token_hash: None,
+    };
+    let door = Door::open(spec, Arc::new(Session), Arc::new(Gateway::new(Account::Offline).unwrap())).unwrap();
+    Opened { dir, _door: door }
+}
+
+impl Opened {
+    async fn post(&self, path: &str, token: Option<&str>, body: impl Into<Vec<u8>>) -> (u16, Value) {
+        let stream = tokio::net::UnixStream::connect(self.dir.path().join("door.sock")).await.unwrap();
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let mut request = http::Request::post(path).header("host", "door").header("content-type", "application/json");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Full::<bytes::Bytes>::from(body.into())).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    async fn hello(&self, protocol: u32, attempt: i64) -> (u16, Value) {
+        let hello = json!({"protocol": protocol, "version": "x", "attempt": attempt});
+        self.post(runner::HELLO, None, hello.to_string()).await
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_handed_out_once() {
+    let door = open();
+    let (status, welcome) = door.hello(RUNNER_PROTOCOL, 7).await;
+    assert_eq!((status, welcome["continuation"].as_str()), (200, Some("thread")));
+    assert_eq!(door.hello(RUNNER_PROTOCOL, 7).await.0, 409);
+    let next = json!({"attempt": 7}).to_string();
+    let token = welcome["token"].as_str().unwrap();
+    assert_eq!(door.post(runner::NEXT, Some(token), next).await, (200, json!({"next": "stop"})));
+}
+
+#[tokio::test]
+async fn a_stale_attempt_and_another_protocol_are_refused_and_take_no_token() {
+    let door = open();
+    assert_eq!(door.hello(RUNNER_PROTOCOL, 6).await.0, 409);
+    assert_eq!(door.hello(RUNNER_PROTOCOL + 1, 7).await.0, 426);
+    let (status, welcome) = door.hello(RUNNER_PROTOCOL, 7).await;
+    assert_eq!(status, 200);
+    let token = welcome["token"].as_str().unwrap();
+    let stale = json!({"attempt": 6, "events": []}).to_string();
+    assert_eq!(door.post(runner::EVENTS, Some(token), stale).await.0, 409);
+}
+
+#[tokio::test]
+async fn without_the_token_nobody_speaks_for_the_runner() {
+    let door = open();
+    let next = json!({"attempt": 7}).to_string();
+    assert_eq!(door.post(runner::NEXT, None, next.clone()).await.0, 401, "before hello");
+    door.hello(RUNNER_PROTOCOL, 7).await;
+    for token in [None, Some(""), Some("0123")] {
+        assert_eq!(door.post(runner::NEXT, token, next.clone()).await.0, 401, "{token:?}");
+        // Refused before the body is looked at.
+        assert_eq!(door.post(runner::EVENTS, token, "not json").await.0, 401, "{token:?}");
+    }
+}
+
+#[tokio::test]
+async fn there_is_nothing_else_behind_the_door() {
+    let door = open();
+    for path in ["/", "/v1/status", "/v1/chat", "/runner", "/runner/../v1/groups", "/admin"] {
+        let (status, _) = door.post(path, None, "{}").await;
+        assert!(status == 404 || status == 401, "{path}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn an_oversized_hello_is_refused() {
+    let door = open();
+    assert_eq!(door.post(runner::HELLO, None, vec![b' '; SMALL_BODY + 1]).await.0, 413);
+}
+
+#[tokio::test]
+async fn a_closed_door_leaves_no_socket() {
+    let Opened { dir, _door } = open();
+    drop(_door);
+    assert!(!dir.path().join("door.sock").exists());
+}
