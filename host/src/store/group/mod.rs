@@ -59,3 +59,6 @@ fn session_of(text: String) -> Result<SessionId, StoreError> {
 fn chat_of(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<ChatRef> {
     Ok(ChatRef { channel: row.get(at)?, chat_id: row.get(at + 1)?, thread_id: row.get(at + 2)? })
 }
+
+#[cfg(test)]
+mod tests;

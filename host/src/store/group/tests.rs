@@ -1,0 +1,266 @@
+//! The data path's commits on a real database.
+
+use cofferdam_protocol::ids::{Attempt, Seq, SessionId, TurnId};
+use cofferdam_protocol::runner::{Failure, FailureKind, Finish, Outcome, ProviderKind};
+
+use super::attempts::EndedTurn;
+use super::outbox::NextReply;
+use super::*;
+use crate::model::chat::Inbound;
+use crate::model::message::MessageState;
+use crate::model::reply::{Outbound, ReplyKind};
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    db: GroupDb,
+}
+
+fn chat(thread: Option<&str>) -> ChatRef {
+    ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: thread.map(Into::into) }
+}
+
+fn message(id: &str) -> Inbound {
+    Inbound { chat: chat(None), platform_id: id.into(), sender: "me".into(), text: format!("text of {id}") }
+}
+
+fn finish(outcome: Outcome, replies: &[&str]) -> Finish {
+    Finish {
+        outcome,
+        replies: replies.iter().map(|&text| text.to_owned()).collect(),
+        continuation: Some("thread-2".into()),
+        usage: None,
+        provider_millis: 1.0,
+    }
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let db = GroupDb::open("demo".parse().unwrap(), &dir.path().join("state.db")).unwrap();
+        Self { dir, db }
+    }
+
+    async fn accept(&self, id: &str) -> SessionId {
+        self.db.accept(message(id), "key".into()).await.unwrap().session
+    }
+
+    async fn begin(&self, session: &SessionId) -> Attempt {
+        self.db.begin_attempt(session, ProviderKind::Mock, "hash".into()).await.unwrap()
+    }
+
+    async fn end(&self, session: &SessionId, attempt: Attempt, blameless: bool) -> EndedTurn {
+        self.db.end_attempt(session, attempt, blameless, "gone".into()).await.unwrap()
+    }
+
+    async fn claim(&self, session: &SessionId, attempt: Attempt) -> Option<(TurnId, Vec<String>)> {
+        let claimed = self.db.claim(session, attempt).await.unwrap()?;
+        Some((claimed.turn, claimed.messages.into_iter().map(|message| message.text).collect()))
+    }
+
+    async fn leased(&self) -> Option<Outbound> {
+        match self.db.lease(&chat(None)).await.unwrap() {
+            NextReply::Leased(reply) => Some(reply),
+            NextReply::None | NextReply::At(_) => None,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_message_is_accepted_once() {
+    let f = Fixture::new();
+    let first = f.db.accept(message("1"), "key".into()).await.unwrap();
+    let again = f.db.accept(message("1"), "key".into()).await.unwrap();
+    assert!(!first.duplicate && again.duplicate);
+    assert_eq!((first.message, first.session), (again.message, again.session));
+}
+
+#[tokio::test]
+async fn waiting_messages_form_one_turn_in_order() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    f.accept("2").await;
+    let attempt = f.begin(&session).await;
+    let (_, texts) = f.claim(&session, attempt).await.unwrap();
+    assert_eq!(texts, ["text of 1", "text of 2"]);
+}
+
+#[tokio::test]
+async fn a_runner_that_asks_again_gets_the_same_turn() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    let first = f.claim(&session, attempt).await;
+    f.accept("2").await;
+    assert_eq!(f.claim(&session, attempt).await, first);
+}
+
+#[tokio::test]
+async fn messages_of_different_threads_never_share_a_turn() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    f.db.accept(Inbound { chat: chat(Some("x")), ..message("2") }, "key".into()).await.unwrap();
+    let attempt = f.begin(&session).await;
+    let claimed = f.db.claim(&session, attempt).await.unwrap().unwrap();
+    assert_eq!((claimed.messages.len(), claimed.chat), (1, chat(None)));
+}
+
+#[tokio::test]
+async fn a_write_of_a_stale_attempt_is_refused() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let stale = f.begin(&session).await;
+    let (turn, _) = f.claim(&session, stale).await.unwrap();
+    let current = f.begin(&session).await;
+    assert!(current > stale);
+    let done = finish(Outcome::Completed, &["late"]);
+    assert!(matches!(f.db.claim(&session, stale).await, Err(StoreError::Stale { .. })));
+    assert!(matches!(f.db.hello(&session, stale, vec![1]).await, Err(StoreError::Stale { .. })));
+    assert!(matches!(f.db.ready(&session, stale, Seq(1), "t".into()).await, Err(StoreError::Stale { .. })));
+    assert!(matches!(f.db.finish(&session, stale, Seq(1), turn, done).await, Err(StoreError::Stale { .. })));
+    assert!(matches!(f.db.end_attempt(&session, stale, true, String::new()).await, Err(StoreError::Stale { .. })));
+    assert!(f.leased().await.is_none(), "nothing of it reached the outbox");
+}
+
+#[tokio::test]
+async fn the_token_is_kept_once_per_attempt() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    assert!(f.db.hello(&session, attempt, vec![1]).await.is_ok());
+    assert!(matches!(f.db.hello(&session, attempt, vec![2]).await, Err(StoreError::TokenTaken)));
+    let next = f.begin(&session).await;
+    assert!(f.db.hello(&session, next, vec![3]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_repeated_finish_changes_nothing() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    let (turn, _) = f.claim(&session, attempt).await.unwrap();
+    let done = || finish(Outcome::Completed, &["a", "b"]);
+    let finished = f.db.finish(&session, attempt, Seq(1), turn, done()).await.unwrap().unwrap();
+    assert_eq!(finished.replies.len(), 2);
+    assert!(f.db.finish(&session, attempt, Seq(1), turn, done()).await.unwrap().is_none());
+    assert_eq!(f.db.replies_of(turn).await.unwrap().len(), 2);
+    assert_eq!(f.db.session(&session).await.unwrap().continuation.as_deref(), Some("thread-2"));
+}
+
+#[tokio::test]
+async fn no_turn_ends_in_silence() {
+    let failed = Outcome::Failed(Failure { kind: FailureKind::Upstream, message: "it burns".into() });
+    for (outcome, replies, says) in [
+        (Outcome::Completed, &[][..], "without a reply"),
+        (Outcome::Completed, &[" "][..], "without a reply"),
+        (Outcome::Interrupted, &[][..], "stopped"),
+        (failed, &[][..], "it burns"),
+    ] {
+        let f = Fixture::new();
+        let session = f.accept("1").await;
+        let attempt = f.begin(&session).await;
+        let (turn, _) = f.claim(&session, attempt).await.unwrap();
+        f.db.finish(&session, attempt, Seq(1), turn, finish(outcome, replies)).await.unwrap();
+        let notice = f.leased().await.unwrap();
+        assert_eq!(notice.kind, ReplyKind::Notice);
+        assert!(notice.text.contains(says), "{}", notice.text);
+    }
+}
+
+#[tokio::test]
+async fn a_message_whose_container_dies_waits_again_and_ends_in_a_notice_the_second_time() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let first = f.begin(&session).await;
+    let (turn, _) = f.claim(&session, first).await.unwrap();
+    assert_eq!(f.end(&session, first, false).await, EndedTurn::Requeued(turn));
+    let second = f.begin(&session).await;
+    let (turn, texts) = f.claim(&session, second).await.unwrap();
+    assert_eq!(texts, ["text of 1"]);
+    assert!(matches!(f.end(&session, second, false).await, EndedTurn::GaveUp(t, m, ..) if t == turn && m.len() == 1));
+    assert_eq!(f.leased().await.unwrap().text, "gone");
+    let third = f.begin(&session).await;
+    assert!(f.claim(&session, third).await.is_none());
+}
+
+#[tokio::test]
+async fn stopping_a_container_ourselves_costs_its_messages_no_try() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    for _ in 0..5 {
+        let attempt = f.begin(&session).await;
+        assert!(f.claim(&session, attempt).await.is_some());
+        assert!(matches!(f.end(&session, attempt, true).await, EndedTurn::Requeued(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_cost_a_container_goes_alone_the_next_time() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    f.claim(&session, attempt).await.unwrap();
+    f.end(&session, attempt, false).await;
+    f.accept("2").await;
+    let attempt = f.begin(&session).await;
+    let (turn, texts) = f.claim(&session, attempt).await.unwrap();
+    assert_eq!(texts, ["text of 1"]);
+    let done = finish(Outcome::Completed, &["a"]);
+    f.db.finish(&session, attempt, Seq(1), turn, done).await.unwrap();
+    assert_eq!(f.claim(&session, attempt).await.unwrap().1, ["text of 2"]);
+}
+
+#[tokio::test]
+async fn replies_keep_their_order_and_a_lost_lease_is_taken_over() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    let (turn, _) = f.claim(&session, attempt).await.unwrap();
+    f.db.finish(&session, attempt, Seq(1), turn, finish(Outcome::Completed, &["a", "b"])).await.unwrap();
+    let first = f.leased().await.unwrap();
+    assert_eq!(first.text, "a");
+    assert_eq!(f.leased().await.unwrap().id, first.id, "the lease's holder died");
+    f.db.delivered(first.id).await.unwrap();
+    assert!(f.db.delivered(first.id).await.is_err(), "delivered once");
+    let second = f.leased().await.unwrap();
+    assert_eq!(second.text, "b");
+    f.db.retry(second.id, crate::store::now_ms() + 60_000, true).await.unwrap();
+    assert!(matches!(f.db.lease(&chat(None)).await.unwrap(), NextReply::At(_)));
+}
+
+#[tokio::test]
+async fn another_providers_thread_is_not_resumed() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    f.db.ready(&session, attempt, Seq(1), "mock:1".into()).await.unwrap();
+    let attempt = f.begin(&session).await;
+    assert_eq!(f.db.hello(&session, attempt, vec![1]).await.unwrap().as_deref(), Some("mock:1"));
+    let attempt = f.db.begin_attempt(&session, ProviderKind::Codex, "hash".into()).await.unwrap();
+    assert_eq!(f.db.hello(&session, attempt, vec![1]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn refused_messages_end_in_one_notice_per_chat() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    f.accept("2").await;
+    let notices = f.db.refuse_waiting(&session, "mend it".into()).await.unwrap();
+    assert_eq!(notices.len(), 1);
+    assert_eq!(f.leased().await.unwrap().text, "mend it");
+}
+
+#[tokio::test]
+async fn everything_answered_is_there_after_a_reopen() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    f.claim(&session, attempt).await.unwrap();
+    let Fixture { dir, db } = f;
+    drop(db);
+    let db = GroupDb::open("demo".parse().unwrap(), &dir.path().join("state.db")).unwrap();
+    assert_eq!(db.due_sessions().await.unwrap(), [session.clone()]);
+    assert_eq!(db.session(&session).await.unwrap().attempt, attempt);
+    let known = db.accept(message("1"), "key".into()).await.unwrap();
+    let view = db.message(known.message).await.unwrap().unwrap();
+    assert!(known.duplicate && view.state == MessageState::Claimed);
+}
