@@ -12,8 +12,8 @@ use crate::config::group::GroupConfig;
 use crate::config::home::Home;
 
 const COFFERDAM_TOML: &str = include_str!("scaffold/cofferdam.toml");
-const DEMO_AGENTS: &str = include_str!("scaffold/demo-AGENTS.md");
-const CONTAINER_JSON: &str = include_str!("scaffold/container.json");
+const DEMO_AGENTS: &str = include_str!("../../../groups/demo/AGENTS.md");
+const CONTAINER_JSON: &str = include_str!("../../../groups/demo/container.json");
 
 /// Makes the home's directories and files; returns what was made.
 pub(super) fn home(home: &Home) -> Result<Vec<PathBuf>, CliError> {
