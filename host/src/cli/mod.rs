@@ -1,1 +1,85 @@
-//! (being built)
+//! The command line: a client of the admin socket, one file per verb.
+//!
+//! Commands speak HTTP to the daemon; when none runs, [`connect`] hosts it in this process and then speaks to it the
+//! same way. [`error`] is the one place that turns errors into what a person reads and into an exit code.
+
+mod args;
+mod chat;
+mod client;
+mod completions;
+mod connect;
+mod doctor;
+mod engine;
+mod error;
+mod group;
+mod image;
+mod init;
+mod logging;
+mod scaffold;
+mod session;
+mod socket;
+mod status;
+mod table;
+mod terminal;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::Cli;
+use args::Verb;
+use error::CliError;
+
+use crate::config::home::Home;
+use crate::config::process_env;
+
+/// What every verb needs to know.
+struct Context {
+    home: Home,
+    json: bool,
+}
+
+impl Context {
+    /// Whether a command without `--home` works on the same home.
+    fn is_default_home(&self) -> bool {
+        Home::resolve(None, &process_env).is_ok_and(|home| home == self.home)
+    }
+}
+
+/// Runs the command of this process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return error::report(&CliError::internal(format!("no runtime: {error}")), json),
+    };
+    let result = runtime.block_on(run(cli));
+    // A blocked read of the terminal must not keep the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => error::report(&error, json),
+    }
+}
+
+async fn run(cli: Cli) -> Result<u8, CliError> {
+    if let Verb::Completions { shell } = cli.verb {
+        return completions::run(shell);
+    }
+    let home = Home::resolve(cli.home.as_deref(), &process_env)
+        .map_err(|error| CliError::usage(format!("no home: {error}")).with_hint("name one with --home DIR"))?;
+    let context = Context { home, json: cli.json };
+    match cli.verb {
+        Verb::Init => init::run(&context),
+        Verb::Up => up::run(&context).await,
+        Verb::Group(verb) => group::run(&context, verb).await,
+        Verb::Chat(chat) => chat::run(&context, chat).await,
+        Verb::Status => status::run(&context).await,
+        Verb::Session(verb) => session::run(&context, verb).await,
+        Verb::Image(verb) => image::run(&context, verb).await,
+        Verb::Doctor => doctor::run(&context).await,
+        Verb::Completions { shell } => completions::run(shell),
+    }
+}

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use cofferdam_protocol::admin::{ErrorBody, ErrorKind};
+
 /// A configuration file that cannot be used. Never holds a file's content beyond the wrong value itself,
 /// and for keys that are secrets not even that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +55,12 @@ impl ConfigError {
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
+    }
+
+    /// The error as the admin socket and the command line tell it.
+    pub fn body(self) -> ErrorBody {
+        let kind = if self.missing { ErrorKind::NotFound } else { ErrorKind::Config };
+        ErrorBody { kind, message: self.message(), hint: self.hint }
     }
 
     /// Everything but the hint, in one line.

@@ -52,7 +52,8 @@ pub struct GroupConfig {
     pub environment: BTreeMap<String, String>,
 }
 
-/// The schema's view of [`ProviderKind`], whose own crate does not know schemas; a test holds them together.
+// The schema's view of [`ProviderKind`], whose own crate does not know schemas; a test holds them together.
+/// Which coding agent answers.
 #[derive(JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -63,8 +64,8 @@ enum Provider {
     Mock,
 }
 
-/// Reasoning efforts. Codex passes the word to the model; these are the ones its
-/// bundled models (0.169.0) list, and the older `minimal`.
+// Codex passes the word to the model; these are the ones its bundled models (0.169.0) list, and the older `minimal`.
+/// How much the model thinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Effort {
@@ -185,6 +186,12 @@ impl GroupConfig {
             .map_err(|error| json_error(path, &track.path().to_string(), &error))?;
         json.end().map_err(|error| json_error(path, "", &error))?;
         Ok(config)
+    }
+
+    /// The JSON Schema of the file, for editors.
+    pub fn schema() -> String {
+        // Serialising it can only fail for keys that are not text, and it has none.
+        serde_json::to_string_pretty(&schemars::schema_for!(Self)).unwrap_or_default() + "\n"
     }
 
     /// Reads a group's `container.json`.

@@ -14,3 +14,8 @@ mod read;
 mod values;
 
 pub use error::ConfigError;
+
+/// The process's environment, as the loaders of this room take it; values that are not UTF-8 count as none.
+pub fn process_env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

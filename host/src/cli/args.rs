@@ -1,0 +1,240 @@
+//! The words of the command line.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use cofferdam_protocol::ids::Folder;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    it worked; for `chat`, the turn ended in a reply
+  1    something in Cofferdam itself
+  2    the command line is wrong
+  3    a configuration file is wrong
+  4    the named thing does not exist
+  5    it exists already, or another daemon has the home
+  6    the Docker engine cannot be reached or refused
+  7    the image is missing and could not be built
+  8    the daemon cannot be reached, or went away
+  9    the disk refused: full, read-only or no rights
+  10   the turn ended in an error notice
+  11   the turn was interrupted
+  12   a check of `doctor` failed
+  130  Ctrl-C while waiting; an accepted message stays accepted
+
+The home: --home, or COFFERDAM_HOME, or ~/.cofferdam. First steps: `cofferdam init`, `cofferdam doctor`,
+`cofferdam chat demo`.";
+
+/// Coding agents you can talk to from a chat, each in a sealed container.
+#[derive(Debug, Parser)]
+#[command(name = "cofferdam", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Cli {
+    /// The home directory [default: COFFERDAM_HOME, or ~/.cofferdam]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) home: Option<PathBuf>,
+    /// Print JSON, for scripts
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Make a home with a group to try; changes nothing that is there
+    Init,
+    /// Run the daemon in the foreground
+    Up,
+    /// Groups: agents with a folder, settings and instructions
+    #[command(subcommand)]
+    Group(GroupVerb),
+    /// Talk to a group: one message, or a line editor without one
+    Chat(ChatArgs),
+    /// What runs, what waits, and why
+    Status,
+    /// Sessions: conversations and their containers
+    #[command(subcommand)]
+    Session(SessionVerb),
+    /// The image of the containers
+    #[command(subcommand)]
+    Image(ImageVerb),
+    /// Check everything that Cofferdam needs; each failing line says the mend
+    Doctor,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GroupVerb {
+    /// Register a group; makes its folder, container.json and AGENTS.md where they are missing
+    Add {
+        /// Its name, which is its folder under groups/
+        group: Folder,
+    },
+    /// List the groups
+    List,
+    /// Show a group and its settings
+    Show {
+        /// The group
+        group: Folder,
+    },
+    /// Set one key of a group's container.json, such as `limits.memory_mb 4096`
+    Set {
+        /// The group
+        group: Folder,
+        /// The key, with dots: model, limits.cpus, environment.LANG
+        key: String,
+        /// The value, as JSON or as plain text
+        #[arg(required_unless_present = "unset", conflicts_with = "unset", allow_hyphen_values = true)]
+        value: Option<String>,
+        /// Remove the key, so that its default holds
+        #[arg(long)]
+        unset: bool,
+    },
+    /// Stop a group's sessions and forget its state; its folder stays
+    Remove {
+        /// The group
+        group: Folder,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ChatArgs {
+    /// The group to talk to
+    pub group: Folder,
+    /// The message; `-` reads it from standard input. Without one: a line editor, or one message per line of a pipe
+    pub message: Option<String>,
+    /// A named conversation of its own
+    #[arg(long, value_name = "NAME")]
+    pub thread: Option<String>,
+    /// Who writes [default: the user's name]
+    #[arg(long, value_name = "NAME")]
+    pub sender: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SessionVerb {
+    /// List the sessions
+    List {
+        /// Of this group only
+        group: Option<Folder>,
+    },
+    /// Show a session
+    Show {
+        /// Its id, or the beginning of it
+        session: SessionWord,
+    },
+    /// Stop a session's container; the next message starts it again
+    Stop {
+        /// Its id, or the beginning of it
+        session: SessionWord,
+    },
+    /// Print a container's log, also of one that is gone
+    Logs {
+        /// The session's id, or the beginning of it
+        session: SessionWord,
+        /// The attempt [default: the newest]
+        #[arg(long, value_name = "N")]
+        attempt: Option<i64>,
+    },
+}
+
+/// A session's id or the beginning of one: hex digits only, so it is safe in a URL.
+#[derive(Debug, Clone)]
+pub(super) struct SessionWord(String);
+
+impl FromStr for SessionWord {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if (1..=32).contains(&text.len()) && text.bytes().all(hex) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("not a session id: `cofferdam session list` shows them")
+        }
+    }
+}
+
+impl fmt::Display for SessionWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ImageVerb {
+    /// Build the image, unless it is there
+    Build,
+    /// List the images
+    List,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use cofferdam_protocol::admin::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_documents_every_exit_code() {
+        let kinds = [
+            ErrorKind::Internal,
+            ErrorKind::Usage,
+            ErrorKind::Config,
+            ErrorKind::NotFound,
+            ErrorKind::Conflict,
+            ErrorKind::Engine,
+            ErrorKind::Image,
+            ErrorKind::Daemon,
+            ErrorKind::Disk,
+            ErrorKind::TurnFailed,
+            ErrorKind::TurnInterrupted,
+            ErrorKind::Unhealthy,
+        ];
+        let docs = include_str!("../../../docs/cli.md");
+        for kind in kinds {
+            let code = kind.exit_code();
+            assert!(EXIT_CODES.contains(&format!("\n  {code:<4} ")), "{kind:?}");
+            assert!(docs.contains(&format!("\n| {code} |")), "{kind:?} in docs/cli.md");
+        }
+    }
+
+    #[test]
+    fn global_options_go_anywhere() {
+        let cli = Cli::try_parse_from(["cofferdam", "chat", "demo", "hi", "--json", "--home", "/x"]).unwrap();
+        assert!(cli.json);
+        assert_eq!(cli.home.unwrap(), PathBuf::from("/x"));
+    }
+
+    #[test]
+    fn words_that_could_escape_are_refused() {
+        for words in [["group", "add", "../x"], ["session", "show", "../../etc"]] {
+            assert!(Cli::try_parse_from(std::iter::once("cofferdam").chain(words)).is_err(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_or_unset_is_needed_and_not_both() {
+        let set = |words: &[&str]| {
+            let start = ["cofferdam", "group", "set", "demo", "limits.cpus"];
+            Cli::try_parse_from(start.iter().chain(words)).is_ok()
+        };
+        assert!(set(&["1"]) && set(&["--unset"]) && set(&["-1"]));
+        assert!(!set(&[]) && !set(&["1", "--unset"]));
+    }
+}

@@ -1,0 +1,146 @@
+//! `cofferdam chat GROUP [MESSAGE]`: one message, one message per line of a pipe, or a line editor.
+
+mod editor;
+mod follow;
+mod live;
+mod once;
+
+use std::io::{IsTerminal, Read};
+
+use cofferdam_protocol::admin::{ChatOutcome, ChatRequest, ErrorKind, MAX_MESSAGE_BYTES};
+use cofferdam_protocol::runner::ActivityKind;
+use uuid::Uuid;
+
+use super::args::ChatArgs;
+use super::connect::{self, Connection, Mode};
+use super::error::CliError;
+use super::{Context, terminal};
+use crate::config::process_env;
+
+/// The exit code after Ctrl-C, as shells give it: 128 and the signal's number.
+const INTERRUPTED_BY_USER: u8 = 130;
+
+pub(super) async fn run(context: &Context, args: ChatArgs) -> Result<u8, CliError> {
+    let message = match args.message.as_deref() {
+        Some("-") => Some(read_message()?),
+        Some(text) => Some(text.to_owned()),
+        None => None,
+    };
+    if let Some(message) = &message {
+        check(message)?;
+    }
+    let connection = connect::connect_or_host(&context.home, Mode::InProcess).await?;
+    let talk = Talk::new(context, &connection, &args);
+    let result = match message {
+        Some(message) => once::run(&talk, message).await,
+        None if std::io::stdin().is_terminal() && !context.json => editor::run(&talk).await,
+        None => once::lines(&talk).await,
+    };
+    connection.close().await;
+    result
+}
+
+/// What the messages of one command have in common.
+struct Talk<'c> {
+    context: &'c Context,
+    connection: &'c Connection,
+    args: &'c ChatArgs,
+    sender: String,
+}
+
+impl<'c> Talk<'c> {
+    fn new(context: &'c Context, connection: &'c Connection, args: &'c ChatArgs) -> Self {
+        let user = || process_env("USER").filter(|name| !name.trim().is_empty());
+        let sender = args.sender.clone().or_else(user).unwrap_or_else(|| "terminal".to_owned());
+        Self { context, connection, args, sender }
+    }
+
+    /// A fresh message: its id is new, and sending it again attaches to the same message.
+    fn request(&self, text: String) -> ChatRequest {
+        ChatRequest {
+            group: self.args.group.clone(),
+            thread: self.args.thread.clone(),
+            message_id: Uuid::new_v4().to_string(),
+            sender: self.sender.clone(),
+            text,
+        }
+    }
+
+    /// What Ctrl-C leaves behind, in words.
+    fn left_behind(&self) -> &'static str {
+        if self.connection.is_remote() {
+            "stopped waiting: the message stays accepted, and its turn goes on in the daemon"
+        } else {
+            "stopped waiting: the message stays accepted; its turn may still end now (Ctrl-C again leaves at once), or with \
+             `cofferdam up` or the next `chat`"
+        }
+    }
+}
+
+/// Whether the text can be a message.
+fn check(text: &str) -> Result<(), CliError> {
+    if text.trim().is_empty() {
+        return Err(CliError::usage("the message is empty"));
+    }
+    if text.len() > MAX_MESSAGE_BYTES {
+        let message = format!("the message has {} bytes; at most {MAX_MESSAGE_BYTES} are taken", text.len());
+        return Err(
+            CliError::usage(message).with_hint("put it into a file in the group's workspace and name the file")
+        );
+    }
+    Ok(())
+}
+
+fn read_message() -> Result<String, CliError> {
+    let mut bytes = Vec::new();
+    let most = MAX_MESSAGE_BYTES as u64 + 1;
+    let read = std::io::stdin().lock().take(most).read_to_end(&mut bytes);
+    read.map_err(|error| CliError::io("standard input cannot be read", &error))?;
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        return Err(CliError::usage(format!("the message has more than {MAX_MESSAGE_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| CliError::usage("the message is not UTF-8"))
+}
+
+/// The exit code of a turn's end.
+fn exit_code(outcome: &ChatOutcome) -> u8 {
+    match outcome {
+        ChatOutcome::Replied => 0,
+        ChatOutcome::Failed { .. } => ErrorKind::TurnFailed.exit_code(),
+        ChatOutcome::Interrupted => ErrorKind::TurnInterrupted.exit_code(),
+    }
+}
+
+/// An activity in one line, if it is one to show.
+fn activity(kind: ActivityKind, text: &str) -> Option<String> {
+    let text = terminal::clean_line(text, 160);
+    Some(match kind {
+        ActivityKind::CommandStarted => format!("$ {text}"),
+        ActivityKind::CommandFinished => format!("  {text}"),
+        ActivityKind::FileChange => format!("changes {text}"),
+        ActivityKind::Reasoning if text.is_empty() => "thinks".to_owned(),
+        ActivityKind::Reasoning => format!("thinks: {text}"),
+        ActivityKind::Tool => format!("tool {text}"),
+        ActivityKind::Retrying => format!("tries again: {text}"),
+        ActivityKind::Alive => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_cannot_be_taken_is_refused_before_anything_starts() {
+        assert_eq!(check(" \n").unwrap_err().kind(), ErrorKind::Usage);
+        assert_eq!(check(&"x".repeat(MAX_MESSAGE_BYTES + 1)).unwrap_err().kind(), ErrorKind::Usage);
+        check(&"x".repeat(MAX_MESSAGE_BYTES)).unwrap();
+    }
+
+    #[test]
+    fn what_an_agent_runs_is_shown_in_one_clean_line() {
+        let line = activity(ActivityKind::CommandStarted, "ls\n-la \u{1b}[2J").unwrap();
+        assert_eq!(line, "$ ls -la");
+        assert_eq!(activity(ActivityKind::Alive, "x"), None);
+    }
+}

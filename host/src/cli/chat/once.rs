@@ -1,0 +1,213 @@
+//! Messages without an editor: replies on standard output, everything else on standard error.
+
+use std::io::IsTerminal;
+
+use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ErrorBody, Finished, SessionState, Timings};
+use cofferdam_protocol::ids::{Attempt, Folder, SessionId, TurnId};
+use cofferdam_protocol::runner::Usage;
+use serde::Serialize;
+
+use super::follow::{Listener, follow};
+use super::{INTERRUPTED_BY_USER, Talk, activity, check, exit_code};
+use crate::cli::error::CliError;
+use crate::cli::terminal::{self, Style};
+
+/// Sends one message and waits for its turn.
+pub(super) async fn run(talk: &Talk<'_>, message: String) -> Result<u8, CliError> {
+    let request = talk.request(message);
+    let mut heard = Heard::new(talk.context.json);
+    let finished = tokio::select! {
+        finished = follow(talk.connection.client(), &request, &mut heard) => finished?,
+        _ = tokio::signal::ctrl_c() => {
+            terminal::err(talk.left_behind());
+            return Ok(INTERRUPTED_BY_USER);
+        }
+    };
+    let code = exit_code(&finished.outcome);
+    if talk.context.json {
+        terminal::out_json(&heard.answer(&talk.args.group, finished))?;
+    } else if heard.replies.is_empty() && finished.outcome == ChatOutcome::Replied {
+        terminal::err("(the agent has nothing to say)");
+    } else if heard.notices.is_empty() && finished.outcome == ChatOutcome::Interrupted {
+        terminal::err("(the turn was interrupted)");
+    }
+    Ok(code)
+}
+
+/// Sends every line of standard input as a message; the code is the first one that is not 0.
+pub(super) async fn lines(talk: &Talk<'_>) -> Result<u8, CliError> {
+    let mut code = 0;
+    loop {
+        let read = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).map(|bytes| (bytes > 0).then_some(line))
+        });
+        let line = read.await.map_err(|error| CliError::internal(error.to_string()))?;
+        let Some(line) = line.map_err(|error| CliError::io("standard input cannot be read", &error))? else {
+            return Ok(code);
+        };
+        if line.trim().is_empty() {
+            continue;
+        }
+        check(&line)?;
+        let this = run(talk, line.trim_end_matches(['\r', '\n']).to_owned()).await?;
+        if this == INTERRUPTED_BY_USER {
+            return Ok(this);
+        }
+        code = if code == 0 { this } else { code };
+    }
+}
+
+/// What was heard about one message.
+struct Heard {
+    replies: Vec<String>,
+    notices: Vec<String>,
+    json: bool,
+    /// How activity is shown on standard error; not at all when nobody looks.
+    activity: Option<Style>,
+}
+
+/// The object of `chat --json`.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    replies: Vec<String>,
+    notices: Vec<String>,
+    group: &'a Folder,
+    session: SessionId,
+    turn: Option<TurnId>,
+    attempt: Attempt,
+    container: Option<String>,
+    #[serde(flatten)]
+    outcome: ChatOutcome,
+    usage: Option<Usage>,
+    timings_ms: Timings,
+}
+
+impl Heard {
+    fn new(json: bool) -> Self {
+        let stderr = std::io::stderr();
+        let activity = (stderr.is_terminal() && !json).then(|| Style::of(&stderr));
+        Self { replies: vec![], notices: vec![], json, activity }
+    }
+
+    fn answer(self, group: &Folder, finished: Finished) -> Answer<'_> {
+        Answer {
+            replies: self.replies,
+            notices: self.notices,
+            group,
+            session: finished.session,
+            turn: finished.turn,
+            attempt: finished.attempt,
+            container: finished.container,
+            outcome: finished.outcome,
+            usage: finished.usage,
+            timings_ms: finished.timings_ms,
+        }
+    }
+}
+
+impl Listener for Heard {
+    fn event(&mut self, event: &ChatEvent) -> Result<(), CliError> {
+        match event {
+            ChatEvent::Reply { text, .. } => {
+                if !self.json {
+                    terminal::out(terminal::clean(text).trim_end())?;
+                }
+                self.replies.push(text.clone());
+            }
+            ChatEvent::Notice { text, .. } => {
+                if !self.json {
+                    terminal::err(terminal::clean(text).trim_end());
+                }
+                self.notices.push(text.clone());
+            }
+            ChatEvent::Blocked { kind, message, hint } => {
+                let message = format!("{message}; the message stays accepted and is answered when that is mended");
+                return Err(ErrorBody { kind: *kind, message, hint: hint.clone() }.into());
+            }
+            ChatEvent::Activity { kind, text } => {
+                if let (Some(style), Some(line)) = (self.activity, activity(*kind, text)) {
+                    terminal::err(&style.dim(&line));
+                }
+            }
+            ChatEvent::State { state: state @ (SessionState::Queued | SessionState::Starting), note } => {
+                if let Some(style) = self.activity {
+                    terminal::err(&style.dim(&state_line(*state, note.as_deref())));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self) {
+        if !self.json {
+            terminal::err(LOST);
+        }
+    }
+}
+
+/// What people are told while the daemon is away.
+pub(super) const LOST: &str = "the daemon went away; waiting for it to come back";
+
+/// A session's state in one line.
+pub(super) fn state_line(state: SessionState, note: Option<&str>) -> String {
+    let word = crate::cli::session::state(state);
+    match note {
+        Some(note) => format!("{word}: {}", terminal::clean_line(note, 160)),
+        None => word.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_protocol::runner::FailureKind;
+
+    use super::*;
+
+    #[test]
+    fn the_json_answer_has_the_documented_keys() {
+        let heard =
+            Heard { replies: vec!["hi".into()], notices: vec!["failed".into()], json: true, activity: None };
+        let finished = Finished {
+            session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+            turn: Some(TurnId(4)),
+            attempt: Attempt(2),
+            container: None,
+            outcome: ChatOutcome::Failed { kind: FailureKind::Silence },
+            usage: Some(Usage { input: 5, ..Usage::default() }),
+            timings_ms: Timings { total: 1.5, ..Timings::default() },
+        };
+        let folder = "demo".parse().unwrap();
+        insta::assert_json_snapshot!(heard.answer(&folder, finished), @r#"
+        {
+          "replies": [
+            "hi"
+          ],
+          "notices": [
+            "failed"
+          ],
+          "group": "demo",
+          "session": "0123456789abcdef0123456789abcdef",
+          "turn": 4,
+          "attempt": 2,
+          "container": null,
+          "outcome": "failed",
+          "kind": "silence",
+          "usage": {
+            "input": 5,
+            "cached_input": 0,
+            "output": 0,
+            "reasoning": 0
+          },
+          "timings_ms": {
+            "queued": null,
+            "container_start": null,
+            "provider_ready": null,
+            "provider": null,
+            "total": 1.5
+          }
+        }
+        "#);
+    }
+}

@@ -1,0 +1,137 @@
+//! Reaching the daemon, or being it: the only file of the CLI that knows the daemon.
+
+use std::time::Duration;
+
+use cofferdam_protocol::admin::ErrorKind;
+use tokio::time::{Instant, sleep};
+
+use super::client::Client;
+use super::error::CliError;
+use super::logging;
+use crate::config::home::Home;
+use crate::config::host::HostConfig;
+use crate::config::process_env;
+use crate::daemon::{Daemon, StartError};
+
+pub(super) use crate::daemon::Mode;
+
+/// How long another starter of the same home may take until its socket answers.
+const STARTING: Duration = Duration::from_secs(20);
+/// How often that is tried.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// A way to a daemon: another process, or this one.
+pub(super) struct Connection {
+    client: Client,
+    hosted: Option<Daemon>,
+}
+
+impl Connection {
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether the daemon is another process, which goes on when this one ends.
+    pub fn is_remote(&self) -> bool {
+        self.hosted.is_none()
+    }
+
+    /// Ends the daemon that this process hosts, if it does, in order. Ctrl-C leaves without waiting: the next daemon of
+    /// this home takes over what still runs.
+    pub async fn close(self) {
+        if let Some(daemon) = self.hosted {
+            tokio::select! {
+                () = daemon.shutdown() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+    }
+}
+
+/// A client of the daemon that runs on this home, if one does.
+pub(super) async fn running(home: &Home) -> Result<Option<Client>, CliError> {
+    let client = Client::new(&home.admin_socket());
+    match client.probe().await {
+        Ok(()) => Ok(Some(client)),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Connects to the daemon of this home, or hosts one in this process.
+pub(super) async fn connect_or_host(home: &Home, mode: Mode) -> Result<Connection, CliError> {
+    require(home)?;
+    let until = Instant::now() + STARTING;
+    let mut config = None;
+    loop {
+        if let Some(client) = running(home).await? {
+            return Ok(Connection { client, hosted: None });
+        }
+        let config = match &config {
+            Some(config) => config,
+            None => config.insert(load_config(home, logging::Use::Command)?),
+        };
+        match Daemon::start(home.clone(), HostConfig::clone(config), mode).await {
+            Ok(daemon) => {
+                return Ok(Connection { client: Client::new(&home.admin_socket()), hosted: Some(daemon) });
+            }
+            // Another one starts or stops right now: its socket will answer, or its lock will be free.
+            Err(StartError::Locked { .. }) if Instant::now() < until => sleep(RETRY).await,
+            Err(error) => return Err(start_error(error)),
+        }
+    }
+}
+
+/// Runs one call's worth of work on a connection and closes it in order, whatever came out.
+pub(super) async fn with<T>(
+    home: &Home,
+    mode: Mode,
+    work: impl AsyncFnOnce(&Client) -> Result<T, CliError>,
+) -> Result<T, CliError> {
+    let connection = connect_or_host(home, mode).await?;
+    let result = work(connection.client()).await;
+    connection.close().await;
+    result
+}
+
+/// Runs the daemon in this process until a signal ends it.
+pub(super) async fn serve(home: &Home) -> Result<(), CliError> {
+    require(home)?;
+    let config = load_config(home, logging::Use::Daemon)?;
+    let daemon = Daemon::start(home.clone(), config, Mode::Serve).await.map_err(start_error)?;
+    daemon.run_until_signal().await.map_err(|error| CliError::internal(chain(&error)))?;
+    Ok(())
+}
+
+/// Fails when the home is not there.
+pub(super) fn require(home: &Home) -> Result<(), CliError> {
+    if home.root().is_dir() {
+        return Ok(());
+    }
+    let message = format!("there is no home at {}", home.root().display());
+    Err(CliError::new(ErrorKind::NotFound, message).with_hint("`cofferdam init` makes one"))
+}
+
+fn load_config(home: &Home, log: logging::Use) -> Result<HostConfig, CliError> {
+    let config = HostConfig::load(home, &process_env)?;
+    logging::start(&config.log, log);
+    Ok(config)
+}
+
+fn start_error(error: StartError) -> CliError {
+    match error {
+        StartError::Locked { .. } => CliError::new(ErrorKind::Conflict, chain(&error))
+            .with_hint("one daemon serves a home: use it, stop it, or choose another home with --home"),
+        error => CliError::internal(chain(&error)),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,158 @@
+//! `cofferdam group …`: agents with a folder, settings and instructions.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use cofferdam_protocol::admin::Group;
+use cofferdam_protocol::ids::Folder;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::args::GroupVerb;
+use super::connect::{self, Mode};
+use super::error::CliError;
+use super::table::{Table, ago, pairs};
+use super::{Context, scaffold, terminal};
+use crate::config::edit;
+use crate::config::group::GroupConfig;
+
+pub(super) async fn run(context: &Context, verb: GroupVerb) -> Result<u8, CliError> {
+    match verb {
+        GroupVerb::Add { group } => add(context, &group).await?,
+        GroupVerb::List => list(context).await?,
+        GroupVerb::Show { group } => show(context, &group).await?,
+        GroupVerb::Set { group, key, value, unset: _ } => set(context, &group, &key, value.as_deref())?,
+        GroupVerb::Remove { group, yes } => remove(context, &group, yes).await?,
+    }
+    Ok(0)
+}
+
+fn path(group: &Folder) -> String {
+    format!("/v1/groups/{group}")
+}
+
+async fn add(context: &Context, folder: &Folder) -> Result<(), CliError> {
+    connect::require(&context.home)?;
+    let made = scaffold::group(&context.home, folder)?;
+    GroupConfig::load(&context.home, folder)?;
+    let put = async |client: &super::client::Client| Ok(client.put::<Group>(&path(folder)).await?);
+    let group = connect::with(&context.home, Mode::Query, put).await?;
+    if context.json {
+        return terminal::out_json(&group);
+    }
+    for path in &made {
+        terminal::out(&format!("made {}", path.display()))?;
+    }
+    terminal::out(&format!(
+        "group {folder} is registered; its instructions are in {}\ntalk to it: cofferdam chat {folder}",
+        context.home.agents_md(folder).display()
+    ))
+}
+
+async fn list(context: &Context) -> Result<(), CliError> {
+    let get = async |client: &super::client::Client| Ok(client.get::<Vec<Group>>("/v1/groups").await?);
+    let groups = connect::with(&context.home, Mode::Query, get).await?;
+    if context.json {
+        return terminal::out_json(&groups);
+    }
+    if groups.is_empty() {
+        return terminal::out("no groups yet: `cofferdam group add NAME` makes one");
+    }
+    terminal::out(&table(&groups, Timestamp::now()))
+}
+
+fn table(groups: &[Group], now: Timestamp) -> String {
+    let mut table = Table::new(["GROUP", "PROVIDER", "MODEL", "REGISTERED", "NOTE"]);
+    for group in groups {
+        let word = |key: &str, default: &str| group.config[key].as_str().unwrap_or(default).to_owned();
+        table.row([
+            group.folder.to_string(),
+            word("provider", "codex"),
+            word("model", "-"),
+            ago(&group.registered_at, now),
+            group.config_error.clone().unwrap_or_default(),
+        ]);
+    }
+    table.render()
+}
+
+async fn show(context: &Context, folder: &Folder) -> Result<(), CliError> {
+    let get = async |client: &super::client::Client| Ok(client.get::<Group>(&path(folder)).await?);
+    let group = connect::with(&context.home, Mode::Query, get).await?;
+    if context.json {
+        return terminal::out_json(&group);
+    }
+    let facts = pairs(&[
+        ("group", Some(folder.to_string())),
+        ("folder", Some(group.path.clone())),
+        ("registered", Some(ago(&group.registered_at, Timestamp::now()))),
+        ("error", group.config_error.clone()),
+    ]);
+    terminal::out(&format!("{facts}\ncontainer.json:\n{}", terminal::clean(&format!("{:#}", group.config))))
+}
+
+fn set(context: &Context, folder: &Folder, key: &str, value: Option<&str>) -> Result<(), CliError> {
+    edit::set_in_file(&context.home, folder, key, value)?;
+    let file = context.home.container_json(folder);
+    if context.json {
+        return terminal::out_json(&json!({ "group": folder, "key": key, "file": file }));
+    }
+    terminal::out(&format!(
+        "{} is changed; it takes effect at the next start of the group's sessions",
+        file.display()
+    ))
+}
+
+async fn remove(context: &Context, folder: &Folder, yes: bool) -> Result<(), CliError> {
+    if !yes && !confirmed(folder)? {
+        return terminal::out("nothing was removed");
+    }
+    let delete = async |client: &super::client::Client| Ok(client.delete(&path(folder)).await?);
+    connect::with(&context.home, Mode::InProcess, delete).await?;
+    if context.json {
+        return terminal::out_json(&json!({ "removed": folder }));
+    }
+    terminal::out(&format!(
+        "group {folder} is forgotten; its folder is still {}",
+        context.home.group(folder).display()
+    ))
+}
+
+/// Asks on the terminal; without one, only `--yes` will do.
+fn confirmed(folder: &Folder) -> Result<bool, CliError> {
+    if !std::io::stdin().is_terminal() {
+        let message = format!("removing {folder} forgets its conversations, and nobody is there to ask");
+        return Err(CliError::usage(message).with_hint("add --yes"));
+    }
+    let mut stderr = std::io::stderr();
+    let _ = write!(stderr, "Stop the sessions of {folder} and forget its conversations? [y/N] ");
+    let _ = stderr.flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.map_err(|error| CliError::io("the answer cannot be read", &error))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_listed_with_what_is_wrong_with_them() {
+        let group = |folder: &str, config, error: Option<&str>| Group {
+            folder: folder.parse().unwrap(),
+            path: format!("/h/groups/{folder}"),
+            registered_at: "2026-01-01T00:00:00Z".into(),
+            config,
+            config_error: error.map(str::to_owned),
+        };
+        let groups = [
+            group("demo", json!({}), None),
+            group("other", json!({"provider": "mock", "model": "m"}), Some("container.json:1:2: bad")),
+        ];
+        insta::assert_snapshot!(table(&groups, "2026-01-01T01:00:00Z".parse().unwrap()), @r#"
+        GROUP  PROVIDER  MODEL  REGISTERED  NOTE
+        demo   codex     -      1 h ago
+        other  mock      m      1 h ago     container.json:1:2: bad
+        "#);
+    }
+}

@@ -1,0 +1,21 @@
+//! Where log lines go: to standard error, so that standard output stays a command's answer.
+
+use tracing_subscriber::EnvFilter;
+
+/// Who logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// `up`, whose log is what there is to see.
+    Daemon,
+    /// A command, whose own answer tells what went wrong; it stays quiet unless it was asked to talk.
+    Command,
+}
+
+/// Starts logging by `filter`; the first start of a process holds.
+pub(super) fn start(filter: &str, log: Use) {
+    let quiet = log == Use::Command && filter == "info";
+    let filter = EnvFilter::new(if quiet { "error" } else { filter });
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Log lines carry words from containers, so they get no escape sequences of ours to hide among.
+    let _ = subscriber.with_ansi(false).try_init();
+}

@@ -1,0 +1,117 @@
+//! New homes and groups: files are made where they are missing, and nothing that is there is changed.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use cofferdam_protocol::ids::Folder;
+
+use super::error::CliError;
+use crate::config::group::GroupConfig;
+use crate::config::home::Home;
+
+const COFFERDAM_TOML: &str = include_str!("scaffold/cofferdam.toml");
+const DEMO_AGENTS: &str = include_str!("../../../groups/demo/AGENTS.md");
+const CONTAINER_JSON: &str = include_str!("../../../groups/demo/container.json");
+
+/// Makes the home's directories and files; returns what was made.
+pub(super) fn home(home: &Home) -> Result<Vec<PathBuf>, CliError> {
+    let mut made = Vec::new();
+    directory(home.root(), 0o755, &mut made)?;
+    directory(&home.groups(), 0o755, &mut made)?;
+    // State holds conversations, and a socket in `run` is the right to command the daemon.
+    directory(&home.data(), 0o700, &mut made)?;
+    directory(&home.run(), 0o700, &mut made)?;
+    file(&home.config_file(), 0o600, COFFERDAM_TOML, &mut made)?;
+    let schemas = home.root().join("schemas");
+    directory(&schemas, 0o755, &mut made)?;
+    file(&schemas.join("container.schema.json"), 0o644, &GroupConfig::schema(), &mut made)?;
+    Ok(made)
+}
+
+/// Makes a group's folder and its two files; returns what was made.
+pub(super) fn group(home: &Home, folder: &Folder) -> Result<Vec<PathBuf>, CliError> {
+    let agents = if folder.as_str() == "demo" { DEMO_AGENTS.to_owned() } else { agents_md(folder) };
+    let mut made = Vec::new();
+    directory(&home.groups(), 0o755, &mut made)?;
+    directory(&home.group(folder), 0o755, &mut made)?;
+    file(&home.container_json(folder), 0o644, CONTAINER_JSON, &mut made)?;
+    file(&home.agents_md(folder), 0o644, &agents, &mut made)?;
+    Ok(made)
+}
+
+fn agents_md(folder: &Folder) -> String {
+    format!(
+        "# {folder}\n\nYou are the agent of the group `{folder}`. You work in `/group/workspace`; only that directory \
+         outlives you.\n\n- Say here who the agent is, what it is for, and how it should answer.\n"
+    )
+}
+
+fn directory(path: &Path, mode: u32, made: &mut Vec<PathBuf>) -> Result<(), CliError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let result = DirBuilder::new().recursive(true).mode(mode).create(path);
+    result.map_err(|error| CliError::io(format!("cannot make {}", path.display()), &error))?;
+    made.push(path.to_owned());
+    Ok(())
+}
+
+fn file(path: &Path, mode: u32, text: &str, made: &mut Vec<PathBuf>) -> Result<(), CliError> {
+    let cannot = |error| CliError::io(format!("cannot make {}", path.display()), &error);
+    match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
+        Ok(mut file) => file.write_all(text.as_bytes()).map_err(cannot)?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(cannot(error)),
+    }
+    made.push(path.to_owned());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::config::host::HostConfig;
+
+    fn fresh() -> (tempfile::TempDir, Home) {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(&dir.path().join("deep/home")).unwrap();
+        (dir, home)
+    }
+
+    #[test]
+    fn what_is_made_is_valid_and_a_second_time_changes_nothing() {
+        let (_dir, at) = fresh();
+        let folder: Folder = "demo".parse().unwrap();
+        assert!(!home(&at).unwrap().is_empty());
+        assert_eq!(group(&at, &folder).unwrap().len(), 3);
+        HostConfig::load(&at, &|_| None).unwrap();
+        GroupConfig::load(&at, &folder).unwrap();
+        std::fs::write(at.agents_md(&folder), "mine").unwrap();
+        assert!(home(&at).unwrap().is_empty());
+        assert!(group(&at, &folder).unwrap().is_empty());
+        assert_eq!(std::fs::read_to_string(at.agents_md(&folder)).unwrap(), "mine");
+    }
+
+    #[test]
+    fn state_and_configuration_are_for_the_owner_only() {
+        let (_dir, at) = fresh();
+        home(&at).unwrap();
+        let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(at.data()), mode(at.run()), mode(at.config_file())), (0o700, 0o700, 0o600));
+    }
+
+    #[test]
+    fn the_commented_configuration_is_valid_when_the_comments_are_taken_off() {
+        let (_dir, at) = fresh();
+        home(&at).unwrap();
+        let lines = COFFERDAM_TOML.lines().filter(|line| !line.starts_with("# "));
+        let text: Vec<_> = lines.map(|line| line.strip_prefix('#').unwrap_or(line)).collect();
+        std::fs::write(at.config_file(), text.join("\n")).unwrap();
+        let config = HostConfig::load(&at, &|_| None).unwrap();
+        assert_eq!(config.max_sessions, 8);
+    }
+}

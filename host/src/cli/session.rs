@@ -1,0 +1,178 @@
+//! `cofferdam session …`: conversations and their containers.
+
+use cofferdam_protocol::admin::{Session, SessionState};
+use cofferdam_protocol::ids::Folder;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::args::{SessionVerb, SessionWord};
+use super::client::Client;
+use super::connect::{self, Mode};
+use super::error::CliError;
+use super::table::{Table, ago, pairs};
+use super::{Context, terminal};
+
+pub(super) async fn run(context: &Context, verb: SessionVerb) -> Result<u8, CliError> {
+    match verb {
+        SessionVerb::List { group } => list(context, group.as_ref()).await?,
+        SessionVerb::Show { session } => show(context, &session).await?,
+        SessionVerb::Stop { session } => stop(context, &session).await?,
+        SessionVerb::Logs { session, attempt } => logs(context, &session, attempt).await?,
+    }
+    Ok(0)
+}
+
+async fn list(context: &Context, group: Option<&Folder>) -> Result<(), CliError> {
+    let path = group.map_or_else(|| "/v1/sessions".to_owned(), |group| format!("/v1/sessions?group={group}"));
+    let get = async |client: &Client| Ok(client.get::<Vec<Session>>(&path).await?);
+    let sessions = connect::with(&context.home, Mode::Query, get).await?;
+    if context.json {
+        return terminal::out_json(&sessions);
+    }
+    if sessions.is_empty() {
+        return terminal::out("no sessions yet: the first message of a chat makes one");
+    }
+    terminal::out(&table(&sessions, Timestamp::now()))
+}
+
+/// How much of a session's id a table shows; the beginning is enough for every command.
+const SHOWN: usize = 12;
+
+/// Sessions as a table; used by `status` too.
+pub(super) fn table(sessions: &[Session], now: Timestamp) -> String {
+    let mut table = Table::new(["SESSION", "GROUP", "CHAT", "STATE", "TURNS", "WAITING", "ACTIVE", "NOTE"]);
+    for session in sessions {
+        table.row([
+            session.id.as_str().chars().take(SHOWN).collect(),
+            session.group.to_string(),
+            session.chat.clone(),
+            state(session.state).to_owned(),
+            session.turns.to_string(),
+            session.waiting.to_string(),
+            ago(&session.active_at, now),
+            note(session),
+        ]);
+    }
+    table.render()
+}
+
+fn note(session: &Session) -> String {
+    let changed = session.config_changed.then_some("container.json changed: holds from the next start");
+    session.note.as_deref().into_iter().chain(changed).collect::<Vec<_>>().join("; ")
+}
+
+/// A state in the word that people see.
+pub(super) fn state(state: SessionState) -> &'static str {
+    match state {
+        SessionState::Stopped => "stopped",
+        SessionState::Queued => "queued",
+        SessionState::Starting => "starting",
+        SessionState::Idle => "idle",
+        SessionState::Busy => "busy",
+        SessionState::Stopping => "stopping",
+    }
+}
+
+async fn show(context: &Context, id: &SessionWord) -> Result<(), CliError> {
+    let get = async |client: &Client| Ok(client.get::<Session>(&format!("/v1/sessions/{id}")).await?);
+    let session = connect::with(&context.home, Mode::Query, get).await?;
+    if context.json {
+        return terminal::out_json(&session);
+    }
+    terminal::out(&facts(&session, Timestamp::now()))
+}
+
+fn facts(session: &Session, now: Timestamp) -> String {
+    let provider = session.provider.and_then(|p| serde_json::to_value(p).ok()?.as_str().map(str::to_owned));
+    let some = |text: String| (!text.is_empty()).then_some(text);
+    pairs(&[
+        ("session", Some(session.id.to_string())),
+        ("group", Some(session.group.to_string())),
+        ("chat", Some(session.chat.clone())),
+        ("state", Some(state(session.state).to_owned())),
+        ("note", some(note(session))),
+        ("attempt", Some(session.attempt.to_string())),
+        ("provider", provider),
+        ("thread", session.continuation.clone()),
+        ("container", session.container.clone()),
+        ("turns", Some(session.turns.to_string())),
+        ("waiting", Some(session.waiting.to_string())),
+        ("active", Some(ago(&session.active_at, now))),
+    ])
+}
+
+async fn stop(context: &Context, id: &SessionWord) -> Result<(), CliError> {
+    let post = async |client: &Client| Ok(client.post(&format!("/v1/sessions/{id}/stop")).await?);
+    connect::with(&context.home, Mode::InProcess, post).await?;
+    if context.json {
+        return terminal::out_json(&json!({ "stopped": id.to_string() }));
+    }
+    terminal::out(&format!("session {id} is stopped; its next message starts it again"))
+}
+
+async fn logs(context: &Context, id: &SessionWord, attempt: Option<i64>) -> Result<(), CliError> {
+    let query = attempt.map_or_else(String::new, |attempt| format!("?attempt={attempt}"));
+    let path = format!("/v1/sessions/{id}/logs{query}");
+    let get = async |client: &Client| Ok(client.get_text(&path).await?);
+    let log = connect::with(&context.home, Mode::Query, get).await?;
+    if context.json {
+        return terminal::out_json(&json!({ "session": id.to_string(), "attempt": attempt, "log": log }));
+    }
+    terminal::out(terminal::clean(&log).trim_end())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use cofferdam_protocol::ids::Attempt;
+    use cofferdam_protocol::runner::ProviderKind;
+
+    use super::*;
+
+    pub fn session(state: SessionState, note: Option<&str>) -> Session {
+        Session {
+            id: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+            group: "demo".parse().unwrap(),
+            chat: "terminal:main".into(),
+            state,
+            note: note.map(str::to_owned),
+            attempt: Attempt(2),
+            provider: Some(ProviderKind::Codex),
+            continuation: None,
+            container: Some("c1".into()),
+            turns: 3,
+            waiting: 1,
+            active_at: "2026-01-01T00:00:00Z".into(),
+            config_changed: state == SessionState::Idle,
+        }
+    }
+
+    #[test]
+    fn a_list_says_why_a_session_waits_and_that_its_file_changed() {
+        let sessions = [
+            session(SessionState::Queued, Some("waits for a place: 8 of 8 containers run")),
+            session(SessionState::Idle, None),
+        ];
+        insta::assert_snapshot!(table(&sessions, "2026-01-01T00:02:00Z".parse().unwrap()), @r#"
+        SESSION       GROUP  CHAT           STATE   TURNS  WAITING  ACTIVE     NOTE
+        0123456789ab  demo   terminal:main  queued  3      1        2 min ago  waits for a place: 8 of 8 containers run
+        0123456789ab  demo   terminal:main  idle    3      1        2 min ago  container.json changed: holds from the next start
+        "#);
+    }
+
+    #[test]
+    fn a_session_is_shown_without_what_it_does_not_have() {
+        let text = facts(&session(SessionState::Busy, None), "2026-01-01T00:00:05Z".parse().unwrap());
+        insta::assert_snapshot!(text, @r#"
+        session:   0123456789abcdef0123456789abcdef
+        group:     demo
+        chat:      terminal:main
+        state:     busy
+        attempt:   2
+        provider:  codex
+        container: c1
+        turns:     3
+        waiting:   1
+        active:    5 s ago
+        "#);
+    }
+}

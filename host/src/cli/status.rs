@@ -1,0 +1,123 @@
+//! `cofferdam status`: what runs, what waits, and why.
+
+use cofferdam_protocol::admin::Status;
+use jiff::Timestamp;
+
+use super::client::Client;
+use super::connect::{self, Mode};
+use super::error::CliError;
+use super::table::{Table, pairs, span};
+use super::{Context, session, terminal};
+
+pub(super) async fn run(context: &Context) -> Result<u8, CliError> {
+    let get = async |client: &Client| Ok(client.get::<Status>("/v1/status").await?);
+    let status = connect::with(&context.home, Mode::Query, get).await?;
+    if context.json {
+        terminal::out_json(&status)?;
+    } else {
+        terminal::out(&render(&status, Timestamp::now()))?;
+    }
+    Ok(0)
+}
+
+fn render(status: &Status, now: Timestamp) -> String {
+    let daemon = match status.uptime_secs {
+        Some(secs) => format!("up {}, process {}", span(i64::try_from(secs).unwrap_or(i64::MAX)), status.pid),
+        None => "not running; `cofferdam up` starts it, and `chat` works without".to_owned(),
+    };
+    let queued = match status.queued {
+        0 => String::new(),
+        n => format!(", {n} waiting for a place"),
+    };
+    let mut text = pairs(&[
+        ("cofferdam", Some(status.version.clone())),
+        ("home", Some(status.home.clone())),
+        ("daemon", Some(daemon)),
+        ("account", Some(status.account.clone())),
+        ("containers", Some(format!("{} of {}{queued}", status.running, status.max_sessions))),
+        ("groups", Some(status.groups.to_string())),
+        ("engine", status.engine_error.clone()),
+    ]);
+    for note in &status.notes {
+        text += &format!("\nnote: {}", terminal::clean_line(note, 400));
+    }
+    if !status.sessions.is_empty() {
+        text += &format!("\n\n{}", session::table(&status.sessions, now));
+    }
+    if !status.dropped.is_empty() {
+        let mut table = Table::new(["DROPPED FROM", "COUNT", "WHY"]);
+        for dropped in &status.dropped {
+            table.row([dropped.chat.clone(), dropped.count.to_string(), dropped.reason.clone()]);
+        }
+        text += &format!("\n\n{}", table.render());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_protocol::admin::{Dropped, SessionState};
+
+    use super::*;
+
+    fn status() -> Status {
+        Status {
+            version: "0.1.0".into(),
+            home: "/h".into(),
+            install: "i".into(),
+            pid: 7,
+            uptime_secs: None,
+            account: "offline model".into(),
+            max_sessions: 8,
+            running: 0,
+            queued: 0,
+            groups: 1,
+            engine_error: None,
+            notes: vec![],
+            dropped: vec![],
+            sessions: vec![],
+        }
+    }
+
+    #[test]
+    fn a_quiet_home_is_told_in_a_few_lines() {
+        insta::assert_snapshot!(render(&status(), Timestamp::UNIX_EPOCH), @r#"
+        cofferdam:  0.1.0
+        home:       /h
+        daemon:     not running; `cofferdam up` starts it, and `chat` works without
+        account:    offline model
+        containers: 0 of 8
+        groups:     1
+        "#);
+    }
+
+    #[test]
+    fn everything_that_waits_shows_why() {
+        let status = Status {
+            uptime_secs: Some(7300),
+            queued: 1,
+            running: 8,
+            engine_error: Some("the Docker engine does not answer".into()),
+            notes: vec!["demo: container.json has errors".into()],
+            dropped: vec![Dropped { chat: "terminal:x".into(), reason: "no wiring".into(), count: 2 }],
+            sessions: vec![session::tests::session(SessionState::Queued, Some("waits for a place"))],
+            ..status()
+        };
+        insta::assert_snapshot!(render(&status, "2026-01-01T00:00:00Z".parse().unwrap()), @r#"
+        cofferdam:  0.1.0
+        home:       /h
+        daemon:     up 2 h, process 7
+        account:    offline model
+        containers: 8 of 8, 1 waiting for a place
+        groups:     1
+        engine:     the Docker engine does not answer
+        note: demo: container.json has errors
+
+        SESSION       GROUP  CHAT           STATE   TURNS  WAITING  ACTIVE  NOTE
+        0123456789ab  demo   terminal:main  queued  3      1        now     waits for a place
+
+        DROPPED FROM  COUNT  WHY
+        terminal:x    2      no wiring
+        "#);
+    }
+}
