@@ -102,7 +102,7 @@ sandbox() {
     docker inspect "$id" --format '  container     {{printf "%.12s" .Id}}
   image         {{.Config.Image}}
   network       {{.HostConfig.NetworkMode}}
-  user          {{.Config.User}} (capabilities dropped: {{join .HostConfig.CapDrop ", "}}; {{join .HostConfig.SecurityOpt ", "}})
+  user          {{.Config.User}} (capabilities dropped: {{range .HostConfig.CapDrop}}{{.}}{{end}}; {{range .HostConfig.SecurityOpt}}{{.}}{{end}})
   root          {{if .HostConfig.ReadonlyRootfs}}read-only{{else}}WRITABLE{{end}}
   limits        {{.HostConfig.Memory}} bytes of memory, {{.HostConfig.PidsLimit}} processes
 {{range .Mounts}}  {{if .RW}}read-write{{else}}read-only {{end}}    {{.Destination}}

@@ -220,11 +220,15 @@ fn show_live(session: &mut Session, view: &View, current: Option<&str>) {
 }
 
 async fn group_view(admin: &Admin, row: GroupRow) -> Group {
-    let config_error = load(admin, &row.folder).await.err().map(|error| error.to_string());
+    // The file is the one source; the row's copy is what was last good.
+    let (config, config_error) = match load(admin, &row.folder).await {
+        Ok(loaded) => (serde_json::to_value(&loaded.config).unwrap_or_default(), None),
+        Err(error) => (serde_json::from_str(&row.config).unwrap_or_default(), Some(error.to_string())),
+    };
     Group {
         path: admin.home.group(&row.folder).display().to_string(),
         registered_at: rfc3339(row.registered_at),
-        config: serde_json::from_str(&row.config).unwrap_or_default(),
+        config,
         config_error,
         folder: row.folder,
     }

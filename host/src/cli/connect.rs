@@ -12,6 +12,7 @@ use crate::config::home::Home;
 use crate::config::host::HostConfig;
 use crate::config::process_env;
 use crate::daemon::{Daemon, StartError};
+use crate::error_chain;
 
 pub(super) use crate::daemon::Mode;
 
@@ -99,7 +100,7 @@ pub(super) async fn serve(home: &Home) -> Result<(), CliError> {
     require(home)?;
     let config = load_config(home, logging::Use::Daemon)?;
     let daemon = Daemon::start(home.clone(), config, Mode::Serve).await.map_err(start_error)?;
-    daemon.run_until_signal().await.map_err(|error| CliError::internal(chain(&error)))?;
+    daemon.run_until_signal().await.map_err(|error| CliError::internal(error_chain(&error)))?;
     Ok(())
 }
 
@@ -120,18 +121,14 @@ fn load_config(home: &Home, log: logging::Use) -> Result<HostConfig, CliError> {
 
 fn start_error(error: StartError) -> CliError {
     match error {
-        StartError::Locked { .. } => CliError::new(ErrorKind::Conflict, chain(&error))
+        StartError::Locked { .. } => CliError::new(ErrorKind::Conflict, error_chain(&error))
             .with_hint("one daemon serves a home: use it, stop it, or choose another home with --home"),
-        error => CliError::internal(chain(&error)),
+        StartError::Home { .. } => CliError::new(ErrorKind::Disk, error_chain(&error))
+            .with_hint("see that the home can be written and its disk is not full; `cofferdam doctor` looks"),
+        StartError::Store(ref store) if store.is_disk() => CliError::new(ErrorKind::Disk, error_chain(&error))
+            .with_hint("see that the home can be written and its disk is not full; `cofferdam doctor` looks"),
+        StartError::Gateway(_) => CliError::new(ErrorKind::Config, error_chain(&error))
+            .with_hint("see OPENAI_API_KEY and OPENAI_BASE_URL in the environment, .env or cofferdam.toml"),
+        StartError::Store(_) => CliError::internal(error_chain(&error)),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text += &format!(": {error}");
-        source = error.source();
-    }
-    text
 }

@@ -1,12 +1,11 @@
 //! What the CLI asks of the engine by itself, without a daemon: the only file of the CLI that knows the sandbox.
 
-use std::error::Error;
-
 use cofferdam_protocol::admin::ErrorKind;
 
 use super::error::CliError;
 use crate::config::home::Home;
 use crate::config::host::HostConfig;
+use crate::error_chain;
 use crate::sandbox::SandboxError;
 use crate::sandbox::docker;
 use crate::sandbox::image::{Bars, ImageBuilder, ImageError, ImageInfo, Progress, Silent};
@@ -53,6 +52,7 @@ impl Engine {
     pub async fn build(&self, bars: bool) -> Result<String, CliError> {
         let progress: Box<dyn Progress> = if bars { Box::new(Bars::new()) } else { Box::new(Silent) };
         let image = self.images.ensure(progress.as_ref()).await.map_err(|error| image_error(&error))?;
+        self.images.ensure_seed(&image, progress.as_ref()).await.map_err(|error| image_error(&error))?;
         Ok(image.as_str().to_owned())
     }
 
@@ -64,7 +64,7 @@ impl Engine {
 
 fn unreachable(error: &SandboxError, config: &HostConfig) -> CliError {
     let place = config.docker_host.as_deref().unwrap_or("its usual place");
-    CliError::new(ErrorKind::Engine, format!("{} (at {place})", chain(error))).with_hint(
+    CliError::new(ErrorKind::Engine, format!("{} (at {place})", error_chain(error))).with_hint(
         "start the engine (`systemctl start docker`), join its group, or name another one in DOCKER_HOST or cofferdam.toml",
     )
 }
@@ -75,15 +75,5 @@ fn image_error(error: &ImageError) -> CliError {
         ImageError::Io { .. } => ErrorKind::Disk,
         _ => ErrorKind::Image,
     };
-    CliError::new(kind, chain(error))
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text += &format!(": {error}");
-        source = error.source();
-    }
-    text
+    CliError::new(kind, error_chain(error))
 }

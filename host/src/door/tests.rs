@@ -66,7 +66,8 @@ impl Opened {
         let stream = tokio::net::UnixStream::connect(self.dir.path().join("door.sock")).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let mut request = http::Request::post(path).header("host", "door").header("content-type", "application/json");
+        let mut request =
+            http::Request::post(path).header("host", "door").header("content-type", "application/json");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }

@@ -176,7 +176,9 @@ async fn a_message_whose_container_dies_waits_again_and_ends_in_a_notice_the_sec
     let second = f.begin(&session).await;
     let (turn, texts) = f.claim(&session, second).await.unwrap();
     assert_eq!(texts, ["text of 1"]);
-    assert!(matches!(f.end(&session, second, false).await, EndedTurn::GaveUp(t, m, ..) if t == turn && m.len() == 1));
+    assert!(
+        matches!(f.end(&session, second, false).await, EndedTurn::GaveUp(t, m, ..) if t == turn && m.len() == 1)
+    );
     assert_eq!(f.leased().await.unwrap().text, "gone");
     let third = f.begin(&session).await;
     assert!(f.claim(&session, third).await.is_none());
@@ -258,7 +260,7 @@ async fn everything_answered_is_there_after_a_reopen() {
     let Fixture { dir, db } = f;
     drop(db);
     let db = GroupDb::open("demo".parse().unwrap(), &dir.path().join("state.db")).unwrap();
-    assert_eq!(db.due_sessions().await.unwrap(), [session.clone()]);
+    assert_eq!(db.due_sessions().await.unwrap(), std::slice::from_ref(&session));
     assert_eq!(db.session(&session).await.unwrap().attempt, attempt);
     let known = db.accept(message("1"), "key".into()).await.unwrap();
     let view = db.message(known.message).await.unwrap().unwrap();
