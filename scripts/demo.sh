@@ -49,7 +49,8 @@ listening() {
 
 up() {
     if listening; then return 0; fi
-    cofferdam up >"$log" 2>&1 </dev/null &
+    # Not through the function: its process would be a subshell, and the signal would stop there.
+    "$bin" --home "$home" up >"$log" 2>&1 </dev/null &
     daemon=$!
     local end=$((SECONDS + 30))
     until listening; do
