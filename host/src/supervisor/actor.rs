@@ -186,8 +186,12 @@ impl Actor {
                 }
             }
             SessionState::Idle => self.hand_out().await,
+            SessionState::Stopped => {}
             // Somebody new may watch.
-            _ => self.show(lock(&self.view).note.clone()),
+            state => {
+                let note = lock(&self.view).note.clone();
+                self.tell(Live::State(state, note));
+            }
         }
     }
 
