@@ -4,7 +4,7 @@
 //! End: admin socket (intake) → sessions (grace, then stop) → delivery (deadline) → the databases checkpoint as their
 //! last handles go. A second signal skips the waits.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -167,11 +167,15 @@ impl Daemon {
 
 /// Makes the directories and takes the lock that only one daemon of a home can hold.
 fn make_home(home: &Home) -> Result<File, StartError> {
-    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     let at = |path: PathBuf| move |source| StartError::Home { path, source };
-    let private =
-        |path: PathBuf| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(at(path));
+    // Also one that an image build or a person made: what lies in it is nobody else's.
+    let private = |path: PathBuf| {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(0o700))).map_err(at(path))
+    };
     private(home.data())?;
+    private(home.run())?;
     private(home.run().join("doors"))?;
     std::fs::create_dir_all(home.groups()).map_err(at(home.groups()))?;
     let path = home.lock();

@@ -9,20 +9,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::calls::Call;
+use super::ends::STOP_GRACE;
 use super::launch::{self, LaunchError, Started};
 use super::life::Life;
 use super::{Inner, View, lock};
 use crate::error_chain;
 use crate::live::{Blocked, Live};
 use crate::model::session::{Phase, PhaseEvent};
-use crate::sandbox::{ContainerId, Exit, SandboxError};
+use crate::sandbox::{Exit, SandboxError};
 use crate::store::GroupDb;
 use cofferdam_protocol::admin::SessionState;
 
-/// How long a container gets to end itself after it was told to, before it is killed.
-const STOP_GRACE: Duration = Duration::from_secs(10);
-/// How long an idle runner gets to end itself.
-const IDLE_GRACE: Duration = Duration::from_secs(5);
 /// The longest pause between two starts that fail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -53,13 +50,13 @@ pub(super) struct Actor {
     pub(super) phase: Phase,
     pub(super) life: Option<Life>,
     pub(super) ending: Ending,
-    calls: mpsc::UnboundedSender<Call>,
+    pub(super) calls: mpsc::UnboundedSender<Call>,
     mailbox: mpsc::UnboundedReceiver<Call>,
     view: Arc<Mutex<View>>,
-    starting: Option<BoxFuture<'static, Result<Started, SandboxError>>>,
+    pub(super) starting: Option<BoxFuture<'static, Result<Started, SandboxError>>>,
     trouble: Option<Trouble>,
     queued_at: Option<Instant>,
-    stop_waiters: Vec<oneshot::Sender<()>>,
+    pub(super) stop_waiters: Vec<oneshot::Sender<()>>,
 }
 
 enum Happening {
@@ -170,7 +167,7 @@ impl Actor {
     }
 
     /// Messages may wait: asks for a place, or hands them to the runner.
-    async fn wake(&mut self) {
+    pub(super) async fn wake(&mut self) {
         match self.phase.state() {
             SessionState::Stopped if self.ending == Ending::No => {
                 if let Some(trouble) = &self.trouble
@@ -338,131 +335,8 @@ impl Actor {
         self.trouble = None;
     }
 
-    async fn adopt(&mut self, container: ContainerId) {
-        match self.take_over(container.clone()).await {
-            Ok(life) => {
-                let session = self.session.clone();
-                self.inner.with_admission(|admission| {
-                    admission.adopt(session);
-                    Vec::new()
-                });
-                tracing::info!(attempt = %life.attempt, %container, turn = life.turn.is_some(), "adopted");
-                let busy = life.turn.is_some();
-                self.life = Some(life);
-                self.advance(PhaseEvent::Adopted);
-                if busy {
-                    self.advance(PhaseEvent::Claimed);
-                }
-                self.show(None);
-            }
-            Err(error) => {
-                tracing::warn!(%container, error = %error_chain(&error), "not adopted; it is removed");
-                let _ = self.inner.parts.sandbox.stop(&container, Duration::ZERO).await;
-                self.wake().await;
-            }
-        }
-    }
-
-    async fn take_over(&mut self, container: ContainerId) -> Result<Life, LaunchError> {
-        let store = self.store().await?;
-        let row = store.session(&self.session).await?;
-        let config = launch::load_config(&self.inner, &self.folder).await?;
-        let log = self.inner.parts.home.log(&self.folder, &self.session, row.attempt);
-        let door = launch::open_door(
-            &self.inner,
-            &self.folder,
-            &self.session,
-            row.attempt,
-            row.token_hash.clone(),
-            &self.calls,
-        )
-        .map_err(LaunchError::Door)?;
-        let running = self.inner.parts.sandbox.adopt(&container, log).await?;
-        Ok(Life::adopted(row, config, door, running))
-    }
-
-    fn on_stop(&mut self, done: oneshot::Sender<()>) {
-        match self.phase.state() {
-            SessionState::Stopped => drop(done),
-            SessionState::Queued => self.leave_queue(),
-            SessionState::Stopping => self.stop_waiters.push(done),
-            SessionState::Starting | SessionState::Idle | SessionState::Busy => {
-                self.stop_waiters.push(done);
-                self.advance(PhaseEvent::Stop);
-                self.kill(STOP_GRACE, false);
-                self.show(None);
-            }
-        }
-    }
-
-    async fn on_drain(&mut self) {
-        self.ending = Ending::Drain;
-        match self.phase.state() {
-            SessionState::Queued => self.leave_queue(),
-            SessionState::Idle => self.stop_idle("the daemon ends").await,
-            SessionState::Starting => {
-                self.advance(PhaseEvent::Stop);
-                self.kill(Duration::from_secs(1), true);
-            }
-            // After its turn; or it is on its way already.
-            SessionState::Busy | SessionState::Stopped | SessionState::Stopping => {}
-        }
-    }
-
-    /// From here on nothing that the runner says is heard: its turn waits for the next start.
-    fn on_cut_off(&mut self) {
-        self.ending = Ending::CutOff;
-        let Some(life) = &mut self.life else { return };
-        life.close();
-        if self.starting.take().is_some() {
-            // What the engine has made of it by now is removed by the next start.
-            self.life = None;
-            self.advance(PhaseEvent::Gone);
-            return;
-        }
-        if self.phase.state() != SessionState::Stopping {
-            self.advance(PhaseEvent::Stop);
-        }
-        self.kill(Duration::ZERO, true);
-    }
-
-    fn leave_queue(&mut self) {
-        lock(&self.inner.admission).cancel(&self.session);
-        self.advance(PhaseEvent::Cancelled);
-        self.show(None);
-    }
-
-    /// Tells an idle runner to end itself; kills it if it does not.
-    pub(super) async fn stop_idle(&mut self, why: &str) {
-        tracing::info!(why, "stops");
-        self.advance(PhaseEvent::Stop);
-        if let Some(life) = &mut self.life {
-            life.ask_to_stop(Instant::now() + IDLE_GRACE);
-        }
-        self.show(None);
-    }
-
-    /// Stops the container through the engine. `blameless` keeps the turn's try from being counted.
-    fn kill(&mut self, grace: Duration, blameless: bool) {
-        let Some(life) = &mut self.life else { return };
-        if let Some(container) = life.being_killed(blameless) {
-            let sandbox = self.inner.parts.sandbox.clone();
-            tokio::spawn(async move {
-                if let Err(error) = sandbox.stop(&container, grace).await {
-                    tracing::warn!(%container, error = %error_chain(&error), "could not be stopped");
-                }
-            });
-        }
-    }
-
-    fn give_back_place(&self) {
+    pub(super) fn give_back_place(&self) {
         self.inner.with_admission(|admission| admission.release(&self.session));
-    }
-
-    fn answer_stop_waiters(&mut self) {
-        for waiter in self.stop_waiters.drain(..) {
-            let _ = waiter.send(());
-        }
     }
 
     /// Moves the phase on. An illegal step is a bug: logged, and the phase stays.

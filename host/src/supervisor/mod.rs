@@ -11,6 +11,7 @@
 mod actor;
 pub mod admission;
 mod calls;
+mod ends;
 mod launch;
 mod life;
 mod recovery;

@@ -1,0 +1,145 @@
+//! How a session's container is told to end, and how one that an earlier daemon left is taken over.
+
+use std::time::Duration;
+
+use cofferdam_protocol::admin::SessionState;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::actor::{Actor, Ending};
+use super::launch::{self, LaunchError};
+use super::life::Life;
+use super::lock;
+use crate::error_chain;
+use crate::model::session::PhaseEvent;
+use crate::sandbox::ContainerId;
+
+/// How long a container gets to end itself after it was told to, before it is killed.
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long an idle runner gets to end itself.
+const IDLE_GRACE: Duration = Duration::from_secs(5);
+
+impl Actor {
+    pub(super) async fn adopt(&mut self, container: ContainerId) {
+        match self.take_over(container.clone()).await {
+            Ok(life) => {
+                let session = self.session.clone();
+                self.inner.with_admission(|admission| {
+                    admission.adopt(session);
+                    Vec::new()
+                });
+                tracing::info!(attempt = %life.attempt, %container, turn = life.turn.is_some(), "adopted");
+                let busy = life.turn.is_some();
+                self.life = Some(life);
+                self.advance(PhaseEvent::Adopted);
+                if busy {
+                    self.advance(PhaseEvent::Claimed);
+                }
+                self.show(None);
+            }
+            Err(error) => {
+                tracing::warn!(%container, error = %error_chain(&error), "not adopted; it is removed");
+                let _ = self.inner.parts.sandbox.stop(&container, Duration::ZERO).await;
+                self.wake().await;
+            }
+        }
+    }
+
+    async fn take_over(&mut self, container: ContainerId) -> Result<Life, LaunchError> {
+        let store = self.store().await?;
+        let row = store.session(&self.session).await?;
+        let config = launch::load_config(&self.inner, &self.folder).await?;
+        let log = self.inner.parts.home.log(&self.folder, &self.session, row.attempt);
+        let door = launch::open_door(
+            &self.inner,
+            &self.folder,
+            &self.session,
+            row.attempt,
+            row.token_hash.clone(),
+            &self.calls,
+        )
+        .map_err(LaunchError::Door)?;
+        let running = self.inner.parts.sandbox.adopt(&container, log).await?;
+        Ok(Life::adopted(row, config, door, running))
+    }
+
+    pub(super) fn on_stop(&mut self, done: oneshot::Sender<()>) {
+        match self.phase.state() {
+            SessionState::Stopped => drop(done),
+            SessionState::Queued => self.leave_queue(),
+            SessionState::Stopping => self.stop_waiters.push(done),
+            SessionState::Starting | SessionState::Idle | SessionState::Busy => {
+                self.stop_waiters.push(done);
+                self.advance(PhaseEvent::Stop);
+                self.kill(STOP_GRACE, false);
+                self.show(None);
+            }
+        }
+    }
+
+    pub(super) async fn on_drain(&mut self) {
+        self.ending = Ending::Drain;
+        match self.phase.state() {
+            SessionState::Queued => self.leave_queue(),
+            SessionState::Idle => self.stop_idle("the daemon ends").await,
+            SessionState::Starting => {
+                self.advance(PhaseEvent::Stop);
+                self.kill(Duration::from_secs(1), true);
+            }
+            // After its turn; or it is on its way already.
+            SessionState::Busy | SessionState::Stopped | SessionState::Stopping => {}
+        }
+    }
+
+    /// From here on nothing that the runner says is heard: its turn waits for the next start.
+    pub(super) fn on_cut_off(&mut self) {
+        self.ending = Ending::CutOff;
+        let Some(life) = &mut self.life else { return };
+        life.close();
+        if self.starting.take().is_some() {
+            // What the engine has made of it by now is removed by the next start.
+            self.life = None;
+            self.advance(PhaseEvent::Gone);
+            return;
+        }
+        if self.phase.state() != SessionState::Stopping {
+            self.advance(PhaseEvent::Stop);
+        }
+        self.kill(Duration::ZERO, true);
+    }
+
+    fn leave_queue(&mut self) {
+        lock(&self.inner.admission).cancel(&self.session);
+        self.advance(PhaseEvent::Cancelled);
+        self.show(None);
+    }
+
+    /// Tells an idle runner to end itself; kills it if it does not.
+    pub(super) async fn stop_idle(&mut self, why: &str) {
+        tracing::info!(why, "stops");
+        self.advance(PhaseEvent::Stop);
+        if let Some(life) = &mut self.life {
+            life.ask_to_stop(Instant::now() + IDLE_GRACE);
+        }
+        self.show(None);
+    }
+
+    /// Stops the container through the engine. `blameless` keeps the turn's try from being counted.
+    pub(super) fn kill(&mut self, grace: Duration, blameless: bool) {
+        let Some(life) = &mut self.life else { return };
+        if let Some(container) = life.being_killed(blameless) {
+            let sandbox = self.inner.parts.sandbox.clone();
+            tokio::spawn(async move {
+                if let Err(error) = sandbox.stop(&container, grace).await {
+                    tracing::warn!(%container, error = %error_chain(&error), "could not be stopped");
+                }
+            });
+        }
+    }
+
+    pub(super) fn answer_stop_waiters(&mut self) {
+        for waiter in self.stop_waiters.drain(..) {
+            let _ = waiter.send(());
+        }
+    }
+}
