@@ -225,10 +225,14 @@ impl Gateway {
     }
 
     fn refuse(&self, caller: &Caller, parts: &http::request::Parts) -> Response<Body> {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        // The path is hostile: bounded, and escaped by Debug.
-        let path: String = parts.uri.path().chars().take(120).collect();
-        tracing::warn!(group = %caller.group, session = %caller.session, method = %parts.method, ?path, "refused: no such model call");
+        let count = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        // The 1st, 2nd, 4th, 8th …: an agent must not fill the log.
+        if count.is_power_of_two() {
+            // The path is hostile: bounded, and escaped by Debug.
+            let path: String = parts.uri.path().chars().take(120).collect();
+            let (group, session, method) = (&caller.group, &caller.session, &parts.method);
+            tracing::warn!(%group, %session, %method, ?path, count, "refused: no such model call");
+        }
         vendor_error(
             StatusCode::NOT_FOUND,
             "unknown_url",
