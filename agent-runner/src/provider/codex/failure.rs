@@ -16,13 +16,21 @@ pub fn failure(error: &TurnError) -> Failure {
 
 /// The server's words, on one line.
 pub fn words(error: &TurnError) -> String {
-    let mut text = unwrapped(&error.message);
+    let mut text = without_our_url(&unwrapped(&error.message));
     if let Some(details) = error.additional_details.as_deref().map(unwrapped)
         && !text.contains(&details)
     {
         text = format!("{text} ({details})");
     }
     one_line(&text, MAX_MESSAGE)
+}
+
+/// Codex ends some errors with the URL that it called: ours, on loopback, which tells people nothing.
+fn without_our_url(text: &str) -> String {
+    match text.split_once(", url: http://127.0.0.1:") {
+        Some((words, _)) => words.to_owned(),
+        None => text.to_owned(),
+    }
 }
 
 /// A body such as `{"error":{"message":"…"}}` by its message; other text as it is.
@@ -104,6 +112,13 @@ mod tests {
             assert_eq!(of(info.clone(), "x").kind, kind, "{info}");
         }
         assert_eq!(of(json!("other"), "stream disconnected before completion").kind, FailureKind::Connection);
+    }
+
+    #[test]
+    fn our_own_url_is_not_shown() {
+        let info = json!({"httpConnectionFailed": {"httpStatusCode": 401}});
+        let failure = of(info, "unexpected status 401: no, url: http://127.0.0.1:8787/v1/responses, request id: 1");
+        assert_eq!(failure.message, "unexpected status 401: no");
     }
 
     #[test]
