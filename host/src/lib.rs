@@ -16,6 +16,7 @@ pub mod router;
 pub mod sandbox;
 pub mod store;
 pub mod supervisor;
+pub mod unix_socket;
 
 /// An error and its causes on one line, for logs and for people.
 pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {

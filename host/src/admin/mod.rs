@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 use crate::channels::terminal::Terminal;
 use crate::config::home::Home;
 use crate::delivery::Delivery;
-use crate::door::bind;
 use crate::live::Hub;
 use crate::store::Stores;
 use crate::supervisor::Supervisor;
+use crate::unix_socket::bind;
 
 /// What the answers are made of.
 pub struct Admin {
@@ -59,7 +59,7 @@ pub struct AdminServer {
 impl AdminServer {
     /// Opens the socket; it answers when this returns.
     pub fn start(admin: Admin, path: &Path) -> std::io::Result<Self> {
-        let listener = bind(path, None)?;
+        let listener = bind(path)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let app = routes(Arc::new(admin));

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::socket::Reach;
+use crate::unix_socket::Reach;
 
 /// The largest answer or line of a stream that is taken, in bytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;

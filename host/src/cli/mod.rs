@@ -17,7 +17,6 @@ mod init;
 mod logging;
 mod scaffold;
 mod session;
-mod socket;
 mod status;
 mod table;
 mod terminal;

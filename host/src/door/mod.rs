@@ -7,6 +7,7 @@
 mod socket;
 mod token;
 
+use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,9 +31,9 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::gateway::{Caller, Gateway};
 use crate::sandbox::User;
+use crate::unix_socket;
 
 use socket::Limited;
-pub use socket::{bind, connect_path};
 
 /// What the door needs of the session behind it.
 #[async_trait]
@@ -96,7 +97,8 @@ impl Door {
     /// Opens the door.
     pub fn open(spec: DoorSpec<'_>, api: Arc<dyn RunnerApi>, gateway: Arc<Gateway>) -> std::io::Result<Self> {
         let socket = spec.dir.join("door.sock");
-        let listener = Limited::new(bind(&socket, Some(spec.user))?, CONNECTIONS);
+        let listener = Limited::new(unix_socket::bind(&socket)?, CONNECTIONS);
+        lchown(&socket, Some(spec.user.uid), Some(spec.user.gid))?;
         let session = spec.caller.session.clone();
         let inside = Inside {
             caller: spec.caller,

@@ -1,53 +1,15 @@
-//! Unix sockets whose paths may be longer than the 107 bytes that `sockaddr_un` holds.
+//! A listener that bounds how many connections a container can hold.
 
-use std::fs::Permissions;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, lchown};
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::serve::Listener;
-use rustix::fs::{Mode, OFlags};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::sandbox::User;
-
-/// Longest path in `sockaddr_un`, in bytes, without the closing NUL.
-const SUN_PATH: usize = 107;
-
-/// Binds a socket, 0600, replacing one that a dead process left. The caller holds the lock that says it is dead.
-pub fn bind(path: &Path, owner: Option<User>) -> io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let (short, _dir) = connect_path(path)?;
-    let listener = UnixListener::bind(short)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    if let Some(user) = owner {
-        lchown(path, Some(user.uid), Some(user.gid))?;
-    }
-    Ok(listener)
-}
-
-/// A path to the same socket that fits, valid while the descriptor is held.
-pub fn connect_path(path: &Path) -> io::Result<(PathBuf, Option<OwnedFd>)> {
-    if path.as_os_str().len() <= SUN_PATH {
-        return Ok((path.to_owned(), None));
-    }
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
-    };
-    let fd = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let short = Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string()).join(name);
-    Ok((short, Some(fd)))
-}
 
 /// A listener that takes so many connections at once; further ones wait in the kernel.
 pub(super) struct Limited {
@@ -120,23 +82,5 @@ impl AsyncWrite for Placed {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_socket_under_a_very_long_path_works() {
-        let dir = tempfile::tempdir().unwrap();
-        let deep = dir.path().join("x".repeat(120)).join("y".repeat(120));
-        std::fs::create_dir_all(&deep).unwrap();
-        let path = deep.join("door.sock");
-        let listener = bind(&path, None).unwrap();
-        let (short, _fd) = connect_path(&path).unwrap();
-        let (accepted, connected) = tokio::join!(listener.accept(), tokio::net::UnixStream::connect(short));
-        assert!(accepted.is_ok() && connected.is_ok());
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

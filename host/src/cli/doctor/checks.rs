@@ -10,11 +10,11 @@ use rustix::fs::Access;
 
 use super::Check;
 use crate::cli::connect;
-use crate::cli::socket::Reach;
 use crate::config::ConfigError;
 use crate::config::group::GroupConfig;
 use crate::config::home::Home;
 use crate::config::host::HostConfig;
+use crate::unix_socket::Reach;
 
 /// Free space below which a check fails, in bytes: building the image writes about 1.5 GB.
 const MIN_FREE: u64 = 2_000_000_000;

@@ -1,15 +1,20 @@
-//! Unix sockets under paths of any length.
+//! Unix sockets under paths of any length: `sockaddr_un` holds 107 bytes, home directories may be deeper.
 
+use std::fs::Permissions;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use tokio::net::UnixListener;
 
 /// The longest path that fits into a socket's address on Linux, in bytes.
 const MAX_PATH: usize = 107;
 
 /// A path for `connect` and `bind` that names `socket` and is short enough, for as long as this lives.
-pub(super) struct Reach {
+#[derive(Debug)]
+pub struct Reach {
     path: PathBuf,
     _directory: Option<OwnedFd>,
 }
@@ -29,23 +34,40 @@ impl Reach {
         Ok(Self { path, _directory: Some(directory) })
     }
 
+    /// The short path.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Binds a socket, 0600, replacing one that a dead process left. The caller holds the lock that says it is dead.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(Reach::new(path)?.path())?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_socket_under_a_very_long_path_can_be_bound_and_reached() {
+    #[tokio::test]
+    async fn a_socket_under_a_very_long_path_is_bound_private_and_reached() {
         let dir = tempfile::tempdir().unwrap();
         let deep = dir.path().join("d".repeat(100)).join("e".repeat(100));
         std::fs::create_dir_all(&deep).unwrap();
         let socket = deep.join("admin.sock");
-        let _listener = std::os::unix::net::UnixListener::bind(Reach::new(&socket).unwrap().path()).unwrap();
-        std::os::unix::net::UnixStream::connect(Reach::new(&socket).unwrap().path()).unwrap();
-        assert!(socket.exists());
+        for _ in 0..2 {
+            let listener = bind(&socket).unwrap();
+            let reach = Reach::new(&socket).unwrap();
+            let (accepted, connected) =
+                tokio::join!(listener.accept(), tokio::net::UnixStream::connect(reach.path()));
+            assert!(accepted.is_ok() && connected.is_ok());
+            assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+        }
     }
 }
