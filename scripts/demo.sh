@@ -8,7 +8,7 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 bin=$target/release/cofferdam
 export COFFERDAM_RUNNER=$target/x86_64-unknown-linux-gnu/release/cofferdam-runner
 home=$PWD
-mkdir -p data
+install -d -m 700 data
 log=$home/data/demo-daemon.log
 bold='' dim='' plain=''
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; fi
@@ -16,8 +16,11 @@ if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\
 daemon=''
 cleanup() {
     trap - EXIT INT TERM
-    # A daemon that this demo started ends with it, and takes its containers along.
+    # A daemon that this demo started ends with it, and so does its session: containers outlive a daemon, to be adopted.
     if [ -n "$daemon" ] && kill -0 "$daemon" 2>/dev/null; then
+        local session
+        session=$(field "$home/data/demo-1.json" session 2>/dev/null || true)
+        [ -z "$session" ] || cofferdam session stop "$session" >/dev/null 2>&1 || true
         kill -TERM "$daemon"
         wait "$daemon" || true
     fi

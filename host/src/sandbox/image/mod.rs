@@ -20,6 +20,7 @@ mod seed;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -196,7 +197,12 @@ impl ImageBuilder {
     async fn alone(&self) -> Result<File, ImageError> {
         let cache = self.home.cache();
         let wait = move || {
-            std::fs::create_dir_all(&cache).map_err(ImageError::io("create", &cache))?;
+            // Often the first thing made in `data`, which is nobody else's business.
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&cache)
+                .map_err(ImageError::io("create", &cache))?;
             let path = cache.join("image.lock");
             let file = File::create(&path).map_err(ImageError::io("write", &path))?;
             file.lock().map_err(ImageError::io("lock", &path))?;
