@@ -20,7 +20,7 @@ cleanup() {
     if [ -n "$daemon" ] && kill -0 "$daemon" 2>/dev/null; then
         local session
         session=$(field "$home/data/demo-1.json" session 2>/dev/null || true)
-        [ -z "$session" ] || cofferdam session stop "$session" >/dev/null 2>&1 || true
+        [ -z "$session" ] || timeout 10 "$bin" --home "$home" session stop "$session" >/dev/null 2>&1 || true
         kill -TERM "$daemon"
         wait "$daemon" || true
     fi
