@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use cofferdam_protocol::ids::{Folder, SessionId};
 use cofferdam_protocol::runner::FORWARD_PORT;
 
-use super::{Mount, User};
+use super::{Mount, User, image};
 use crate::config::home::Home;
 
 /// The agent's working directory.
@@ -63,7 +63,7 @@ pub fn prepare(
     }
     let codex = home.codex_home(folder, session);
     if let Some(seed) = seed.filter(|_| !codex.exists()) {
-        start_from(seed, &codex, user)?;
+        start_from(seed, &codex)?;
     }
     own_dir(&codex, user)?;
     // The agent can write there: replaced, never written through.
@@ -179,7 +179,7 @@ fn replace_file(path: &Path, content: &[u8], user: User) -> Result<(), PrepareEr
 }
 
 /// Copies the seeded codex home; renamed into place when complete.
-fn start_from(seed: &Path, codex: &Path, user: User) -> Result<(), PrepareError> {
+fn start_from(seed: &Path, codex: &Path) -> Result<(), PrepareError> {
     let partial = codex.with_extension("partial");
     let copy = || {
         if partial.exists() {
@@ -189,12 +189,7 @@ fn start_from(seed: &Path, codex: &Path, user: User) -> Result<(), PrepareError>
             fs::create_dir_all(parent)?;
         }
         fs::DirBuilder::new().mode(0o700).create(&partial)?;
-        for entry in fs::read_dir(seed)? {
-            let entry = entry?;
-            let target = partial.join(entry.file_name());
-            fs::copy(entry.path(), &target)?;
-            own(&target, user)?;
-        }
+        image::copy_seed(seed, &partial)?;
         fs::rename(&partial, codex)
     };
     copy().map_err(at(codex))
