@@ -1,0 +1,122 @@
+//! A model vendor on loopback that speaks the Responses API, notes what it is sent, and says what it is told to.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::home::TestHome;
+
+/// The key that the host has for it; looks like nothing else, so that it is found wherever it should not be.
+pub const KEY: &str = "sk-test-6b1f0c9e5d7a48b2";
+
+/// What the next call is answered with.
+#[derive(Debug, Clone)]
+pub enum Say {
+    /// One message.
+    Text(String),
+    /// A shell command to run.
+    Run(String),
+    /// An HTTP error with a body.
+    Status(u16, Value),
+}
+
+/// A call as it arrived.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Value,
+}
+
+impl Call {
+    /// All the text of its input.
+    pub fn input(&self) -> String {
+        crate::admin::input_text(&self.body)
+    }
+}
+
+#[derive(Default)]
+struct Inside {
+    script: Mutex<VecDeque<Say>>,
+    calls: Mutex<Vec<Call>>,
+}
+
+/// The vendor. Answers `vendor answer N` to the Nth call unless it was scripted.
+#[derive(Clone)]
+pub struct Vendor {
+    inside: Arc<Inside>,
+    base_url: String,
+}
+
+impl Vendor {
+    /// Opens it.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let base_url = format!("http://{}/v1", listener.local_addr().expect("an address"));
+        let inside = Arc::new(Inside::default());
+        let app = Router::new().route("/v1/responses", post(respond)).with_state(inside.clone());
+        let app = app.layer(axum::extract::DefaultBodyLimit::disable());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { inside, base_url }
+    }
+
+    /// Makes it the account of a home's next daemon.
+    pub fn serve(&self, home: &mut TestHome) {
+        home.env("OPENAI_BASE_URL", &self.base_url).env("OPENAI_API_KEY", KEY);
+    }
+
+    /// What it says next.
+    pub fn script(&self, says: impl IntoIterator<Item = Say>) {
+        self.inside.script.lock().expect("a lock").extend(says);
+    }
+
+    /// The calls so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.inside.calls.lock().expect("a lock").clone()
+    }
+}
+
+async fn respond(State(inside): State<Arc<Inside>>, headers: HeaderMap, body: Bytes) -> Response {
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let number = {
+        let mut calls = inside.calls.lock().expect("a lock");
+        calls.push(Call { headers, body });
+        calls.len()
+    };
+    let say = inside.script.lock().expect("a lock").pop_front();
+    match say.unwrap_or_else(|| Say::Text(format!("vendor answer {number}"))) {
+        Say::Text(text) => stream(number, &json!({"type": "message", "role": "assistant",
+            "content": [{"type": "output_text", "text": text}]})),
+        Say::Run(command) => stream(number, &json!({"type": "function_call", "name": "exec_command",
+            "arguments": json!({"cmd": command}).to_string(), "call_id": format!("call_{number}")})),
+        Say::Status(status, body) => {
+            let status = StatusCode::from_u16(status).expect("a status");
+            (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+        }
+    }
+}
+
+fn stream(number: usize, item: &Value) -> Response {
+    let mut item = item.clone();
+    item["id"] = format!("item_{number}").into();
+    let usage = json!({"input_tokens": 100, "input_tokens_details": {"cached_tokens": 40}, "output_tokens": 10,
+        "output_tokens_details": {"reasoning_tokens": 3}, "total_tokens": 110});
+    let id = format!("resp_{number}");
+    let events = [
+        json!({"type": "response.created", "response": {"id": id}}),
+        json!({"type": "response.output_item.done", "item": item, "output_index": 0}),
+        json!({"type": "response.completed", "response": {"id": id, "usage": usage}}),
+    ];
+    let text: String =
+        events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or(""))).collect();
+    ([(header::CONTENT_TYPE, "text/event-stream")], text).into_response()
+}
