@@ -114,6 +114,10 @@ impl Life {
         }
     }
 
+    pub(super) fn is_started(&self) -> bool {
+        self.container.is_some()
+    }
+
     pub(super) fn container_text(&self) -> Option<String> {
         self.container.as_ref().map(short)
     }

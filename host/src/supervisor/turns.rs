@@ -69,6 +69,10 @@ impl Actor {
             return;
         }
         let (Some(store), Some(life)) = (self.store.clone(), &mut self.life) else { return };
+        if !life.is_started() {
+            // The runner can be quicker than the engine's answer to the start.
+            return;
+        }
         let Some(parked) = life.parked.take_if(|parked| !parked.is_closed()) else { return };
         let attempt = life.attempt;
         match store.claim(&self.session, attempt).await {
