@@ -156,16 +156,16 @@ async fn the_hosts_key_reaches_the_vendor_and_appears_nowhere_in_the_container()
     std::fs::write(home.root().join(".env"), format!("UNRELATED={KEY}\n")).expect(".env");
     home.up().await;
     home.group("demo", &json!({})).await;
-    // Halves, so that the search does not find itself.
-    let (one, two) = KEY.split_at(12);
+    // A pattern that does not match itself, so that the search does not find its own words.
+    let pattern = format!("[{}]{}", &KEY[..1], &KEY[1..]);
     home.write_script(
         "demo",
         &format!(
             r#"
-            key={one}"{two}"
+            key='{pattern}'
             grep -la "$key" /proc/*/environ /proc/*/cmdline 2>/dev/null | sed 's/^/leak=/'
             env | grep -a "$key" | sed 's/^/leak=env /'
-            grep -raI -l "$key" /home /tmp /run /group /etc /usr/local 2>/dev/null | grep -v script.sh | sed 's/^/leak=/'
+            grep -raI -l "$key" /home /tmp /run /group /etc /usr/local 2>/dev/null | sed 's/^/leak=/'
             grep -ra -l "$key" /home/agent/.codex 2>/dev/null | sed 's/^/leak=/'
             env | grep -ci -E '^(OPENAI|COFFERDAM)_.*(KEY|TOKEN|SECRET)' | sed 's/^/named=/'
             cat /home/agent/.codex/auth.json
