@@ -246,8 +246,11 @@ impl Actor {
                 {
                     tracing::warn!(error = %error_chain(&error), "the container's id was not kept");
                 }
-                if self.phase.state() == SessionState::Stopping {
-                    self.kill(STOP_GRACE, self.ending == Ending::CutOff);
+                match self.phase.state() {
+                    SessionState::Stopping => self.kill(STOP_GRACE, self.ending == Ending::CutOff),
+                    // Its runner was quicker than the engine's answer.
+                    SessionState::Idle => self.hand_out().await,
+                    _ => {}
                 }
             }
             Err(error) => self.not_started(&error.into()).await,

@@ -68,6 +68,10 @@ impl Actor {
             self.stop_idle("the daemon ends").await;
             return;
         }
+        if self.starting.is_some() {
+            // The engine has yet to say that it started: a turn is handed out with its container known.
+            return;
+        }
         let (Some(store), Some(life)) = (self.store.clone(), &mut self.life) else { return };
         let Some(parked) = life.parked.take_if(|parked| !parked.is_closed()) else { return };
         let attempt = life.attempt;
