@@ -284,6 +284,9 @@ impl Actor {
     }
 
     async fn on_exit(&mut self, exit: Exit) {
+        if self.life.as_ref().is_some_and(|life| life.stopped_by_person) {
+            self.interrupt_what_runs().await;
+        }
         let Some(life) = self.life.take() else { return };
         tracing::info!(attempt = %life.attempt, %exit, "the container ended");
         self.end_attempt(&life, exit).await;

@@ -1,5 +1,6 @@
 //! How a session's container is told to end, and how one that an earlier daemon left is taken over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_protocol::admin::SessionState;
@@ -10,6 +11,7 @@ use super::actor::{Actor, Ending};
 use super::launch::{self, LaunchError};
 use super::life::Life;
 use super::lock;
+use crate::config::group::{GroupConfig, LoadedGroup};
 use crate::error_chain;
 use crate::model::session::PhaseEvent;
 use crate::sandbox::ContainerId;
@@ -48,7 +50,15 @@ impl Actor {
     async fn take_over(&mut self, container: ContainerId) -> Result<Life, LaunchError> {
         let store = self.store().await?;
         let row = store.session(&self.session).await?;
-        let config = launch::load_config(&self.inner, &self.folder).await?;
+        let config = match launch::load_config(&self.inner, &self.folder).await {
+            Ok(config) => config,
+            Err(error) => {
+                // It runs already, with what the file said when it was good; only the time-outs are read from here.
+                tracing::warn!(error = %error_chain(&error), "adopted with the usual time-outs");
+                let raw = serde_json::Value::Null;
+                Arc::new(LoadedGroup { config: GroupConfig::default(), hash: String::new(), raw })
+            }
+        };
         let log = self.inner.parts.home.log(&self.folder, &self.session, row.attempt);
         let door = launch::open_door(
             &self.inner,
@@ -71,6 +81,9 @@ impl Actor {
             SessionState::Starting | SessionState::Idle | SessionState::Busy => {
                 self.stop_waiters.push(done);
                 self.advance(PhaseEvent::Stop);
+                if let Some(life) = &mut self.life {
+                    life.stopped_by_person = true;
+                }
                 self.kill(STOP_GRACE, false);
                 self.show(None);
             }

@@ -183,6 +183,24 @@ impl Actor {
         Ok(())
     }
 
+    /// Ends a turn that somebody stopped before its runner had begun it or could say that it ended.
+    pub(super) async fn interrupt_what_runs(&mut self) {
+        let Some((attempt, turn)) = self.life.as_ref().and_then(|life| Some((life.attempt, life.turn?))) else {
+            return;
+        };
+        let finish = Finish {
+            outcome: Outcome::Interrupted,
+            replies: Vec::new(),
+            continuation: None,
+            usage: None,
+            provider_millis: 0.0,
+        };
+        // The attempt's last word: nothing of it is heard after.
+        if let Err(error) = self.on_finish(attempt, Seq(i64::MAX), turn, finish).await {
+            tracing::error!(%error, %turn, "its interruption was not kept; its messages wait");
+        }
+    }
+
     /// Tells that messages ended, and hints that their replies are due.
     fn ended(&self, ended: Ended, chats: impl IntoIterator<Item = ChatRef>) {
         self.tell(Live::Ended(ended));
