@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cofferdam_tests::home::{Ended, TestHome};
 use cofferdam_tests::engine;
+use cofferdam_tests::home::{Ended, TestHome};
 use serde_json::{Value, json};
 
 fn keys(value: &Value) -> BTreeSet<&str> {
@@ -24,7 +24,7 @@ async fn chat_says_the_same_with_a_daemon_and_without() {
     assert_eq!(home.cli(&["group", "add", "demo"]).await.code, 0);
     let alone = said(&home, "hello").await;
     let container = alone["container"].as_str().expect("a container").to_owned();
-    assert!(engine::inspect(&container).await.is_none(), "a command that hosts itself leaves no container");
+    engine::gone(&container).await;
     home.up().await;
     let served = said(&home, "hello").await;
     assert_eq!(keys(&alone), keys(&served));
@@ -118,8 +118,9 @@ async fn listings_are_json_and_the_same_with_a_daemon_and_without() {
 async fn a_removed_group_takes_its_containers_and_state_and_leaves_its_folder() {
     let home = TestHome::with_demo(&json!({"provider": "mock"})).await;
     let answer = home.admin().chat("demo", "hello").await;
-    assert_eq!(home.cli(&["group", "remove", "demo", "--yes"]).await.code, 0);
-    assert!(engine::inspect(answer.container()).await.is_none());
+    let removed = home.cli(&["group", "remove", "demo", "--yes"]).await;
+    assert_eq!(removed.code, 0, "{removed:?}");
+    engine::gone(answer.container()).await;
     assert!(!home.root().join("data/groups/demo").exists());
     assert!(home.container_json("demo").exists());
     assert_eq!(home.cli(&["chat", "demo", "hello"]).await.code, 4);

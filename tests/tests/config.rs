@@ -95,7 +95,10 @@ async fn a_running_session_keeps_its_settings_until_its_next_start_and_status_sa
     let set = home.cli(&["group", "set", "demo", "limits.memory_mb", "777"]).await;
     assert_eq!(set.code, 0, "{set:?}");
     let status = admin.status().await;
-    assert!(status.notes.iter().any(|note| note.contains("next start") && note.contains(session.as_str())), "{status:?}");
+    assert!(
+        status.notes.iter().any(|note| note.contains("next start") && note.contains(session.as_str())),
+        "{status:?}"
+    );
     assert!(admin.session(&session).await.config_changed);
     let second = admin.chat("demo", "two").await;
     assert_eq!(second.container(), first.container(), "the running one goes on");

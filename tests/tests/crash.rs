@@ -86,24 +86,37 @@ async fn an_idle_container_is_adopted_by_the_next_daemon() {
 }
 
 #[tokio::test]
-async fn a_message_that_waited_when_the_daemon_died_is_answered_by_the_next() {
+async fn messages_that_waited_when_daemon_and_container_died_are_answered_by_the_next() {
     let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
     let request = message("demo", "waited");
-    let mut held = home.admin().send_text("demo", "held\n!wait 600").await;
+    let mut held = home.admin().send_text("demo", "held\n!wait 2").await;
     let container = held.started().await;
     let waited = home.admin().request(&request).await.expect("accepted");
     home.crash().await;
     held.drain().await;
     waited.drain().await;
     engine::kill(&container).await;
-    home.configure("log = \"debug\"\n");
     home.up().await;
-    // The first still waits its 600 s, in another container; stopping it lets the second through.
-    let mut again = home.admin().request(&request).await.expect("accepted");
-    again.until("a container", |event| matches!(event, ChatEvent::State { .. })).await;
-    assert!(again.accepted().2);
-    let session = again.session();
-    assert_eq!(home.admin().session(&session).await.id, session);
+    let answer = home.admin().request(&request).await.expect("accepted").end().await;
+    let text = answer.text();
+    assert!(text.contains("held") && text.contains("waited"), "{text}");
+    assert_eq!(answer.finished.attempt, Attempt(2));
+}
+
+#[tokio::test]
+async fn a_turn_survives_the_daemons_death_also_when_its_settings_became_bad_meanwhile() {
+    let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+    let request = message("demo", "hold on\n!wait 2");
+    let mut chat = home.admin().request(&request).await.expect("accepted");
+    let container = chat.started().await;
+    home.crash().await;
+    chat.drain().await;
+    std::fs::write(home.container_json("demo"), r#"{"modle": 1}"#).expect("written");
+    home.up().await;
+    let answer = home.admin().request(&request).await.expect("accepted").end().await;
+    assert_eq!(answer.text(), "mock reply to: hold on\n(turn 1)");
+    let session = home.admin().session(&answer.finished.session).await;
+    assert_eq!(session.container, Some(container));
 }
 
 #[tokio::test]
@@ -115,7 +128,7 @@ async fn a_graceful_stop_lets_the_running_turn_end_and_leaves_no_container() {
     let answer = chat.end().await;
     assert_eq!(answer.text(), "mock reply to: let me finish\n(turn 1)");
     assert!(home.ended().await.success());
-    assert!(engine::inspect(&container).await.is_none(), "no container is left");
+    engine::gone(&container).await;
     assert!(!home.root().join("run/admin.sock").exists());
 }
 
@@ -130,7 +143,7 @@ async fn a_second_signal_cuts_the_turn_off_and_the_next_daemon_runs_it_again() {
     home.signal(Signal::TERM);
     assert!(home.ended().await.success());
     chat.drain().await;
-    assert!(engine::inspect(&container).await.is_none());
+    engine::gone(&container).await;
     home.up().await;
     let answer = home.admin().request(&request).await.expect("accepted").end().await;
     assert_eq!(answer.text(), "mock reply to: again\n(turn 1)");

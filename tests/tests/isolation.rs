@@ -44,10 +44,15 @@ async fn the_engine_was_told_to_seal_the_container() {
     assert_eq!((host.memory, host.memory_swap), (Some(512 << 20), Some(512 << 20)));
     assert_eq!((host.pids_limit, host.nano_cpus), (Some(200), Some(1_500_000_000)));
     let config = seen.config.expect("its configuration");
-    assert!(config.user.is_some_and(|user| !user.is_empty() && !user.starts_with('0') && !user.starts_with("root")));
+    assert!(
+        config.user.is_some_and(|user| !user.is_empty() && !user.starts_with('0') && !user.starts_with("root"))
+    );
     let labels = config.labels.unwrap_or_default();
     assert_eq!(labels["cofferdam.install"], home.admin().status().await.install);
-    assert_eq!((labels["cofferdam.session"].as_str(), labels["cofferdam.attempt"].as_str()), (session.as_str(), "1"));
+    assert_eq!(
+        (labels["cofferdam.session"].as_str(), labels["cofferdam.attempt"].as_str()),
+        (session.as_str(), "1")
+    );
 }
 
 #[tokio::test]
@@ -185,7 +190,10 @@ async fn the_hosts_key_reaches_the_vendor_and_appears_nowhere_in_the_container()
     let log = home.admin().logs(&answer.finished.session, None).await.expect("a log");
     assert!(!log.contains(KEY) && !home.log().contains(KEY), "nor in a log");
     let placeholder = format!("cofferdam-session-{}", answer.finished.session);
-    assert!(calls.iter().all(|call| !format!("{:?}", call.headers).contains(&placeholder)), "the placeholder stays here");
+    assert!(
+        calls.iter().all(|call| !format!("{:?}", call.headers).contains(&placeholder)),
+        "the placeholder stays here"
+    );
 }
 
 #[tokio::test]
@@ -275,7 +283,11 @@ async fn the_runners_memory_and_environment_cannot_be_read_by_the_agent() {
 #[tokio::test]
 async fn a_command_over_the_process_limit_ends_itself_and_not_the_session() {
     let home = TestHome::with_demo(&json!({"limits": {"pids": 100}})).await;
-    let text = run(&home, "for i in $(seq 300); do sleep 30 & done 2>/dev/null; echo started; kill $(jobs -p) 2>/dev/null").await;
+    let text = run(
+        &home,
+        "for i in $(seq 300); do sleep 30 & done 2>/dev/null; echo started; kill $(jobs -p) 2>/dev/null",
+    )
+    .await;
     assert!(!text.is_empty());
     assert!(home.admin().chat("demo", "Still there?").await.text().contains("Still there?"));
 }

@@ -18,7 +18,8 @@ async fn one_place() -> TestHome {
 }
 
 async fn is_queued(chat: &mut Chat) -> String {
-    let queued = |event: &ChatEvent| matches!(event, ChatEvent::State { state: SessionState::Queued, note: Some(_) });
+    let queued =
+        |event: &ChatEvent| matches!(event, ChatEvent::State { state: SessionState::Queued, note: Some(_) });
     match chat.until("it waits for a place", queued).await {
         ChatEvent::State { note: Some(note), .. } => note,
         other => panic!("{other:?}"),
@@ -56,7 +57,7 @@ async fn an_idle_container_makes_room_and_its_session_goes_on_later() {
     let first = admin.chat("first", "one").await;
     let second = admin.chat("second", "two").await;
     second.text();
-    assert!(engine::inspect(first.container()).await.is_none(), "the idle one left");
+    engine::gone(first.container()).await;
     let again = admin.chat("first", "three").await;
     assert_eq!(again.replies(), ["mock reply to: three\n(turn 2)"], "it goes on where it was");
     assert_eq!(again.finished.attempt, Attempt(2));

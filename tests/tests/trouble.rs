@@ -25,7 +25,11 @@ async fn without_an_engine_a_message_stays_accepted_and_is_answered_when_it_is_b
     let mut chat = home.admin().request(&request).await.expect("accepted");
     let why = blocked(&mut chat).await;
     assert_eq!(why.kind, ErrorKind::Engine);
-    assert!(why.message.contains("engine") && why.hint.is_some_and(|hint| hint.contains("doctor")), "{}", why.message);
+    assert!(
+        why.message.contains("engine") && why.hint.is_some_and(|hint| hint.contains("doctor")),
+        "{}",
+        why.message
+    );
     let session = home.admin().session(&chat.session()).await;
     assert_eq!((session.waiting, session.attempt.0), (1, 0), "it waits, and cost no attempt");
     let status = home.admin().status().await;
@@ -97,7 +101,9 @@ async fn a_default_image_that_is_missing_is_built_by_itself() {
     let again = home.admin().chat("demo", "hello again").await;
     home.admin().stop(&again.finished.session).await;
     remove_image(&image).await;
-    let _ = std::fs::remove_dir_all(home.root().join("data/cache/codex-home").join(image.rsplit(':').next().expect("a tag")));
+    let _ = std::fs::remove_dir_all(
+        home.root().join("data/cache/codex-home").join(image.rsplit(':').next().expect("a tag")),
+    );
     assert_eq!(answer.text(), "mock reply to: hello\n(turn 1)");
     assert_eq!(again.text(), "mock reply to: hello again\n(turn 2)", "also when it was pruned meanwhile");
 }
