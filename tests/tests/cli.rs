@@ -118,10 +118,15 @@ async fn listings_are_json_and_the_same_with_a_daemon_and_without() {
 async fn a_removed_group_takes_its_containers_and_state_and_leaves_its_folder() {
     let home = TestHome::with_demo(&json!({"provider": "mock"})).await;
     let answer = home.admin().chat("demo", "hello").await;
+    let mut running = home.admin().send_text("demo", "!wait 600").await;
+    running.started().await;
+    let waiting = home.admin().send_text("demo", "waits behind it").await;
     let removed = home.cli(&["group", "remove", "demo", "--yes"]).await;
     assert_eq!(removed.code, 0, "{removed:?}");
     engine::gone(answer.container()).await;
     assert!(!home.root().join("data/groups/demo").exists());
+    assert_eq!(home.admin().status().await.running, 0, "what waited does not start it again");
+    drop((running, waiting));
     assert!(home.container_json("demo").exists());
     assert_eq!(home.cli(&["chat", "demo", "hello"]).await.code, 4);
 }
