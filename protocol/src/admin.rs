@@ -7,7 +7,7 @@
 //! | `PUT /v1/groups/{folder}` | registers the folder: [`Group`] |
 //! | `DELETE /v1/groups/{folder}` | 204; stops its sessions and forgets its state, keeps its folder |
 //! | `GET /v1/sessions?group=` · `GET /v1/sessions/{id}` | [`Vec<Session>`] · [`Session`] |
-//! | `POST /v1/sessions/{id}/stop` | 204 when its container is gone |
+//! | `POST /v1/sessions/{id}/stop` | 204 when its container has ended |
 //! | `GET /v1/sessions/{id}/logs` | the newest attempt's log, text; `?attempt=N` another one's |
 //! | `POST /v1/chat` ([`ChatRequest`]) | JSON lines of [`ChatEvent`] until the message's turn ended and its replies were handed over |
 //!

@@ -87,7 +87,11 @@ impl Admin {
     pub async fn request(&self, request: &ChatRequest) -> Result<Chat, ErrorBody> {
         let sent = self.client.post("http://cofferdam/v1/chat").json(request).send().await;
         let answer = checked(sent.expect("the daemon answers")).await?;
-        let mut chat = Chat { body: answer.bytes_stream().map(|piece| piece.ok().map(|b| b.to_vec())).boxed(), buffer: Vec::new(), events: Vec::new() };
+        let mut chat = Chat {
+            body: answer.bytes_stream().map(|piece| piece.ok().map(|b| b.to_vec())).boxed(),
+            buffer: Vec::new(),
+            events: Vec::new(),
+        };
         chat.until("accepted", |event| matches!(event, ChatEvent::Accepted { .. })).await;
         Ok(chat)
     }

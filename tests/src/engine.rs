@@ -6,8 +6,8 @@ use std::path::Path;
 use bollard::Docker;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters::{
-    InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use cofferdam::sandbox::docker::LABEL_INSTALL;
 use futures_util::StreamExt;
@@ -58,7 +58,9 @@ pub async fn remove_all_of(root: &Path) {
     let docker = engine().await;
     for container in labelled(LABEL_INSTALL).await {
         let mounts = container.mounts.unwrap_or_default();
-        let ours = mounts.iter().any(|mount| mount.source.as_deref().is_some_and(|from| Path::new(from).starts_with(root)));
+        let ours = mounts
+            .iter()
+            .any(|mount| mount.source.as_deref().is_some_and(|from| Path::new(from).starts_with(root)));
         if let Some(id) = container.id.filter(|_| ours) {
             let options = RemoveContainerOptionsBuilder::default().force(true).build();
             // It may be on its way already.

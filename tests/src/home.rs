@@ -108,7 +108,8 @@ impl TestHome {
     /// Runs a command of the CLI to its end.
     pub async fn cli(&self, words: &[&str]) -> Ended {
         let running = self.command().args(words).output();
-        let output = tokio::time::timeout(LIMIT, running).await.unwrap_or_else(|_| panic!("{words:?} does not end"));
+        let output =
+            tokio::time::timeout(LIMIT, running).await.unwrap_or_else(|_| panic!("{words:?} does not end"));
         Ended::of(output.expect("it runs"))
     }
 
@@ -239,7 +240,9 @@ pub fn program() -> PathBuf {
     let program = match std::env::var_os("COFFERDAM_BIN") {
         Some(path) => PathBuf::from(path),
         // target/debug/deps/TEST → target/debug/cofferdam
-        None => std::env::current_exe().expect("an executable").ancestors().nth(2).expect("a target").join("cofferdam"),
+        None => {
+            std::env::current_exe().expect("an executable").ancestors().nth(2).expect("a target").join("cofferdam")
+        }
     };
     assert!(program.is_file(), "{} is missing: run `cargo build -p cofferdam`, or `make test`", program.display());
     program

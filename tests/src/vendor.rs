@@ -94,10 +94,16 @@ async fn respond(State(inside): State<Arc<Inside>>, headers: HeaderMap, body: By
     };
     let say = inside.script.lock().expect("a lock").pop_front();
     match say.unwrap_or_else(|| Say::Text(format!("vendor answer {number}"))) {
-        Say::Text(text) => stream(number, &json!({"type": "message", "role": "assistant",
-            "content": [{"type": "output_text", "text": text}]})),
-        Say::Run(command) => stream(number, &json!({"type": "function_call", "name": "exec_command",
-            "arguments": json!({"cmd": command}).to_string(), "call_id": format!("call_{number}")})),
+        Say::Text(text) => stream(
+            number,
+            &json!({"type": "message", "role": "assistant",
+            "content": [{"type": "output_text", "text": text}]}),
+        ),
+        Say::Run(command) => stream(
+            number,
+            &json!({"type": "function_call", "name": "exec_command",
+            "arguments": json!({"cmd": command}).to_string(), "call_id": format!("call_{number}")}),
+        ),
         Say::Status(status, body) => {
             let status = StatusCode::from_u16(status).expect("a status");
             (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
@@ -116,7 +122,9 @@ fn stream(number: usize, item: &Value) -> Response {
         json!({"type": "response.output_item.done", "item": item, "output_index": 0}),
         json!({"type": "response.completed", "response": {"id": id, "usage": usage}}),
     ];
-    let text: String =
-        events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or(""))).collect();
+    let text: String = events
+        .iter()
+        .map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or("")))
+        .collect();
     ([(header::CONTENT_TYPE, "text/event-stream")], text).into_response()
 }

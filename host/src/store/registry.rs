@@ -31,6 +31,8 @@ struct Entry {
     /// Whether `busy_groups` has the folder. Held for reading while a message is accepted, for writing while the
     /// group is looked over and cleared: so a group with due work is never without its row.
     busy: Arc<RwLock<bool>>,
+    /// Held while the database is opened: SQLite refuses two that make one file at once as `database is locked`.
+    opening: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Stores {
@@ -50,11 +52,16 @@ impl Stores {
         if let Some(open) = self.entry(folder, |entry| entry.open.upgrade()) {
             return Ok(open);
         }
+        let opening = self.entry(folder, |entry| entry.opening.clone());
+        let _alone = opening.lock().await;
+        if let Some(open) = self.entry(folder, |entry| entry.open.upgrade()) {
+            return Ok(open);
+        }
         let (path, name) = (self.inner.home.group_db(folder), folder.clone());
         let opened = tokio::task::spawn_blocking(move || GroupDb::open(name, &path))
             .await
             .map_err(|_| StoreError::Closed)??;
-        // Two may open it at once; the first to come here wins and the other's connection closes.
+        // `forget` may have come between; whoever is here first wins.
         Ok(self.entry(folder, |entry| {
             entry.open.upgrade().unwrap_or_else(|| {
                 let opened = Arc::new(opened);

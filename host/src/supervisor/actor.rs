@@ -15,10 +15,12 @@ use super::life::Life;
 use super::{Inner, View, lock};
 use crate::error_chain;
 use crate::live::{Blocked, Live};
+use crate::model::notice;
 use crate::model::session::{Phase, PhaseEvent};
 use crate::sandbox::{Exit, SandboxError};
 use crate::store::GroupDb;
-use cofferdam_protocol::admin::SessionState;
+use cofferdam_protocol::admin::{ChatOutcome, SessionState};
+use cofferdam_protocol::runner::FailureKind;
 
 /// The longest pause between two starts that fail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -151,7 +153,7 @@ impl Actor {
             Call::Events(attempt, events, reply) => {
                 let _ = reply.send(self.on_events(attempt, events).await);
             }
-            Call::Stop(done) => self.on_stop(done),
+            Call::Stop(done) => self.on_stop(done).await,
             Call::Drain => self.on_drain().await,
             Call::CutOff => self.on_cut_off(),
         }
@@ -248,6 +250,8 @@ impl Actor {
                 }
                 match self.phase.state() {
                     SessionState::Stopping => self.kill(STOP_GRACE, self.ending != Ending::No),
+
+                    // Its runner was quicker than the engine's answer.
                     SessionState::Idle => self.hand_out().await,
                     _ => {}
                 }
@@ -265,7 +269,8 @@ impl Actor {
         self.give_back_place();
         self.answer_stop_waiters();
         if let LaunchError::Config(what) = error {
-            self.refuse_waiting(what.clone()).await;
+            let outcome = ChatOutcome::Failed { kind: FailureKind::ProviderStart };
+            self.refuse_waiting(notice::bad_config(what), outcome).await;
         } else {
             self.in_trouble(error);
         }
@@ -283,6 +288,9 @@ impl Actor {
     }
 
     async fn on_exit(&mut self, exit: Exit) {
+        if self.life.as_ref().is_some_and(|life| life.stopped_by_person) {
+            self.interrupt_what_runs().await;
+        }
         let Some(life) = self.life.take() else { return };
         tracing::info!(attempt = %life.attempt, %exit, "the container ended");
         self.end_attempt(&life, exit).await;

@@ -1,8 +1,9 @@
 //! How a session's container is told to end, and how one that an earlier daemon left is taken over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_protocol::admin::SessionState;
+use cofferdam_protocol::admin::{ChatOutcome, SessionState};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -10,7 +11,9 @@ use super::actor::{Actor, Ending};
 use super::launch::{self, LaunchError};
 use super::life::Life;
 use super::lock;
+use crate::config::group::{GroupConfig, LoadedGroup};
 use crate::error_chain;
+use crate::model::notice;
 use crate::model::session::PhaseEvent;
 use crate::sandbox::ContainerId;
 
@@ -48,7 +51,15 @@ impl Actor {
     async fn take_over(&mut self, container: ContainerId) -> Result<Life, LaunchError> {
         let store = self.store().await?;
         let row = store.session(&self.session).await?;
-        let config = launch::load_config(&self.inner, &self.folder).await?;
+        let config = match launch::load_config(&self.inner, &self.folder).await {
+            Ok(config) => config,
+            Err(error) => {
+                // It runs already, with what the file said when it was good; only the time-outs are read from here.
+                tracing::warn!(error = %error_chain(&error), "adopted with the usual time-outs");
+                let raw = serde_json::Value::Null;
+                Arc::new(LoadedGroup { config: GroupConfig::default(), hash: String::new(), raw })
+            }
+        };
         let log = self.inner.parts.home.log(&self.folder, &self.session, row.attempt);
         let door = launch::open_door(
             &self.inner,
@@ -63,14 +74,20 @@ impl Actor {
         Ok(Life::adopted(row, config, door, running))
     }
 
-    pub(super) fn on_stop(&mut self, done: oneshot::Sender<()>) {
+    pub(super) async fn on_stop(&mut self, done: oneshot::Sender<()>) {
         match self.phase.state() {
             SessionState::Stopped => drop(done),
-            SessionState::Queued => self.leave_queue(),
+            SessionState::Queued => {
+                self.leave_queue();
+                self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
+            }
             SessionState::Stopping => self.stop_waiters.push(done),
             SessionState::Starting | SessionState::Idle | SessionState::Busy => {
                 self.stop_waiters.push(done);
                 self.advance(PhaseEvent::Stop);
+                if let Some(life) = &mut self.life {
+                    life.stopped_by_person = true;
+                }
                 self.kill(STOP_GRACE, false);
                 self.show(None);
             }
@@ -100,6 +117,7 @@ impl Actor {
             // What the engine has made of it by now is removed by the next start.
             self.life = None;
             self.advance(PhaseEvent::Gone);
+            self.give_back_place();
             return;
         }
         if self.phase.state() != SessionState::Stopping {

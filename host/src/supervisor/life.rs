@@ -38,6 +38,8 @@ pub(super) struct Life {
     /// Told with the first turn's end.
     pub(super) timings: Option<Timings>,
     pub(super) last_sign: Instant,
+    /// Somebody wants it gone: its turn is over, whether or not the runner still says so.
+    pub(super) stopped_by_person: bool,
     door: Option<Door>,
     container: Option<ContainerId>,
     started_at: Option<Instant>,
@@ -63,6 +65,7 @@ impl Life {
             claim_again: None,
             timings: Some(timings),
             last_sign: Instant::now(),
+            stopped_by_person: false,
             door: Some(ready.door),
             container: None,
             started_at: None,
@@ -88,6 +91,7 @@ impl Life {
             claim_again: None,
             timings: None,
             last_sign: Instant::now(),
+            stopped_by_person: false,
             door: Some(door),
             container: Some(running.id),
             started_at: None,

@@ -132,14 +132,20 @@ impl Supervisor {
         }
     }
 
-    /// Stops every session of a group.
+    /// Ends every session of a group for good; answers when none of them will touch its files again.
     pub async fn stop_group(&self, folder: &Folder) {
-        let sessions: Vec<SessionId> = lock(&self.inner.actors)
+        let sessions: Vec<(SessionId, Handle)> = lock(&self.inner.actors)
             .iter()
             .filter(|(_, handle)| handle.folder == *folder)
-            .map(|(session, _)| session.clone())
+            .map(|(session, handle)| (session.clone(), handle.clone()))
             .collect();
-        futures_util::future::join_all(sessions.iter().map(|session| self.stop(session))).await;
+        let ends = sessions.iter().map(|(session, handle)| async move {
+            // Before the stop, so that messages that wait do not start it again.
+            let _ = handle.calls.send(Call::Drain);
+            self.stop(session).await;
+            handle.calls.closed().await;
+        });
+        futures_util::future::join_all(ends).await;
     }
 
     /// What lives or waits now.

@@ -183,6 +183,24 @@ impl Actor {
         Ok(())
     }
 
+    /// Ends a turn that somebody stopped before its runner had begun it or could say that it ended.
+    pub(super) async fn interrupt_what_runs(&mut self) {
+        let Some((attempt, turn)) = self.life.as_ref().and_then(|life| Some((life.attempt, life.turn?))) else {
+            return;
+        };
+        let finish = Finish {
+            outcome: Outcome::Interrupted,
+            replies: Vec::new(),
+            continuation: None,
+            usage: None,
+            provider_millis: 0.0,
+        };
+        // The attempt's last word: nothing of it is heard after.
+        if let Err(error) = self.on_finish(attempt, Seq(i64::MAX), turn, finish).await {
+            tracing::error!(%error, %turn, "its interruption was not kept; its messages wait");
+        }
+    }
+
     /// Tells that messages ended, and hints that their replies are due.
     fn ended(&self, ended: Ended, chats: impl IntoIterator<Item = ChatRef>) {
         self.tell(Live::Ended(ended));
@@ -191,10 +209,10 @@ impl Actor {
         }
     }
 
-    /// Ends the waiting messages in a notice: only a person can mend what keeps them.
-    pub(super) async fn refuse_waiting(&mut self, what: String) {
+    /// Ends the waiting messages in a notice, without a turn.
+    pub(super) async fn refuse_waiting(&mut self, text: String, outcome: ChatOutcome) {
         let Some(store) = self.store.clone() else { return };
-        match store.refuse_waiting(&self.session, notice::bad_config(&what)).await {
+        match store.refuse_waiting(&self.session, text).await {
             Ok(notices) => {
                 let (chats, replies): (Vec<_>, Vec<_>) = notices.into_iter().unzip();
                 let ended = Ended {
@@ -203,7 +221,7 @@ impl Actor {
                     container: None,
                     messages: Vec::new(),
                     replies,
-                    outcome: ChatOutcome::Failed { kind: FailureKind::ProviderStart },
+                    outcome,
                     usage: None,
                     timings: cofferdam_protocol::admin::Timings::default(),
                 };
