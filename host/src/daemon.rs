@@ -66,6 +66,7 @@ pub struct Daemon {
     admin: AdminServer,
     supervisor: Option<Supervisor>,
     delivery: Delivery,
+    stores: Stores,
     home: Home,
     /// Released last.
     _lock: File,
@@ -112,7 +113,7 @@ impl Daemon {
         let admin = Admin {
             home: home.clone(),
             install,
-            stores,
+            stores: stores.clone(),
             supervisor: supervisor.clone(),
             delivery: delivery.clone(),
             terminal,
@@ -125,7 +126,7 @@ impl Daemon {
         let admin =
             AdminServer::start(admin, &socket).map_err(|source| StartError::Home { path: socket, source })?;
         let supervisor = (mode != Mode::Query).then_some(supervisor);
-        Ok(Self { admin, supervisor, delivery, home, _lock: lock })
+        Ok(Self { admin, supervisor, delivery, stores, home, _lock: lock })
     }
 
     /// Serves until SIGINT or SIGTERM, then ends in order; a second signal skips the waits.
@@ -159,6 +160,7 @@ impl Daemon {
         }
         self.delivery.shutdown(DELIVERY_DEADLINE).await;
         self.admin.finish(LAST_WORDS).await;
+        self.stores.close().await;
         if let Err(error) = std::fs::remove_file(self.home.admin_socket()) {
             tracing::debug!(%error, "the admin socket was gone");
         }

@@ -52,6 +52,8 @@ impl Engine {
     pub async fn build(&self, bars: bool) -> Result<String, CliError> {
         let progress: Box<dyn Progress> = if bars { Box::new(Bars::new()) } else { Box::new(Silent) };
         let image = self.images.ensure(progress.as_ref()).await.map_err(|error| image_error(&error))?;
+        // Also where the image is there already: a rebuild then needs no registry.
+        self.images.ensure_codex(progress.as_ref()).await.map_err(|error| image_error(&error))?;
         self.images.ensure_seed(&image, progress.as_ref()).await.map_err(|error| image_error(&error))?;
         Ok(image.as_str().to_owned())
     }

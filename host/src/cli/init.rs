@@ -2,16 +2,21 @@
 
 use std::path::Path;
 
+use cofferdam_protocol::admin::Group;
 use cofferdam_protocol::ids::Folder;
 use serde_json::json;
 
+use super::client::Client;
+use super::connect::{self, Mode};
 use super::error::CliError;
 use super::{Context, scaffold, terminal};
 
-pub(super) fn run(context: &Context) -> Result<u8, CliError> {
+pub(super) async fn run(context: &Context) -> Result<u8, CliError> {
     let demo: Folder = "demo".parse().map_err(|error| CliError::internal(format!("{error}")))?;
     let mut made = scaffold::home(&context.home)?;
     made.extend(scaffold::group(&context.home, &demo)?);
+    let put = async |client: &Client| Ok(client.put::<Group>(&format!("/v1/groups/{demo}")).await?);
+    connect::with(&context.home, Mode::Query, put).await?;
     let root = context.home.root();
     if context.json {
         terminal::out_json(&json!({ "home": root, "made": made }))?;
@@ -22,8 +27,7 @@ pub(super) fn run(context: &Context) -> Result<u8, CliError> {
     }
     let option = if context.is_default_home() { String::new() } else { format!(" --home {}", quoted(root)) };
     terminal::out(&format!(
-        "{} is ready. Next:\n  cofferdam{option} doctor      check what Cofferdam needs\n  cofferdam{option} group add demo\n  \
-         cofferdam{option} chat demo   talk to the demo agent",
+        "{} is ready. Next:\n  cofferdam{option} doctor      check what Cofferdam needs\n  cofferdam{option} chat demo   talk to the demo agent",
         root.display()
     ))?;
     Ok(0)

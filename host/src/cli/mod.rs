@@ -71,7 +71,7 @@ async fn run(cli: Cli) -> Result<u8, CliError> {
         .map_err(|error| CliError::usage(format!("no home: {error}")).with_hint("name one with --home DIR"))?;
     let context = Context { home, json: cli.json };
     match cli.verb {
-        Verb::Init => init::run(&context),
+        Verb::Init => init::run(&context).await,
         Verb::Up => up::run(&context).await,
         Verb::Group(verb) => group::run(&context, verb).await,
         Verb::Chat(chat) => chat::run(&context, chat).await,

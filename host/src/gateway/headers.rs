@@ -6,7 +6,6 @@ use http::{HeaderMap, HeaderName};
 /// Request headers that pass: what Codex and the official clients say about the call itself.
 const REQUEST: &[&str] = &[
     "accept",
-    "content-encoding",
     "content-type",
     "conversation_id",
     "idempotency-key",

@@ -13,6 +13,7 @@
 mod compatible;
 mod error;
 mod headers;
+mod hosted;
 mod offline;
 mod redact;
 #[cfg(test)]
@@ -214,6 +215,10 @@ impl Gateway {
             Ok(body) => body,
             Err(answer) => return *answer,
         };
+        if let Some(refusal) = refusal_of(route, &parts.headers, &body) {
+            tracing::debug!(group = %caller.group, session = %caller.session, "a model call was refused");
+            return refusal;
+        }
         let call = Call {
             route,
             query: parts.uri.query().map(str::to_owned),
@@ -253,6 +258,28 @@ impl Gateway {
             Err(_) => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The model call did not arrive in time."),
         };
         Err(Box::new(vendor_error(status, code, message)))
+    }
+}
+
+/// Why a call may not pass: something in it would leave the container by way of the vendor, or hides what is in it.
+fn refusal_of(route: Route, headers: &http::HeaderMap, body: &[u8]) -> Option<Response<Body>> {
+    if route == Route::Models {
+        return None;
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        let text = "The gateway reads model calls: send them without content-encoding.";
+        return Some(vendor_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded_request", text));
+    }
+    match hosted::hosted_tool(body) {
+        Ok(None) => None,
+        Ok(Some(tool)) => {
+            let text = format!("The tool '{tool}' would run at the vendor, outside of the container: not allowed.");
+            Some(vendor_error(StatusCode::FORBIDDEN, "hosted_tool", &text))
+        }
+        Err(error) => {
+            let text = format!("The model call is not JSON of the Responses form: {error}.");
+            Some(vendor_error(StatusCode::BAD_REQUEST, "invalid_json", &text))
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use cofferdam_protocol::ids::{Folder, SessionId};
@@ -60,12 +60,14 @@ pub fn prepare(
         if !fs::symlink_metadata(file).map_err(at(file))?.is_file() {
             return Err(at(file)(io::Error::other("it is not a regular file")));
         }
+        readable(file)?;
     }
     let codex = home.codex_home(folder, session);
     if let Some(seed) = seed.filter(|_| !codex.exists()) {
         start_from(seed, &codex)?;
     }
     own_dir(&codex, user)?;
+    forget_planted(&codex)?;
     // The agent can write there: replaced, never written through.
     replace_file(&codex.join("config.toml"), codex_config(model).as_bytes(), user)?;
     replace_file(&codex.join("auth.json"), auth_json(session).as_bytes(), user)?;
@@ -81,6 +83,42 @@ pub fn prepare(
             mount(door, "/run/cofferdam", false),
         ],
     })
+}
+
+/// Removes what Codex would read as instructions from its home: only an agent can have put it there, and what a turn
+/// was talked into must not outlive its container as an order.
+fn forget_planted(codex: &Path) -> Result<(), PrepareError> {
+    const PLANTED: &[&str] = &[
+        "AGENTS.md",
+        "AGENTS.override.md",
+        "prompts",
+        "skills",
+        "rules",
+        "hooks.json",
+        "hooks",
+        "plugins",
+        "memories",
+    ];
+    for name in PLANTED {
+        let path = codex.join(name);
+        let removed = match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        removed.map_err(at(&path))?;
+    }
+    Ok(())
+}
+
+/// Lets the container's user read the instructions, which a strict umask may keep to their writer.
+fn readable(file: &Path) -> Result<(), PrepareError> {
+    let mode = fs::symlink_metadata(file).map_err(at(file))?.permissions().mode();
+    if mode & 0o044 == 0o044 {
+        return Ok(());
+    }
+    fs::set_permissions(file, fs::Permissions::from_mode(mode | 0o044)).map_err(at(file))
 }
 
 /// Codex's configuration: quiet, and every model call through the door. Passes `--strict-config`.
@@ -252,6 +290,22 @@ mod tests {
         prepare_it(&f).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         assert!(fs::symlink_metadata(&config).unwrap().is_file());
+    }
+
+    #[test]
+    fn orders_that_an_agent_left_in_its_codex_home_are_gone_at_the_next_start() {
+        let f = fixture();
+        prepare_it(&f).unwrap();
+        let codex = f.home.codex_home(&f.folder, &f.session);
+        fs::write(codex.join("AGENTS.md"), "obey").unwrap();
+        fs::create_dir_all(codex.join("skills/evil")).unwrap();
+        symlink("/etc", codex.join("prompts")).unwrap();
+        fs::write(codex.join("state_5.sqlite"), "kept").unwrap();
+        prepare_it(&f).unwrap();
+        for gone in ["AGENTS.md", "skills", "prompts"] {
+            assert!(fs::symlink_metadata(codex.join(gone)).is_err(), "{gone}");
+        }
+        assert!(codex.join("state_5.sqlite").exists() && Path::new("/etc").exists());
     }
 
     #[test]

@@ -49,6 +49,11 @@ impl Central {
         Ok(Self { db: Db::open(path, Kind::Central)? })
     }
 
+    /// Closes the database in order.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+
     /// This installation's id, made at the first call.
     pub async fn install_id(&self) -> Result<String, StoreError> {
         self.db

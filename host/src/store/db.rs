@@ -4,6 +4,8 @@
 //! commits once, and only then answers. So forty sessions that write at the same moment share one `fsync`, and
 //! an answer always stands on a commit. A closure's error rolls back its own savepoint and nobody else's.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,9 +35,10 @@ type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
 /// Gets the connection inside the transaction, or why there is none.
 type Job = Box<dyn FnOnce(Result<&mut Connection, String>) -> Answer + Send>;
 
-struct Request {
-    durability: Durability,
-    job: Job,
+enum Request {
+    Write(Durability, Job),
+    /// Checkpoint and end; answered when done.
+    Close(oneshot::Sender<()>),
 }
 
 /// A handle to a database; clones share the thread, which ends (with a checkpoint) when the last one is dropped.
@@ -80,8 +83,17 @@ impl Db {
                 let _ = answer.send(result);
             })
         });
-        self.queue.send(Request { durability, job }).await.map_err(|_| StoreError::Closed)?;
+        self.queue.send(Request::Write(durability, job)).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Ends the thread after what waits now, with a checkpoint. Later writes are refused.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.queue.send(Request::Close(done)).await.is_ok() {
+            // A thread that ended without an answer is closed as well.
+            let _ = closed.await;
+        }
     }
 
     /// Runs `work`, which only reads. It sees every write that was answered before.
@@ -99,6 +111,8 @@ fn connect(path: &Path, kind: Kind) -> Result<Connection, OpenError> {
         std::fs::create_dir_all(parent)?;
     }
     let mut conn = Connection::open(path)?;
+    // Before the journal, which takes over the mode.
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     // `cofferdam` is the only process that opens it; a second one is a query while the daemon starts.
     conn.busy_timeout(Duration::from_secs(5))?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
@@ -125,15 +139,24 @@ fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>) {
     let mut batch = Vec::new();
     let mut synchronous = None;
     while requests.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let wanted = batch.iter().map(|r| r.durability).max().unwrap_or(Durability::Durable);
+        let (mut wanted, mut jobs, mut closing) = (Durability::Relaxed, Vec::new(), Vec::new());
+        for request in batch.drain(..) {
+            match request {
+                Request::Write(durability, job) => {
+                    wanted = wanted.max(durability);
+                    jobs.push(job);
+                }
+                Request::Close(done) => closing.push(done),
+            }
+        }
         if synchronous != Some(wanted) {
             let level = if wanted == Durability::Durable { "FULL" } else { "NORMAL" };
             synchronous = conn.pragma_update(None, "synchronous", level).is_ok().then_some(wanted);
         }
         let begun = conn.execute_batch("BEGIN IMMEDIATE").map_err(|e| e.to_string());
-        let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
-        for request in batch.drain(..) {
-            answers.push((request.job)(usable(&mut conn, &begun)));
+        let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            answers.push(job(usable(&mut conn, &begun)));
         }
         let outcome =
             usable(&mut conn, &begun).and_then(|conn| conn.execute_batch("COMMIT").map_err(|e| e.to_string()));
@@ -146,9 +169,22 @@ fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>) {
         for answer in answers {
             answer(outcome.as_ref().copied().map_err(String::as_str));
         }
+        if !closing.is_empty() {
+            requests.close();
+            checkpoint(conn);
+            for done in closing {
+                let _ = done.send(());
+            }
+            return;
+        }
     }
-    if let Err(error) = conn.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
-        tracing::debug!(%error, "no checkpoint at the end");
+    checkpoint(conn);
+}
+
+/// Moves what is in the journal into the database and closes it; SQLite then removes the journal.
+fn checkpoint(conn: Connection) {
+    if let Err((_, error)) = conn.close() {
+        tracing::warn!(%error, "a database was not closed in order; its journal stays for the next start");
     }
 }
 

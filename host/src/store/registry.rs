@@ -112,6 +112,18 @@ impl Stores {
         Ok(())
     }
 
+    /// Closes every database in order; the last thing that a daemon does.
+    pub async fn close(&self) {
+        let open: Vec<Arc<GroupDb>> = {
+            let groups = self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            groups.values().filter_map(|entry| entry.open.upgrade()).collect()
+        };
+        for store in open {
+            store.close().await;
+        }
+        self.central().close().await;
+    }
+
     /// Forgets an open handle, before the group's files are removed.
     pub fn forget(&self, folder: &Folder) {
         self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(folder);

@@ -74,6 +74,8 @@ fn by_status(status: Option<u16>) -> FailureKind {
         Some(401 | 403) => FailureKind::Unauthorized,
         Some(429) => FailureKind::RateLimited,
         Some(404) => FailureKind::ModelNotFound,
+        // The gateway's own: the endpoint could not be reached, or sent no answer.
+        Some(502 | 504) => FailureKind::Connection,
         Some(500..=599) => FailureKind::Upstream,
         _ => FailureKind::Connection,
     }
@@ -98,7 +100,7 @@ mod tests {
             (json!({"httpConnectionFailed": {"httpStatusCode": 403}}), FailureKind::Unauthorized),
             (json!({"httpConnectionFailed": {"httpStatusCode": null}}), FailureKind::Connection),
             (json!({"responseStreamDisconnected": {"httpStatusCode": null}}), FailureKind::Connection),
-            (json!({"responseTooManyFailedAttempts": {"httpStatusCode": 502}}), FailureKind::Upstream),
+            (json!({"responseTooManyFailedAttempts": {"httpStatusCode": 502}}), FailureKind::Connection),
             (json!("internalServerError"), FailureKind::Upstream),
             (json!("serverOverloaded"), FailureKind::Upstream),
             (json!("modelNotFound"), FailureKind::ModelNotFound),

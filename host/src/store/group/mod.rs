@@ -32,6 +32,11 @@ impl GroupDb {
         Ok(Self { folder, db: Db::open(path, Kind::Group)? })
     }
 
+    /// Closes the database in order.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+
     /// The group.
     pub fn folder(&self) -> &Folder {
         &self.folder
