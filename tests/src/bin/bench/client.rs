@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
+use cofferdam::unix_socket::Reach;
 use cofferdam_protocol::admin::{ChatOutcome, Finished};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -39,8 +40,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Client {
     pub async fn connect(socket: &Path) -> Result<Self, Trouble> {
-        let (path, _dir) = cofferdam::door::connect_path(socket)?;
-        let stream = UnixStream::connect(path).await?;
+        let stream = UnixStream::connect(Reach::new(socket)?.path()).await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(Self { sender })
@@ -96,7 +96,12 @@ impl Client {
     }
 
     /// As [`Client::chat`], parsed, and its outcome checked.
-    pub async fn turn(&mut self, group: &str, thread: Option<&str>, text: &str) -> Result<(f64, Finished), Trouble> {
+    pub async fn turn(
+        &mut self,
+        group: &str,
+        thread: Option<&str>,
+        text: &str,
+    ) -> Result<(f64, Finished), Trouble> {
         let chat = self.chat(group, thread, text).await?;
         let finished = chat.finished()?;
         match finished.outcome {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use cofferdam_protocol::admin::Finished;
 
 use crate::daemon::BenchHome;
-use crate::floor::{Floor, codex_home_of};
+use crate::floor::{Floor, Parts, codex_home_of};
 use crate::report::{Goal, Row, progress};
 use crate::stats::Samples;
 use crate::{Bench, Trouble};
@@ -34,9 +34,7 @@ pub async fn one(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     let (mut bare, mut fresh, mut again) = (Vec::new(), Vec::new(), Vec::new());
     for index in 0..bench.samples(30, 10) {
         progress(&format!("cold {index}"));
-        let (parts, app) = floor.start().await?;
-        app.end().await?;
-        bare.push(parts);
+        bare.push(floor.cold().await?);
         let thread = format!("new-{index}");
         let (reply_ms, finished) = client.turn("cold", Some(&thread), "hello").await?;
         client.stop(finished.session.as_str()).await?;
@@ -47,8 +45,8 @@ pub async fn one(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     }
     drop(client);
     daemon.down().await?;
-    let total: Samples = bare.iter().map(|parts| parts.total).collect();
-    let part = |of: fn(&crate::floor::Parts) -> f64| bare.iter().map(of).collect::<Samples>().p50();
+    let total: Samples = bare.iter().map(Parts::total).collect();
+    let part = |of: fn(&Parts) -> f64| bare.iter().map(of).collect::<Samples>().p50();
     let limit = total.p50() * OVER_FLOOR;
     let note = format!(
         "medians: container {:.0}, initialize {:.0}, thread {:.0}, turn {:.0} ms",
@@ -109,7 +107,10 @@ pub async fn ten(bench: &Bench) -> Result<Vec<Row>, Trouble> {
             let (at, mut client, finished) = chat.await??;
             latest = latest.max(at);
             each.push(at);
-            stops.push((finished.session.to_string(), client.call(hyper::Method::GET, "/v1/status").await.map(|_| client)?));
+            stops.push((
+                finished.session.to_string(),
+                client.call(hyper::Method::GET, "/v1/status").await.map(|_| client)?,
+            ));
         }
         last.push(latest);
         for (session, mut client) in stops {

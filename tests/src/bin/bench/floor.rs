@@ -2,7 +2,8 @@
 //!
 //! The engine starts `codex app-server` in place of the runner, and this process speaks to it through the attached
 //! stdin and stdout. The container's flags are read from a live session's container, so they are the product's own.
-//! Only the network differs: without a runner nothing leads from the container to a model, so it gets the host's.
+//! A turn needs a way to a model, and without a runner nothing leads out of `--network none`: so the turn is measured
+//! in a second container that has the host's network, and all that comes before it in one that has none.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Instant;
 
-use bollard::container::LogOutput;
+use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::models::{ContainerCreateBody, HostConfig, Mount};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptions, InspectContainerOptions, RemoveContainerOptionsBuilder,
@@ -43,6 +44,7 @@ pub struct Floor<'a> {
 }
 
 /// How long the parts of one bare start took, in milliseconds.
+#[derive(Debug, Clone, Copy)]
 pub struct Parts {
     /// The engine's create, attach and start.
     pub container: f64,
@@ -52,8 +54,13 @@ pub struct Parts {
     pub thread: f64,
     /// The first turn.
     pub turn: f64,
+}
+
+impl Parts {
     /// All of it.
-    pub total: f64,
+    pub fn total(&self) -> f64 {
+        self.container + self.initialize + self.thread + self.turn
+    }
 }
 
 /// A bare app-server that lives.
@@ -63,8 +70,8 @@ pub struct Bare {
     /// Of its init on the host.
     pub pid: u32,
     _home: TempDir,
-    _input: Pin<Box<dyn AsyncWrite + Send>>,
-    _output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+    /// Its stdin ends with this, and the app-server with its stdin.
+    _talk: Option<Talk>,
 }
 
 impl<'a> Floor<'a> {
@@ -101,7 +108,7 @@ impl<'a> Floor<'a> {
         }
         fs::write(dir.path().join("config.toml"), &self.config)?;
         fs::write(dir.path().join("auth.json"), &self.auth)?;
-        if rustix_is_root() {
+        if is_root() {
             chown(dir.path(), Some(user.uid), Some(user.gid))?;
             for entry in fs::read_dir(dir.path())? {
                 chown(entry?.path(), Some(user.uid), Some(user.gid))?;
@@ -110,9 +117,11 @@ impl<'a> Floor<'a> {
         Ok(dir)
     }
 
-    fn body(&self, codex: &Path) -> ContainerCreateBody {
+    fn body(&self, codex: &Path, networked: bool) -> ContainerCreateBody {
         let mut host_config = self.pattern.clone();
-        host_config.network_mode = Some("host".to_owned());
+        if networked {
+            host_config.network_mode = Some("host".to_owned());
+        }
         let ours = |mount: Mount| match mount.target.as_deref() {
             Some(CODEX_HOME) => Mount { source: Some(codex.to_string_lossy().into_owned()), ..mount },
             _ => mount,
@@ -136,10 +145,30 @@ impl<'a> Floor<'a> {
         }
     }
 
-    /// A start from nothing to the end of the first turn.
+    /// The floor of a cold message: everything from nothing to the end of the first turn.
+    pub async fn cold(&self) -> Result<Parts, Trouble> {
+        let (parts, sealed, _talk) = self.open(false).await?;
+        sealed.end().await?;
+        let (Parts { turn, .. }, networked) = self.start().await?;
+        networked.end().await?;
+        Ok(Parts { turn, ..parts })
+    }
+
+    /// A bare app-server with the host's network that has had one turn.
     pub async fn start(&self) -> Result<(Parts, Bare), Trouble> {
+        let (parts, bare, mut talk) = self.open(true).await?;
+        let begun = Instant::now();
+        let params = json!({ "threadId": talk.thread, "input": [{ "type": "text", "text": "hello" }] });
+        talk.ask(3, "turn/start", params).await?;
+        talk.until_completed().await?;
+        let turn = begun.elapsed().as_secs_f64() * 1e3;
+        Ok((Parts { turn, ..parts }, Bare { _talk: Some(talk), ..bare }))
+    }
+
+    /// From nothing to an open thread.
+    async fn open(&self, networked: bool) -> Result<(Parts, Bare, Talk), Trouble> {
         let home = self.codex_home()?;
-        let body = self.body(home.path());
+        let body = self.body(home.path(), networked);
         let docker = &self.bench.docker;
         let begun = Instant::now();
         let lap = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
@@ -149,30 +178,25 @@ impl<'a> Floor<'a> {
         let pipes = docker.attach_container(&id, Some(options)).await?;
         docker.start_container(&id, None::<StartContainerOptions>).await?;
         let container = lap(begun);
-        let mut talk = Talk { input: pipes.input, output: pipes.output, text: String::new(), lines: VecDeque::new() };
+        let mut talk = Talk::new(pipes);
         let mut at = Instant::now();
         let mut since_last = || lap(std::mem::replace(&mut at, Instant::now()));
-        talk.ask(1, "initialize", json!({
+        let params = json!({
             "clientInfo": { "name": "cofferdam", "title": "Cofferdam", "version": "0" },
             "capabilities": { "experimentalApi": true },
-        }))
-        .await?;
+        });
+        talk.ask(1, "initialize", params).await?;
         let initialize = since_last();
         talk.say(&json!({ "method": "initialized" })).await?;
         let params =
             json!({ "cwd": "/group/workspace", "sandbox": "danger-full-access", "approvalPolicy": "never" });
         let answer = talk.ask(2, "thread/start", params).await?;
         let thread = since_last();
-        let params = json!({ "threadId": answer["thread"]["id"], "input": [{ "type": "text", "text": "hello" }] });
-        talk.ask(3, "turn/start", params).await?;
-        talk.until_completed().await?;
-        let turn = since_last();
-        let parts = Parts { container, initialize, thread, turn, total: lap(begun) };
+        talk.thread = answer["thread"]["id"].clone();
+        let parts = Parts { container, initialize, thread, turn: 0.0 };
         let seen = docker.inspect_container(&id, None::<InspectContainerOptions>).await?;
         let pid = seen.state.and_then(|state| state.pid).and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
-        let bare =
-            Bare { docker: docker.clone(), id, pid, _home: home, _input: talk.input, _output: talk.output };
-        Ok((parts, bare))
+        Ok((parts, Bare { docker: docker.clone(), id, pid, _home: home, _talk: None }, talk))
     }
 }
 
@@ -185,7 +209,7 @@ impl Bare {
 }
 
 /// Whether files can be given to the container's user.
-fn rustix_is_root() -> bool {
+fn is_root() -> bool {
     container_user().uid == 10001
 }
 
@@ -195,9 +219,16 @@ struct Talk {
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
     text: String,
     lines: VecDeque<String>,
+    /// The open thread's id.
+    thread: Value,
 }
 
 impl Talk {
+    fn new(pipes: AttachContainerResults) -> Self {
+        let AttachContainerResults { input, output } = pipes;
+        Self { input, output, text: String::new(), lines: VecDeque::new(), thread: Value::Null }
+    }
+
     async fn say(&mut self, message: &Value) -> Result<(), Trouble> {
         self.input.write_all(format!("{message}\n").as_bytes()).await?;
         Ok(self.input.flush().await?)

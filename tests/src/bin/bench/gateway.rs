@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use cofferdam::unix_socket::Reach;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -32,12 +33,11 @@ pub async fn first_byte(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     // A session that lives has a door.
     let (_, finished) = daemon.client().await?.turn("gate", None, "hello").await?;
     let door = home.home.door(&finished.session).join("door.sock");
-    let (door, _dir) = cofferdam::door::connect_path(&door)?;
 
     let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
     tcp.set_nodelay(true)?;
     let mut direct = connect(tcp).await?;
-    let mut through = connect(UnixStream::connect(door).await?).await?;
+    let mut through = connect(UnixStream::connect(Reach::new(&door)?.path()).await?).await?;
     let filler = "x".repeat(CALL_BYTES);
     let body = Bytes::from(serde_json::json!({ "model": "m", "stream": true, "input": filler }).to_string());
     for _ in 0..20 {

@@ -43,8 +43,7 @@ pub async fn lengths(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     let base = samples[0].p50();
     let noise = samples[0].drift();
     let rows = GROUPS.iter().zip(&samples).map(|((_, messages), samples)| {
-        let row =
-            Row::new("history", format!("warm mock, {messages} old messages"), "ms", samples.summary());
+        let row = Row::new("history", format!("warm mock, {messages} old messages"), "ms", samples.summary());
         if *messages == 0 {
             return row.note(format!("medians of its ten parts lie {noise:.2} ms apart"));
         }
@@ -93,6 +92,7 @@ fn write_past(home: &BenchHome, group: &str, messages: u64) -> Result<(), Troubl
         params![messages, session, group],
     )?;
     tx.commit()?;
-    let kept: u64 = conn.query_row("SELECT count(*) FROM inbox WHERE session = ?1", [&session], |row| row.get(0))?;
+    let kept: u64 =
+        conn.query_row("SELECT count(*) FROM inbox WHERE session = ?1", [&session], |row| row.get(0))?;
     if kept == messages { Ok(()) } else { Err(Trouble::Odd(format!("{kept} old messages instead of {messages}"))) }
 }

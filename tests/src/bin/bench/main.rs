@@ -59,6 +59,7 @@ enum Figure {
 
 /// What all figures need.
 pub struct Bench {
+    /// The engine.
     pub docker: Docker,
     /// The program to measure.
     pub program: PathBuf,
@@ -72,6 +73,7 @@ pub struct Bench {
     pub seed: PathBuf,
     /// Where homes are made: a real disk, the one that the build is on.
     pub dir: PathBuf,
+    /// Fewer samples.
     pub quick: bool,
 }
 
@@ -85,32 +87,46 @@ impl Bench {
 /// Why a figure could not be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
+    /// A file or a socket.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// A connection to a socket.
     #[error(transparent)]
     Http(#[from] hyper::Error),
+    /// A request of ours.
     #[error(transparent)]
     Request(#[from] hyper::http::Error),
+    /// An answer.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    /// The engine.
     #[error(transparent)]
     Engine(#[from] bollard::errors::Error),
+    /// The engine, through the host.
     #[error(transparent)]
     Sandbox(#[from] cofferdam::sandbox::SandboxError),
+    /// The image.
     #[error(transparent)]
     Image(#[from] cofferdam::sandbox::image::ImageError),
+    /// The gateway.
     #[error(transparent)]
     Gateway(#[from] cofferdam::gateway::GatewayError),
+    /// The store.
     #[error(transparent)]
     Store(#[from] cofferdam::store::StoreError),
+    /// The database of old messages.
     #[error(transparent)]
     Sql(#[from] rusqlite::Error),
+    /// A task of ours.
     #[error("a task broke")]
     Task(#[from] tokio::task::JoinError),
+    /// A message that did not end in a reply.
     #[error("a message got no reply: {0}")]
     NoReply(String),
+    /// The daemon; its log.
     #[error("the daemon failed: {0}")]
     Daemon(String),
+    /// Anything else.
     #[error("unexpected: {0}")]
     Odd(String),
 }
@@ -172,6 +188,7 @@ async fn prepare(args: &Args) -> Result<Bench, Trouble> {
     let source = Home::new(&env("COFFERDAM_TEST_HOME").unwrap_or_else(|| ".".into()))?;
     let docker = connect(None).await?;
     let builder = ImageBuilder::new(docker.clone(), source.clone(), Some(runner.clone()));
+    floor::sweep(&docker).await?;
     progress("image");
     let image = builder.ensure(&Silent).await?;
     let seed = builder.ensure_seed(&image, &Silent).await?;

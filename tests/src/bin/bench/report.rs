@@ -123,9 +123,11 @@ impl Report {
                 .iter()
                 .zip(widths)
                 .enumerate()
-                .map(|(i, (cell, width))| {
-                    if numeric.contains(&i) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-                })
+                .map(
+                    |(i, (cell, width))| {
+                        if numeric.contains(&i) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+                    },
+                )
                 .collect();
             text.push_str(cells.join("  ").trim_end());
             text.push('\n');
