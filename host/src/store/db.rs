@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Savepoint};
 use tokio::sync::{mpsc, oneshot};
 
@@ -105,6 +106,8 @@ fn connect(path: &Path, kind: Kind) -> Result<Connection, OpenError> {
     conn.pragma_update(None, "foreign_keys", true)?;
     // KiB, as a negative number: many groups may be open at once, and their pages are few.
     conn.pragma_update(None, "cache_size", -512)?;
+    // Otherwise a statement whose plan looks at a bound value, such as one with `LIMIT ?`, is compiled anew each time.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     kind.migrations().to_latest(&mut conn)?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(conn)
@@ -130,13 +133,12 @@ fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>) {
             let level = if wanted == Durability::Durable { "FULL" } else { "NORMAL" };
             synchronous = conn.pragma_update(None, "synchronous", level).is_ok().then_some(wanted);
         }
-        let begun = conn.execute_batch("BEGIN IMMEDIATE").map_err(|e| e.to_string());
+        let begun = run(&conn, "BEGIN IMMEDIATE");
         let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
         for request in batch.drain(..) {
             answers.push((request.job)(usable(&mut conn, &begun)));
         }
-        let outcome =
-            usable(&mut conn, &begun).and_then(|conn| conn.execute_batch("COMMIT").map_err(|e| e.to_string()));
+        let outcome = usable(&mut conn, &begun).and_then(|conn| run(conn, "COMMIT"));
         if let Err(why) = &outcome {
             tracing::error!(error = %why, "a group commit failed");
             if !conn.is_autocommit() {
@@ -150,6 +152,12 @@ fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>) {
     if let Err(error) = conn.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
         tracing::debug!(%error, "no checkpoint at the end");
     }
+}
+
+/// Runs a statement that is kept compiled.
+fn run(conn: &Connection, sql: &str) -> Result<(), String> {
+    let done = conn.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+    done.map(drop).map_err(|error| error.to_string())
 }
 
 /// The connection while its transaction is open. SQLite ends one by itself when the disk fails; a write after
