@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Savepoint};
 use tokio::sync::{mpsc, oneshot};
 
@@ -119,6 +120,8 @@ fn connect(path: &Path, kind: Kind) -> Result<Connection, OpenError> {
     conn.pragma_update(None, "foreign_keys", true)?;
     // KiB, as a negative number: many groups may be open at once, and their pages are few.
     conn.pragma_update(None, "cache_size", -512)?;
+    // Otherwise a statement whose plan looks at a bound value, such as one with `LIMIT ?`, is compiled anew each time.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     kind.migrations().to_latest(&mut conn)?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(conn)
@@ -153,13 +156,12 @@ fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>) {
             let level = if wanted == Durability::Durable { "FULL" } else { "NORMAL" };
             synchronous = conn.pragma_update(None, "synchronous", level).is_ok().then_some(wanted);
         }
-        let begun = conn.execute_batch("BEGIN IMMEDIATE").map_err(|e| e.to_string());
+        let begun = run(&conn, "BEGIN IMMEDIATE");
         let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
         for job in jobs {
             answers.push(job(usable(&mut conn, &begun)));
         }
-        let outcome =
-            usable(&mut conn, &begun).and_then(|conn| conn.execute_batch("COMMIT").map_err(|e| e.to_string()));
+        let outcome = usable(&mut conn, &begun).and_then(|conn| run(conn, "COMMIT"));
         if let Err(why) = &outcome {
             tracing::error!(error = %why, "a group commit failed");
             if !conn.is_autocommit() {
@@ -186,6 +188,12 @@ fn checkpoint(conn: Connection) {
     if let Err((_, error)) = conn.close() {
         tracing::warn!(%error, "a database was not closed in order; its journal stays for the next start");
     }
+}
+
+/// Runs a statement that is kept compiled.
+fn run(conn: &Connection, sql: &str) -> Result<(), String> {
+    let done = conn.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+    done.map(drop).map_err(|error| error.to_string())
 }
 
 /// The connection while its transaction is open. SQLite ends one by itself when the disk fails; a write after

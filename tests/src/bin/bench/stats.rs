@@ -1,0 +1,70 @@
+//! Samples and what is said of them.
+
+use serde::Serialize;
+
+/// Measured values in one unit.
+#[derive(Debug, Clone, Default)]
+pub struct Samples(Vec<f64>);
+
+/// Median, 95th percentile and maximum.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Summary {
+    /// How many samples.
+    pub n: usize,
+    /// Half of them are at or below.
+    pub p50: f64,
+    /// Nineteen in twenty are at or below.
+    pub p95: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Samples {
+    pub fn push(&mut self, value: f64) {
+        self.0.push(value);
+    }
+
+    /// The value that a share `q` (0 to 1) of the samples is at or below: nearest rank, so a value that was measured.
+    fn quantile(&self, q: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let rank = (q * sorted.len() as f64).ceil() as usize;
+        sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+    }
+
+    pub fn p50(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    pub fn summary(&self) -> Summary {
+        Summary { n: self.0.len(), p50: self.p50(), p95: self.quantile(0.95), max: self.quantile(1.0) }
+    }
+
+    /// How far the medians of ten consecutive blocks lie apart: what a median moves by itself in this run.
+    pub fn drift(&self) -> f64 {
+        let size = (self.0.len() / 10).max(1);
+        let medians: Vec<f64> = self.0.chunks(size).map(|block| Self(block.to_vec()).p50()).collect();
+        let most = medians.iter().copied().fold(f64::MIN, f64::max);
+        let least = medians.iter().copied().fold(f64::MAX, f64::min);
+        most - least
+    }
+}
+
+impl FromIterator<f64> for Samples {
+    fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_values_that_were_measured() {
+        let summary = (1..=100).map(f64::from).collect::<Samples>().summary();
+        assert_eq!((summary.p50, summary.p95, summary.max), (50.0, 95.0, 100.0));
+        let one = [3.0].into_iter().collect::<Samples>().summary();
+        assert_eq!((one.p50, one.p95, one.max), (3.0, 3.0, 3.0));
+    }
+}
