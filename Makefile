@@ -35,19 +35,19 @@ codex: image ## fetch and check the pinned Codex (part of the image)
 	@echo $(CODEX)
 
 image: engine build ## build the agent image, unless it is there
-	@COFFERDAM_RUNNER=$(RUNNER) $(BIN) --home $(CURDIR) image build
+	@COFFERDAM_RUNNER="$(RUNNER)" "$(BIN)" --home "$(CURDIR)" image build
 
 demo: machine ## from nothing to a first reply
 	@scripts/demo.sh
 
 test: engine runner ## run all tests, on the real engine and the real Codex
 	@cargo build --locked --package cofferdam --bin cofferdam
-	@COFFERDAM_RUNNER=$(RUNNER) $(DEV) --home $(CURDIR) image build
-	@scripts/readme.sh $(DEV)
-	@COFFERDAM_RUNNER=$(RUNNER) COFFERDAM_TEST_HOME=$(CURDIR) COFFERDAM_TEST_CODEX=$(CODEX) cargo test --workspace --locked
+	@COFFERDAM_RUNNER="$(RUNNER)" "$(DEV)" --home "$(CURDIR)" image build
+	@scripts/readme.sh "$(DEV)"
+	@COFFERDAM_RUNNER="$(RUNNER)" COFFERDAM_TEST_HOME="$(CURDIR)" COFFERDAM_TEST_CODEX="$(CODEX)" cargo test --workspace --locked
 
 bench: image ## measure; a table, and target/bench/results.json
-	@COFFERDAM_RUNNER=$(RUNNER) COFFERDAM_TEST_HOME=$(CURDIR) COFFERDAM_TEST_CODEX=$(CODEX) \
+	@COFFERDAM_RUNNER="$(RUNNER)" COFFERDAM_TEST_HOME="$(CURDIR)" COFFERDAM_TEST_CODEX="$(CODEX)" \
 	  cargo run --release --locked --package cofferdam-tests --bin bench
 
 lint: ## formatting, clippy and shell scripts

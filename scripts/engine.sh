@@ -29,6 +29,8 @@ missing() {
         echo docker.io cgroupfs-mount apparmor
     fi
     has mmdebstrap || echo mmdebstrap
+    # What mmdebstrap needs where it does not run as root.
+    [ "$(id -u)" = 0 ] || has newuidmap || echo uidmap
 }
 
 install_missing() {

@@ -83,10 +83,14 @@ impl Delivery {
 
 impl Inner {
     async fn work(&self, due: Due, lane: Arc<Lane>) {
-        // Errors end the worker, never silently; the rows stay due, and the next nudge or start tries again.
-        if let Err(error) = self.drain(&due, &lane).await {
-            tracing::error!(group = %due.folder, chat = %due.chat, error = %crate::error_chain(&error), "delivery stopped");
-            self.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&due);
+        /// The pause after the store refused, such as with a full disk.
+        const AGAIN: Duration = Duration::from_secs(2);
+        while let Err(error) = self.drain(&due, &lane).await {
+            tracing::error!(group = %due.folder, chat = %due.chat, error = %crate::error_chain(&error), "tried again");
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN) => {}
+                () = self.stop.cancelled() => return,
+            }
         }
     }
 

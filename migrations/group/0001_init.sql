@@ -59,6 +59,7 @@ CREATE TABLE turns (
     finished_at      INTEGER
 ) STRICT;
 
+CREATE INDEX turns_session ON turns (session);
 CREATE INDEX turns_running ON turns (session) WHERE state = 'running';
 
 CREATE TABLE outbox (

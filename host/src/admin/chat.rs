@@ -119,9 +119,8 @@ impl Follower {
         };
         let told = async {
             self.tell(first).await?;
-            if duplicate {
-                self.look_up().await?;
-            }
+            // Also for a new message: a quick runner may have finished it before we watched.
+            self.look_up(duplicate).await?;
             loop {
                 if let Some(ended) = self.complete() {
                     return self.tell(self.finished(ended, session)).await;
@@ -138,7 +137,7 @@ impl Follower {
             live = self.live.recv() => match live {
                 Ok(live) => self.on_live(&live).await,
                 // The rows know what was missed.
-                Err(broadcast::error::RecvError::Lagged(_)) => self.look_up().await,
+                Err(broadcast::error::RecvError::Lagged(_)) => self.look_up(false).await,
                 Err(broadcast::error::RecvError::Closed) => Err(Gone),
             },
             Some(reply) = self.replies.recv() => self.on_reply(reply).await,
@@ -199,18 +198,21 @@ impl Follower {
         self.tell(event).await
     }
 
-    /// Reads how the message stands: after a break, or for a message that was sent before.
-    async fn look_up(&mut self) -> Result<(), Gone> {
+    /// Reads how the message stands. The replies of one that was sent before may have gone to a connection that broke;
+    /// those of a new one come to us.
+    async fn look_up(&mut self, sent_before: bool) -> Result<(), Gone> {
         let Ok(Some(view)) = self.store.message(self.message).await else { return Ok(()) };
         if view.state != MessageState::Done || self.ended.is_some() {
             return Ok(());
         }
         let outcome = view.turn.as_ref().and_then(|turn| turn.outcome.clone());
         let turn = view.turn.as_ref();
-        // What was handed to a connection that broke may not have arrived: told again, once.
+        let mut coming = Vec::new();
         if let Some(turn) = turn {
             for reply in self.store.replies_of(turn.id).await.unwrap_or_default() {
-                if !self.handed_over.contains(&reply.id) {
+                if !sent_before {
+                    coming.push(reply.id);
+                } else if !self.handed_over.contains(&reply.id) {
                     self.on_reply(reply).await?;
                 }
             }
@@ -220,7 +222,7 @@ impl Follower {
             attempt: turn.map_or(cofferdam_protocol::ids::Attempt(0), |turn| turn.attempt),
             container: None,
             messages: vec![self.message],
-            replies: Vec::new(),
+            replies: coming,
             outcome: outcome.unwrap_or(ChatOutcome::Failed { kind: FailureKind::Other }),
             usage: turn.and_then(|turn| turn.usage),
             timings: cofferdam_protocol::admin::Timings {

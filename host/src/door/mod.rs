@@ -74,7 +74,7 @@ pub struct DoorSpec<'a> {
 /// Connections of one session at once. Codex keeps one or two; an agent that opens more waits for itself.
 const CONNECTIONS: usize = 128;
 /// Model calls of one session at once; bounds what their bodies take of the host's memory.
-const MODEL_CALLS: usize = 8;
+const MODEL_CALLS: usize = 4;
 /// The largest `hello` or `next`, in bytes.
 const SMALL_BODY: usize = 4096;
 

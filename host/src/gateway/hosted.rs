@@ -1,58 +1,94 @@
 //! Tools that the vendor itself would run. `--network none` means little if a container can have the vendor search the
 //! web or call somebody's MCP server for it, so a model call that asks for one is refused.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// Kinds of tools that run in the container, or nowhere: what Codex offers to the model. Everything else is refused.
-const LOCAL: &[&str] = &["function", "custom", "local_shell", "shell", "apply_patch", "namespace", "tool_search"];
+const LOCAL: &[&str] = &["function", "custom", "local_shell", "apply_patch", "namespace", "tool_search"];
 
 #[derive(Deserialize)]
-struct Call<'a> {
-    #[serde(borrow, default)]
-    tools: Option<Vec<Tool<'a>>>,
-    #[serde(borrow, default)]
-    input: Option<Input<'a>>,
+struct Call {
+    #[serde(default)]
+    tools: Found,
+    #[serde(default)]
+    input: Items,
+}
+
+/// The first foreign tool of a list. Read piece by piece: nothing of a hostile body is kept.
+#[derive(Default)]
+struct Found(Option<String>);
+
+/// The same over the items of an input; newer models get some of their tools as such an item.
+#[derive(Default)]
+struct Items(Option<String>);
+
+#[derive(Deserialize)]
+struct Item {
+    #[serde(default)]
+    tools: Found,
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Input<'a> {
-    Items(#[serde(borrow)] Vec<Item<'a>>),
-    Other(IgnoredAny),
-}
-
-/// Newer models get some of their tools as an item of the input.
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow, default)]
-    tools: Option<Vec<Tool<'a>>>,
-}
-
-#[derive(Deserialize)]
-struct Tool<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<std::borrow::Cow<'a, str>>,
-    #[serde(borrow, default)]
-    tools: Option<Vec<Tool<'a>>>,
+struct Tool {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    tools: Found,
 }
 
 /// The first tool in a call's body that the vendor would run; `Err` when the body is no JSON object of a call.
 pub(super) fn hosted_tool(body: &[u8]) -> Result<Option<String>, serde_json::Error> {
-    let call: Call<'_> = serde_json::from_slice(body)?;
-    let items = match call.input {
-        Some(Input::Items(items)) => items,
-        Some(Input::Other(_)) | None => Vec::new(),
-    };
-    let lists = call.tools.into_iter().chain(items.into_iter().filter_map(|item| item.tools));
-    Ok(lists.flatten().find_map(foreign))
+    let call: Call = serde_json::from_slice(body)?;
+    Ok(call.tools.0.or(call.input.0))
 }
 
-fn foreign(tool: Tool<'_>) -> Option<String> {
+fn foreign(tool: Tool) -> Option<String> {
     match tool.kind {
-        Some(kind) if LOCAL.contains(&&*kind) => tool.tools.into_iter().flatten().find_map(foreign),
+        Some(kind) if LOCAL.contains(&kind.as_str()) => tool.tools.0,
         Some(kind) => Some(kind.chars().take(60).collect()),
         None => Some("tool without a type".to_owned()),
+    }
+}
+
+/// Reads a list (or nothing, or a text) and keeps the first thing found in it.
+struct First<T>(fn(T) -> Option<String>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for First<T> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut first = None;
+        while let Some(element) = list.next_element::<T>()? {
+            first = first.or((self.0)(element));
+        }
+        Ok(first)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+impl<'de> Deserialize<'de> for Found {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(First(foreign)).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Items {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(First(|item: Item| item.tools.0)).map(Self)
     }
 }
 
@@ -93,7 +129,9 @@ mod tests {
 
     #[test]
     fn what_is_no_call_is_an_error() {
-        for body in ["", "[]x", "{\"tools\": 3}", "{\"tools\": [{}], \"tools\": []}"] {
+        let twice = r#"{"input": [{"tools": [{"type": "mcp"}], "tools": []}]}"#;
+        for body in ["", "[]x", "{\"input\": [0, 0]}", twice, "{\"tools\": 3}", "{\"tools\": [{}], \"tools\": []}"]
+        {
             assert!(hosted_tool(body.as_bytes()).is_err(), "{body}");
         }
     }

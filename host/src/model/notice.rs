@@ -46,6 +46,11 @@ pub fn interrupted() -> String {
     "The turn was stopped before it was finished.".to_owned()
 }
 
+/// The notice for messages that wait while their group is removed.
+pub fn group_removed() -> String {
+    "The group was removed before the message's turn.".to_owned()
+}
+
 /// The notice for a group whose `container.json` cannot be used.
 pub fn bad_config(what: &str) -> String {
     format!("The session cannot start: {what}. Mend the file, then send the message again.")

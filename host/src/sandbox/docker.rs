@@ -145,7 +145,7 @@ impl Sandbox for DockerSandbox {
 
     async fn adopt(&self, id: &ContainerId, log: PathBuf) -> Result<Running, SandboxError> {
         let client = self.client().await?;
-        // The engine kept all of its output: written anew, the log has no gap.
+        // Written anew from what the engine kept, which is the newest part of a long log.
         let log = open_log(&log).await?;
         match attach(&client, id, true).await {
             Ok(output) => tokio::spawn(keep_log(output, log)),
@@ -235,8 +235,7 @@ fn body(spec: &Spec) -> ContainerCreateBody {
         tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmpfs), ("/home/agent".to_owned(), home)])),
         memory: Some(spec.limits.memory_bytes),
         memory_swap: Some(spec.limits.memory_bytes),
-        #[expect(clippy::cast_possible_truncation, reason = "the configuration bounds it to 512 cores")]
-        nano_cpus: Some((spec.limits.cpus * 1e9) as i64),
+        nano_cpus: Some(nano_cpus(spec.limits.cpus)),
         pids_limit: Some(spec.limits.pids),
         mounts: Some(mounts.collect()),
         log_config: Some(HostConfigLogConfig {
@@ -261,6 +260,15 @@ fn body(spec: &Spec) -> ContainerCreateBody {
         host_config: Some(host_config),
         ..ContainerCreateBody::default()
     }
+}
+
+/// The limit in the engine's unit. An engine refuses more cores than its machine has, so there that is the limit.
+fn nano_cpus(cpus: f64) -> i64 {
+    let there = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let there = u32::try_from(there).map_or(f64::MAX, f64::from);
+    #[expect(clippy::cast_possible_truncation, reason = "the configuration allows 1024 cores at most")]
+    let nano = (cpus.min(there) * 1e9) as i64;
+    nano
 }
 
 fn found_of(summary: ContainerSummary) -> Option<Found> {

@@ -67,6 +67,8 @@ pub fn prepare(
         start_from(seed, &codex)?;
     }
     own_dir(&codex, user)?;
+    // Its agent may have taken our rights to it away.
+    fs::set_permissions(&codex, fs::Permissions::from_mode(0o700)).map_err(at(&codex))?;
     forget_planted(&codex)?;
     // The agent can write there: replaced, never written through.
     replace_file(&codex.join("config.toml"), codex_config(model).as_bytes(), user)?;

@@ -131,7 +131,9 @@ impl Actor {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let trouble = self.trouble.as_ref().map(|trouble| trouble.again);
+        // Only where it is what the session waits for: a time that has passed would wake the actor without end.
+        let stopped = self.phase == Phase::STOPPED;
+        let trouble = self.trouble.as_ref().filter(|_| stopped).map(|trouble| trouble.again);
         let life = self.life.as_ref().and_then(|life| life.deadline(self.phase.state()));
         trouble.into_iter().chain(life).min()
     }
@@ -154,6 +156,7 @@ impl Actor {
                 let _ = reply.send(self.on_events(attempt, events).await);
             }
             Call::Stop(done) => self.on_stop(done).await,
+            Call::Refuse(text) => self.refuse_waiting(text, ChatOutcome::Interrupted).await,
             Call::Drain => self.on_drain().await,
             Call::CutOff => self.on_cut_off(),
         }
@@ -297,7 +300,10 @@ impl Actor {
         self.advance(PhaseEvent::Gone);
         self.give_back_place();
         self.answer_stop_waiters();
-        let died = !life.said_hello && !life.is_stopping();
+        let died = !life.served && !life.is_stopping();
+        if life.stopped_by_person {
+            self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
+        }
         drop(life);
         self.show(None);
         if died {
@@ -310,7 +316,7 @@ impl Actor {
 
     async fn on_deadline(&mut self) {
         let now = Instant::now();
-        if self.trouble.as_ref().is_some_and(|trouble| trouble.again <= now) {
+        if self.phase == Phase::STOPPED && self.trouble.as_ref().is_some_and(|trouble| trouble.again <= now) {
             // Keeps the count of failures, until a start works.
             self.wake_after_trouble().await;
         }

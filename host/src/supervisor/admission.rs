@@ -69,11 +69,13 @@ impl Admission {
     }
 
     /// A session's container has something to do again.
-    pub fn busy(&mut self, session: &SessionId) {
+    pub fn busy(&mut self, session: &SessionId) -> Vec<Step> {
         if let Some(placed) = self.find(session) {
             placed.idle_since = None;
             placed.leaving = false;
         }
+        // If it was to leave, another has to.
+        self.settle()
     }
 
     /// A session's container is gone.
@@ -156,6 +158,17 @@ mod tests {
         admission.idle(&id(1));
         assert_eq!(admission.request(id(3)), [Step::Evict(id(2))]);
         assert!(admission.request(id(3)).is_empty(), "asked once");
+    }
+
+    #[test]
+    fn when_the_chosen_one_gets_busy_another_makes_room() {
+        let mut admission = Admission::new(2);
+        admission.request(id(1));
+        admission.request(id(2));
+        admission.idle(&id(1));
+        admission.idle(&id(2));
+        assert_eq!(admission.request(id(3)), [Step::Evict(id(1))]);
+        assert_eq!(admission.busy(&id(1)), [Step::Evict(id(2))]);
     }
 
     proptest! {

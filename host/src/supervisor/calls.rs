@@ -26,6 +26,8 @@ pub(super) enum Call {
     Events(Attempt, Vec<Event>, oneshot::Sender<Result<Seq, Refused>>),
     /// Somebody wants its container gone; its turn is interrupted.
     Stop(oneshot::Sender<()>),
+    /// The waiting messages end with these words.
+    Refuse(String),
     /// The daemon ends: stop after the running turn.
     Drain,
     /// The daemon ends now: what runs waits for the next start.

@@ -76,7 +76,12 @@ impl Actor {
 
     pub(super) async fn on_stop(&mut self, done: oneshot::Sender<()>) {
         match self.phase.state() {
-            SessionState::Stopped => drop(done),
+            SessionState::Stopped => {
+                // It may wait for the next try of a start.
+                self.out_of_trouble();
+                self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
+                drop(done);
+            }
             SessionState::Queued => {
                 self.leave_queue();
                 self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
@@ -144,15 +149,21 @@ impl Actor {
 
     /// Stops the container through the engine. `blameless` keeps the turn's try from being counted.
     pub(super) fn kill(&mut self, grace: Duration, blameless: bool) {
-        let Some(life) = &mut self.life else { return };
-        if let Some(container) = life.being_killed(blameless) {
-            let sandbox = self.inner.parts.sandbox.clone();
-            tokio::spawn(async move {
-                if let Err(error) = sandbox.stop(&container, grace).await {
-                    tracing::warn!(%container, error = %error_chain(&error), "could not be stopped");
-                }
-            });
-        }
+        /// After that the engine is asked again, for a removal by force.
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let again = Instant::now() + grace + PATIENCE;
+        let Some((container, asked)) = self.life.as_mut().and_then(|life| life.being_killed(again, blameless))
+        else {
+            return;
+        };
+        let sandbox = self.inner.parts.sandbox.clone();
+        tokio::spawn(async move {
+            let ended =
+                if asked { sandbox.remove(&container).await } else { sandbox.stop(&container, grace).await };
+            if let Err(error) = ended {
+                tracing::warn!(%container, error = %error_chain(&error), "could not be stopped; tried again");
+            }
+        });
     }
 
     pub(super) fn answer_stop_waiters(&mut self) {

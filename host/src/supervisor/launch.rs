@@ -51,8 +51,9 @@ impl LaunchError {
                 ErrorKind::Disk,
                 "see that the disk is not full and the home can be written; `cofferdam doctor` looks",
             ),
-            Self::Sandbox(SandboxError::Build(_) | SandboxError::NoImage(_)) => {
-                (ErrorKind::Image, "`cofferdam image build` shows what fails")
+            Self::Sandbox(SandboxError::Build(_)) => (ErrorKind::Image, "`cofferdam image build` shows what fails"),
+            Self::Sandbox(SandboxError::NoImage(_)) => {
+                (ErrorKind::Image, "give the engine that image, or take 'image' out of the group's container.json")
             }
             Self::Sandbox(_) => (ErrorKind::Engine, "see that the Docker engine runs; `cofferdam doctor` looks"),
             Self::Died(_) => (ErrorKind::Image, "`cofferdam session logs` has its last words"),

@@ -40,6 +40,8 @@ pub(super) struct Life {
     pub(super) last_sign: Instant,
     /// Somebody wants it gone: its turn is over, whether or not the runner still says so.
     pub(super) stopped_by_person: bool,
+    /// A turn was handed to it: it works.
+    pub(super) served: bool,
     door: Option<Door>,
     container: Option<ContainerId>,
     started_at: Option<Instant>,
@@ -48,7 +50,9 @@ pub(super) struct Life {
 }
 
 struct Stopping {
-    kill_at: Option<Instant>,
+    kill_at: Instant,
+    /// The engine was asked before, and it did not end.
+    asked: bool,
     blameless: bool,
 }
 
@@ -66,6 +70,7 @@ impl Life {
             timings: Some(timings),
             last_sign: Instant::now(),
             stopped_by_person: false,
+            served: false,
             door: Some(ready.door),
             container: None,
             started_at: None,
@@ -92,6 +97,7 @@ impl Life {
             timings: None,
             last_sign: Instant::now(),
             stopped_by_person: false,
+            served: true,
             door: Some(door),
             container: Some(running.id),
             started_at: None,
@@ -137,6 +143,7 @@ impl Life {
     }
 
     pub(super) fn is_busy(&mut self, turn: TurnId) {
+        self.served = true;
         self.idle_since = None;
         self.last_sign = Instant::now();
         self.turn = Some(turn);
@@ -147,14 +154,17 @@ impl Life {
         if let Some(parked) = self.parked.take() {
             let _ = parked.send(Next::Stop);
         }
-        self.stopping = Some(Stopping { kill_at: Some(kill_at), blameless: true });
+        self.stopping = Some(Stopping { kill_at, asked: false, blameless: true });
     }
 
-    /// Notes that the engine kills it; answers the container, if there is one yet.
-    pub(super) fn being_killed(&mut self, blameless: bool) -> Option<ContainerId> {
-        let blameless = blameless || self.stopping.as_ref().is_some_and(|stopping| stopping.blameless);
-        self.stopping = Some(Stopping { kill_at: None, blameless });
-        self.container.clone()
+    /// Notes that the engine is asked to end it; answers the container, if there is one yet, and whether the engine
+    /// was asked before.
+    pub(super) fn being_killed(&mut self, again: Instant, blameless: bool) -> Option<(ContainerId, bool)> {
+        let before = self.stopping.take();
+        let asked = before.as_ref().is_some_and(|stopping| stopping.asked);
+        let blameless = blameless || before.is_some_and(|stopping| stopping.blameless);
+        self.stopping = Some(Stopping { kill_at: again, asked: self.container.is_some(), blameless });
+        Some((self.container.clone()?, asked))
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -189,14 +199,14 @@ impl Life {
     }
 
     pub(super) fn kill_is_due(&self, now: Instant) -> bool {
-        self.stopping.as_ref().and_then(|stopping| stopping.kill_at).is_some_and(|at| at <= now)
+        self.stopping.as_ref().is_some_and(|stopping| stopping.kill_at <= now)
     }
 
     /// When the actor has to look again.
     pub(super) fn deadline(&self, state: SessionState) -> Option<Instant> {
         let own = match state {
             SessionState::Idle => self.claim_again.into_iter().chain(self.idle_end()).min(),
-            SessionState::Stopping => self.stopping.as_ref().and_then(|stopping| stopping.kill_at),
+            SessionState::Stopping => self.stopping.as_ref().map(|stopping| stopping.kill_at),
             _ => None,
         };
         own.into_iter().chain(self.silence_end(state)).min()

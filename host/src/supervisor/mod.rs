@@ -31,6 +31,7 @@ use crate::config::home::Home;
 use crate::gateway::Gateway;
 use crate::live::Hub;
 use crate::model::chat::Due;
+use crate::model::notice;
 use crate::sandbox::Sandbox;
 use crate::store::Stores;
 
@@ -140,7 +141,8 @@ impl Supervisor {
             .map(|(session, handle)| (session.clone(), handle.clone()))
             .collect();
         let ends = sessions.iter().map(|(session, handle)| async move {
-            // Before the stop, so that messages that wait do not start it again.
+            // Before the stop, so that messages that wait do not start it again, and end in words.
+            let _ = handle.calls.send(Call::Refuse(notice::group_removed()));
             let _ = handle.calls.send(Call::Drain);
             self.stop(session).await;
             handle.calls.closed().await;

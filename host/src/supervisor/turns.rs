@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Actor, Ending};
-use super::launch;
+use super::launch::{self, LaunchError};
 use super::life::Life;
 use crate::door::Refused;
 use crate::error_chain;
@@ -88,6 +88,7 @@ impl Actor {
             }
             Err(error) => {
                 tracing::error!(error = %error_chain(&error), "messages could not be claimed");
+                self.inner.parts.hub.tell(&self.session, Live::Blocked(LaunchError::Store(error).blocked()));
                 life.parked = Some(parked);
                 life.claim_again = Some(Instant::now() + CLAIM_AGAIN);
             }
@@ -97,7 +98,7 @@ impl Actor {
     fn give(&mut self, parked: oneshot::Sender<Next>, claimed: Claimed, attempt: Attempt) {
         if self.phase.state() == SessionState::Idle {
             self.advance(PhaseEvent::Claimed);
-            super::lock(&self.inner.admission).busy(&self.session);
+            self.inner.with_admission(|admission| admission.busy(&self.session));
         }
         let messages: Vec<_> = claimed.messages.iter().map(|message| message.id).collect();
         let batch = Batch {

@@ -71,3 +71,4 @@ CREATE TABLE turns (
     finished_at      INTEGER
 ) STRICT;
 CREATE INDEX turns_running ON turns (session) WHERE state = 'running';
+CREATE INDEX turns_session ON turns (session);

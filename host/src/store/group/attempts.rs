@@ -167,7 +167,7 @@ fn abandon(
         .query_map(params![done.as_str(), turn.0, MAX_TRIES], |row| Ok(MessageId(row.get(0)?)))?
         .collect::<Result<_, _>>()?;
     tx.execute(
-        "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND tries < ?3",
+        "UPDATE inbox SET state = ?1, turn = NULL WHERE turn = ?2 AND tries < ?3",
         params![MessageState::Claimed.next(MessageEvent::Release)?.as_str(), turn.0, MAX_TRIES],
     )?;
     if given_up.is_empty() {
