@@ -60,8 +60,8 @@ pub(super) async fn lines(talk: &Talk<'_>) -> Result<u8, CliError> {
 
 /// What was heard about one message.
 struct Heard {
-    replies: Vec<String>,
-    notices: Vec<String>,
+    replies: Vec<(Option<TurnId>, String)>,
+    notices: Vec<(Option<TurnId>, String)>,
     json: bool,
     /// How activity is shown on standard error; not at all when nobody looks.
     activity: Option<Style>,
@@ -72,6 +72,9 @@ struct Heard {
 struct Answer<'a> {
     replies: Vec<String>,
     notices: Vec<String>,
+    /// What still waited from earlier turns of the chat, replies and notices.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<String>,
     group: &'a Folder,
     session: SessionId,
     turn: Option<TurnId>,
@@ -91,9 +94,17 @@ impl Heard {
     }
 
     fn answer(self, group: &Folder, finished: Finished) -> Answer<'_> {
+        let mut earlier = Vec::new();
+        let mut ours = |said: Vec<(Option<TurnId>, String)>| -> Vec<String> {
+            let (ours, others): (Vec<_>, Vec<_>) = said.into_iter().partition(|(turn, _)| *turn == finished.turn);
+            earlier.extend(others.into_iter().map(|(_, text)| text));
+            ours.into_iter().map(|(_, text)| text).collect()
+        };
+        let (replies, notices) = (ours(self.replies), ours(self.notices));
         Answer {
-            replies: self.replies,
-            notices: self.notices,
+            replies,
+            notices,
+            earlier,
             group,
             session: finished.session,
             turn: finished.turn,
@@ -109,17 +120,17 @@ impl Heard {
 impl Listener for Heard {
     fn event(&mut self, event: &ChatEvent) -> Result<(), CliError> {
         match event {
-            ChatEvent::Reply { text, .. } => {
+            ChatEvent::Reply { turn, text } => {
                 if !self.json {
                     terminal::out(terminal::clean(text).trim_end())?;
                 }
-                self.replies.push(text.clone());
+                self.replies.push((*turn, text.clone()));
             }
-            ChatEvent::Notice { text, .. } => {
+            ChatEvent::Notice { turn, text } => {
                 if !self.json {
                     terminal::err(terminal::clean(text).trim_end());
                 }
-                self.notices.push(text.clone());
+                self.notices.push((*turn, text.clone()));
             }
             ChatEvent::Blocked { kind, message, hint } => {
                 let message = format!("{message}; the message stays accepted and is answered when that is mended");
@@ -167,8 +178,12 @@ mod tests {
 
     #[test]
     fn the_json_answer_has_the_documented_keys() {
-        let heard =
-            Heard { replies: vec!["hi".into()], notices: vec!["failed".into()], json: true, activity: None };
+        let heard = Heard {
+            replies: vec![(Some(TurnId(3)), "of before".into()), (Some(TurnId(4)), "hi".into())],
+            notices: vec![(Some(TurnId(4)), "failed".into())],
+            json: true,
+            activity: None,
+        };
         let finished = Finished {
             session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
             turn: Some(TurnId(4)),
@@ -186,6 +201,9 @@ mod tests {
           ],
           "notices": [
             "failed"
+          ],
+          "earlier": [
+            "of before"
           ],
           "group": "demo",
           "session": "0123456789abcdef0123456789abcdef",
