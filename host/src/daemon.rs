@@ -125,6 +125,10 @@ impl Daemon {
         let socket = home.admin_socket();
         let admin =
             AdminServer::start(admin, &socket).map_err(|source| StartError::Home { path: socket, source })?;
+        if mode == Mode::Serve {
+            let (home, account) = (home.root().display(), gateway.account_name());
+            tracing::info!(%home, account, "ready; talk to a group with `cofferdam chat GROUP`, end with Ctrl-C");
+        }
         let supervisor = (mode != Mode::Query).then_some(supervisor);
         Ok(Self { admin, supervisor, delivery, stores, home, _lock: lock })
     }

@@ -110,7 +110,8 @@ pub(super) fn require(home: &Home) -> Result<(), CliError> {
         return Ok(());
     }
     let message = format!("there is no home at {}", home.root().display());
-    Err(CliError::new(ErrorKind::NotFound, message).with_hint("`cofferdam init` makes one"))
+    Err(CliError::new(ErrorKind::NotFound, message)
+        .with_hint(format!("`cofferdam --home {} init` makes one", home.root().display())))
 }
 
 fn load_config(home: &Home, log: logging::Use) -> Result<HostConfig, CliError> {

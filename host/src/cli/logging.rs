@@ -14,7 +14,12 @@ pub(super) enum Use {
 /// Starts logging by `filter`; the first start of a process holds.
 pub(super) fn start(filter: &str, log: Use) {
     let quiet = log == Use::Command && filter == "info";
-    let filter = EnvFilter::new(if quiet { "error" } else { filter });
+    let filter = EnvFilter::new(match filter {
+        _ if quiet => "error",
+        // A library's word on each database that is opened is no news.
+        "info" => "info,rusqlite_migration=warn",
+        filter => filter,
+    });
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Log lines carry words from containers, so they get no escape sequences of ours to hide among.
     let _ = subscriber.with_ansi(false).try_init();

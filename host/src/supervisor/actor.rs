@@ -22,6 +22,8 @@ use crate::store::GroupDb;
 use cofferdam_protocol::admin::{ChatOutcome, SessionState};
 use cofferdam_protocol::runner::FailureKind;
 
+/// The shortest pause between two starts that fail.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between two starts that fail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -38,6 +40,7 @@ pub(super) enum Ending {
 
 /// A session that cannot start just now.
 struct Trouble {
+    since: Instant,
     failures: u32,
     again: Instant,
     blocked: Blocked,
@@ -175,8 +178,10 @@ impl Actor {
     pub(super) async fn wake(&mut self) {
         match self.phase.state() {
             SessionState::Stopped if self.ending == Ending::No => {
+                // Somebody who writes again may have mended it: tried at once, but not in a loop.
                 if let Some(trouble) = &self.trouble
                     && trouble.again > Instant::now()
+                    && trouble.since.elapsed() < SHORTEST_PAUSE
                 {
                     self.tell(Live::Blocked(trouble.blocked.clone()));
                     return;
@@ -287,7 +292,8 @@ impl Actor {
         tracing::warn!(error = %error_chain(error), failures, ?pause, "cannot start; its messages wait");
         let blocked = error.blocked();
         self.tell(Live::Blocked(blocked.clone()));
-        self.trouble = Some(Trouble { failures, again: Instant::now() + pause, blocked });
+        let since = Instant::now();
+        self.trouble = Some(Trouble { since, failures, again: since + pause, blocked });
     }
 
     async fn on_exit(&mut self, exit: Exit) {

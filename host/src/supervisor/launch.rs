@@ -55,6 +55,10 @@ impl LaunchError {
             Self::Sandbox(SandboxError::NoImage(_)) => {
                 (ErrorKind::Image, "give the engine that image, or take 'image' out of the group's container.json")
             }
+            Self::Sandbox(SandboxError::Refused { .. }) => (
+                ErrorKind::Engine,
+                "see 'limits' and 'image' in the group's container.json, then `cofferdam doctor`",
+            ),
             Self::Sandbox(_) => (ErrorKind::Engine, "see that the Docker engine runs; `cofferdam doctor` looks"),
             Self::Died(_) => (ErrorKind::Image, "`cofferdam session logs` has its last words"),
         };
