@@ -126,6 +126,9 @@ pub enum Trouble {
     /// The daemon; its log.
     #[error("the daemon failed: {0}")]
     Daemon(String),
+    /// Figures that could not be measured.
+    #[error("not measured: {0}")]
+    Figures(String),
     /// Anything else.
     #[error("unexpected: {0}")]
     Odd(String),
@@ -148,10 +151,14 @@ async fn run(args: Args) -> Result<bool, Trouble> {
     let bench = prepare(&args).await?;
     let machine = Machine::look(&bench.docker, &bench.dir).await?;
     println!("{}", machine.describe());
-    let mut rows = Vec::new();
+    let (mut rows, mut troubles) = (Vec::new(), Vec::new());
     for figure in Figure::value_variants() {
         if args.only.is_empty() || args.only.contains(figure) {
-            rows.extend(measure(*figure, &bench).await?);
+            match measure(*figure, &bench).await {
+                Ok(measured) => rows.extend(measured),
+                // The other figures are worth having.
+                Err(error) => troubles.push(format!("{figure:?}: {}", cofferdam::error_chain(&error))),
+            }
         }
     }
     let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
@@ -160,7 +167,7 @@ async fn run(args: Args) -> Result<bool, Trouble> {
     let results = bench.dir.join("results.json");
     report.write(&results)?;
     println!("written to {}", results.display());
-    Ok(report.all_pass())
+    if troubles.is_empty() { Ok(report.all_pass()) } else { Err(Trouble::Figures(troubles.join("; "))) }
 }
 
 async fn measure(figure: Figure, bench: &Bench) -> Result<Vec<Row>, Trouble> {
