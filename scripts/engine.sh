@@ -70,6 +70,19 @@ wait_for() {
     done
 }
 
+# An engine that was killed leaves its pid files, and the next one refuses to start, or waits for nothing, while any process
+# has such a number, be it a zombie of the old one.
+forget_dead_engine() {
+    local file pid
+    for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
+        pid=$(root cat "$file" 2>/dev/null) || continue
+        case "$(cat "/proc/$pid/comm" 2>/dev/null)" in
+            dockerd | containerd) grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null || continue ;;
+        esac
+        root rm -f "$file"
+    done
+}
+
 start() {
     say "engine: starting dockerd"
     if [ -z "${DOCKERD_FLAGS:-}" ]; then
@@ -81,6 +94,7 @@ start() {
         fi
     fi
     if ! mountpoint -q /sys/fs/cgroup && has cgroupfs-mount; then root cgroupfs-mount; fi
+    forget_dead_engine
     # In its own session, so that neither the end of this script nor Ctrl-C ends it.
     # shellcheck disable=SC2016,SC2086 # expanded by the inner shell; a list of words
     root sh -c 'log=$1; shift; setsid nohup dockerd "$@" >>"$log" 2>&1 </dev/null & echo $! >"$log.pid"' sh \
