@@ -275,7 +275,6 @@ impl Actor {
         self.life = None;
         self.advance(PhaseEvent::Gone);
         self.give_back_place();
-        self.answer_stop_waiters();
         if let LaunchError::Config(what) = error {
             let outcome = ChatOutcome::Failed { kind: FailureKind::ProviderStart };
             self.refuse_waiting(notice::bad_config(what), outcome).await;
@@ -283,6 +282,7 @@ impl Actor {
             self.in_trouble(error);
         }
         self.show(self.trouble.as_ref().map(|trouble| trouble.blocked.message.clone()));
+        self.answer_stop_waiters();
     }
 
     /// Tries again after a pause, and says why it waits.
@@ -305,13 +305,14 @@ impl Actor {
         self.end_attempt(&life, exit).await;
         self.advance(PhaseEvent::Gone);
         self.give_back_place();
-        self.answer_stop_waiters();
         let died = !life.served && !life.is_stopping();
         if life.stopped_by_person {
             self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
         }
         drop(life);
         self.show(None);
+        // Whoever waited for the stop finds it stopped.
+        self.answer_stop_waiters();
         if died {
             self.in_trouble(&LaunchError::Died(exit.to_string()));
             self.show(self.trouble.as_ref().map(|trouble| trouble.blocked.message.clone()));
