@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cofferdam_protocol::runner::{LONG_POLL_SECS, NEXT, Refusal};
+use cofferdam_protocol::runner::{CONTROL, LONG_POLL_SECS, NEXT, Refusal, TOOL};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
@@ -138,7 +138,7 @@ impl Lane {
     }
 
     async fn call_once(&mut self, path: &'static str, body: Bytes) -> Result<(StatusCode, Bytes), Unreachable> {
-        let limit = if path == NEXT { LONG_POLL_SECS + 20 } else { 60 };
+        let limit = if [NEXT, CONTROL, TOOL].contains(&path) { LONG_POLL_SECS + 20 } else { 60 };
         tokio::time::timeout(Duration::from_secs(limit), self.exchange(path, body))
             .await
             .unwrap_or(Err(Unreachable::Silent))

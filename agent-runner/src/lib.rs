@@ -9,7 +9,7 @@
 //! - [`door`]: calls to the host through the door's Unix socket, with retries.
 //! - [`outbox`]: events on their way to the host, in order, until they are acknowledged.
 //! - [`forward`]: a loopback port that leads to the door, for the agent's own HTTP traffic.
-//! - [`session`]: the poll loop.
+//! - [`host`]: a running turn's calls to the host. - [`session`]: the poll loop.
 //! - [`provider`]: the agents. Nothing outside knows their words.
 //!
 //! # Exit codes
@@ -35,6 +35,7 @@
 pub mod config;
 pub mod door;
 pub mod forward;
+pub mod host;
 pub mod outbox;
 pub mod provider;
 pub mod session;

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cofferdam_protocol::ids::{Attempt, Seq, TurnId};
+use cofferdam_protocol::ids::{Attempt, MessageId, Seq, TurnId};
 use cofferdam_protocol::runner::{ActivityKind, EVENTS, Event, EventAck, EventBatch, EventBody, Finish};
 use tokio::sync::{Notify, oneshot};
 
@@ -63,7 +63,7 @@ impl Outbox {
     /// Puts a turn's end and waits until the host has it.
     pub async fn finish(&self, turn: TurnId, finish: Finish) {
         let (acked, kept) = oneshot::channel();
-        let body = EventBody::Finish(bounded(finish));
+        let body = EventBody::Finish(Box::new(bounded(finish)));
         self.queue().push(Entry { turn: Some(turn), body, acked: Some(acked) });
         self.0.wake.notify_one();
         // An error means that the sender has ended, and with it the runner.
@@ -130,6 +130,21 @@ impl TurnEvents {
         self.outbox.put(Some(self.turn), EventBody::Delta { text });
     }
 
+    /// A reply for the chat at once.
+    pub fn reply(&self, text: String) {
+        self.outbox.put(Some(self.turn), EventBody::Reply { text });
+    }
+
+    /// The provider has these messages in the running turn.
+    pub fn steered(&self, messages: Vec<MessageId>) {
+        self.outbox.put(Some(self.turn), EventBody::Steered { messages });
+    }
+
+    /// Any other event of the turn.
+    pub fn put(&self, body: EventBody) {
+        self.outbox.put(Some(self.turn), body);
+    }
+
     /// Something the agent does; the text is made one short line.
     pub fn activity(&self, kind: ActivityKind, text: &str) {
         self.outbox.put(Some(self.turn), EventBody::Activity { kind, text: one_line(text, MAX_LINE) });
@@ -190,7 +205,7 @@ fn cost(body: &EventBody) -> usize {
     OVERHEAD
         + match body {
             EventBody::Delta { text } | EventBody::Activity { text, .. } => text.len(),
-            EventBody::Ready { .. } | EventBody::Finish(_) => 0,
+            _ => 0,
         }
 }
 
@@ -232,7 +247,7 @@ mod tests {
     }
 
     fn finish(replies: Vec<String>) -> Finish {
-        Finish { outcome: Outcome::Completed, replies, continuation: None, usage: None, provider_millis: 0.0 }
+        Finish { replies, ..Finish::new(Outcome::Completed) }
     }
 
     #[test]
@@ -252,12 +267,12 @@ mod tests {
     #[test]
     fn what_piles_up_is_bounded_but_durable_events_stay() {
         let outbox = Outbox::default();
-        outbox.put(None, EventBody::Ready { continuation: "t".into(), millis: 1 });
+        outbox.put(None, EventBody::Steered { messages: Vec::new() });
         for turn in 0..2_000 {
             outbox.put(Some(TurnId(turn)), delta(&"x".repeat(1_000)));
         }
         let (events, _) = outbox.queue().take();
-        assert!(matches!(events[0].body, EventBody::Ready { .. }));
+        assert!(matches!(events[0].body, EventBody::Steered { .. }));
         assert_eq!(events.last().unwrap().turn, Some(TurnId(1_999)));
         let size = serde_json::to_vec(&events).unwrap().len();
         assert!(size < 2 * MAX_TRANSIENT, "{size}");
@@ -270,7 +285,7 @@ mod tests {
         outbox.put(Some(TurnId(1)), delta(&worst));
         let end = bounded(finish(vec!["\u{1}".repeat(3 * MAX_REPLIES), "\u{1}".repeat(MAX_REPLIES)]));
         assert!(end.replies[0].contains("[cut: "));
-        outbox.put(Some(TurnId(1)), EventBody::Finish(end));
+        outbox.put(Some(TurnId(1)), EventBody::Finish(Box::new(end)));
         let batch = EventBatch { attempt: Attempt(1), events: outbox.queue().take().0 };
         assert!(serde_json::to_vec(&batch).unwrap().len() < cofferdam_protocol::runner::MAX_EVENT_BYTES);
     }

@@ -15,8 +15,9 @@ use tracing::Instrument as _;
 use crate::config::Config;
 use crate::door::{DoorError, Lane};
 use crate::forward::Forwarder;
+use crate::host::Host;
 use crate::outbox::{Outbox, TurnEvents};
-use crate::provider::{self, Provider};
+use crate::provider::{self, Provider, Scope, Started};
 
 /// How long a turn may take to end after it was interrupted by a stop.
 const INTERRUPT_GRACE: Duration = Duration::from_millis(800);
@@ -86,7 +87,7 @@ async fn serve(
     tokio::spawn(forwarder.serve());
     let outbox = Outbox::default();
     let sending = lane.another();
-    let provider = provider::make(welcome.settings, welcome.continuation, &config.codex);
+    let provider = provider::make(welcome.settings, welcome.thread, &config.codex);
     let mut session = Session {
         provider,
         lane,
@@ -140,7 +141,8 @@ impl Session {
                 Next::Idle => {}
                 Next::Batch(batch) => {
                     let span = tracing::info_span!("turn", turn = %batch.turn);
-                    self.turn(batch).instrument(span).await;
+                    self.turn(*batch).instrument(span).await;
+                    self.provider.settle(&self.outbox, &self.stop).await;
                 }
             }
             next = ask(&mut self.lane, self.attempt, &self.stop).await?;
@@ -157,10 +159,10 @@ impl Session {
         let Self { provider, lane, attempt, outbox, stop, started, start_failure, .. } = self;
         let start = async {
             match provider.start().await {
-                Ok(continuation) => {
+                Ok(Started { generation, continuation, models }) => {
                     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                     tracing::info!(millis, "the provider is ready");
-                    outbox.put(None, EventBody::Ready { continuation, millis });
+                    outbox.put(None, EventBody::Ready { generation, continuation, millis, models });
                     None
                 }
                 Err(failure) => {
@@ -210,8 +212,15 @@ impl Session {
         if let Some(failure) = self.start_failure.take() {
             return ended_with(Outcome::Failed(failure), begun);
         }
-        let events = TurnEvents::new(self.outbox.clone(), batch.turn);
-        let running = self.provider.turn(batch, &events, &self.stop);
+        // Until the control call is wired, nothing steers a turn and only a signal stops it.
+        let (_steer, steering) = tokio::sync::mpsc::unbounded_channel();
+        let mut scope = Scope {
+            events: TurnEvents::new(self.outbox.clone(), batch.turn),
+            interrupt: self.stop.child_token(),
+            steering,
+            host: Host::new(&self.lane, self.attempt),
+        };
+        let running = self.provider.turn(batch, &mut scope);
         let finish = tokio::select! {
             finish = running => finish,
             () = overdue(&self.stop, INTERRUPT_GRACE) => ended_with(Outcome::Interrupted, begun),
@@ -229,7 +238,7 @@ impl Session {
 /// The end of a turn of which the provider said nothing.
 fn ended_with(outcome: Outcome, begun: Instant) -> Finish {
     let provider_millis = begun.elapsed().as_secs_f64() * 1e3;
-    Finish { outcome, replies: Vec::new(), continuation: None, usage: None, provider_millis }
+    Finish { provider_millis, ..Finish::new(outcome) }
 }
 
 /// The next thing to do; a stop that was asked for by signal counts as the host's.

@@ -60,13 +60,14 @@ fn failure(finish: &Finish) -> &Failure {
 
 #[tokio::test]
 async fn the_first_message_gets_the_models_reply() {
-    let setup = Setup::with(|settings| settings.effort = Some("low".into())).await;
+    let setup = Setup::new().await;
+    setup.door.with_options(TurnOptions { effort: Some("low".into()), ..TurnOptions::default() });
     let _runner = setup.runner();
     let turn = setup.door.say("hello there");
     let finish = setup.door.finish(turn).await;
     assert_eq!(finish.outcome, Outcome::Completed);
     assert_eq!(finish.replies, ["model reply 1"]);
-    assert_eq!(finish.continuation, Some(setup.door.ready().await));
+    assert_eq!(finish.thread.clone().unwrap().continuation, Some(setup.door.ready().await));
     assert_eq!(finish.usage, Some(Usage { input: 100, cached_input: 40, output: 10, reasoning: 3 }));
     assert!(finish.provider_millis > 0.0);
     assert_eq!(setup.door.deltas(turn), "model reply 1");
@@ -83,7 +84,7 @@ async fn the_second_message_shares_the_thread_and_the_process() {
     let first = setup.say("my name is Ada").await;
     let children = runner.children();
     let second = setup.say("what is my name").await;
-    assert_eq!(first.continuation, second.continuation);
+    assert_eq!(first.thread, second.thread);
     assert_eq!(second.usage.unwrap().input, 100);
     assert_eq!(runner.children(), children);
     let input = setup.model.last_input();
@@ -102,13 +103,13 @@ async fn several_messages_go_in_one_turn_with_their_senders() {
 async fn a_restarted_runner_resumes_the_thread() {
     let mut setup = Setup::new().await;
     let mut runner = setup.runner();
-    let thread = setup.say("remember 4711").await.continuation.unwrap();
+    let thread = setup.say("remember 4711").await.thread.unwrap().continuation.unwrap();
     setup.door.stop();
     assert_eq!(runner.ended().await.code(), Some(0));
     setup.new_attempt(&thread);
     let _runner = setup.runner();
     let finish = setup.say("and now").await;
-    assert_eq!(finish.continuation.as_ref(), Some(&thread));
+    assert_eq!(finish.thread.as_ref().unwrap().continuation.as_ref(), Some(&thread));
     assert_eq!(setup.door.ready().await, thread);
     assert_eq!(finish.usage.unwrap().input, 100, "the past is not counted again");
     assert!(setup.model.last_input().contains("remember 4711"));
@@ -122,7 +123,7 @@ async fn a_thread_that_is_gone_is_replaced_for_the_same_message() {
         let _runner = setup.runner();
         let finish = setup.say("still here").await;
         assert_eq!(finish.outcome, Outcome::Completed);
-        assert_ne!(finish.continuation.unwrap(), gone);
+        assert_ne!(finish.thread.unwrap().continuation.unwrap(), gone);
     }
 }
 
@@ -130,7 +131,7 @@ async fn a_thread_that_is_gone_is_replaced_for_the_same_message() {
 async fn a_thread_that_another_process_holds_is_kept_and_resumed_when_it_is_free() {
     let mut setup = Setup::new().await;
     let mut holder = setup.runner();
-    let thread = setup.say("remember 4711").await.continuation.unwrap();
+    let thread = setup.say("remember 4711").await.thread.unwrap().continuation.unwrap();
     setup.new_attempt(&thread);
     let _runner = setup.runner();
     let refused = setup.say("x").await;
@@ -139,7 +140,7 @@ async fn a_thread_that_another_process_holds_is_kept_and_resumed_when_it_is_free
     holder.signal(Signal::TERM);
     holder.ended().await;
     let finish = setup.say("y").await;
-    assert_eq!(finish.continuation, Some(thread));
+    assert_eq!(finish.thread.clone().unwrap().continuation, Some(thread));
     assert!(setup.model.last_input().contains("remember 4711"));
 }
 
@@ -244,7 +245,7 @@ async fn an_app_server_killed_in_a_turn_fails_it_and_the_next_turn_goes_on_with_
     assert!(failure(&finish).message.contains("signal: 9"), "{finish:?}");
     let next = setup.say("y").await;
     assert_eq!(next.outcome, Outcome::Completed);
-    assert_eq!(next.continuation, first.continuation);
+    assert_eq!(next.thread, first.thread);
     assert!(setup.model.last_input().contains("remember 4711"));
 }
 

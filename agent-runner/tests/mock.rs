@@ -35,7 +35,7 @@ async fn a_continuation_is_resumed() {
     assert_eq!(door.ready().await, "mock:5");
     let finish = door.finish(door.say("x")).await;
     assert_eq!(finish.replies, ["mock reply to: x\n(turn 6)"]);
-    assert_eq!(finish.continuation.as_deref(), Some("mock:6"));
+    assert_eq!(finish.thread.unwrap().continuation.as_deref(), Some("mock:6"));
 }
 
 #[tokio::test]

@@ -9,4 +9,4 @@ pub mod ids;
 pub mod runner;
 
 /// Version of the runner protocol; `hello` with another one is refused.
-pub const RUNNER_PROTOCOL: u32 = 1;
+pub const RUNNER_PROTOCOL: u32 = 2;

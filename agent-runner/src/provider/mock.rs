@@ -16,23 +16,24 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use cofferdam_protocol::runner::{Batch, Failure, FailureKind, Finish, Outcome};
+use cofferdam_protocol::runner::{Batch, Failure, FailureKind, Finish, Outcome, Thread};
 use tokio_util::sync::CancellationToken;
 
-use super::Provider;
-use crate::outbox::TurnEvents;
+use super::{Provider, Scope, Started};
+use crate::outbox::Outbox;
 
 /// The mock provider.
 #[derive(Debug)]
 pub struct Mock {
+    generation: u64,
     turns: u64,
 }
 
 impl Mock {
     /// Goes on from `mock:N`, or begins with the first turn.
-    pub fn resume(continuation: Option<&str>) -> Self {
-        let turns = continuation.and_then(|text| text.strip_prefix("mock:")).and_then(|count| count.parse().ok());
-        Self { turns: turns.unwrap_or(0) }
+    pub fn resume(thread: &Thread) -> Self {
+        let counted = thread.continuation.as_deref().and_then(|text| text.strip_prefix("mock:"));
+        Self { generation: thread.generation, turns: counted.and_then(|count| count.parse().ok()).unwrap_or(0) }
     }
 
     fn continuation(&self) -> String {
@@ -61,12 +62,16 @@ fn directive(line: &str) -> Option<Directive> {
 
 #[async_trait]
 impl Provider for Mock {
-    async fn start(&mut self) -> Result<String, Failure> {
-        Ok(self.continuation())
+    async fn start(&mut self) -> Result<Started, Failure> {
+        let (generation, continuation) = (self.generation, self.continuation());
+        Ok(Started { generation, continuation, models: Vec::new() })
     }
 
-    async fn turn(&mut self, batch: &Batch, events: &TurnEvents, interrupt: &CancellationToken) -> Finish {
-        let begun = Instant::now();
+    async fn turn(&mut self, batch: &Batch, scope: &mut Scope) -> Finish {
+        let (begun, interrupt) = (Instant::now(), &scope.interrupt);
+        if batch.generation > self.generation {
+            (self.generation, self.turns) = (batch.generation, 0);
+        }
         self.turns += 1;
         let mut text = Vec::new();
         let mut outcome = Outcome::Completed;
@@ -83,8 +88,7 @@ impl Provider for Mock {
                 }
                 Some(Directive::Exit(code)) => std::process::exit(code),
                 Some(Directive::Fail) => {
-                    let message = "mock failure".to_owned();
-                    outcome = Outcome::Failed(Failure { kind: FailureKind::Other, message });
+                    outcome = Outcome::Failed(Failure::new(FailureKind::Other, "mock failure"));
                 }
             }
             if outcome != Outcome::Completed {
@@ -94,17 +98,16 @@ impl Provider for Mock {
         let mut replies = Vec::new();
         if outcome == Outcome::Completed {
             let reply = format!("mock reply to: {}\n(turn {})", text.join("\n"), self.turns);
-            events.delta(reply.clone());
+            scope.events.delta(reply.clone());
             replies.push(reply);
         }
-        Finish {
-            outcome,
-            replies,
-            continuation: Some(self.continuation()),
-            usage: None,
-            provider_millis: begun.elapsed().as_secs_f64() * 1e3,
-        }
+        let continuation = Some(self.continuation());
+        let thread = Thread { generation: self.generation, continuation, ..Thread::default() };
+        let provider_millis = begun.elapsed().as_secs_f64() * 1e3;
+        Finish { replies, thread: Some(thread), provider_millis, ..Finish::new(outcome) }
     }
+
+    async fn settle(&mut self, _: &Outbox, _: &CancellationToken) {}
 
     async fn stop(&mut self) {}
 }
@@ -125,8 +128,9 @@ mod tests {
 
     #[test]
     fn counting_goes_on_from_the_continuation() {
-        assert_eq!(Mock::resume(Some("mock:5")).turns, 5);
-        assert_eq!(Mock::resume(Some("other")).turns, 0);
-        assert_eq!(Mock::resume(None).turns, 0);
+        let on = |text: &str| Thread { continuation: Some(text.into()), ..Thread::default() };
+        assert_eq!(Mock::resume(&on("mock:5")).turns, 5);
+        assert_eq!(Mock::resume(&on("other")).turns, 0);
+        assert_eq!(Mock::resume(&Thread::default()).turns, 0);
     }
 }

@@ -27,6 +27,7 @@ struct State {
     stop: bool,
     turns: i64,
     waiting: VecDeque<Batch>,
+    options: TurnOptions,
     last_seq: i64,
     events: Vec<Event>,
     /// Refuse every call but hello with this status.
@@ -53,10 +54,24 @@ pub fn settings(provider: ProviderKind, cwd: &Path) -> Settings {
     Settings {
         provider,
         model: None,
-        effort: None,
         instructions: "You are in a test.".into(),
         cwd: cwd.to_str().unwrap().into(),
         silence_secs: 60,
+        compaction: CompactionSettings { threshold_tokens: 0, timeout_secs: 60 },
+        tools: Vec::new(),
+        mcp_servers: Vec::new(),
+    }
+}
+
+fn batch(turn: TurnId, messages: Vec<BatchMessage>) -> Batch {
+    Batch {
+        turn,
+        work: Work::Answer,
+        generation: 0,
+        retried: false,
+        context: String::new(),
+        options: TurnOptions::default(),
+        messages,
     }
 }
 
@@ -65,7 +80,7 @@ impl Door {
         let welcome = Welcome {
             token: TOKEN.strip_prefix("Bearer ").unwrap().into(),
             session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
-            continuation: continuation.map(str::to_owned),
+            thread: Thread { continuation: continuation.map(str::to_owned), ..Thread::default() },
             settings,
         };
         let door = Arc::new(Self {
@@ -109,6 +124,11 @@ impl Door {
     }
 
     /// Puts a message; the answer is its turn.
+    /// How later turns are run.
+    pub fn with_options(&self, options: TurnOptions) {
+        self.change(|state| state.options = options);
+    }
+
     pub fn say(&self, text: &str) -> TurnId {
         self.say_all(&[text])
     }
@@ -122,9 +142,12 @@ impl Door {
             id: MessageId(turn.0 * 10 + at as i64),
             sender: format!("sender{at}"),
             time: "2026-01-02T03:04:05Z".into(),
+            files: Vec::new(),
             text: (*text).into(),
         };
-        state.waiting.push_back(Batch { turn, messages: texts.iter().enumerate().map(message).collect() });
+        let options = state.options.clone();
+        let messages = texts.iter().enumerate().map(message).collect();
+        state.waiting.push_back(Batch { options, ..batch(turn, messages) });
         drop(state);
         self.changed.notify_waiters();
         turn
@@ -148,8 +171,14 @@ impl Door {
     }
 
     pub fn hand_out_again(&self, turn: TurnId) {
-        let message = BatchMessage { id: MessageId(1), sender: "a".into(), time: "t".into(), text: "again".into() };
-        self.change(|state| state.again = Some(Batch { turn, messages: vec![message] }));
+        let message = BatchMessage {
+            id: MessageId(1),
+            sender: "a".into(),
+            time: "t".into(),
+            text: "again".into(),
+            files: Vec::new(),
+        };
+        self.change(|state| state.again = Some(batch(turn, vec![message])));
     }
 
     pub fn events(&self) -> Vec<Event> {
@@ -260,11 +289,11 @@ impl Door {
                     return Some(Err(status));
                 }
                 if let Some(batch) = &state.again {
-                    return Some(Ok(Next::Batch(batch.clone())));
+                    return Some(Ok(Next::Batch(Box::new(batch.clone()))));
                 }
                 let unfinished = |batch: &&Batch| finishes(&state.events, batch.turn).is_empty();
                 match state.waiting.iter().find(unfinished) {
-                    Some(batch) => Some(Ok(Next::Batch(batch.clone()))),
+                    Some(batch) => Some(Ok(Next::Batch(Box::new(batch.clone())))),
                     None => state.stop.then_some(Ok(Next::Stop)),
                 }
             })
@@ -300,7 +329,7 @@ impl Door {
 /// The ends of a turn among the events.
 pub fn finishes(events: &[Event], turn: TurnId) -> Vec<Finish> {
     let of_turn = |event: &Event| match &event.body {
-        EventBody::Finish(finish) if event.turn == Some(turn) => Some(finish.clone()),
+        EventBody::Finish(finish) if event.turn == Some(turn) => Some(Finish::clone(finish)),
         _ => None,
     };
     events.iter().filter_map(of_turn).collect()

@@ -24,8 +24,8 @@ use axum::{Json, Router};
 use cofferdam_protocol::RUNNER_PROTOCOL;
 use cofferdam_protocol::ids::{Attempt, Seq, SessionId};
 use cofferdam_protocol::runner::{
-    self, Event, EventAck, EventBatch, Hello, LONG_POLL_SECS, MAX_EVENT_BYTES, Next, NextRequest, Refusal,
-    Settings, Welcome,
+    self, Control, ControlRequest, Digest, DigestRequest, Event, EventAck, EventBatch, Hello, LONG_POLL_SECS,
+    MAX_EVENT_BYTES, Next, NextRequest, Refusal, Settings, Thread, ToolAnswer, ToolCall, Welcome,
 };
 use tokio::sync::{Semaphore, oneshot};
 
@@ -38,12 +38,19 @@ use socket::Limited;
 /// What the door needs of the session behind it.
 #[async_trait]
 pub trait RunnerApi: Send + Sync {
-    /// The runner is there. Keeps the token's hash; answers the continuation and the settings.
-    async fn hello(&self, attempt: Attempt, token_hash: Vec<u8>) -> Result<(Option<String>, Settings), Refused>;
+    /// The runner is there. Keeps the token's hash; answers where the conversation stands, and the settings.
+    async fn hello(&self, attempt: Attempt, token_hash: Vec<u8>) -> Result<(Thread, Settings), Refused>;
     /// Registers the runner's wish for work; the answer comes when there is some.
     fn next(&self, attempt: Attempt) -> Result<oneshot::Receiver<Next>, Refused>;
     /// Takes events; answers when those that must be kept are.
     async fn events(&self, attempt: Attempt, events: Vec<Event>) -> Result<Seq, Refused>;
+    /// Registers the runner's wish to know what changes for its turn; the answer comes when something does.
+    fn control(&self, request: ControlRequest) -> Result<oneshot::Receiver<Control>, Refused>;
+    /// Calls a host tool. A call that waits for a person answers [`ToolAnswer::Pending`] before the caller's patience
+    /// ends, and is called again.
+    async fn tool(&self, call: ToolCall) -> Result<ToolAnswer, Refused>;
+    /// What was said in the session before its running turn.
+    async fn digest(&self, attempt: Attempt) -> Result<Digest, Refused>;
 }
 
 /// Why the session refuses a runner's call.
@@ -75,8 +82,10 @@ pub struct DoorSpec<'a> {
 const CONNECTIONS: usize = 128;
 /// Model calls of one session at once; bounds what their bodies take of the host's memory.
 const MODEL_CALLS: usize = 4;
-/// The largest `hello` or `next`, in bytes.
+/// The largest `hello`, `next`, `control` or `digest`, in bytes.
 const SMALL_BODY: usize = 4096;
+/// The largest call of a tool, in bytes: a reply of 256 KiB, escaped.
+const TOOL_BODY: usize = 2 * 1024 * 1024;
 
 /// An open door; dropping it closes it.
 pub struct Door {
@@ -138,6 +147,9 @@ fn routes(inside: Arc<Inside>) -> Router {
     let small = DefaultBodyLimit::max(SMALL_BODY);
     Router::new()
         .route(runner::NEXT, post(next).layer(small))
+        .route(runner::CONTROL, post(control).layer(small))
+        .route(runner::DIGEST, post(digest).layer(small))
+        .route(runner::TOOL, post(tool).layer(DefaultBodyLimit::max(TOOL_BODY)))
         .route(runner::EVENTS, post(events).layer(DefaultBodyLimit::max(MAX_EVENT_BYTES)))
         .layer(with_token)
         .route(runner::HELLO, post(hello).layer(small))
@@ -169,12 +181,10 @@ async fn hello(State(inside): State<Arc<Inside>>, Json(hello): Json<Hello>) -> R
         *taken = Some(token.hash());
     }
     match inside.api.hello(hello.attempt, token.hash()).await {
-        Ok((continuation, settings)) => Ok(Json(Welcome {
-            token: token.text().to_owned(),
-            session: inside.session.clone(),
-            continuation,
-            settings,
-        })),
+        Ok((thread, settings)) => {
+            let (token, session) = (token.text().to_owned(), inside.session.clone());
+            Ok(Json(Welcome { token, session, thread, settings }))
+        }
         Err(refused) => {
             // Nobody has that token.
             *inside.token_hash.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -200,6 +210,32 @@ async fn events(
     inside.check_attempt(batch.attempt)?;
     let acked = inside.api.events(batch.attempt, batch.events).await?;
     Ok(Json(EventAck { acked }))
+}
+
+async fn control(
+    State(inside): State<Arc<Inside>>,
+    Json(request): Json<ControlRequest>,
+) -> Result<Json<Control>, Answer> {
+    inside.check_attempt(request.attempt)?;
+    let waiting = inside.api.control(request)?;
+    match tokio::time::timeout(Duration::from_secs(LONG_POLL_SECS), waiting).await {
+        Ok(Ok(control)) => Ok(Json(control)),
+        // Taken over by a newer poll, or nothing happened.
+        Ok(Err(_)) | Err(_) => Ok(Json(Control::default())),
+    }
+}
+
+async fn tool(State(inside): State<Arc<Inside>>, Json(call): Json<ToolCall>) -> Result<Json<ToolAnswer>, Answer> {
+    inside.check_attempt(call.attempt)?;
+    Ok(Json(inside.api.tool(call).await?))
+}
+
+async fn digest(
+    State(inside): State<Arc<Inside>>,
+    Json(request): Json<DigestRequest>,
+) -> Result<Json<Digest>, Answer> {
+    inside.check_attempt(request.attempt)?;
+    Ok(Json(inside.api.digest(request.attempt).await?))
 }
 
 async fn model_call(State(inside): State<Arc<Inside>>, request: Request) -> Response<Body> {

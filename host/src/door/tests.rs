@@ -17,16 +17,18 @@ struct Session;
 
 #[async_trait]
 impl RunnerApi for Session {
-    async fn hello(&self, _: Attempt, _: Vec<u8>) -> Result<(Option<String>, Settings), Refused> {
+    async fn hello(&self, _: Attempt, _: Vec<u8>) -> Result<(Thread, Settings), Refused> {
         let settings = Settings {
             provider: ProviderKind::Mock,
             model: None,
-            effort: None,
             instructions: String::new(),
             cwd: "/".into(),
             silence_secs: 1,
+            compaction: runner::CompactionSettings { threshold_tokens: 0, timeout_secs: 1 },
+            tools: Vec::new(),
+            mcp_servers: Vec::new(),
         };
-        Ok((Some("thread".into()), settings))
+        Ok((Thread { continuation: Some("thread".into()), ..Thread::default() }, settings))
     }
 
     fn next(&self, _: Attempt) -> Result<oneshot::Receiver<Next>, Refused> {
@@ -37,6 +39,20 @@ impl RunnerApi for Session {
 
     async fn events(&self, _: Attempt, events: Vec<Event>) -> Result<Seq, Refused> {
         Ok(events.last().map_or(Seq(0), |event| event.seq))
+    }
+
+    fn control(&self, _: ControlRequest) -> Result<oneshot::Receiver<Control>, Refused> {
+        let (reply, answer) = oneshot::channel();
+        reply.send(Control { interrupt: true, steer: Vec::new() }).unwrap();
+        Ok(answer)
+    }
+
+    async fn tool(&self, call: ToolCall) -> Result<ToolAnswer, Refused> {
+        Ok(ToolAnswer::Done { success: true, text: call.tool })
+    }
+
+    async fn digest(&self, _: Attempt) -> Result<Digest, Refused> {
+        Ok(Digest { text: Some("before".into()) })
     }
 }
 

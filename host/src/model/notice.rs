@@ -17,6 +17,10 @@ pub fn turn_failed(failure: &Failure) -> String {
             "The conversation no longer fits into the model's window. Send a shorter message; \
              the provider compacts the conversation before the next turn."
         }
+        FailureKind::Refused => "The model's vendor does not take this request. Write it in another way.",
+        FailureKind::ThreadBusy => {
+            "Another process holds the conversation. Send the message again; `cofferdam session stop` ends what is left."
+        }
         FailureKind::Upstream => "The model's vendor has a problem. Send the message again in a while.",
         FailureKind::Connection => {
             "The model could not be reached. Check the host's network and OPENAI_BASE_URL, then send the message again."

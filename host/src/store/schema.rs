@@ -2,8 +2,14 @@
 
 use rusqlite_migration::{M, Migrations};
 
-const CENTRAL: &[M<'static>] = &[M::up(include_str!("../../../migrations/central/0001_init.sql"))];
-const GROUP: &[M<'static>] = &[M::up(include_str!("../../../migrations/group/0001_init.sql"))];
+const CENTRAL: &[M<'static>] = &[
+    M::up(include_str!("../../../migrations/central/0001_init.sql")),
+    M::up(include_str!("../../../migrations/central/0002_progress.sql")),
+];
+const GROUP: &[M<'static>] = &[
+    M::up(include_str!("../../../migrations/group/0001_init.sql")),
+    M::up(include_str!("../../../migrations/group/0002_conversations.sql")),
+];
 
 /// Which schema a database has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -158,6 +158,13 @@ impl Actor {
             Call::Events(attempt, events, reply) => {
                 let _ = reply.send(self.on_events(attempt, events).await);
             }
+            Call::Control(request, reply) => self.on_control(request, reply).await,
+            Call::Tool(call, reply) => {
+                let _ = reply.send(self.on_tool(call).await);
+            }
+            Call::Digest(attempt, reply) => {
+                let _ = reply.send(self.on_digest(attempt).await);
+            }
             Call::Stop(done) => self.on_stop(done).await,
             Call::Refuse(text) => self.refuse_waiting(text, ChatOutcome::Interrupted).await,
             Call::Drain => self.on_drain().await,

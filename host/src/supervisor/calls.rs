@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use cofferdam_protocol::ids::{Attempt, Seq};
-use cofferdam_protocol::runner::{Event, Next, Settings};
+use cofferdam_protocol::runner::{
+    Control, ControlRequest, Digest, Event, Next, Settings, Thread, ToolAnswer, ToolCall,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::door::{Refused, RunnerApi};
@@ -19,11 +21,17 @@ pub(super) enum Call {
     /// A container of it was found running when the daemon started.
     Adopt(ContainerId),
     /// The runner's hello.
-    Hello(Attempt, Vec<u8>, oneshot::Sender<Result<(Option<String>, Settings), Refused>>),
+    Hello(Attempt, Vec<u8>, oneshot::Sender<Result<(Thread, Settings), Refused>>),
     /// The runner asks for work.
     Next(Attempt, oneshot::Sender<Next>),
     /// The runner's events.
     Events(Attempt, Vec<Event>, oneshot::Sender<Result<Seq, Refused>>),
+    /// The runner asks what changes for its turn.
+    Control(ControlRequest, oneshot::Sender<Control>),
+    /// The runner's agent calls a host tool.
+    Tool(ToolCall, oneshot::Sender<Result<ToolAnswer, Refused>>),
+    /// The runner asks what was said before.
+    Digest(Attempt, oneshot::Sender<Result<Digest, Refused>>),
     /// Somebody wants its container gone; its turn is interrupted.
     Stop(oneshot::Sender<()>),
     /// The waiting messages end with these words.
@@ -47,7 +55,7 @@ impl RunnerCalls {
 
 #[async_trait]
 impl RunnerApi for RunnerCalls {
-    async fn hello(&self, attempt: Attempt, token_hash: Vec<u8>) -> Result<(Option<String>, Settings), Refused> {
+    async fn hello(&self, attempt: Attempt, token_hash: Vec<u8>) -> Result<(Thread, Settings), Refused> {
         let (reply, answer) = oneshot::channel();
         self.ask(Call::Hello(attempt, token_hash, reply), answer).await
     }
@@ -61,5 +69,21 @@ impl RunnerApi for RunnerCalls {
     async fn events(&self, attempt: Attempt, events: Vec<Event>) -> Result<Seq, Refused> {
         let (reply, answer) = oneshot::channel();
         self.ask(Call::Events(attempt, events, reply), answer).await
+    }
+
+    fn control(&self, request: ControlRequest) -> Result<oneshot::Receiver<Control>, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Call::Control(request, reply)).map_err(|_| Refused::Stale)?;
+        Ok(answer)
+    }
+
+    async fn tool(&self, call: ToolCall) -> Result<ToolAnswer, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Call::Tool(call, reply), answer).await
+    }
+
+    async fn digest(&self, attempt: Attempt) -> Result<Digest, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Call::Digest(attempt, reply), answer).await
     }
 }

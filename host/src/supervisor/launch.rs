@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cofferdam_protocol::admin::ErrorKind;
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
-use cofferdam_protocol::runner::{DOOR_SOCKET, ENV_ATTEMPT, ENV_DOOR, Settings};
+use cofferdam_protocol::runner::{CompactionSettings, DOOR_SOCKET, ENV_ATTEMPT, ENV_DOOR, Settings};
 use tokio::sync::mpsc;
 
 use super::Inner;
@@ -203,10 +203,12 @@ pub(super) fn settings_of(inner: &Inner, config: &GroupConfig) -> Settings {
     Settings {
         provider: config.provider,
         model: model_of(inner, config),
-        effort: config.effort.map(|effort| effort.as_str().to_owned()),
         instructions: INSTRUCTIONS.to_owned(),
         cwd: mounts::CWD.to_owned(),
         silence_secs: config.timeouts.silence_secs,
+        compaction: CompactionSettings { threshold_tokens: 40_000, timeout_secs: 120 },
+        tools: Vec::new(),
+        mcp_servers: Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cofferdam_protocol::admin::{SessionState, Timings};
 use cofferdam_protocol::ids::{Attempt, TurnId};
-use cofferdam_protocol::runner::{LONG_POLL_SECS, Next};
+use cofferdam_protocol::runner::{Control, ControlRequest, LONG_POLL_SECS, Next};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -33,6 +33,8 @@ pub(super) struct Life {
     pub(super) turn: Option<TurnId>,
     /// The runner's open wish for work.
     pub(super) parked: Option<oneshot::Sender<Next>>,
+    /// The runner's open wish to know what changes for its turn.
+    pub(super) control: Option<(ControlRequest, oneshot::Sender<Control>)>,
     /// After a claim that the store refused.
     pub(super) claim_again: Option<Instant>,
     /// Told with the first turn's end.
@@ -66,6 +68,7 @@ impl Life {
             said_hello: false,
             turn: None,
             parked: None,
+            control: None,
             claim_again: None,
             timings: Some(timings),
             last_sign: Instant::now(),
@@ -93,6 +96,7 @@ impl Life {
             said_hello: true,
             turn: row.running,
             parked: None,
+            control: None,
             claim_again: None,
             timings: None,
             last_sign: Instant::now(),

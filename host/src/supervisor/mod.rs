@@ -11,10 +11,12 @@
 mod actor;
 pub mod admission;
 mod calls;
+mod conversation;
 mod ends;
 mod launch;
 mod life;
 mod recovery;
+mod tools;
 mod turns;
 
 use std::collections::HashMap;

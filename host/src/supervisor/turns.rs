@@ -5,7 +5,7 @@ use std::time::Duration;
 use cofferdam_protocol::admin::{ChatOutcome, SessionState};
 use cofferdam_protocol::ids::{Attempt, Seq, TurnId};
 use cofferdam_protocol::runner::{
-    Batch, BatchMessage, Event, EventBody, FailureKind, Finish, Next, Outcome, Settings,
+    Batch, BatchMessage, Event, EventBody, FailureKind, Finish, Next, Outcome, Settings, Thread, TurnOptions,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -32,11 +32,11 @@ impl Actor {
         &mut self,
         attempt: Attempt,
         token_hash: Vec<u8>,
-    ) -> Result<(Option<String>, Settings), Refused> {
+    ) -> Result<(Thread, Settings), Refused> {
         let Some(store) = self.store.clone() else { return Err(Refused::Stale) };
         let life = self.life_of(attempt)?;
         let settings_config = life.config.clone();
-        let continuation = store.hello(&self.session, attempt, token_hash).await.map_err(refused)?;
+        let thread = store.hello(&self.session, attempt, token_hash).await.map_err(refused)?;
         if let Ok(life) = self.life_of(attempt) {
             life.said_hello = true;
             life.last_sign = Instant::now();
@@ -44,7 +44,7 @@ impl Actor {
         self.advance(PhaseEvent::Hello);
         self.out_of_trouble();
         self.show(None);
-        Ok((continuation, launch::settings_of(&self.inner, &settings_config.config)))
+        Ok((thread, launch::settings_of(&self.inner, &settings_config.config)))
     }
 
     pub(super) async fn on_next(&mut self, attempt: Attempt, reply: oneshot::Sender<Next>) {
@@ -103,6 +103,11 @@ impl Actor {
         let messages: Vec<_> = claimed.messages.iter().map(|message| message.id).collect();
         let batch = Batch {
             turn: claimed.turn,
+            work: claimed.work,
+            generation: claimed.generation,
+            retried: claimed.retried,
+            context: String::new(),
+            options: TurnOptions { model: None, effort: self.effort(), output_schema: None },
             messages: claimed
                 .messages
                 .into_iter()
@@ -111,6 +116,7 @@ impl Actor {
                     sender: message.sender,
                     time: rfc3339(message.accepted_at),
                     text: message.text,
+                    files: Vec::new(),
                 })
                 .collect(),
         };
@@ -122,7 +128,7 @@ impl Actor {
         }
         self.show(None);
         // A runner that is gone asks again and gets the same turn.
-        let _ = parked.send(Next::Batch(batch));
+        let _ = parked.send(Next::Batch(Box::new(batch)));
     }
 
     /// ③ and ④.
@@ -134,14 +140,20 @@ impl Actor {
             match event.body {
                 EventBody::Delta { text } => self.tell(Live::Delta(text)),
                 EventBody::Activity { kind, text } => self.tell(Live::Activity(kind, text)),
-                EventBody::Ready { continuation, millis } => {
+                EventBody::Ready { generation, continuation, millis, models: _ } => {
                     self.life_of(attempt)?.provider_ready(millis);
                     let store = self.store.clone().ok_or(Refused::Stale)?;
-                    store.ready(&self.session, attempt, event.seq, continuation).await.map_err(refused)?;
+                    let ready = store.ready(&self.session, attempt, event.seq, generation, continuation);
+                    ready.await.map_err(refused)?;
                 }
+                // Kept from the runner that will send them.
+                EventBody::Reply { .. }
+                | EventBody::Steered { .. }
+                | EventBody::Compacted(_)
+                | EventBody::Mcp(_) => tracing::warn!("an event that this host does not keep"),
                 EventBody::Finish(finish) => {
                     let turn = event.turn.ok_or_else(|| Refused::Later("a finish without its turn".to_owned()))?;
-                    self.on_finish(attempt, event.seq, turn, finish).await?;
+                    self.on_finish(attempt, event.seq, turn, *finish).await?;
                 }
             }
         }
@@ -189,13 +201,7 @@ impl Actor {
         let Some((attempt, turn)) = self.life.as_ref().and_then(|life| Some((life.attempt, life.turn?))) else {
             return;
         };
-        let finish = Finish {
-            outcome: Outcome::Interrupted,
-            replies: Vec::new(),
-            continuation: None,
-            usage: None,
-            provider_millis: 0.0,
-        };
+        let finish = Finish::new(Outcome::Interrupted);
         // The attempt's last word: nothing of it is heard after.
         if let Err(error) = self.on_finish(attempt, Seq(i64::MAX), turn, finish).await {
             tracing::error!(%error, %turn, "its interruption was not kept; its messages wait");
@@ -256,7 +262,12 @@ impl Actor {
         }
     }
 
-    fn life_of(&mut self, attempt: Attempt) -> Result<&mut Life, Refused> {
+    fn effort(&self) -> Option<String> {
+        let life = self.life.as_ref()?;
+        life.config.config.effort.map(|effort| effort.as_str().to_owned())
+    }
+
+    pub(super) fn life_of(&mut self, attempt: Attempt) -> Result<&mut Life, Refused> {
         self.life.as_mut().filter(|life| life.attempt == attempt).ok_or(Refused::Stale)
     }
 }

@@ -11,7 +11,7 @@ const MAX_MESSAGE: usize = 800;
 
 /// A failed turn's error as a [`Failure`] that keeps the server's own words.
 pub fn failure(error: &TurnError) -> Failure {
-    Failure { kind: kind(error), message: words(error) }
+    Failure::new(kind(error), words(error))
 }
 
 /// The server's words, on one line.

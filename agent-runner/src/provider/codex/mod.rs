@@ -22,7 +22,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cofferdam_protocol::runner::{Batch, Failure, FailureKind, Finish, Outcome, Settings};
+use cofferdam_protocol::runner::{Batch, Failure, FailureKind, Finish, Outcome, Settings, Thread};
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,8 +33,8 @@ use self::protocol::{InitializeParams, Input, ResumeParams, ThreadAnswer, Thread
 use self::tokens::Meter;
 use self::turn::TurnLog;
 use self::watch::{Watch, WatchEnd};
-use super::Provider;
-use crate::outbox::TurnEvents;
+use super::{Provider, Scope, Started};
+use crate::outbox::{Outbox, TurnEvents};
 
 /// How long each request may take. Starting on a busy machine takes seconds, a resume reads the whole history.
 const INITIALIZE_LIMIT: Duration = Duration::from_secs(60);
@@ -46,6 +46,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(5);
 pub struct Codex {
     program: OsString,
     settings: Settings,
+    generation: u64,
     thread: Option<String>,
     meter: Meter,
     server: Option<Process>,
@@ -60,8 +61,9 @@ enum Tried {
 
 impl Codex {
     /// Codex on this thread, or on a new one. Nothing is started yet.
-    pub fn new(settings: Settings, continuation: Option<String>, program: OsString) -> Self {
-        Self { program, settings, thread: continuation, meter: Meter::resumed(), server: None }
+    pub fn new(settings: Settings, thread: Thread, program: OsString) -> Self {
+        let Thread { generation, continuation, .. } = thread;
+        Self { program, settings, generation, thread: continuation, meter: Meter::resumed(), server: None }
     }
 
     fn thread_params(&self) -> ThreadParams {
@@ -84,9 +86,9 @@ impl Codex {
         }
         // One that has died has its thread's lock freed already.
         self.server = None;
-        let mut server = Process::spawn(&self.program).map_err(|error| Failure {
-            kind: FailureKind::ProviderStart,
-            message: format!("cannot start '{}': {error}", self.program.to_string_lossy()),
+        let mut server = Process::spawn(&self.program).map_err(|error| {
+            let message = format!("cannot start '{}': {error}", self.program.to_string_lossy());
+            Failure::new(FailureKind::ProviderStart, message)
         })?;
         let client = server.client.clone();
         match self.greet_and_open(&client).await {
@@ -101,7 +103,7 @@ impl Codex {
                     error => told(error),
                 };
                 server.kill().await;
-                Err(Failure { kind, message })
+                Err(Failure::new(kind, message))
             }
         }
     }
@@ -177,10 +179,7 @@ impl Codex {
                 Tried::NoThread => tracing::warn!(thread, "the thread is gone; starting a new one"),
             }
         }
-        Outcome::Failed(Failure {
-            kind: FailureKind::StaleThread,
-            message: "codex does not find a new thread".into(),
-        })
+        Outcome::Failed(Failure::new(FailureKind::StaleThread, "codex does not find a new thread"))
     }
 
     async fn try_turn(
@@ -197,7 +196,7 @@ impl Codex {
             thread_id: thread.to_owned(),
             input: [Input::Text { text: turn::input(&batch.messages) }],
             client_user_message_id: format!("turn-{}", batch.turn),
-            effort: self.settings.effort.clone(),
+            effort: batch.options.effort.clone(),
         };
         let turn = match client.request::<TurnAnswer>(method::TURN_START, &params, TURN_LIMIT).await {
             Ok(answer) => answer.turn.id,
@@ -222,7 +221,7 @@ impl Codex {
                     server.kill().await;
                 }
                 let message = format!("nothing moved for {} s", silence.as_secs());
-                Outcome::Failed(Failure { kind: FailureKind::Silence, message })
+                Outcome::Failed(Failure::new(FailureKind::Silence, message))
             }
             WatchEnd::Stuck => {
                 if let Some(server) = self.server.take() {
@@ -246,7 +245,7 @@ impl Codex {
             }
             RequestError::Refused(..) | RequestError::Malformed(..) => FailureKind::Other,
         };
-        Outcome::Failed(Failure { kind, message: told(&error) })
+        Outcome::Failed(Failure::new(kind, told(&error)))
     }
 
     async fn died(&mut self) -> Outcome {
@@ -254,28 +253,29 @@ impl Codex {
             Some(mut server) => server.death().await.describe(),
             None => "codex app-server ended".to_owned(),
         };
-        Outcome::Failed(Failure { kind: FailureKind::ProviderDied, message })
+        Outcome::Failed(Failure::new(FailureKind::ProviderDied, message))
     }
 }
 
 #[async_trait]
 impl Provider for Codex {
-    async fn start(&mut self) -> Result<String, Failure> {
-        self.open().await.map(|(_, thread)| thread)
+    async fn start(&mut self) -> Result<Started, Failure> {
+        let (_, continuation) = self.open().await?;
+        Ok(Started { generation: self.generation, continuation, models: Vec::new() })
     }
 
-    async fn turn(&mut self, batch: &Batch, events: &TurnEvents, interrupt: &CancellationToken) -> Finish {
-        let mut finish = Finish {
-            outcome: Outcome::Completed,
-            replies: Vec::new(),
-            continuation: None,
-            usage: None,
-            provider_millis: 0.0,
-        };
-        finish.outcome = self.run(batch, events, interrupt, &mut finish).await;
-        finish.continuation = self.thread.clone();
+    async fn turn(&mut self, batch: &Batch, scope: &mut Scope) -> Finish {
+        if batch.generation > self.generation {
+            (self.generation, self.thread) = (batch.generation, None);
+        }
+        let mut finish = Finish::new(Outcome::Completed);
+        finish.outcome = self.run(batch, &scope.events, &scope.interrupt, &mut finish).await;
+        let (generation, continuation) = (self.generation, self.thread.clone());
+        finish.thread = Some(Thread { generation, continuation, ..Thread::default() });
         finish
     }
+
+    async fn settle(&mut self, _: &Outbox, _: &CancellationToken) {}
 
     async fn stop(&mut self) {
         if let Some(server) = self.server.take() {

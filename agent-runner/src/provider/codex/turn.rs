@@ -57,7 +57,7 @@ impl<'a> TurnLog<'a> {
             Ok(notice) => self.take(notice),
             Err(error) if notification.method == super::method::TURN_COMPLETED => {
                 let message = format!("the end of the turn cannot be read: {error}");
-                Step::End(Outcome::Failed(Failure { kind: FailureKind::Other, message }))
+                Step::End(Outcome::Failed(Failure::new(FailureKind::Other, message)))
             }
             Err(error) => {
                 tracing::warn!(%error, method = notification.method, "a notification from codex is malformed");
@@ -140,7 +140,7 @@ fn plain_command(command: String, actions: &[super::protocol::CommandAction]) ->
 }
 
 fn ended(end: &TurnCompleted) -> Step {
-    let failed = |kind, message: &str| Outcome::Failed(Failure { kind, message: message.to_owned() });
+    let failed = |kind, message: &str| Outcome::Failed(Failure::new(kind, message));
     Step::End(match (end.turn.status, &end.turn.error) {
         (TurnStatus::Completed, _) => Outcome::Completed,
         (TurnStatus::Interrupted, _) => Outcome::Interrupted,
@@ -222,7 +222,7 @@ mod tests {
             Step::End(Outcome::Interrupted)
         );
         let error = json!({"message": "m", "codexErrorInfo": "usageLimitExceeded"});
-        let failure = Failure { kind: FailureKind::UsageLimit, message: "m".into() };
+        let failure = Failure::new(FailureKind::UsageLimit, "m");
         assert_eq!(
             hear(&mut log, "turn/completed", end("t", "failed", error)),
             Step::End(Outcome::Failed(failure))
@@ -248,6 +248,7 @@ mod tests {
             sender: sender.into(),
             time: "2026-01-02T03:04:05Z".into(),
             text: text.into(),
+            files: Vec::new(),
         };
         assert_eq!(input(&[message("ann", "hi")]), "hi");
         assert_eq!(

@@ -122,6 +122,10 @@ fn activity(kind: ActivityKind, text: &str) -> Option<String> {
         ActivityKind::Reasoning => format!("thinks: {text}"),
         ActivityKind::Tool => format!("tool {text}"),
         ActivityKind::Retrying => format!("tries again: {text}"),
+        ActivityKind::Commentary => text,
+        ActivityKind::Plan => format!("plan: {text}"),
+        ActivityKind::Tokens => format!("tokens: {text}"),
+        ActivityKind::Compacting => "compacts the conversation".to_owned(),
         ActivityKind::Alive => return None,
     })
 }

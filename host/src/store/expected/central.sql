@@ -23,7 +23,7 @@ CREATE TABLE wirings (
     channel      TEXT NOT NULL,
     chat_id      TEXT NOT NULL,
     folder       TEXT NOT NULL REFERENCES groups (folder) ON DELETE CASCADE,
-    session_mode TEXT NOT NULL CHECK (session_mode IN ('shared', 'per-thread', 'group')),
+    session_mode TEXT NOT NULL CHECK (session_mode IN ('shared', 'per-thread', 'group')), progress INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (channel, chat_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX wirings_folder ON wirings (folder);

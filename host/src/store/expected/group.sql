@@ -1,3 +1,24 @@
+CREATE TABLE attachments (
+    id      INTEGER PRIMARY KEY,
+    message INTEGER NOT NULL REFERENCES inbox (id),
+    name    TEXT NOT NULL,
+    -- Below the workspace.
+    path    TEXT NOT NULL,
+    bytes   INTEGER NOT NULL,
+    image   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX attachments_message ON attachments (message);
+CREATE TABLE compactions (
+    id            INTEGER PRIMARY KEY,
+    session       TEXT NOT NULL REFERENCES sessions (id),
+    cause         TEXT NOT NULL CHECK (cause IN ('threshold', 'by_hand', 'automatic')),
+    -- NULL is a success.
+    failure       TEXT,
+    tokens_before INTEGER NOT NULL,
+    millis        INTEGER NOT NULL,
+    at            INTEGER NOT NULL
+) STRICT;
+CREATE INDEX compactions_session ON compactions (session, id);
 CREATE TABLE inbox (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     session     TEXT NOT NULL REFERENCES sessions (id),
@@ -12,11 +33,28 @@ CREATE TABLE inbox (
     -- The newest turn that took it.
     turn        INTEGER REFERENCES turns (id),
     tries       INTEGER NOT NULL DEFAULT 0,
-    accepted_at INTEGER NOT NULL,
+    accepted_at INTEGER NOT NULL, kind TEXT NOT NULL DEFAULT 'message'
+    CHECK (kind IN ('message', 'stop', 'clear', 'compact', 'model', 'effort')), due_at INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, output_schema TEXT,
     UNIQUE (channel, chat_id, platform_id)
 ) STRICT;
 CREATE INDEX inbox_due ON inbox (session, id) WHERE state = 'pending';
 CREATE INDEX inbox_turn ON inbox (turn) WHERE turn IS NOT NULL;
+CREATE TABLE mcp_servers (
+    session TEXT NOT NULL REFERENCES sessions (id),
+    name    TEXT NOT NULL,
+    status  TEXT NOT NULL CHECK (status IN ('starting', 'ready', 'failed')),
+    error   TEXT,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (session, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE models (
+    position       INTEGER PRIMARY KEY,
+    name           TEXT NOT NULL UNIQUE,
+    -- A JSON array of texts, least first.
+    efforts        TEXT NOT NULL,
+    default_effort TEXT,
+    is_default     INTEGER NOT NULL
+) STRICT;
 CREATE TABLE outbox (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     session      TEXT NOT NULL REFERENCES sessions (id),
@@ -31,9 +69,26 @@ CREATE TABLE outbox (
     next_try_at  INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
     delivered_at INTEGER
-) STRICT;
+, action TEXT) STRICT;
 CREATE INDEX outbox_due ON outbox (channel, chat_id, id) WHERE state IN ('pending', 'leased');
 CREATE INDEX outbox_turn ON outbox (turn) WHERE turn IS NOT NULL;
+CREATE TABLE questions (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    session    TEXT NOT NULL REFERENCES sessions (id),
+    turn       INTEGER NOT NULL REFERENCES turns (id),
+    call_id    TEXT NOT NULL,
+    channel    TEXT NOT NULL,
+    chat_id    TEXT NOT NULL,
+    thread_id  TEXT,
+    text       TEXT NOT NULL,
+    -- A JSON array of texts.
+    options    TEXT NOT NULL,
+    state      TEXT NOT NULL CHECK (state IN ('open', 'answered', 'expired', 'withdrawn')),
+    answer     TEXT,
+    asked_at   INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX questions_open ON questions (session) WHERE state = 'open';
 CREATE TABLE sessions (
     id           TEXT PRIMARY KEY,
     key          TEXT NOT NULL UNIQUE,
@@ -53,7 +108,21 @@ CREATE TABLE sessions (
     continuation TEXT,
     created_at   INTEGER NOT NULL,
     active_at    INTEGER NOT NULL
-) STRICT;
+, generation INTEGER NOT NULL DEFAULT 0, cleared_at INTEGER NOT NULL DEFAULT 0, model TEXT, effort TEXT, since_compaction INTEGER NOT NULL DEFAULT 0, last_total INTEGER) STRICT;
+CREATE TABLE tool_calls (
+    turn        INTEGER NOT NULL REFERENCES turns (id),
+    call_id     TEXT NOT NULL,
+    session     TEXT NOT NULL REFERENCES sessions (id),
+    tool        TEXT NOT NULL,
+    -- What it was called with, shortened for people.
+    summary     TEXT NOT NULL,
+    state       TEXT NOT NULL CHECK (state IN ('waiting', 'done', 'failed')),
+    answer      TEXT,
+    called_at   INTEGER NOT NULL,
+    finished_at INTEGER,
+    PRIMARY KEY (turn, call_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tool_calls_session ON tool_calls (session, called_at);
 CREATE TABLE turns (
     id               INTEGER PRIMARY KEY AUTOINCREMENT,
     session          TEXT NOT NULL REFERENCES sessions (id),
@@ -69,6 +138,6 @@ CREATE TABLE turns (
     provider_ms      REAL,
     started_at       INTEGER NOT NULL,
     finished_at      INTEGER
-) STRICT;
+, work TEXT NOT NULL DEFAULT 'answer' CHECK (work IN ('answer', 'compact')), stop_requested INTEGER NOT NULL DEFAULT 0, diff TEXT) STRICT;
 CREATE INDEX turns_running ON turns (session) WHERE state = 'running';
 CREATE INDEX turns_session ON turns (session);

@@ -1,7 +1,7 @@
 //! Fencing: a session's containers, one after the other.
 
 use cofferdam_protocol::ids::{Attempt, MessageId, ReplyId, SessionId, TurnId};
-use cofferdam_protocol::runner::ProviderKind;
+use cofferdam_protocol::runner::{ContextMeter, ProviderKind, Thread};
 use rusqlite::{OptionalExtension, Savepoint, params};
 
 use super::outbox::insert_reply;
@@ -100,13 +100,13 @@ impl GroupDb {
             .await
     }
 
-    /// The runner's hello: keeps the token's hash, once per attempt, and answers the continuation.
+    /// The runner's hello: keeps the token's hash, once per attempt, and answers where the conversation stands.
     pub async fn hello(
         &self,
         session: &SessionId,
         attempt: Attempt,
         token_hash: Vec<u8>,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Thread, StoreError> {
         let session = session.clone();
         self.db
             .write(Durability::Relaxed, move |tx| {
@@ -118,9 +118,7 @@ impl GroupDb {
                 if taken {
                     return Err(StoreError::TokenTaken);
                 }
-                Ok(tx.query_row("SELECT continuation FROM sessions WHERE id = ?1", [session.as_str()], |r| {
-                    r.get(0)
-                })?)
+                read_thread(tx, &session)
             })
             .await
     }
@@ -182,6 +180,18 @@ fn running_turn(tx: &Savepoint<'_>, session: &SessionId) -> Result<Option<TurnId
         .prepare_cached("SELECT id FROM turns WHERE session = ?1 AND state = 'running'")?
         .query_row([session.as_str()], |row| Ok(TurnId(row.get(0)?)))
         .optional()?)
+}
+
+/// Where a session's conversation stands.
+fn read_thread(tx: &Savepoint<'_>, session: &SessionId) -> Result<Thread, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT generation, continuation, since_compaction, last_total FROM sessions WHERE id = ?1",
+        )?
+        .query_row([session.as_str()], |row| {
+            let meter = ContextMeter { since_compaction: row.get(2)?, last_total: row.get(3)? };
+            Ok(Thread { generation: row.get(0)?, continuation: row.get(1)?, meter })
+        })?)
 }
 
 fn read_session(tx: &Savepoint<'_>, session: &SessionId) -> Result<SessionRow, StoreError> {

@@ -1,6 +1,7 @@
 //! ① accept and ② claim.
 
 use cofferdam_protocol::ids::{Attempt, MessageId, SessionId, TurnId};
+use cofferdam_protocol::runner::Work;
 use rusqlite::{OptionalExtension, Savepoint, params};
 
 use super::{GroupDb, chat_of, fence, session_of};
@@ -32,6 +33,12 @@ pub struct Accepted {
 pub struct Claimed {
     /// The turn.
     pub turn: TurnId,
+    /// What it is for.
+    pub work: Work,
+    /// The conversation that it belongs to.
+    pub generation: u64,
+    /// Some of its messages were given to a runner before.
+    pub retried: bool,
     /// The chat that its replies go to.
     pub chat: ChatRef,
     /// Its messages, oldest first.
@@ -94,7 +101,7 @@ impl GroupDb {
                     .query_row([session.as_str()], |row| row.get(0))
                     .optional()?;
                 match running {
-                    Some(turn) => read_turn(tx, TurnId(turn)).map(Some),
+                    Some(turn) => read_turn(tx, &session, TurnId(turn)).map(Some),
                     None => new_turn(tx, &session, attempt),
                 }
             })
@@ -131,7 +138,7 @@ fn session_for(tx: &Savepoint<'_>, key: &str, chat: &ChatRef, now: i64) -> Resul
 }
 
 fn new_turn(tx: &Savepoint<'_>, session: &SessionId, attempt: Attempt) -> Result<Option<Claimed>, StoreError> {
-    let (chat, messages) = due(tx, session)?;
+    let (chat, messages, retried) = due(tx, session)?;
     let Some(chat) = chat else { return Ok(None) };
     let now = now_ms();
     tx.prepare_cached("INSERT INTO turns (session, attempt, state, started_at) VALUES (?1, ?2, ?3, ?4)")?
@@ -145,17 +152,22 @@ fn new_turn(tx: &Savepoint<'_>, session: &SessionId, attempt: Attempt) -> Result
     }
     tx.prepare_cached("UPDATE sessions SET active_at = ?1 WHERE id = ?2")?
         .execute(params![now, session.as_str()])?;
-    Ok(Some(Claimed { turn, chat, messages }))
+    let generation = generation_of(tx, session)?;
+    Ok(Some(Claimed { turn, work: Work::Answer, generation, retried, chat, messages }))
 }
 
 /// The oldest waiting messages that may share a turn: of one chat, since a turn answers in one place.
-fn due(tx: &Savepoint<'_>, session: &SessionId) -> Result<(Option<ChatRef>, Vec<ClaimedMessage>), StoreError> {
+/// The last part of the answer says whether one of them was tried before.
+fn due(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+) -> Result<(Option<ChatRef>, Vec<ClaimedMessage>, bool), StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT id, sender, text, accepted_at, channel, chat_id, thread_id, tries
          FROM inbox WHERE session = ?1 AND state = 'pending' ORDER BY id LIMIT ?2",
     )?;
     let mut rows = statement.query(params![session.as_str(), BATCH_MESSAGES])?;
-    let (mut chat, mut messages, mut bytes) = (None, Vec::new(), 0);
+    let (mut chat, mut messages, mut bytes, mut retried) = (None, Vec::new(), 0, false);
     while let Some(row) = rows.next()? {
         let here = chat_of(row, 4)?;
         let message = claimed_message(row)?;
@@ -169,13 +181,20 @@ fn due(tx: &Savepoint<'_>, session: &SessionId) -> Result<(Option<ChatRef>, Vec<
         chat = Some(here);
         messages.push(message);
         if alone {
+            retried = true;
             break;
         }
     }
-    Ok((chat, messages))
+    Ok((chat, messages, retried))
 }
 
-fn read_turn(tx: &Savepoint<'_>, turn: TurnId) -> Result<Claimed, StoreError> {
+fn generation_of(tx: &Savepoint<'_>, session: &SessionId) -> Result<u64, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT generation FROM sessions WHERE id = ?1")?
+        .query_row([session.as_str()], |row| row.get(0))?)
+}
+
+fn read_turn(tx: &Savepoint<'_>, session: &SessionId, turn: TurnId) -> Result<Claimed, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT id, sender, text, accepted_at, channel, chat_id, thread_id FROM inbox WHERE turn = ?1 ORDER BY id",
     )?;
@@ -186,7 +205,8 @@ fn read_turn(tx: &Savepoint<'_>, turn: TurnId) -> Result<Claimed, StoreError> {
         messages.push(claimed_message(row)?);
     }
     let chat = chat.ok_or(StoreError::Unknown { what: "turn without messages", value: turn.to_string() })?;
-    Ok(Claimed { turn, chat, messages })
+    // Its runner may have begun it.
+    Ok(Claimed { turn, work: Work::Answer, generation: generation_of(tx, session)?, retried: true, chat, messages })
 }
 
 fn claimed_message(row: &rusqlite::Row<'_>) -> rusqlite::Result<ClaimedMessage> {

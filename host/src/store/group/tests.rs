@@ -1,7 +1,7 @@
 //! The data path's commits on a real database.
 
 use cofferdam_protocol::ids::{Attempt, Seq, SessionId, TurnId};
-use cofferdam_protocol::runner::{Failure, FailureKind, Finish, Outcome, ProviderKind};
+use cofferdam_protocol::runner::{Failure, FailureKind, Finish, Outcome, ProviderKind, Thread};
 
 use super::attempts::EndedTurn;
 use super::outbox::NextReply;
@@ -25,11 +25,10 @@ fn message(id: &str) -> Inbound {
 
 fn finish(outcome: Outcome, replies: &[&str]) -> Finish {
     Finish {
-        outcome,
         replies: replies.iter().map(|&text| text.to_owned()).collect(),
-        continuation: Some("thread-2".into()),
-        usage: None,
+        thread: Some(Thread { continuation: Some("thread-2".into()), ..Thread::default() }),
         provider_millis: 1.0,
+        ..Finish::new(outcome)
     }
 }
 
@@ -115,7 +114,7 @@ async fn a_write_of_a_stale_attempt_is_refused() {
     let done = finish(Outcome::Completed, &["late"]);
     assert!(matches!(f.db.claim(&session, stale).await, Err(StoreError::Stale { .. })));
     assert!(matches!(f.db.hello(&session, stale, vec![1]).await, Err(StoreError::Stale { .. })));
-    assert!(matches!(f.db.ready(&session, stale, Seq(1), "t".into()).await, Err(StoreError::Stale { .. })));
+    assert!(matches!(f.db.ready(&session, stale, Seq(1), 0, "t".into()).await, Err(StoreError::Stale { .. })));
     assert!(matches!(f.db.finish(&session, stale, Seq(1), turn, done).await, Err(StoreError::Stale { .. })));
     assert!(matches!(f.db.end_attempt(&session, stale, true, String::new()).await, Err(StoreError::Stale { .. })));
     assert!(f.leased().await.is_none(), "nothing of it reached the outbox");
@@ -148,7 +147,7 @@ async fn a_repeated_finish_changes_nothing() {
 
 #[tokio::test]
 async fn no_turn_ends_in_silence() {
-    let failed = Outcome::Failed(Failure { kind: FailureKind::Upstream, message: "it burns".into() });
+    let failed = Outcome::Failed(Failure::new(FailureKind::Upstream, "it burns"));
     for (outcome, replies, says) in [
         (Outcome::Completed, &[][..], "without a reply"),
         (Outcome::Completed, &[" "][..], "without a reply"),
@@ -234,11 +233,11 @@ async fn another_providers_thread_is_not_resumed() {
     let f = Fixture::new();
     let session = f.accept("1").await;
     let attempt = f.begin(&session).await;
-    f.db.ready(&session, attempt, Seq(1), "mock:1".into()).await.unwrap();
+    f.db.ready(&session, attempt, Seq(1), 0, "mock:1".into()).await.unwrap();
     let attempt = f.begin(&session).await;
-    assert_eq!(f.db.hello(&session, attempt, vec![1]).await.unwrap().as_deref(), Some("mock:1"));
+    assert_eq!(f.db.hello(&session, attempt, vec![1]).await.unwrap().continuation.as_deref(), Some("mock:1"));
     let attempt = f.db.begin_attempt(&session, ProviderKind::Codex, "hash".into()).await.unwrap();
-    assert_eq!(f.db.hello(&session, attempt, vec![1]).await.unwrap(), None);
+    assert_eq!(f.db.hello(&session, attempt, vec![1]).await.unwrap().continuation, None);
 }
 
 #[tokio::test]

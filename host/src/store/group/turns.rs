@@ -1,7 +1,7 @@
 //! ③ ready and ④ finish.
 
 use cofferdam_protocol::ids::{Attempt, MessageId, ReplyId, Seq, SessionId, TurnId};
-use cofferdam_protocol::runner::{Finish, Outcome};
+use cofferdam_protocol::runner::{Finish, Outcome, Thread};
 use rusqlite::{Savepoint, params};
 
 use super::outbox::insert_reply;
@@ -32,6 +32,7 @@ impl GroupDb {
         session: &SessionId,
         attempt: Attempt,
         seq: Seq,
+        generation: u64,
         continuation: String,
     ) -> Result<(), StoreError> {
         let session = session.clone();
@@ -40,8 +41,13 @@ impl GroupDb {
                 if !is_new(tx, &session, attempt, seq)? {
                     return Ok(());
                 }
-                tx.prepare_cached("UPDATE sessions SET continuation = ?1, last_seq = ?2 WHERE id = ?3")?
-                    .execute(params![continuation, seq.0, session.as_str()])?;
+                // A thread of an older conversation is not the session's any more.
+                tx.prepare_cached(
+                    "UPDATE sessions SET continuation = CASE WHEN generation = ?4 THEN ?1 ELSE continuation END,
+                            last_seq = ?2
+                     WHERE id = ?3",
+                )?
+                .execute(params![continuation, seq.0, session.as_str(), generation])?;
                 Ok(())
             })
             .await
@@ -71,11 +77,9 @@ impl GroupDb {
                 for (kind, text) in words(&finish) {
                     replies.push(insert_reply(tx, &session, Some(turn), &chat, kind, &text)?);
                 }
-                tx.prepare_cached(
-                    "UPDATE sessions SET continuation = coalesce(?1, continuation), last_seq = ?2, active_at = ?3
-                     WHERE id = ?4",
-                )?
-                .execute(params![finish.continuation, seq.0, now_ms(), session.as_str()])?;
+                keep_thread(tx, &session, finish.thread.as_ref())?;
+                tx.prepare_cached("UPDATE sessions SET last_seq = ?1, active_at = ?2 WHERE id = ?3")?
+                    .execute(params![seq.0, now_ms(), session.as_str()])?;
                 Ok(Some(Finished { chat, replies, messages }))
             })
             .await
@@ -125,6 +129,23 @@ fn words(finish: &Finish) -> Vec<(ReplyKind, String)> {
         Outcome::Failed(failure) => words.push((ReplyKind::Notice, notice::turn_failed(failure))),
     }
     words
+}
+
+/// Keeps where the conversation stands, unless it was cleared meanwhile.
+fn keep_thread(tx: &Savepoint<'_>, session: &SessionId, thread: Option<&Thread>) -> Result<(), StoreError> {
+    let Some(thread) = thread else { return Ok(()) };
+    tx.prepare_cached(
+        "UPDATE sessions SET continuation = coalesce(?1, continuation), since_compaction = ?2, last_total = ?3
+         WHERE id = ?4 AND generation = ?5",
+    )?
+    .execute(params![
+        thread.continuation,
+        thread.meter.since_compaction,
+        thread.meter.last_total,
+        session.as_str(),
+        thread.generation,
+    ])?;
+    Ok(())
 }
 
 fn is_new(tx: &Savepoint<'_>, session: &SessionId, attempt: Attempt, seq: Seq) -> Result<bool, StoreError> {
