@@ -12,8 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::conversation::{Compaction, DuringTurn};
 use super::home::Home;
-use super::{ConfigError, read, values};
+use super::mcp::{self, McpServers};
+use super::{ConfigError, read, values, zone};
 
 /// The largest `container.json`, in bytes.
 pub const MAX_BYTES: u64 = 64 * 1024;
@@ -50,6 +52,23 @@ pub struct GroupConfig {
     #[serde(deserialize_with = "values::environment")]
     #[schemars(extend("propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}))]
     pub environment: BTreeMap<String, String>,
+    /// Servers that offer tools to the agent, by name, as Claude Desktop and Cursor write them.
+    #[serde(rename = "mcpServers", deserialize_with = "mcp::written::servers")]
+    #[schemars(
+        with = "BTreeMap<String, mcp::written::Written>",
+        extend("propertyNames" = {"pattern": "^[A-Za-z0-9_-]{1,64}$"})
+    )]
+    pub mcp_servers: McpServers,
+    /// When a session's conversation is summed up to make room.
+    #[serde(deserialize_with = "values::object")]
+    pub compaction: Compaction,
+    /// What happens to messages that come while a turn runs: `queue`, they wait for the next one; `steer`, they go
+    /// into the running one.
+    pub during_turn: DuringTurn,
+    /// The time zone in which the agent is told when a message came, such as `Europe/Berlin`; without it the host's.
+    #[serde(deserialize_with = "zone::name", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
 }
 
 // The schema's view of [`ProviderKind`], whose own crate does not know schemas; a test holds them together.
@@ -147,6 +166,10 @@ impl Default for GroupConfig {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             environment: BTreeMap::new(),
+            mcp_servers: McpServers::new(),
+            compaction: Compaction::default(),
+            during_turn: DuringTurn::default(),
+            time_zone: None,
         }
     }
 }
@@ -194,8 +217,14 @@ impl GroupConfig {
         serde_json::to_string_pretty(&schemars::schema_for!(Self)).unwrap_or_default() + "\n"
     }
 
+    /// The zone in which its people's times are told.
+    pub fn zone(&self) -> jiff::tz::TimeZone {
+        zone::zone(self.time_zone.as_deref())
+    }
+
     /// Reads a group's `container.json`.
     pub fn load(home: &Home, folder: &Folder) -> Result<LoadedGroup, ConfigError> {
+        check_folder(home, folder)?;
         let path = home.container_json(folder);
         let Some(text) = read::text_file(&path, MAX_BYTES)? else {
             let (problem, hint) = if home.group(folder).is_dir() {
@@ -209,6 +238,15 @@ impl GroupConfig {
         let raw = serde_json::from_str(&text).map_err(|error| json_error(&path, "", &error))?;
         Ok(LoadedGroup { config, hash: hex(&Sha256::digest(text.as_bytes())), raw })
     }
+}
+
+/// Refuses the folder of what all groups share as a group.
+pub fn check_folder(home: &Home, folder: &Folder) -> Result<(), ConfigError> {
+    if home.group(folder) != home.shared() {
+        return Ok(());
+    }
+    let problem = "this folder has the instructions and skills that all groups share; it cannot be a group";
+    Err(ConfigError::new(&home.shared(), problem).with_hint("give the group another name"))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -9,17 +9,22 @@ fn every_key_has_a_default() {
     let config = GroupConfig::parse("{}", Path::new("x")).unwrap();
     assert_eq!(config, GroupConfig::default());
     assert_eq!((config.limits.memory_mb, config.timeouts.idle_secs), (2048, 900));
+    assert_eq!((config.compaction.threshold_tokens, config.compaction.timeout_secs), (40_000, 120));
+    assert_eq!((config.during_turn, config.time_zone, config.mcp_servers.len()), (DuringTurn::Queue, None, 0));
 }
 
 #[test]
 fn a_full_file_is_read() {
     let text = r#"{"$schema":"../x.json","provider":"mock","model":"gpt-6.1-sol","effort":"xhigh","image":"me/mine:1",
         "limits":{"memory_mb":64,"cpus":0.5,"pids":64,"tmp_mb":1},"timeouts":{"idle_secs":1,"silence_secs":2},
-        "environment":{"LANG":"C","_x1":""}}"#;
+        "environment":{"LANG":"C","_x1":""},"mcpServers":{"s":{"command":"x"}},
+        "compaction":{"threshold_tokens":0,"timeout_secs":9},"during_turn":"steer","time_zone":"Europe/Berlin"}"#;
     let config = GroupConfig::parse(text, Path::new("x")).unwrap();
     assert_eq!(config.provider, ProviderKind::Mock);
     assert_eq!(config.effort.unwrap().as_str(), "xhigh");
     assert_eq!(config.limits.cpus, 0.5);
+    assert_eq!((config.compaction.threshold_tokens, config.during_turn), (0, DuringTurn::Steer));
+    assert_eq!(config.zone().iana_name(), Some("Europe/Berlin"));
     let back = serde_json::to_string(&config).unwrap();
     assert_eq!(GroupConfig::parse(&back, Path::new("x")).unwrap(), config);
 }
@@ -127,6 +132,24 @@ fn another_value_than_an_object_is_refused() {
 fn an_image_or_model_that_could_be_an_option_is_refused() {
     insta::assert_snapshot!(bad(r#"{"image": "--privileged"}"#), @r#"container.json:1:25: `image`: invalid value: string "--privileged", expected an image reference such as `name:tag`"#);
     insta::assert_snapshot!(bad(r#"{"model": ""}"#), @r#"container.json:1:13: `model`: invalid value: string "", expected a model's name: 1 to 128 letters, digits and `._:/@+-`"#);
+}
+
+#[test]
+fn wrong_compaction_turns_and_zones_are_refused() {
+    insta::assert_snapshot!(bad(r#"{"compaction": {"threshold": 1}}"#), @r#"container.json:1:27: `compaction.threshold`: there is no such key; did you mean `threshold_tokens`?"#);
+    insta::assert_snapshot!(bad(r#"{"compaction": {"threshold_tokens": 10000001}}"#), @r#"container.json:1:44: `compaction.threshold_tokens`: invalid value: integer `10000001`, expected a whole number from 0 to 10000000"#);
+    insta::assert_snapshot!(bad(r#"{"during_turn": "stear"}"#), @r#"container.json:1:23: `during_turn`: there is no such value: "stear"; did you mean `steer`?"#);
+    insta::assert_snapshot!(bad(r#"{"time_zone": "Europe/Berln"}"#), @r#"container.json:1:29: `time_zone`: invalid value: string "Europe/Berln", expected a time zone such as `Europe/Berlin`"#);
+}
+
+#[test]
+fn the_folder_that_all_groups_share_is_no_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::new(dir.path()).unwrap();
+    std::fs::create_dir_all(home.shared()).unwrap();
+    std::fs::write(home.shared().join("container.json"), "{}").unwrap();
+    let error = GroupConfig::load(&home, &"global".parse().unwrap()).unwrap_err();
+    assert!(!error.missing && error.problem.contains("share"), "{error}");
 }
 
 fn home_with(write: impl FnOnce(&Path)) -> (tempfile::TempDir, Home, Folder) {

@@ -8,7 +8,8 @@ use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
 ///
 /// ```text
 /// cofferdam.toml  .env           the host's configuration
-/// groups/<folder>/               container.json, AGENTS.md, workspace/
+/// groups/<folder>/               container.json, AGENTS.md, skills/, workspace/
+/// groups/global/                 AGENTS.md and skills/ of all groups
 /// data/central.db                what spans groups
 /// data/groups/<folder>/state.db  one group's state
 /// data/groups/<folder>/sessions/<id>/{codex,logs}/
@@ -80,6 +81,26 @@ impl Home {
         self.group(folder).join("AGENTS.md")
     }
 
+    /// One group's skills.
+    pub fn skills(&self, folder: &Folder) -> PathBuf {
+        self.group(folder).join("skills")
+    }
+
+    /// What all groups share; no group can have that name.
+    pub fn shared(&self) -> PathBuf {
+        self.groups().join("global")
+    }
+
+    /// The instructions of all groups.
+    pub fn shared_agents_md(&self) -> PathBuf {
+        self.shared().join("AGENTS.md")
+    }
+
+    /// The skills of all groups.
+    pub fn shared_skills(&self) -> PathBuf {
+        self.shared().join("skills")
+    }
+
     /// Everything that must survive.
     pub fn data(&self) -> PathBuf {
         self.0.join("data")
@@ -113,6 +134,16 @@ impl Home {
     /// One session's codex home, mounted at `~/.codex`.
     pub fn codex_home(&self, folder: &Folder, session: &SessionId) -> PathBuf {
         self.session(folder, session).join("codex")
+    }
+
+    /// The `mcpServers` that a session's container was started with, as their file had them.
+    pub fn session_servers(&self, folder: &Folder, session: &SessionId) -> PathBuf {
+        self.session(folder, session).join("mcp.json")
+    }
+
+    /// One session's copy of the instructions of all groups, mounted into its container.
+    pub fn session_agents_md(&self, folder: &Folder, session: &SessionId) -> PathBuf {
+        self.session(folder, session).join("AGENTS.md")
     }
 
     /// The log of one attempt.

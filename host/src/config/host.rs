@@ -3,7 +3,7 @@
 //! The environment wins over `.env`, which wins over the file. `.env` is read, not put into the environment, so no
 //! child process inherits a key from it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::home::Home;
+use super::host_values::{self, is_name};
 use super::{ConfigError, error, read, values};
 
 /// Where model calls go unless `OPENAI_BASE_URL` says otherwise: the vendor's public API.
@@ -67,7 +68,7 @@ pub struct HostConfig {
 /// `cofferdam.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct File {
+pub(super) struct File {
     #[serde(deserialize_with = "values::sessions")]
     max_sessions: Option<u64>,
     account: Option<String>,
@@ -75,6 +76,7 @@ struct File {
     runner: Option<PathBuf>,
     log: Option<String>,
     openai: OpenAi,
+    pub(super) values: BTreeMap<String, SecretString>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -86,8 +88,8 @@ struct OpenAi {
 }
 
 /// A setting and the place to blame when it is wrong.
-struct Setting {
-    value: String,
+pub(super) struct Setting {
+    pub(super) value: String,
     file: PathBuf,
     key: String,
 }
@@ -99,7 +101,7 @@ impl Setting {
 }
 
 /// Looks names up in their order of precedence.
-struct Sources<'e> {
+pub(super) struct Sources<'e> {
     env: &'e dyn Fn(&str) -> Option<String>,
     dotenv: HashMap<String, String>,
     dotenv_file: PathBuf,
@@ -108,7 +110,7 @@ struct Sources<'e> {
 
 impl Sources<'_> {
     /// Variable `name`, or else the file's `key` with the value `file`. An empty variable counts as none.
-    fn get(&self, name: &str, key: &str, file: Option<String>) -> Option<Setting> {
+    pub(super) fn get(&self, name: &str, key: &str, file: Option<String>) -> Option<Setting> {
         let some = |value: &String| !value.trim().is_empty();
         if let Some(value) = (self.env)(name).filter(some) {
             return Some(Setting { value, file: "the environment".into(), key: name.into() });
@@ -123,23 +125,8 @@ impl Sources<'_> {
 impl HostConfig {
     /// Reads the configuration of `home`; `env` looks up environment variables. Files that are not there are fine.
     pub fn load(home: &Home, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut warnings = Vec::new();
-        let toml_file = home.config_file();
-        let file = match read::text_file(&toml_file, MAX_BYTES)? {
-            Some(text) => parse_toml(&text, &toml_file)?,
-            None => File::default(),
-        };
-        let dotenv_file = home.env_file();
-        let dotenv = parse_dotenv(&dotenv_file)?;
-        for (secret, path) in
-            [(file.openai.api_key.is_some(), &toml_file), (dotenv.contains_key("OPENAI_API_KEY"), &dotenv_file)]
-        {
-            if secret && read::world_readable(path) {
-                let path = path.display();
-                warnings.push(format!("everybody on this machine can read the key in {path}: chmod 600 {path}"));
-            }
-        }
-        let sources = Sources { env, dotenv, dotenv_file, toml_file };
+        let (file, sources) = read_files(home, env)?;
+        let mut warnings = readable_secrets(&file, &sources);
         let file_sessions = file.max_sessions.map(|n| n.to_string());
         let runner = sources.get("COFFERDAM_RUNNER", "runner", file.runner.map(|p| p.display().to_string()));
         let log = sources.get("COFFERDAM_LOG", "log", file.log);
@@ -153,6 +140,48 @@ impl HostConfig {
             warnings,
         })
     }
+}
+
+/// The two files of `home`, read and checked as such.
+pub(super) fn read_files<'e>(
+    home: &Home,
+    env: &'e dyn Fn(&str) -> Option<String>,
+) -> Result<(File, Sources<'e>), ConfigError> {
+    let toml_file = home.config_file();
+    let file = match read::text_file(&toml_file, MAX_BYTES)? {
+        Some(text) => parse_toml(&text, &toml_file)?,
+        None => File::default(),
+    };
+    if let Some(bad) = file.values.keys().find(|name| !is_name(name)) {
+        let bad: String = bad.chars().take(60).collect();
+        let problem = format!("{bad:?} is not a value's name: letters, digits and `_`, not starting with a digit");
+        return Err(ConfigError::new(&toml_file, problem).with_key("values"));
+    }
+    let dotenv_file = home.env_file();
+    let dotenv = parse_dotenv(&dotenv_file)?;
+    Ok((file, Sources { env, dotenv, dotenv_file, toml_file }))
+}
+
+/// Warnings about secrets that lie where everybody can read them.
+fn readable_secrets(file: &File, sources: &Sources<'_>) -> Vec<String> {
+    let in_dotenv = |name: &String| name == "OPENAI_API_KEY" || name.starts_with(host_values::PREFIX);
+    [
+        (file.openai.api_key.is_some(), "key", &sources.toml_file),
+        (file.openai.api_key.is_none() && !file.values.is_empty(), "values", &sources.toml_file),
+        (sources.dotenv.contains_key("OPENAI_API_KEY"), "key", &sources.dotenv_file),
+        (
+            !sources.dotenv.contains_key("OPENAI_API_KEY") && sources.dotenv.keys().any(in_dotenv),
+            "values",
+            &sources.dotenv_file,
+        ),
+    ]
+    .into_iter()
+    .filter(|(secret, _, path)| *secret && read::world_readable(path))
+    .map(|(_, what, path)| {
+        let path = path.display();
+        format!("everybody on this machine can read the {what} in {path}: chmod 600 {path}")
+    })
+    .collect()
 }
 
 fn max_sessions(setting: Option<Setting>) -> Result<usize, ConfigError> {
@@ -244,7 +273,7 @@ fn parse_toml(text: &str, path: &Path) -> Result<File, ConfigError> {
     };
     let broken = |key: &str, error: &toml::de::Error| {
         // A wrong value may be the key itself.
-        let secret = key.ends_with("api_key");
+        let secret = key.ends_with("api_key") || key.starts_with("values");
         let message = if secret { "it is not a text in quotes" } else { error.message() };
         ConfigError::from_serde(path, place(error), key, message.lines().next().unwrap_or_default())
     };

@@ -99,6 +99,38 @@ fn a_key_is_never_printed() {
 }
 
 #[test]
+fn values_of_the_host_are_never_printed_and_their_names_are_checked() {
+    let secret = "verysecret";
+    for toml in [
+        format!("[values]\nA = {secret}\n"),
+        format!("[values]\nA = [\"{secret}\"]\n"),
+        format!("[values]\nA = {{ b = \"{secret}\" }}\n"),
+        format!("[values]\n\"A B\" = \"{secret}\"\n"),
+    ] {
+        let error = Case::new(&toml, "", &[]).load().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(secret), "{error:?}");
+    }
+    insta::assert_snapshot!(Case::new("[values]\n\"1A\" = \"x\"\n", "", &[]).error(), @r#"HOME/cofferdam.toml: `values`: "1A" is not a value's name: letters, digits and `_`, not starting with a digit"#);
+    insta::assert_snapshot!(Case::new("[values]\nA = 1\n", "", &[]).error(), @r#"HOME/cofferdam.toml:2:5: `values.A`: it is not a text in quotes"#);
+}
+
+#[test]
+fn values_that_everybody_can_read_are_warned_about() {
+    use std::os::unix::fs::PermissionsExt;
+    let case = Case::new("[values]\nA = \"x\"\n", "COFFERDAM_VALUE_B=y\n", &[]);
+    let mode = |mode| {
+        for file in [".env", "cofferdam.toml"] {
+            std::fs::set_permissions(case.dir.path().join(file), std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        case.load().unwrap().warnings
+    };
+    let warnings = mode(0o644);
+    assert_eq!(warnings.len(), 2);
+    assert!(warnings.iter().all(|warning| warning.contains("values") && warning.contains("chmod 600")));
+    assert!(mode(0o600).is_empty());
+}
+
+#[test]
 fn a_key_that_everybody_can_read_is_warned_about() {
     use std::os::unix::fs::PermissionsExt;
     let case = Case::new("", "OPENAI_API_KEY=k", &[]);

@@ -1,17 +1,23 @@
 //! The only reader of environment variables and configuration files; parsed once into types.
 //!
 //! - [`home`]: where everything lies.
-//! - [`group`]: `container.json`; [`edit`] changes it.
-//! - [`host`]: `cofferdam.toml`, `.env` and the environment.
+//! - [`group`]: `container.json`; [`edit`] changes it. [`mcp`], [`conversation`], [`zone`]: parts of it.
+//! - [`host`]: `cofferdam.toml`, `.env` and the environment; [`host_values`]: what groups may take of it.
+//! - [`agents`]: the instructions of groups.
 //! - [`error`]: what is wrong with a file, and where.
 
+pub mod agents;
+pub mod conversation;
 pub mod edit;
 pub mod error;
 pub mod group;
 pub mod home;
 pub mod host;
+pub mod host_values;
+pub mod mcp;
 mod read;
 mod values;
+pub mod zone;
 
 pub use error::ConfigError;
 

@@ -24,13 +24,15 @@ pub(super) fn regular_file(path: &Path, max: u64) -> Result<Option<Vec<u8>>, Con
         }
     };
     let unreadable = |e: std::io::Error| ConfigError::new(path, format!("cannot be read: {e}"));
-    if !file.metadata().map_err(unreadable)?.is_file() {
+    let found = file.metadata().map_err(unreadable)?;
+    if !found.is_file() {
         return Err(ConfigError::new(path, "it is not a regular file").with_hint("put a regular file there"));
     }
     let mut bytes = Vec::new();
     file.take(max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > max {
-        return Err(ConfigError::new(path, format!("it is larger than {} KiB", max / 1024)));
+        let size = found.len().max(max + 1);
+        return Err(ConfigError::new(path, format!("it is larger than {} KiB: it has {size} bytes", max / 1024)));
     }
     Ok(Some(bytes))
 }

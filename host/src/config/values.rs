@@ -184,9 +184,51 @@ impl<'de> Visitor<'de> for Environment {
     }
 }
 
+/// Values by names that `check` takes; its error completes "NAME …". No name comes twice.
+pub(super) fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    d: D,
+    expected: &'static str,
+    check: fn(&str) -> Result<(), String>,
+) -> Result<BTreeMap<String, T>, D::Error> {
+    d.deserialize_map(Named { expected, check, value: PhantomData })
+}
+
+struct Named<T> {
+    expected: &'static str,
+    check: fn(&str) -> Result<(), String>,
+    value: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Named<T> {
+    type Value = BTreeMap<String, T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut values = BTreeMap::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let shown: String = name.chars().take(80).collect();
+            (self.check)(&name).map_err(|why| A::Error::custom(format!("{shown:?} {why}")))?;
+            if values.contains_key(&name) {
+                return Err(A::Error::custom(format!("duplicate field `{name}`")));
+            }
+            values.insert(name, map.next_value()?);
+        }
+        Ok(values)
+    }
+}
+
+/// Whether it can be the name of an environment variable.
+pub(super) fn is_variable(name: &str) -> bool {
+    name.len() <= 255
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 fn check_name(name: &str) -> Result<(), String> {
-    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if !starts || name.len() > 255 || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+    if !is_variable(name) {
         let name: String = name.chars().take(60).collect();
         return Err(format!(
             "{name:?} is not a variable's name: letters, digits and `_`, not starting with a digit"
