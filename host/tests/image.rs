@@ -12,10 +12,11 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
     StartContainerOptions, WaitContainerOptions,
 };
+use cofferdam::config::group::GroupConfig;
 use cofferdam::config::home::Home;
 use cofferdam::sandbox::User;
 use cofferdam::sandbox::image::{Bars, ImageBuilder, ImageKind, ImageRef, Silent};
-use cofferdam::sandbox::mounts::{container_user, prepare};
+use cofferdam::sandbox::mounts::{Plan, container_user, prepare};
 use cofferdam_protocol::ids::{Folder, SessionId};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::io::AsyncWriteExt;
@@ -195,7 +196,10 @@ fn session(seed: Option<&Path>) -> (tempfile::TempDir, PathBuf) {
     let session: SessionId = "0123456789abcdef0123456789abcdef".parse().unwrap();
     std::fs::create_dir_all(home.group(&folder)).unwrap();
     std::fs::write(home.container_json(&folder), "{}").unwrap();
-    prepare(&home, &folder, &session, container_user(), None, seed).unwrap();
+    let (user, config) = (container_user(), &GroupConfig::default());
+    let env = |_: &str| None;
+    let plan = Plan { folder: &folder, session: &session, user, config, model: None, seed, env: &env };
+    prepare(&home, &plan).unwrap();
     (dir, home.codex_home(&folder, &session))
 }
 

@@ -62,7 +62,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("bollard", &["sandbox"]),
     ("rusqlite", &["store"]),
     ("rusqlite_migration", &["store"]),
-    ("reqwest", &["gateway", "cli"]),
+    ("reqwest", &["gateway", "door", "cli"]),
 ];
 
 /// What the crate's root has besides the rooms.

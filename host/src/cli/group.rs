@@ -13,7 +13,7 @@ use super::error::CliError;
 use super::table::{Table, ago, pairs};
 use super::{Context, scaffold, terminal};
 use crate::config::edit;
-use crate::config::group::GroupConfig;
+use crate::config::group::{self, GroupConfig};
 
 pub(super) async fn run(context: &Context, verb: GroupVerb) -> Result<u8, CliError> {
     match verb {
@@ -32,6 +32,7 @@ fn path(group: &Folder) -> String {
 
 async fn add(context: &Context, folder: &Folder) -> Result<(), CliError> {
     connect::require(&context.home)?;
+    group::check_folder(&context.home, folder)?;
     let made = scaffold::group(&context.home, folder)?;
     GroupConfig::load(&context.home, folder)?;
     let put = async |client: &super::client::Client| Ok(client.put::<Group>(&path(folder)).await?);

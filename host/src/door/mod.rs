@@ -1,9 +1,10 @@
-//! A session's Unix socket, its only way out of the container: the runner's API and the model gateway.
+//! A session's Unix socket, its only way out of the container: the runner's API, the model gateway and remote MCP servers.
 //!
 //! Everything that comes in here is hostile until parsed. `hello` needs no token and hands one out once per attempt;
 //! the runner asks for it before the agent exists. Every other runner call needs it, so the agent's own commands,
 //! which reach the same socket, cannot speak for the runner.
 
+mod mcp;
 mod socket;
 mod token;
 
@@ -33,6 +34,7 @@ use crate::gateway::{Caller, Gateway};
 use crate::sandbox::User;
 use crate::unix_socket;
 
+pub use mcp::RemoteServer;
 use socket::Limited;
 
 /// What the door needs of the session behind it.
@@ -76,6 +78,8 @@ pub struct DoorSpec<'a> {
     pub attempt: Attempt,
     /// SHA-256 of the token, when it was handed out before (an adopted container).
     pub token_hash: Option<Vec<u8>>,
+    /// The remote MCP servers that the container started with.
+    pub servers: Vec<RemoteServer>,
 }
 
 /// Connections of one session at once. Codex keeps one or two; an agent that opens more waits for itself.
@@ -109,6 +113,7 @@ impl Door {
         let listener = Limited::new(unix_socket::bind(&socket)?, CONNECTIONS);
         lchown(&socket, Some(spec.user.uid), Some(spec.user.gid))?;
         let session = spec.caller.session.clone();
+        let remotes = mcp::Remotes::new(spec.servers, spec.caller.clone())?;
         let inside = Inside {
             caller: spec.caller,
             session,
@@ -117,6 +122,7 @@ impl Door {
             api,
             gateway,
             model_calls: Semaphore::new(MODEL_CALLS),
+            remotes,
             warned: AtomicBool::new(false),
         };
         let app = routes(Arc::new(inside));
@@ -137,6 +143,7 @@ struct Inside {
     api: Arc<dyn RunnerApi>,
     gateway: Arc<Gateway>,
     model_calls: Semaphore,
+    remotes: mcp::Remotes,
     /// A hostile agent must not fill the log: its first refusal is a warning, the others are not.
     warned: AtomicBool,
 }
@@ -154,6 +161,7 @@ fn routes(inside: Arc<Inside>) -> Router {
         .layer(with_token)
         .route(runner::HELLO, post(hello).layer(small))
         .route("/v1/{*path}", any(model_call))
+        .route("/mcp/{*path}", any(mcp_call))
         .with_state(inside)
 }
 
@@ -242,6 +250,10 @@ async fn model_call(State(inside): State<Arc<Inside>>, request: Request) -> Resp
     // Held until the response begins: the request's body is what takes memory.
     let _place = inside.model_calls.acquire().await;
     inside.gateway.handle(&inside.caller, request).await
+}
+
+async fn mcp_call(State(inside): State<Arc<Inside>>, request: Request) -> Response {
+    inside.remotes.handle(request).await
 }
 
 async fn require_token(

@@ -72,6 +72,7 @@ fn open() -> Opened {
         },
         attempt: Attempt(7),
         token_hash: None,
+        servers: Vec::new(),
     };
     let door = Door::open(spec, Arc::new(Session), Arc::new(Gateway::new(Account::Offline).unwrap())).unwrap();
     Opened { dir, _door: door }

@@ -15,7 +15,7 @@ mod error;
 mod headers;
 mod hosted;
 mod offline;
-mod redact;
+pub(crate) mod redact;
 #[cfg(test)]
 mod tests;
 

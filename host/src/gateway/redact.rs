@@ -12,19 +12,19 @@ const MASK: &[u8] = b"[redacted]";
 ///
 /// A piece is passed on at once and whole, unless its end could be the beginning of the key: only those few
 /// bytes wait for the next piece.
-pub(super) struct Redactor {
+pub(crate) struct Redactor {
     key: SecretString,
     held: BytesMut,
 }
 
 impl Redactor {
     /// Looks for `key`.
-    pub(super) fn new(key: SecretString) -> Self {
+    pub(crate) fn new(key: SecretString) -> Self {
         Self { key, held: BytesMut::new() }
     }
 
     /// The part of the stream that can be passed on after `piece`.
-    pub(super) fn push(&mut self, piece: Bytes) -> Bytes {
+    pub(crate) fn push(&mut self, piece: Bytes) -> Bytes {
         let key = self.key.expose_secret().as_bytes();
         if key.len() < MIN_KEY_BYTES {
             return piece;
@@ -45,12 +45,12 @@ impl Redactor {
     }
 
     /// What was held back, at the end of the stream.
-    pub(super) fn finish(&mut self) -> Bytes {
+    pub(crate) fn finish(&mut self) -> Bytes {
         self.held.split().freeze()
     }
 
     /// Whether `text` has the key in it.
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let key = self.key.expose_secret().as_bytes();
         key.len() >= MIN_KEY_BYTES && find(text, key).is_some()
     }

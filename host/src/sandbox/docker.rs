@@ -221,7 +221,7 @@ fn body(spec: &Spec) -> ContainerCreateBody {
     let mounts = spec.mounts.iter().map(|mount| ApiMount {
         typ: Some(MountType::BIND),
         source: Some(mount.source.to_string_lossy().into_owned()),
-        target: Some(mount.target.to_owned()),
+        target: Some(mount.target.clone()),
         read_only: Some(!mount.writable),
         ..ApiMount::default()
     });

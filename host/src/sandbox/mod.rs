@@ -41,7 +41,7 @@ pub struct Mount {
     /// Its path on the host, absolute.
     pub source: PathBuf,
     /// Its path in the container.
-    pub target: &'static str,
+    pub target: String,
     /// Whether the container may write it.
     pub writable: bool,
 }

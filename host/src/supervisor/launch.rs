@@ -5,17 +5,18 @@ use std::time::Instant;
 
 use cofferdam_protocol::admin::ErrorKind;
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
-use cofferdam_protocol::runner::{CompactionSettings, DOOR_SOCKET, ENV_ATTEMPT, ENV_DOOR, Settings};
+use cofferdam_protocol::runner::{CompactionSettings, DOOR_SOCKET, ENV_ATTEMPT, ENV_DOOR, McpServer, Settings};
 use tokio::sync::mpsc;
 
-use super::Inner;
 use super::calls::{Call, RunnerCalls};
+use super::{Inner, instructions, remote};
 use crate::config::group::{GroupConfig, LoadedGroup};
+use crate::config::process_env;
 use crate::door::{Door, DoorSpec};
 use crate::error_chain;
 use crate::gateway::Caller;
 use crate::live::Blocked;
-use crate::sandbox::mounts::{self, PrepareError};
+use crate::sandbox::mounts::{self, Plan, PrepareError};
 use crate::sandbox::{ContainerId, Limits, Mount, Owner, Running, SandboxError, Spec, User};
 use crate::store::{GroupDb, StoreError};
 
@@ -117,12 +118,24 @@ async fn prepare_files(
     tokio::task::spawn_blocking(move || {
         let seed = inner.parts.sandbox.seed();
         let model = model_of(&inner, &config.config);
-        mounts::prepare(&inner.parts.home, &folder, &session, user, model.as_deref(), seed.as_deref())
+        let plan = Plan {
+            folder: &folder,
+            session: &session,
+            user,
+            config: &config.config,
+            model: model.as_deref(),
+            seed: seed.as_deref(),
+            env: &process_env,
+        };
+        mounts::prepare(&inner.parts.home, &plan)
     })
     .await
     .map_err(|_| LaunchError::Store(StoreError::Closed))?
     .map(|prepared| prepared.mounts)
-    .map_err(LaunchError::Prepare)
+    .map_err(|error| match error {
+        PrepareError::Config(error) => LaunchError::Config(error_chain(&error)),
+        error => LaunchError::Prepare(error),
+    })
 }
 
 /// Opens a session's door for one attempt.
@@ -141,6 +154,7 @@ pub(super) fn open_door(
         caller: Caller { group: folder.clone(), session: session.clone() },
         attempt,
         token_hash,
+        servers: remote::servers(&inner.parts.home, folder, session),
     };
     Door::open(spec, Arc::new(RunnerCalls(calls.clone())), inner.parts.gateway.clone())
 }
@@ -203,19 +217,26 @@ pub(super) fn settings_of(inner: &Inner, config: &GroupConfig) -> Settings {
     Settings {
         provider: config.provider,
         model: model_of(inner, config),
-        instructions: INSTRUCTIONS.to_owned(),
+        instructions: instructions::instructions(config),
         cwd: mounts::CWD.to_owned(),
         silence_secs: config.timeouts.silence_secs,
-        compaction: CompactionSettings { threshold_tokens: 40_000, timeout_secs: 120 },
+        compaction: CompactionSettings {
+            threshold_tokens: config.compaction.threshold_tokens,
+            timeout_secs: config.compaction.timeout_secs,
+        },
         tools: Vec::new(),
-        mcp_servers: Vec::new(),
+        mcp_servers: mcp_servers_of(config),
     }
 }
 
-/// Cofferdam's own words to the agent.
-const INSTRUCTIONS: &str = "You answer people in a chat through Cofferdam. You run in a sealed container: \
-the workspace /group/workspace is yours and lasts, the rest of the file system does not, and there is no network. \
-Your last message of a turn is sent to the chat; keep it short enough to read there.";
+fn mcp_servers_of(config: &GroupConfig) -> Vec<McpServer> {
+    let used = config.mcp_servers.iter().filter(|(_, server)| !server.disabled);
+    used.map(|(name, server)| McpServer {
+        name: name.clone(),
+        startup_timeout_secs: server.terms.startup_timeout_sec,
+    })
+    .collect()
+}
 
 fn model_of(inner: &Inner, config: &GroupConfig) -> Option<String> {
     config.model.clone().or_else(|| inner.parts.default_model.clone())

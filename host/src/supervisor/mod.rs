@@ -13,9 +13,11 @@ pub mod admission;
 mod calls;
 mod conversation;
 mod ends;
+mod instructions;
 mod launch;
 mod life;
 mod recovery;
+mod remote;
 mod tools;
 mod turns;
 

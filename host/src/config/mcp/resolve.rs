@@ -47,6 +47,8 @@ pub struct Remote {
     pub url: SecretString,
     /// Headers of every request; valid as such.
     pub headers: Vec<(String, SecretString)>,
+    /// The host's values among them.
+    pub secrets: Vec<SecretString>,
 }
 
 /// Fills the host's values into all servers that are not disabled. `file` is for errors, which name a value and its
@@ -63,8 +65,8 @@ pub fn resolve(
         true => Some(HostValues::load(home, env)?),
         false => None,
     };
+    let get = |name: &str| values.as_ref().and_then(|values| values.get(name));
     let fill = |name: &str, key: &str, text: &Template| {
-        let get = |value: &str| values.as_ref().and_then(|values| values.get(value));
         let full_key = format!("mcpServers.{name}.{key}");
         let filled = text.fill(get).map_err(|value| {
             ConfigError::new(file, format!("`${{{value}}}` has no value on this host"))
@@ -75,7 +77,16 @@ pub fn resolve(
             .map_err(|problem| ConfigError::new(file, problem).with_key(&full_key))?;
         Ok(filled)
     };
-    used.into_iter().map(|(name, server)| one(name, server, &|key, text| fill(name, key, text))).collect()
+    used.into_iter()
+        .map(|(name, server)| {
+            let mut resolved = one(name, server, &|key, text| fill(name, key, text))?;
+            if let Reached::Remote(remote) = &mut resolved.reached {
+                let templates = server.templates();
+                remote.secrets = templates.iter().flat_map(|(_, text)| text.names()).filter_map(get).collect();
+            }
+            Ok(resolved)
+        })
+        .collect()
 }
 
 type Fill<'f> = dyn Fn(&str, &Template) -> Result<SecretString, ConfigError> + 'f;
@@ -100,6 +111,7 @@ fn one(name: &str, server: &McpServer, fill: &Fill<'_>) -> Result<Resolved, Conf
                 .iter()
                 .map(|(name, value)| Ok((name.clone(), fill(&format!("headers.{name}"), value)?)))
                 .collect::<Result<_, ConfigError>>()?,
+            secrets: Vec::new(),
         }),
     };
     Ok(Resolved { name: name.to_owned(), terms: server.terms.clone(), reached })

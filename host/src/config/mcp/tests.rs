@@ -5,7 +5,6 @@ use std::path::Path;
 use secrecy::ExposeSecret;
 
 use super::resolve::{Reached, Remote, Resolved, resolve};
-use super::*;
 use crate::config::ConfigError;
 use crate::config::group::GroupConfig;
 use crate::config::home::Home;
@@ -103,9 +102,10 @@ fn disabled_servers_are_left_out_and_their_values_are_not_needed() {
     let case = Case::new("[values]\nGITHUB_TOKEN = \"ghp-1\"\nLINEAR = \"lin-1\"\nNAME = \"n\"", "");
     let resolved = case.resolve(COPIED, &[]).unwrap();
     assert_eq!(resolved.iter().map(|server| server.name.as_str()).collect::<Vec<_>>(), ["all", "github", "linear"]);
-    let Reached::Remote(Remote { url, headers }) = &resolved[2].reached else { panic!("{resolved:?}") };
+    let Reached::Remote(Remote { url, headers, secrets }) = &resolved[2].reached else { panic!("{resolved:?}") };
     assert_eq!(url.expose_secret(), "https://mcp.linear.app/mcp");
     assert_eq!((headers[0].0.as_str(), headers[0].1.expose_secret()), ("Authorization", "Bearer lin-1"));
+    assert_eq!(secrets.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(), ["lin-1"]);
     let shown = format!("{resolved:?}");
     assert!(!shown.contains("ghp-1") && !shown.contains("lin-1"), "{shown}");
 }

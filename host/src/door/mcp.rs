@@ -1,0 +1,319 @@
+//! Remote MCP servers: `/mcp/NAME` of a session's door leads to the address that the group's file names.
+//!
+//! The container knows only the name. The address and the headers are the host's, and what the container sends along of
+//! credentials is dropped. Answers stream, for as long as the server likes; redirects are not followed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use cofferdam_protocol::runner::Refusal;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+
+use crate::error_chain;
+use crate::gateway::Caller;
+use crate::gateway::redact::Redactor;
+
+/// Where the door has them.
+pub(super) const PREFIX: &str = "/mcp/";
+/// The largest request, in bytes: the arguments of one call.
+const MAX_REQUEST: usize = 4 * 1024 * 1024;
+/// Requests with a body at once; with [`MAX_REQUEST`] this bounds the host's memory.
+const REQUESTS: usize = 16;
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Idle connections stay open so long; below the time after which common load balancers close them.
+const POOL_IDLE: Duration = Duration::from_secs(55);
+/// How often an open stream is asked for a sign of life, by TCP.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// What a server gets on top of the longest time that Codex waits, so that Codex's own words come first.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// Request headers that pass: the transport's own. Configured ones come on top.
+const REQUEST: &[&str] = &["accept", "content-type", "last-event-id", "mcp-protocol-version", "mcp-session-id"];
+/// Response headers that pass.
+const RESPONSE: &[&str] =
+    &["cache-control", "content-type", "mcp-protocol-version", "mcp-session-id", "retry-after"];
+
+/// A remote server, as the group's file and the host's values describe it.
+#[derive(Debug, Clone)]
+pub struct RemoteServer {
+    /// The container's name for it.
+    pub name: String,
+    /// An http or https address.
+    pub url: SecretString,
+    /// Headers of every request.
+    pub headers: Vec<(String, SecretString)>,
+    /// What must not come back.
+    pub secrets: Vec<SecretString>,
+    /// The longest that Codex waits for an answer.
+    pub wait: Duration,
+}
+
+/// The remote servers of one session.
+pub(super) struct Remotes {
+    servers: BTreeMap<String, Upstream>,
+    caller: Caller,
+    places: Semaphore,
+}
+
+struct Upstream {
+    client: reqwest::Client,
+    url: Url,
+    headers: HeaderMap,
+    secrets: Vec<SecretString>,
+    patience: Duration,
+}
+
+/// A call on its way to its server.
+struct Target<'r> {
+    name: &'r str,
+    upstream: &'r Upstream,
+    url: Url,
+}
+
+impl Remotes {
+    /// Checks the servers; opens no connection. Errors name a server and no value.
+    pub(super) fn new(servers: Vec<RemoteServer>, caller: Caller) -> std::io::Result<Self> {
+        let servers = servers
+            .into_iter()
+            .map(|server| {
+                let name = server.name.clone();
+                let cannot = |why| std::io::Error::other(format!("the MCP server {name} cannot be used: {why}"));
+                Ok((server.name.clone(), Upstream::new(server).map_err(cannot)?))
+            })
+            .collect::<std::io::Result<_>>()?;
+        Ok(Self { servers, caller, places: Semaphore::new(REQUESTS) })
+    }
+
+    /// Hands a request on to its server and its answer back.
+    pub(super) async fn handle(&self, request: Request) -> Response {
+        match self.pass(request).await {
+            Ok(response) => response,
+            Err(Fault(status, error)) => (status, Json(Refusal { error })).into_response(),
+        }
+    }
+
+    async fn pass(&self, request: Request) -> Result<Response, Fault> {
+        let target = self.target(&request)?;
+        let method = request.method().clone();
+        if ![Method::POST, Method::GET, Method::DELETE].contains(&method) {
+            return Err(Fault::new(StatusCode::METHOD_NOT_ALLOWED, "an MCP server takes POST, GET and DELETE"));
+        }
+        let mut headers = only(request.headers(), REQUEST);
+        for name in target.upstream.headers.keys() {
+            headers.remove(name);
+        }
+        headers.extend(target.upstream.headers.clone());
+        let mut call = target.upstream.client.request(method.clone(), target.url.clone()).headers(headers);
+        // Held until the answer begins.
+        let mut _place = None;
+        if method == Method::POST {
+            _place = self.places.acquire().await.ok();
+            let body = axum::body::to_bytes(request.into_body(), MAX_REQUEST).await;
+            call = call.body(body.map_err(|_| {
+                Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "a request to an MCP server has at most 4 MiB")
+            })?);
+        }
+        let answer = match tokio::time::timeout(target.upstream.patience, call.send()).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(self.unreachable(&target, error)),
+            Err(_) => return Err(self.silent(&target)),
+        };
+        self.answer(&target, answer)
+    }
+
+    fn target<'r>(&'r self, request: &Request) -> Result<Target<'r>, Fault> {
+        let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
+        let (name, rest) = path.find('/').map_or((path, ""), |at| path.split_at(at));
+        let Some((name, upstream)) = self.servers.get_key_value(name) else {
+            let named: String = name.chars().filter(char::is_ascii_graphic).take(64).collect();
+            let words = format!("this session has no remote MCP server '{named}'");
+            return Err(Fault::new(StatusCode::NOT_FOUND, words));
+        };
+        let url = upstream.url(rest, request.uri().query()).ok_or_else(|| {
+            Fault::new(StatusCode::BAD_REQUEST, "this path could lead out of the MCP server's own")
+        })?;
+        Ok(Target { name, upstream, url })
+    }
+
+    fn answer(&self, target: &Target<'_>, answer: reqwest::Response) -> Result<Response, Fault> {
+        let status = answer.status();
+        let name = target.name;
+        if !status.is_success() {
+            tracing::info!(group = %self.caller.group, session = %self.caller.session, server = name, %status, "an MCP server refused a request");
+        }
+        if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
+            let words = format!(
+                "the MCP server {name} refused the host's credentials ({status}): see its headers in container.json and the host's values"
+            );
+            // Not the same status: Codex would look for a way to sign in, and the agent has none.
+            return Err(Fault::new(StatusCode::BAD_GATEWAY, words));
+        }
+        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+            let words = format!(
+                "the MCP server {name} answered with a redirect ({status}), which is not followed: give its final address in container.json"
+            );
+            return Err(Fault::new(StatusCode::BAD_GATEWAY, words));
+        }
+        let redactors: Vec<_> = target.upstream.secrets.iter().cloned().map(Redactor::new).collect();
+        let mut headers = only(answer.headers(), RESPONSE);
+        let leaking: Vec<_> = headers
+            .iter()
+            .filter(|(_, value)| redactors.iter().any(|redactor| redactor.matches(value.as_bytes())))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in leaking {
+            headers.remove(name);
+        }
+        let source = answer.bytes_stream().boxed();
+        let mut response = Response::new(Body::from_stream(Flow { source: Some(source), redactors }.into_stream()));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+
+    fn unreachable(&self, target: &Target<'_>, error: reqwest::Error) -> Fault {
+        let name = target.name;
+        let why = error_chain(&error.without_url());
+        tracing::warn!(group = %self.caller.group, session = %self.caller.session, server = name, error = why, "an MCP server cannot be reached");
+        Fault::new(StatusCode::BAD_GATEWAY, format!("the MCP server {name} cannot be reached ({why})"))
+    }
+
+    fn silent(&self, target: &Target<'_>) -> Fault {
+        let (name, seconds) = (target.name, target.upstream.patience.as_secs());
+        tracing::warn!(group = %self.caller.group, session = %self.caller.session, server = name, seconds, "an MCP server does not answer");
+        let words = format!("the MCP server {name} took the request but sent no answer within {seconds} s");
+        Fault::new(StatusCode::GATEWAY_TIMEOUT, words)
+    }
+}
+
+impl Upstream {
+    fn new(server: RemoteServer) -> Result<Self, &'static str> {
+        let url: Url = server.url.expose_secret().parse().map_err(|_| "its address is none")?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &server.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "a header's name is none")?;
+            let mut value =
+                HeaderValue::from_str(value.expose_secret()).map_err(|_| "no header can carry a value of it")?;
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
+        let mut client = reqwest::Client::builder()
+            .user_agent(concat!("cofferdam/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(POOL_IDLE)
+            .tcp_keepalive(KEEPALIVE)
+            .tcp_nodelay(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false);
+        if is_local(&url) {
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(|_| "no client can be made")?;
+        Ok(Self { client, url, headers, secrets: server.secrets, patience: server.wait + SLACK })
+    }
+
+    /// The address for a path below the server's own; none when it could lead elsewhere.
+    fn url(&self, rest: &str, query: Option<&str>) -> Option<Url> {
+        let mut url = self.url.clone();
+        if !rest.is_empty() && rest != "/" {
+            let plain = rest.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\");
+            if plain.contains('\\') || plain.split('/').any(|segment| segment == "." || segment == "..") {
+                return None;
+            }
+            let path = format!("{}{rest}", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+        }
+        if let Some(query) = query.filter(|query| !query.is_empty()) {
+            let both = url.query().map_or_else(|| query.to_owned(), |own| format!("{own}&{query}"));
+            url.set_query(Some(&both));
+        }
+        Some(url)
+    }
+}
+
+/// Whether the address is this machine's own, for which no proxy is asked.
+fn is_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn only(from: &HeaderMap, names: &[&str]) -> HeaderMap {
+    let passing = from.iter().filter(|(name, _)| names.contains(&name.as_str()));
+    passing.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// A refusal that the container is told; has no secret in it.
+struct Fault(StatusCode, String);
+
+impl Fault {
+    fn new(status: StatusCode, words: impl Into<String>) -> Self {
+        Self(status, words.into())
+    }
+}
+
+/// An answer on its way to the container.
+struct Flow {
+    /// None after the end.
+    source: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
+    redactors: Vec<Redactor>,
+}
+
+/// The answer broke off: the container sees a cut stream and not a short answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the MCP server's answer broke off: {0}")]
+struct Broken(String);
+
+impl Flow {
+    fn into_stream(self) -> impl futures_util::Stream<Item = Result<Bytes, Broken>> + Send {
+        stream::unfold(self, |mut flow| async {
+            let item = flow.next().await?;
+            Some((item, flow))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
+        loop {
+            let piece = match self.source.as_mut()?.next().await {
+                Some(Ok(piece)) => self.redactors.iter_mut().fold(piece, |piece, redactor| redactor.push(piece)),
+                Some(Err(error)) => {
+                    self.source = None;
+                    return Some(Err(Broken(error_chain(&error.without_url()))));
+                }
+                None => {
+                    self.source = None;
+                    let rest = self.rest();
+                    return (!rest.is_empty()).then_some(Ok(rest));
+                }
+            };
+            if !piece.is_empty() {
+                return Some(Ok(piece));
+            }
+        }
+    }
+
+    /// What the redactors still hold, each one's rest looked through by those after it.
+    fn rest(&mut self) -> Bytes {
+        let mut rest = Bytes::new();
+        for redactor in &mut self.redactors {
+            let before = redactor.push(rest);
+            rest = [before, redactor.finish()].concat().into();
+        }
+        rest
+    }
+}
+
+#[cfg(test)]
+#[path = "mcp_tests.rs"]
+mod tests;
