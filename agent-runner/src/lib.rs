@@ -10,6 +10,8 @@
 //! - [`outbox`]: events on their way to the host, in order, until they are acknowledged.
 //! - [`forward`]: a loopback port that leads to the door, for the agent's own HTTP traffic.
 //! - [`host`]: a running turn's calls to the host. - [`session`]: the poll loop.
+//! - [`format`](mod@format): messages as the text of a turn.
+//! - [`session`]: the poll loop.
 //! - [`provider`]: the agents. Nothing outside knows their words.
 //!
 //! # Exit codes
@@ -34,6 +36,7 @@
 
 pub mod config;
 pub mod door;
+pub mod format;
 pub mod forward;
 pub mod host;
 pub mod outbox;
