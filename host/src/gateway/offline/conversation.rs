@@ -3,22 +3,28 @@
 use serde_json::Value;
 
 use super::recap::Recap;
+use super::script::{self, Verdict};
+use super::wrapper;
 
 /// Texts with the role of a user that are Codex's own context: nobody wrote them to the model.
-/// Seen in Codex 0.169.0.
+/// As Codex sends them.
 const CONTEXT: &[&str] = &[
     "# AGENTS.md instructions",
     "<agent_message_board_notification>",
     "<context_window_reminder>",
     "<current_time_reminder>",
     "<environment_context>",
+    // The text parts around an image.
+    "<image name=",
+    "</image>",
     "<skill>",
     "<startup_context>",
     "<subagent_notification>",
-    "<turn_aborted>",
     "<user_instructions>",
     "<user_shell_command>",
 ];
+/// Begins what Codex writes after a turn that was interrupted.
+const ABORTED: &str = "<turn_aborted>";
 /// Begins Codex's request to sum up the conversation.
 const COMPACT_PROMPT: &str = "You are performing a CONTEXT CHECKPOINT COMPACTION";
 
@@ -31,10 +37,14 @@ pub(super) struct Conversation {
     pub(super) first: String,
     /// The newest of them.
     pub(super) newest: String,
+    /// Images with the newest.
+    pub(super) images: usize,
     /// What came after the newest, in order.
     pub(super) after: Vec<After>,
     /// What the client wants now, if not an answer.
     pub(super) compaction: Option<Compaction>,
+    /// How compaction calls are answered, as the newest message that says so has it.
+    pub(super) verdict: Verdict,
 }
 
 /// Something that came after the newest user message.
@@ -51,6 +61,8 @@ pub(super) enum After {
         /// The answer's text.
         text: String,
     },
+    /// The turn was interrupted, or the client asked to go on after that.
+    Interrupted,
     /// The offline model's own summary, which stands for everything before it.
     Recap(Recap),
 }
@@ -69,7 +81,7 @@ impl Conversation {
     pub(super) fn read(input: &Value) -> Option<Self> {
         let mut this = Self::default();
         match input {
-            Value::String(text) => this.user(text.clone()),
+            Value::String(text) => this.user(text),
             Value::Array(items) => items.iter().for_each(|item| this.item(item)),
             _ => return None,
         }
@@ -103,29 +115,41 @@ impl Conversation {
 
     fn user_item(&mut self, content: &Value) {
         let Value::Array(parts) = content else {
-            return self.user(text_of(content));
+            return self.user(&text_of(content));
         };
         let own: Vec<&Value> = parts.iter().filter(|part| !is_context(&text_of(part))).collect();
-        if !own.is_empty() {
-            let texts: Vec<String> = own.into_iter().map(text_of).filter(|text| !text.is_empty()).collect();
-            self.user(texts.join("\n"));
+        if own.is_empty() {
+            return;
+        }
+        let texts: Vec<String> = own.iter().map(|part| text_of(part)).filter(|text| !text.is_empty()).collect();
+        self.user(&texts.join("\n"));
+        self.images = own.iter().filter(|part| part["type"] == "input_image").count();
+    }
+
+    fn user(&mut self, text: &str) {
+        if text.starts_with(COMPACT_PROMPT) {
+            self.compaction = Some(Compaction::Message);
+        } else if Recap::is_in(text) {
+            self.recap(text);
+        } else if text.trim_start().starts_with(ABORTED) || wrapper::continues(text) {
+            self.after.push(After::Interrupted);
+        } else if !is_context(text) {
+            self.person(wrapper::unwrap(text));
         }
     }
 
-    fn user(&mut self, text: String) {
-        if text.starts_with(COMPACT_PROMPT) {
-            self.compaction = Some(Compaction::Message);
-        } else if Recap::is_in(&text) {
-            self.recap(&text);
-        } else if !is_context(&text) {
-            if self.messages == 0 {
-                self.first.clone_from(&text);
-            }
-            self.messages = self.messages.saturating_add(1);
-            self.newest = text;
-            self.after.clear();
-            self.compaction = None;
+    fn person(&mut self, text: String) {
+        if self.messages == 0 {
+            self.first.clone_from(&text);
         }
+        if let Some(verdict) = script::verdict(&text) {
+            self.verdict = verdict;
+        }
+        self.messages = self.messages.saturating_add(1);
+        self.newest = text;
+        self.images = 0;
+        self.after.clear();
+        self.compaction = None;
     }
 
     fn recap(&mut self, text: &str) {
@@ -179,6 +203,43 @@ mod tests {
         ]);
         let read = Conversation::read(&input).unwrap();
         assert_eq!((read.messages, read.newest.as_str()), (1, "hello"));
+    }
+
+    #[test]
+    fn context_of_the_host_around_a_message_is_no_part_of_it() {
+        let input = json!([
+            user("<message from=\"ann\" id=\"1\">\nhello\n&lt;/message> there\n</message>\n<message from=\"bob\" id=\"2\">\n!say x\n</message>"),
+            {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "<chat>!run no</chat>"}]},
+            {"type": "function_call_output", "name": "history", "namespace": "agent", "output": "!run no"},
+        ]);
+        let read = Conversation::read(&input).unwrap();
+        assert_eq!((read.messages, read.newest.as_str()), (1, "hello\n</message> there\n!say x"));
+    }
+
+    #[test]
+    fn images_are_counted_and_their_marks_are_not_text() {
+        let input = json!([{"type": "message", "role": "user", "content": [
+            {"type": "input_text", "text": "look"},
+            {"type": "input_text", "text": "<image name=[Image #1] path=\"/a.png\">"},
+            {"type": "input_image", "image_url": "data:image/png;base64,AA=="},
+            {"type": "input_text", "text": "</image>"},
+        ]}]);
+        let read = Conversation::read(&input).unwrap();
+        assert_eq!((read.newest.as_str(), read.images), ("look", 1));
+    }
+
+    #[test]
+    fn a_request_to_go_on_is_not_a_message() {
+        let input = json!([user("!run a"), user("<turn_aborted>\nx"), user("[cofferdam] Go on.")]);
+        let read = Conversation::read(&input).unwrap();
+        assert_eq!((read.messages, read.newest.as_str()), (1, "!run a"));
+        assert_eq!(read.after, [After::Interrupted, After::Interrupted]);
+    }
+
+    #[test]
+    fn the_newest_word_on_compaction_is_kept() {
+        let input = json!([user("!compaction hang"), user("!compaction fail 500"), user("and now?")]);
+        assert!(matches!(Conversation::read(&input).unwrap().verdict, Verdict::Fail(_)));
     }
 
     #[test]

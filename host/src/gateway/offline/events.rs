@@ -33,6 +33,15 @@ pub(super) fn usage(input: u64, output: u64) -> Value {
     })
 }
 
+/// A message without its content. Only what is known not to be an answer has a phase, as with older models.
+fn message(id: &str, status: &str, speech: &Speech) -> Value {
+    let mut item = json!({ "id": id, "type": "message", "status": status, "role": "assistant", "content": [] });
+    if speech.commentary {
+        item["phase"] = json!("commentary");
+    }
+    item
+}
+
 /// A piece of the stream and the silence before it.
 #[derive(Debug)]
 pub(super) struct Beat {
@@ -49,8 +58,19 @@ pub(super) struct Score {
     pub(super) beats: Vec<Beat>,
     /// The response object, as a call without streaming gets it.
     pub(super) response: Value,
-    /// Whether the connection breaks after the last beat.
-    pub(super) cut: bool,
+    /// What comes after the last beat.
+    pub(super) ending: Ending,
+}
+
+/// The end of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// As it should be.
+    Proper,
+    /// The connection breaks.
+    Cut,
+    /// There is none: nothing more is said until the client goes.
+    Silence,
 }
 
 impl Score {
@@ -65,9 +85,9 @@ impl Score {
         let mut pen = Pen { response, ..Pen::default() };
         pen.life_sign("response.created");
         pen.life_sign("response.in_progress");
-        let cut = pen.acts(plan);
+        let ending = pen.acts(plan);
         pen.flush();
-        Self { beats: pen.beats, response: pen.response, cut }
+        Self { beats: pen.beats, response: pen.response, ending }
     }
 }
 
@@ -84,8 +104,7 @@ struct Pen {
 }
 
 impl Pen {
-    /// True when the stream is cut.
-    fn acts(&mut self, plan: Plan) -> bool {
+    fn acts(&mut self, plan: Plan) -> Ending {
         for act in plan.acts {
             match act {
                 Act::Pause(pause) => self.rest(pause),
@@ -95,18 +114,19 @@ impl Pen {
                 Act::Cut(speech) => {
                     let half = speech.text.chars().count() / 2;
                     let text: String = speech.text.chars().take(half).collect();
-                    self.begin_message(&id("msg"), &Speech { text, pace: speech.pace });
-                    return true;
+                    self.begin_message(&id("msg"), &Speech { text, ..speech });
+                    return Ending::Cut;
                 }
                 Act::Fail(failure) => {
                     self.fail(&failure);
-                    return false;
+                    return Ending::Proper;
                 }
+                Act::Hang => return Ending::Silence,
             }
         }
         self.finish("completed", plan.input_tokens);
         self.life_sign("response.completed");
-        false
+        Ending::Proper
     }
 
     fn finish(&mut self, status: &str, input_tokens: u64) {
@@ -136,16 +156,14 @@ impl Pen {
             "response.content_part.done",
             json!({ "item_id": id, "output_index": index, "content_index": 0, "part": part }),
         );
-        self.done(json!({
-            "id": id, "type": "message", "status": "completed", "role": "assistant", "content": [part],
-        }));
+        let mut item = message(&id, "completed", speech);
+        item["content"] = json!([part]);
+        self.done(item);
     }
 
     fn begin_message(&mut self, id: &str, speech: &Speech) {
         let index = self.output.len();
-        self.added(
-            json!({ "id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": [] }),
-        );
+        self.added(message(id, "in_progress", speech));
         let part = json!({ "type": "output_text", "text": "", "annotations": [], "logprobs": [] });
         self.event(
             "response.content_part.added",

@@ -18,6 +18,7 @@ mod play;
 mod recap;
 mod script;
 mod tools;
+mod wrapper;
 
 use async_trait::async_trait;
 use axum::body::Body;
@@ -28,6 +29,7 @@ use super::error::{json_response, vendor_error};
 use super::{Call, Caller, Route, Upstream};
 use conversation::Conversation;
 use plan::Plan;
+use script::Verdict;
 
 /// Begins every text of the offline model.
 pub(super) const MARK: &str = "[offline model] ";
@@ -66,7 +68,11 @@ impl Upstream for Offline {
         };
         let input_tokens = call.body.len() as u64 / BYTES_PER_TOKEN;
         if call.route == Route::Compact {
-            return json_response(StatusCode::OK, &recap::compacted(&conversation, input_tokens));
+            return match &conversation.verdict {
+                Verdict::Ok => json_response(StatusCode::OK, &recap::compacted(&conversation, input_tokens)),
+                Verdict::Fail(failure) => failure.response(),
+                Verdict::Hang => std::future::pending().await,
+            };
         }
         let plan = Plan::make(&conversation, &tools::Toolbox::of(&request), input_tokens);
         play::play(plan, request["model"].as_str().unwrap_or(MODEL), request["stream"] == true).await

@@ -8,7 +8,7 @@ use super::MARK;
 use super::conversation::{After, Compaction, Conversation};
 use super::failure::Failure;
 use super::recap::{Recap, short};
-use super::script::{self, DIRECTIVES, Problem, Step};
+use super::script::{self, DIRECTIVES, Problem, Step, Verdict};
 use super::tools::{ToolCall, Toolbox, step_of};
 
 /// The most characters of a message that an answer repeats.
@@ -40,6 +40,8 @@ pub(super) enum Act {
     Cut(Speech),
     /// A failure. The last act.
     Fail(Failure),
+    /// Nothing, until the client goes. The last act.
+    Hang,
 }
 
 /// A text and its pace.
@@ -49,6 +51,8 @@ pub(super) struct Speech {
     pub(super) text: String,
     /// Characters per second; none is at once.
     pub(super) pace: Option<f64>,
+    /// Whether it is progress rather than an answer.
+    pub(super) commentary: bool,
 }
 
 impl Plan {
@@ -64,9 +68,14 @@ impl Plan {
 }
 
 fn summary(conversation: &Conversation, how: Compaction) -> Act {
+    match &conversation.verdict {
+        Verdict::Ok => {}
+        Verdict::Fail(failure) => return Act::Fail(failure.clone()),
+        Verdict::Hang => return Act::Hang,
+    }
     let recap = Recap::of(conversation);
     match how {
-        Compaction::Message => Act::Say(Speech { text: recap.text(), pace: None }),
+        Compaction::Message => Act::Say(Speech { text: recap.text(), pace: None, commentary: false }),
         Compaction::Item => Act::Compaction(recap.item()),
     }
 }
@@ -93,12 +102,18 @@ impl Progress {
                 }
                 After::Said => {
                     let next = (this.next..steps.len()).find(|&i| steps[i].leaves_item());
-                    if let Some(said) = next.filter(|&i| matches!(steps[i], Step::Say(_))) {
+                    if let Some(said) = next.filter(|&i| steps[i].is_text()) {
                         this.next = said + 1;
                     }
                 }
                 After::Called(id) => {
                     this.next = step_of(id).map_or(this.next, |step| this.next.max(step.saturating_add(1)));
+                }
+                // Whoever was interrupted in a silence does not want the same again.
+                After::Interrupted => {
+                    let silence =
+                        (this.next..steps.len()).take_while(|&i| steps[i].is_setting() || steps[i].is_silence());
+                    this.next = silence.last().map_or(this.next, |last| last + 1);
                 }
                 After::Output { id, text } => {
                     if let Some(step) = step_of(id) {
@@ -158,7 +173,7 @@ impl Writer<'_> {
             }
         }
         let ends_in_say = matches!(steps.iter().rfind(|step| step.leaves_item()), Some(Step::Say(_)));
-        let said = self.plan.acts.iter().any(|act| matches!(act, Act::Say(_)));
+        let said = self.plan.acts.iter().any(|act| matches!(act, Act::Say(speech) if !speech.commentary));
         if !(ends_in_say && said) {
             self.say(&self.closing(&steps, &progress));
         }
@@ -170,25 +185,40 @@ impl Writer<'_> {
         match step {
             Step::Usage(tokens) => self.plan.input_tokens = *tokens,
             Step::Stream(pace) => self.pace = Some(*pace),
+            Step::Compaction(_) => {}
             _ if served => {}
             Step::Wait(pause) => self.plan.acts.push(Act::Pause(*pause)),
             Step::Say(text) => self.say(text),
-            Step::Run(command) => match self.tools.run(at, command) {
-                Some(call) => self.plan.acts.push(Act::Call(call)),
-                None => self.say("I cannot run commands: this request offers no tool for it."),
-            },
+            Step::Commentary(text) => self.speak(text, true),
+            Step::Run(command) => self.call(self.tools.run(at, command), "run commands"),
+            Step::Async(text) => self.call(self.tools.tell(at, text), "speak asynchronously"),
+            Step::Plan(steps) => self.call(self.tools.plan(at, steps), "show a plan"),
             Step::Tool { name, arguments } => self.plan.acts.push(Act::Call(self.tools.call(at, name, arguments))),
             Step::Fail(failure) => self.plan.acts.push(Act::Fail(failure.clone())),
             Step::Cut => {
                 let text = format!("{MARK}This message is cut off in its middle, as the directive !cut asks.");
-                self.plan.acts.push(Act::Cut(Speech { text, pace: self.pace }));
+                self.plan.acts.push(Act::Cut(Speech { text, pace: self.pace, commentary: false }));
             }
+            Step::Hang => self.plan.acts.push(Act::Hang),
         }
-        matches!(self.plan.acts.last(), Some(Act::Call(_) | Act::Fail(_) | Act::Cut(_)))
+        matches!(self.plan.acts.last(), Some(Act::Call(_) | Act::Fail(_) | Act::Cut(_) | Act::Hang))
+    }
+
+    /// Adds a call, or says that the request offers no tool for `what`.
+    fn call(&mut self, call: Option<ToolCall>, what: &str) {
+        match call {
+            Some(call) => self.plan.acts.push(Act::Call(call)),
+            None => self.say(&format!("I cannot {what}: this request offers no tool for it.")),
+        }
     }
 
     fn say(&mut self, text: &str) {
-        self.plan.acts.push(Act::Say(Speech { text: format!("{MARK}{text}"), pace: self.pace }));
+        self.speak(text, false);
+    }
+
+    fn speak(&mut self, text: &str, commentary: bool) {
+        let text = format!("{MARK}{text}");
+        self.plan.acts.push(Act::Say(Speech { text, pace: self.pace, commentary }));
     }
 
     fn closing(&self, steps: &[Step], progress: &Progress) -> String {
@@ -202,6 +232,8 @@ impl Writer<'_> {
                 let title = match steps.get(*at) {
                     Some(Step::Run(command)) => format!("$ {command}\n"),
                     Some(Step::Tool { name, .. }) => format!("{name} answered:\n"),
+                    Some(Step::Async(_)) => "!async was answered:\n".to_owned(),
+                    Some(Step::Plan(_)) => "!plan was answered:\n".to_owned(),
                     _ => String::new(),
                 };
                 text = format!("{}\n{title}", text.trim_end());
@@ -213,14 +245,18 @@ impl Writer<'_> {
     }
 
     fn greeting(&self) -> String {
-        let Conversation { messages, first, newest, .. } = self.conversation;
+        let Conversation { messages, first, newest, images, .. } = self.conversation;
+        let images = match images {
+            0 => String::new(),
+            count => format!("\nWith it came {count} image(s)."),
+        };
         let place = if *messages > 1 {
             format!("This is message {messages} of this conversation; the first was: {}", short(first, ECHO_CHARS))
         } else {
             "This is the first message of this conversation.".to_owned()
         };
         format!(
-            "You wrote: {}\n{place}\nI am a script, not a real model: lines that start with !run, !say or another directive tell me what to do. \
+            "You wrote: {}{images}\n{place}\nI am a script, not a real model: lines that start with !run, !say or another directive tell me what to do. \
              Set OPENAI_API_KEY (and OPENAI_BASE_URL for another endpoint) on the host to talk to a real one.",
             short(newest, ECHO_CHARS)
         )

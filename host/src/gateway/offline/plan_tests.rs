@@ -8,6 +8,7 @@ fn toolbox() -> Toolbox {
         {"type": "function", "name": "exec_command"},
         {"type": "function", "name": "write_stdin"},
         {"type": "function", "name": "look"},
+        {"type": "function", "name": "update_plan"},
     ]}))
 }
 
@@ -175,6 +176,70 @@ fn without_a_tool_for_commands_the_answer_says_so() {
     let conversation = Conversation::read(&json!("!run ls")).unwrap();
     let plan = Plan::make(&conversation, &Toolbox::default(), 1);
     assert!(texts(&plan)[0].contains("cannot run commands"));
+}
+
+fn called(input: &[Value]) -> Value {
+    match plan(input).acts.pop() {
+        Some(Act::Call(call)) => call.item,
+        other => panic!("no call: {other:?}"),
+    }
+}
+
+#[test]
+fn commentary_is_no_answer_and_so_an_answer_follows() {
+    let plan = plan(&[user("!say a\n!commentary b")]);
+    let kinds: Vec<_> = plan.acts.iter().map(|act| matches!(act, Act::Say(speech) if speech.commentary)).collect();
+    assert_eq!(kinds, [false, true, false]);
+}
+
+#[test]
+fn a_plan_is_called_and_the_script_goes_on() {
+    let mut input = vec![user("!commentary looking\n!plan look; mend\n!say done")];
+    let (calls, said) = converse(&mut input, |_| "Plan updated".into());
+    assert_eq!(calls, ["update_plan"]);
+    assert_eq!(said, ["[offline model] looking", "[offline model] done"]);
+}
+
+#[test]
+fn a_script_that_was_interrupted_goes_on_behind_what_was_served() {
+    let go_on = user("[cofferdam] The turn was interrupted: go on.");
+    let mut input = vec![user("!run a\n!hang\n!run b")];
+    let call = called(&input);
+    let output = json!({"type": "function_call_output", "call_id": call["call_id"], "output": "aborted"});
+    input.extend([call, output]);
+    assert_eq!(plan(&input).acts, [Act::Hang]);
+    input.push(go_on.clone());
+    assert!(called(&input)["arguments"].as_str().unwrap().contains("\"cmd\":\"b\""));
+    let (calls, said) = converse(&mut input, |_| command_output("B\n"));
+    assert_eq!(calls, ["exec_command"]);
+    assert_eq!(said, ["[offline model] $ a\naborted\n$ b\nB"]);
+    assert!(texts(&plan(&[user("hello"), go_on]))[0].starts_with("You wrote: hello\nThis is the first message"));
+}
+
+#[test]
+fn silence_is_passed_by_an_interruption_and_a_failure_is_not() {
+    let aborted = user("<turn_aborted>\nThe user interrupted the previous turn on purpose.\n</turn_aborted>");
+    let silent = plan(&[user("!usage 5\n!wait 9\n!hang\n!say x"), aborted.clone()]);
+    assert_eq!((texts(&silent), silent.input_tokens), (vec!["x"], 5));
+    assert!(matches!(&plan(&[user("!fail 500\n!say x"), aborted]).acts[..], [Act::Fail(_)]));
+}
+
+#[test]
+fn compaction_is_answered_as_the_newest_word_on_it_says() {
+    let compact = user("You are performing a CONTEXT CHECKPOINT COMPACTION. Create …");
+    let asked = |words: &str| plan(&[user(words), user("later"), compact.clone()]).acts;
+    assert!(matches!(&asked("!compaction fail 429")[..], [Act::Fail(_)]));
+    assert_eq!(asked("!compaction hang"), [Act::Hang]);
+    assert!(matches!(&asked("!compaction hang\n!compaction ok")[..], [Act::Say(_)]));
+    assert!(texts(&plan(&[user("!compaction hang")]))[0].starts_with("You wrote: !compaction hang"));
+}
+
+#[test]
+fn an_image_is_mentioned() {
+    let input = json!([{"role": "user", "content": [
+        {"type": "input_text", "text": "look"}, {"type": "input_image", "image_url": "data:,"}]}]);
+    let plan = Plan::make(&Conversation::read(&input).unwrap(), &toolbox(), 10);
+    assert!(texts(&plan)[0].starts_with("You wrote: look\nWith it came 1 image(s)."));
 }
 
 proptest! {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::events::{Beat, Score};
+use super::events::{Beat, Ending, Score};
 use super::plan::{Act, Plan};
 use crate::gateway::error::json_response;
 
@@ -26,17 +26,21 @@ pub(super) async fn play(mut plan: Plan, model: &str, stream: bool) -> Response<
             tokio::time::sleep(pause).await;
         }
     }
-    if let Some(Act::Fail(failure)) = plan.acts.first()
-        && !failure.in_stream()
-    {
-        return failure.response();
+    match plan.acts.first() {
+        Some(Act::Fail(failure)) if !failure.in_stream() => return failure.response(),
+        // The caller drops this when its client goes.
+        Some(Act::Hang) => return std::future::pending().await,
+        _ => {}
     }
     let score = Score::of(plan, model);
     if stream { streamed(score) } else { whole(score).await }
 }
 
 fn streamed(score: Score) -> Response<Body> {
-    let ending = score.cut.then_some(Err(Cut));
+    let ending = match score.ending {
+        Ending::Proper => None,
+        ending => Some(Err(ending)),
+    };
     let beats = score.beats.into_iter().map(Ok).chain(ending);
     let body = stream::unfold(beats, |mut beats| async {
         let item = match beats.next()? {
@@ -44,10 +48,11 @@ fn streamed(score: Score) -> Response<Body> {
                 rest(pause).await;
                 Ok(bytes)
             }
-            Err(cut) => {
+            Err(Ending::Silence) => std::future::pending().await,
+            Err(_) => {
                 // Lets the connection send what it has before it breaks.
                 tokio::task::yield_now().await;
-                Err(cut)
+                Err(Cut)
             }
         };
         Some((item, beats))
@@ -59,7 +64,10 @@ fn streamed(score: Score) -> Response<Body> {
 
 async fn whole(score: Score) -> Response<Body> {
     rest(score.beats.iter().map(|beat| beat.pause).sum()).await;
-    if score.cut {
+    if score.ending == Ending::Silence {
+        return std::future::pending().await;
+    }
+    if score.ending == Ending::Cut {
         let body = stream::iter([Ok(Bytes::from_static(b"{\"object\":")), Err(Cut)]);
         let mut response = Response::new(Body::from_stream(body));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

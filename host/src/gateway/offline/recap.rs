@@ -11,7 +11,7 @@ use super::script;
 
 /// Begins the line with the state.
 const STATE: &str = "offline-model-state: ";
-/// Begins a user-role item with a summary; Codex 0.169.0 puts it before the summary's text.
+/// Begins a user-role item with a summary; Codex puts it before the summary's text.
 const CODEX_PREFIX: &str = "Another language model started to solve this problem";
 /// The most characters of the first message, and of each tool's answer, that a summary keeps.
 const KEPT_CHARS: usize = 500;

@@ -16,11 +16,16 @@ pub(super) const DIRECTIVES: &str = "\
 !run COMMAND              run a shell command in the container and show its output
 !tool NAME {json}         call any tool with these arguments
 !say TEXT                 answer with this text; several give several messages
+!commentary TEXT          say this as progress, not as an answer
+!async TEXT               say this at once, through the request's tool for it
+!plan STEP; STEP          show a plan, through the request's tool for it
 !usage INPUT_TOKENS       report so many input tokens, from here on
 !wait SECONDS             be silent first, 3600 at most
 !stream CHARS_PER_SECOND  the pace of the text, from here on
 !fail STATUS [CODE]       fail: 400 to 599, with the vendor's code for it
-!cut                      end the stream in the middle of a message";
+!cut                      end the stream in the middle of a message
+!hang                     accept and say nothing more, until the client goes
+!compaction fail STATUS   fail the calls that compact this conversation; also: hang, ok";
 
 /// One directive.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +41,12 @@ pub(super) enum Step {
     },
     /// Say a text.
     Say(String),
+    /// Say a text as progress.
+    Commentary(String),
+    /// Say a text at once, through a tool.
+    Async(String),
+    /// Show the steps of a plan.
+    Plan(Vec<String>),
     /// Report so many input tokens.
     Usage(u64),
     /// Be silent.
@@ -46,12 +57,43 @@ pub(super) enum Step {
     Fail(Failure),
     /// End the stream in the middle of a message.
     Cut,
+    /// Accept, and say nothing more.
+    Hang,
+    /// How compaction calls are answered.
+    Compaction(Verdict),
+}
+
+/// How the calls that compact a conversation are answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// With a summary.
+    #[default]
+    Ok,
+    /// With a failure.
+    Fail(Failure),
+    /// Not at all.
+    Hang,
 }
 
 impl Step {
     /// Whether the step leaves an item in the conversation, by which it is known to be served.
     pub(super) fn leaves_item(&self) -> bool {
-        matches!(self, Self::Run(_) | Self::Tool { .. } | Self::Say(_))
+        self.is_text() || matches!(self, Self::Run(_) | Self::Tool { .. } | Self::Async(_) | Self::Plan(_))
+    }
+
+    /// Whether the item is a message.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Self::Say(_) | Self::Commentary(_))
+    }
+
+    /// Whether the step is only silence.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Wait(_) | Self::Hang)
+    }
+
+    /// Whether the step only says how others are served.
+    pub(super) fn is_setting(&self) -> bool {
+        matches!(self, Self::Usage(_) | Self::Stream(_) | Self::Compaction(_))
     }
 }
 
@@ -76,6 +118,14 @@ pub(super) fn parse(message: &str) -> Result<Vec<Step>, Problem> {
     message.lines().map(str::trim).filter_map(directive).map(|(name, words)| step(name, words)).collect()
 }
 
+/// The last word of a message on compaction; none when it has none, or its directives are not followed.
+pub(super) fn verdict(message: &str) -> Option<Verdict> {
+    parse(message).ok()?.into_iter().rev().find_map(|step| match step {
+        Step::Compaction(verdict) => Some(verdict),
+        _ => None,
+    })
+}
+
 fn directive(line: &str) -> Option<(&str, &str)> {
     let rest = line.strip_prefix('!').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))?;
     let (name, words) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -89,6 +139,11 @@ fn step(name: &str, words: &str) -> Result<Step, Problem> {
         "run" => Ok(Step::Run(words.to_owned())),
         "say" if words.is_empty() => Err(needs("say", "a text")),
         "say" => Ok(Step::Say(words.to_owned())),
+        "commentary" if words.is_empty() => Err(needs("commentary", "a text")),
+        "commentary" => Ok(Step::Commentary(words.to_owned())),
+        "async" if words.is_empty() => Err(needs("async", "a text")),
+        "async" => Ok(Step::Async(words.to_owned())),
+        "plan" => plan(words).ok_or(needs("plan", "its steps, with ';' between them")),
         "tool" => {
             tool(words).ok_or(needs("tool", "a tool's name and its arguments as JSON, such as {\"path\": \"x\"}"))
         }
@@ -101,9 +156,14 @@ fn step(name: &str, words: &str) -> Result<Step, Problem> {
             .filter(|n| PACE.contains(n))
             .map(Step::Stream)
             .ok_or(needs("stream", "a number of characters per second, from 0.1 to 1000000")),
-        "fail" => fail(words).ok_or(needs("fail", "a status from 400 to 599, and at most one code after it")),
+        "fail" => fail(words)
+            .map(Step::Fail)
+            .ok_or(needs("fail", "a status from 400 to 599, and at most one code after it")),
         "cut" if words.is_empty() => Ok(Step::Cut),
         "cut" => Err(needs("cut", "nothing after it")),
+        "hang" if words.is_empty() => Ok(Step::Hang),
+        "hang" => Err(needs("hang", "nothing after it")),
+        "compaction" => compaction(words).ok_or(needs("compaction", "'ok', 'hang', or 'fail' with a status")),
         other => Err(Problem::Unknown(other.chars().take(40).collect())),
     }
 }
@@ -119,14 +179,31 @@ fn tool(words: &str) -> Option<Step> {
     usable.then(|| Step::Tool { name: name.to_owned(), arguments })
 }
 
-fn fail(words: &str) -> Option<Step> {
+fn plan(words: &str) -> Option<Step> {
+    let steps: Vec<_> =
+        words.split(';').map(|step| step.trim().to_owned()).filter(|step| !step.is_empty()).collect();
+    (!steps.is_empty()).then_some(Step::Plan(steps))
+}
+
+fn compaction(words: &str) -> Option<Step> {
+    let (how, rest) = words.split_once(char::is_whitespace).unwrap_or((words, ""));
+    let verdict = match how {
+        "ok" if rest.is_empty() => Verdict::Ok,
+        "hang" if rest.is_empty() => Verdict::Hang,
+        "fail" => Verdict::Fail(fail(rest)?),
+        _ => return None,
+    };
+    Some(Step::Compaction(verdict))
+}
+
+fn fail(words: &str) -> Option<Failure> {
     let mut words = words.split_whitespace();
     let status = words.next()?.parse().ok()?;
     let code = words.next();
     if words.next().is_some() {
         return None;
     }
-    Failure::new(status, code).map(Step::Fail)
+    Failure::new(status, code)
 }
 
 #[cfg(test)]
@@ -169,6 +246,15 @@ mod tests {
             "!fail 200",
             "!fail 429 a b",
             "!cut 5",
+            "!commentary",
+            "!async ",
+            "!plan ; ;",
+            "!hang 5",
+            "!compaction",
+            "!compaction fail",
+            "!compaction fail 200",
+            "!compaction ok 5",
+            "!compaction never",
         ] {
             let name = wrong[1..].split(' ').next().unwrap();
             let problem = parse(wrong).unwrap_err();
@@ -179,10 +265,32 @@ mod tests {
 
     #[test]
     fn every_directive_is_listed() {
-        for name in ["run", "tool", "say", "usage", "wait", "stream", "fail", "cut"] {
+        for name in [
+            "run",
+            "tool",
+            "say",
+            "commentary",
+            "async",
+            "plan",
+            "usage",
+            "wait",
+            "stream",
+            "fail",
+            "cut",
+            "hang",
+            "compaction",
+        ] {
             assert!(DIRECTIVES.lines().any(|line| line[1..].split(' ').next() == Some(name)), "{name}");
         }
         assert!(DIRECTIVES.lines().all(|line| !matches!(parse(line), Err(Problem::Unknown(_)))));
+    }
+
+    #[test]
+    fn the_last_word_on_compaction_counts() {
+        assert_eq!(verdict("!compaction hang\n!say x\n!compaction ok"), Some(Verdict::Ok));
+        assert_eq!(verdict("!compaction fail 429"), Some(Verdict::Fail(Failure::new(429, None).unwrap())));
+        assert_eq!(verdict("hello"), None);
+        assert_eq!(verdict("!compaction hang\n!nonsense"), None);
     }
 
     proptest! {

@@ -9,6 +9,13 @@ const POLL_MS: u64 = 60_000;
 /// A command's first answer waits so long for its end, in milliseconds: the most that codex allows.
 const YIELD_MS: u64 = 30_000;
 
+/// The tool that shows a plan.
+const PLAN: &str = "update_plan";
+/// The tools that speak to the person at once, while the turn goes on; newer models have one of them.
+const ASK: &str = "request_user_input_async";
+/// The other one.
+const SEND: &str = "send_user_message_async";
+
 /// The tools of a request.
 #[derive(Debug, Default)]
 pub(super) struct Toolbox(Vec<Tool>);
@@ -18,6 +25,8 @@ struct Tool {
     kind: Kind,
     name: String,
     namespace: Option<String>,
+    /// What its description says that it reaches: the tools of code mode.
+    reaches: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +70,8 @@ impl Toolbox {
                 }
                 _ => continue,
             };
-            self.0.push(Tool { kind, name: name.to_owned(), namespace: namespace.map(str::to_owned) });
+            let reaches = reached(tool["description"].as_str().unwrap_or_default());
+            self.0.push(Tool { kind, name: name.to_owned(), namespace: namespace.map(str::to_owned), reaches });
         }
     }
 
@@ -107,6 +117,27 @@ impl Toolbox {
         self.code().map(|tool| tool.call(&id, &Value::String(run_script(command))))
     }
 
+    /// A call that shows a plan, its first step in work; none when the request offers no tool for it.
+    pub(super) fn plan(&self, step: usize, steps: &[String]) -> Option<ToolCall> {
+        let status = |at| if at == 0 { "in_progress" } else { "pending" };
+        let plan: Vec<_> =
+            steps.iter().enumerate().map(|(at, step)| json!({ "step": step, "status": status(at) })).collect();
+        self.offers(PLAN).then(|| self.call(step, PLAN, &json!({ "plan": plan })))
+    }
+
+    /// A call that says something to the person at once; none when the request offers no tool for it.
+    pub(super) fn tell(&self, step: usize, text: &str) -> Option<ToolCall> {
+        if self.offers(ASK) {
+            return Some(self.call(step, ASK, &json!({ "questions": [{ "title": text }] })));
+        }
+        self.offers(SEND).then(|| self.call(step, SEND, &json!({ "message": text })))
+    }
+
+    /// Whether the tool can be called, directly or in code mode.
+    fn offers(&self, name: &str) -> bool {
+        self.find(name).is_some() || self.code().is_some_and(|code| code.reaches.iter().any(|tool| tool == name))
+    }
+
     /// A call of any tool. One that the request does not offer is called all the same: the client's answer
     /// shows what becomes of it.
     pub(super) fn call(&self, step: usize, name: &str, arguments: &Value) -> ToolCall {
@@ -121,7 +152,8 @@ impl Toolbox {
             );
             return tool.call(&id, &Value::String(script));
         }
-        Tool { kind: Kind::Function, name: name.to_owned(), namespace: None }.call(&id, arguments)
+        Tool { kind: Kind::Function, name: name.to_owned(), namespace: None, reaches: Vec::new() }
+            .call(&id, arguments)
     }
 
     /// A call that waits for a command which still ran when `output` was written; none when it had ended.
@@ -174,6 +206,12 @@ pub(super) fn step_of(call_id: &str) -> Option<usize> {
     call_id.strip_prefix("call_offline")?.split_once('_')?.0.parse().ok()
 }
 
+/// The tools that a description of code mode has a chapter on.
+fn reached(description: &str) -> Vec<String> {
+    let chapter = |line: &str| Some(line.strip_prefix("### `")?.strip_suffix('`')?.to_owned());
+    description.lines().filter_map(chapter).collect()
+}
+
 /// JavaScript that runs a command to its end and shows its output, as code mode has it.
 fn run_script(command: &str) -> String {
     let cmd = Value::from(command);
@@ -215,6 +253,37 @@ mod tests {
         let item = Toolbox::of(&request).run(0, "echo `x` ${y}").unwrap().item;
         assert_eq!((item["type"].as_str(), item["name"].as_str()), (Some("custom_tool_call"), Some("exec")));
         assert!(item["input"].as_str().unwrap().contains("cmd: \"echo `x` ${y}\""));
+    }
+
+    #[test]
+    fn plans_and_asynchronous_texts_need_a_tool_for_them() {
+        let function = |name: &str| Toolbox::of(&json!({ "tools": [{"type": "function", "name": name}] }));
+        let steps = ["look".to_owned(), "mend".to_owned()];
+        let plan = function("update_plan").plan(0, &steps).unwrap().item;
+        let sent: Value = serde_json::from_str(plan["arguments"].as_str().unwrap()).unwrap();
+        let (look, mend) =
+            (json!({"step": "look", "status": "in_progress"}), json!({"step": "mend", "status": "pending"}));
+        assert_eq!(sent, json!({"plan": [look, mend]}));
+        let ask = function("request_user_input_async").tell(0, "hi").unwrap().item;
+        assert_eq!(ask["arguments"], "{\"questions\":[{\"title\":\"hi\"}]}");
+        assert_eq!(
+            function("send_user_message_async").tell(0, "hi").unwrap().item["arguments"],
+            "{\"message\":\"hi\"}"
+        );
+        assert!(
+            function("exec_command").plan(0, &steps).is_none() && function("exec_command").tell(0, "hi").is_none()
+        );
+    }
+
+    #[test]
+    fn a_plan_in_code_mode_goes_through_its_exec_tool() {
+        let code = |description: &str| {
+            let tool = json!({"type": "custom", "name": "exec", "description": description});
+            Toolbox::of(&json!({ "tools": [tool] })).plan(0, &["look".to_owned()])
+        };
+        let call = code("Runs JavaScript.\n### `update_plan`\ndeclare const tools: …").unwrap().item;
+        assert!(call["input"].as_str().unwrap().contains("tools[\"update_plan\"]({\"plan\""), "{call}");
+        assert!(code("Runs JavaScript; no `update_plan`.").is_none());
     }
 
     #[test]

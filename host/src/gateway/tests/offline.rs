@@ -97,6 +97,46 @@ async fn a_client_that_goes_ends_the_wait() {
     assert!(tokio::time::timeout(Duration::from_secs(5), waiting).await.is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_model_that_hangs_says_nothing_until_its_client_goes() {
+    let hours = Duration::from_secs(9 * 3600);
+    for stream in [true, false] {
+        let waiting = offline();
+        let silent = tokio::time::timeout(hours, waiting.handle(&caller(), ask("!wait 1\n!hang", stream))).await;
+        assert!(silent.is_err(), "not even headers");
+    }
+    let begun = offline().handle(&caller(), ask("!say hello\n!hang\n!say never", true)).await;
+    let mut body = begun.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("[offline model] hello"));
+    assert!(tokio::time::timeout(hours, body.frame()).await.is_err());
+}
+
+#[tokio::test]
+async fn commentary_has_its_phase_from_the_first_event_on() {
+    let events = events(offline().handle(&caller(), ask("!commentary looking\n!say done", true)).await).await;
+    let phases = |name: &str| -> Vec<Value> {
+        events.iter().filter(|e| e["type"] == name).map(|e| e["item"]["phase"].clone()).collect()
+    };
+    let expected = [json!("commentary"), Value::Null];
+    assert_eq!(phases("response.output_item.added"), expected);
+    assert_eq!(phases("response.output_item.done"), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compaction_call_of_its_own_is_answered_as_the_messages_say() {
+    let compact = |words: &str| {
+        let input = json!([{"type": "message", "role": "user", "content": words}]);
+        post("/v1/responses/compact", json!({"model": "gpt-5.5", "input": input}).to_string())
+    };
+    assert_eq!(offline().handle(&caller(), compact("!compaction fail 429")).await.status(), 429);
+    assert_eq!(offline().handle(&caller(), compact("!compaction ok")).await.status(), 200);
+    let gateway = offline();
+    let caller = caller();
+    let hanging = gateway.handle(&caller, compact("!compaction hang"));
+    assert!(tokio::time::timeout(Duration::from_secs(9 * 3600), hanging).await.is_err());
+}
+
 #[tokio::test]
 async fn failures_come_as_the_vendor_says_them() {
     for (message, status, code) in [
