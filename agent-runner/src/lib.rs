@@ -11,7 +11,6 @@
 //! - [`forward`]: a loopback port that leads to the door, for the agent's own HTTP traffic.
 //! - [`host`]: a running turn's calls to the host. - [`session`]: the poll loop.
 //! - [`format`](mod@format): messages as the text of a turn.
-//! - [`session`]: the poll loop.
 //! - [`provider`]: the agents. Nothing outside knows their words.
 //!
 //! # Exit codes
