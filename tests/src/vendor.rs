@@ -24,6 +24,8 @@ pub enum Say {
     Text(String),
     /// A shell command to run.
     Run(String),
+    /// A call of a tool: its namespace, such as `mcp__NAME`, its name and its arguments.
+    Call(&'static str, &'static str, Value),
     /// An HTTP error with a body.
     Status(u16, Value),
 }
@@ -103,6 +105,11 @@ async fn respond(State(inside): State<Arc<Inside>>, headers: HeaderMap, body: By
             number,
             &json!({"type": "function_call", "name": "exec_command",
             "arguments": json!({"cmd": command}).to_string(), "call_id": format!("call_{number}")}),
+        ),
+        Say::Call(namespace, name, arguments) => stream(
+            number,
+            &json!({"type": "function_call", "namespace": namespace, "name": name,
+            "arguments": arguments.to_string(), "call_id": format!("call_{number}")}),
         ),
         Say::Status(status, body) => {
             let status = StatusCode::from_u16(status).expect("a status");

@@ -56,7 +56,7 @@ async fn the_engine_was_told_to_seal_the_container() {
 }
 
 #[tokio::test]
-async fn the_container_sees_the_five_mounts_of_its_own_group_and_session_and_nothing_else() {
+async fn the_container_sees_the_seven_mounts_of_its_own_group_and_session_and_nothing_else() {
     let home = TestHome::with_demo(&json!({})).await;
     let (seen, session) = container(&home).await;
     let root = home.root().to_string_lossy().into_owned();
@@ -73,6 +73,12 @@ async fn the_container_sees_the_five_mounts_of_its_own_group_and_session_and_not
         ("/group/container.json", "HOME/groups/demo/container.json".to_owned(), false),
         ("/group/workspace", "HOME/groups/demo/workspace".to_owned(), true),
         ("/home/agent/.codex", format!("HOME/data/groups/demo/sessions/{session}/codex"), true),
+        ("/home/agent/.codex/AGENTS.md", format!("HOME/data/groups/demo/sessions/{session}/AGENTS.md"), false),
+        (
+            "/home/agent/.codex/AGENTS.override.md",
+            format!("HOME/data/groups/demo/sessions/{session}/AGENTS.md"),
+            false,
+        ),
         ("/run/cofferdam", format!("HOME/run/doors/{session}"), false),
     ];
     assert_eq!(mounts, wanted.map(|(to, from, rw)| (to.to_owned(), from, rw)));

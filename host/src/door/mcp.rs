@@ -4,6 +4,7 @@
 //! credentials is dropped. Answers stream, for as long as the server likes; redirects are not followed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Json;
@@ -64,6 +65,8 @@ pub(super) struct Remotes {
     servers: BTreeMap<String, Upstream>,
     caller: Caller,
     places: Semaphore,
+    /// An agent must not fill the log: what fails is told at powers of two.
+    failures: AtomicU64,
 }
 
 struct Upstream {
@@ -92,7 +95,7 @@ impl Remotes {
                 Ok((server.name.clone(), Upstream::new(server).map_err(cannot)?))
             })
             .collect::<std::io::Result<_>>()?;
-        Ok(Self { servers, caller, places: Semaphore::new(REQUESTS) })
+        Ok(Self { servers, caller, places: Semaphore::new(REQUESTS), failures: AtomicU64::new(0) })
     }
 
     /// Hands a request on to its server and its answer back.
@@ -149,15 +152,15 @@ impl Remotes {
     fn answer(&self, target: &Target<'_>, answer: reqwest::Response) -> Result<Response, Fault> {
         let status = answer.status();
         let name = target.name;
-        if !status.is_success() {
-            tracing::info!(group = %self.caller.group, session = %self.caller.session, server = name, %status, "an MCP server refused a request");
+        if !status.is_success() && self.is_told() {
+            tracing::warn!(group = %self.caller.group, session = %self.caller.session, server = name, %status, "an MCP server refused a request");
         }
         if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
             let words = format!(
                 "the MCP server {name} refused the host's credentials ({status}): see its headers in container.json and the host's values"
             );
-            // Not the same status: Codex would look for a way to sign in, and the agent has none.
-            return Err(Fault::new(StatusCode::BAD_GATEWAY, words));
+            // Codex tries a 5xx again, and asks for a sign-in at a 401; neither would help.
+            return Err(Fault::new(StatusCode::FORBIDDEN, words));
         }
         if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
             let words = format!(
@@ -182,16 +185,24 @@ impl Remotes {
         Ok(response)
     }
 
+    fn is_told(&self) -> bool {
+        (self.failures.fetch_add(1, Ordering::Relaxed) + 1).is_power_of_two()
+    }
+
     fn unreachable(&self, target: &Target<'_>, error: reqwest::Error) -> Fault {
         let name = target.name;
         let why = error_chain(&error.without_url());
-        tracing::warn!(group = %self.caller.group, session = %self.caller.session, server = name, error = why, "an MCP server cannot be reached");
+        if self.is_told() {
+            tracing::warn!(group = %self.caller.group, session = %self.caller.session, server = name, error = why, "an MCP server cannot be reached");
+        }
         Fault::new(StatusCode::BAD_GATEWAY, format!("the MCP server {name} cannot be reached ({why})"))
     }
 
     fn silent(&self, target: &Target<'_>) -> Fault {
         let (name, seconds) = (target.name, target.upstream.patience.as_secs());
-        tracing::warn!(group = %self.caller.group, session = %self.caller.session, server = name, seconds, "an MCP server does not answer");
+        if self.is_told() {
+            tracing::warn!(group = %self.caller.group, session = %self.caller.session, server = name, seconds, "an MCP server does not answer");
+        }
         let words = format!("the MCP server {name} took the request but sent no answer within {seconds} s");
         Fault::new(StatusCode::GATEWAY_TIMEOUT, words)
     }

@@ -148,8 +148,8 @@ async fn refusals_name_the_server_and_what_to_do_and_never_the_value() {
         (StatusCode::from_u16(status).unwrap(), [location], format!("bad token {TOKEN}")).into_response()
     };
     for (theirs, ours, word) in [
-        (401, 502, "credentials"),
-        (403, 502, "credentials"),
+        (401, 403, "credentials"),
+        (403, 403, "credentials"),
         (307, 502, "redirect"),
         (404, 404, "[redacted]"),
         (500, 500, "[redacted]"),

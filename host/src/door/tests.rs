@@ -105,7 +105,7 @@ impl Opened {
 async fn the_token_is_handed_out_once() {
     let door = open();
     let (status, welcome) = door.hello(RUNNER_PROTOCOL, 7).await;
-    assert_eq!((status, welcome["continuation"].as_str()), (200, Some("thread")));
+    assert_eq!((status, welcome["thread"]["continuation"].as_str()), (200, Some("thread")));
     assert_eq!(door.hello(RUNNER_PROTOCOL, 7).await.0, 409);
     let next = json!({"attempt": 7}).to_string();
     let token = welcome["token"].as_str().unwrap();
