@@ -9,12 +9,15 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BIN := $(TARGET)/release/cofferdam
 DEV := $(TARGET)/debug/cofferdam
 RUNNER := $(TARGET)/$(RUNNER_TARGET)/release/cofferdam-runner
-CODEX := $(CURDIR)/data/cache/codex/$(shell sed -n 's/^version = "\(.*\)"/\1/p' container/codex.lock)/bin/codex
+# Where the Codex that a lock file names lies once it is fetched.
+locked = $(CURDIR)/data/cache/codex/$(shell sed -n 's/^version = "\(.*\)"/\1/p' $(1))/bin/codex
+CODEX := $(call locked,container/codex.lock)
+OLDER := $(call locked,container/codex-older.lock)
 
-.PHONY: help engine machine runner build codex image demo test bench lint fmt clean
+.PHONY: help engine machine runner build codex codex-older codex-update image demo test bench lint fmt clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 machine:
 	@[ "$$(uname -sm)" = "Linux x86_64" ] || { \
@@ -34,17 +37,24 @@ build: runner ## build the program and the static runner (release)
 codex: image ## fetch and check the pinned Codex (part of the image)
 	@echo $(CODEX)
 
+codex-older: machine
+	@scripts/codex-fetch.sh container/codex-older.lock >/dev/null
+
+codex-update: machine ## try another Codex, and pin it if the tests pass (VERSION=0.170.0)
+	@scripts/codex-update.sh
+
 image: engine build ## build the agent image, unless it is there
 	@COFFERDAM_RUNNER="$(RUNNER)" "$(BIN)" --home "$(CURDIR)" image build
 
 demo: machine ## from nothing to a first reply
 	@scripts/demo.sh
 
-test: engine runner ## run all tests, on the real engine and the real Codex
+test: engine runner codex-older ## run all tests, on the real engine and the real Codex
 	@cargo build --locked --package cofferdam --bin cofferdam
 	@COFFERDAM_RUNNER="$(RUNNER)" "$(DEV)" --home "$(CURDIR)" image build
 	@scripts/readme.sh "$(DEV)"
-	@COFFERDAM_RUNNER="$(RUNNER)" COFFERDAM_TEST_HOME="$(CURDIR)" COFFERDAM_TEST_CODEX="$(CODEX)" cargo test --workspace --locked
+	@COFFERDAM_RUNNER="$(RUNNER)" COFFERDAM_TEST_HOME="$(CURDIR)" COFFERDAM_TEST_CODEX="$(CODEX)" \
+	  COFFERDAM_TEST_CODEX_OLDER="$(OLDER)" cargo test --workspace --locked
 
 bench: image ## measure; a table, and target/bench/results.json
 	@COFFERDAM_RUNNER="$(RUNNER)" COFFERDAM_TEST_HOME="$(CURDIR)" COFFERDAM_TEST_CODEX="$(CODEX)" \

@@ -1,25 +1,48 @@
-//! The pinned codex binary, and a codex home such as the host writes.
+//! The codex binaries of the tests, and a codex home such as the host writes.
 
 use std::path::{Path, PathBuf};
 
-/// The binary: `COFFERDAM_TEST_CODEX`, or the one that `make codex` fetched.
+/// The binary: `COFFERDAM_TEST_CODEX`, or the pinned one, which `make codex` fetches.
 pub fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("COFFERDAM_TEST_CODEX") {
+    named("COFFERDAM_TEST_CODEX", "codex.lock", "make codex")
+}
+
+/// An older binary: `COFFERDAM_TEST_CODEX_OLDER`, or the one of the older lock, which `make codex-older` fetches.
+pub fn older() -> PathBuf {
+    named("COFFERDAM_TEST_CODEX_OLDER", "codex-older.lock", "make codex-older")
+}
+
+/// The version that a lock file under `container/` names.
+pub fn locked_version(lock: &str) -> String {
+    let text = std::fs::read_to_string(root().join("container").join(lock)).unwrap();
+    let version = text.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
+    version.unwrap().to_owned()
+}
+
+/// By a variable, or else what a lock file names, from the cache.
+fn named(variable: &str, lock: &str, fetch: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
         return path.into();
     }
-    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/cache/codex");
-    let fetched = std::fs::read_dir(&cache).into_iter().flatten().flatten();
-    let binaries = fetched.map(|version| version.path().join("bin/codex")).filter(|path| path.is_file());
-    binaries.max().unwrap_or_else(|| {
-        panic!("no codex binary under {}: run `make codex`, or set COFFERDAM_TEST_CODEX", cache.display())
-    })
+    let path = root().join("data/cache/codex").join(locked_version(lock)).join("bin/codex");
+    assert!(path.is_file(), "no codex binary at {}: run `{fetch}`, or set {variable}", path.display());
+    path
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// Writes a codex home that speaks to a model on this port.
 pub fn write_home(home: &Path, port: u16) {
+    write_home_of(home, port, "gpt-5.5");
+}
+
+/// The same with another model.
+pub fn write_home_of(home: &Path, port: u16, model: &str) {
     std::fs::create_dir_all(home).unwrap();
     let config = format!(
-        r#"model = "gpt-5.5"
+        r#"model = "{model}"
 model_provider = "cofferdam"
 web_search = "disabled"
 check_for_update_on_startup = false
