@@ -12,8 +12,8 @@ const OPEN: &str = "<message";
 const CLOSE: &str = "</message>";
 /// Begins the line with which Cofferdam asks to go on after an interruption.
 const CONTINUE: &str = "[cofferdam]";
-/// What a frame's mark looks like inside a text, and what it stands for.
-const ESCAPES: [(&str, &str); 2] = [("&lt;message", OPEN), ("&lt;/message", "</message")];
+/// A bracket inside a text that could have begun a mark.
+const ESCAPED: &str = "&lt;";
 
 /// The texts of the framed messages, joined by line breaks; a text without a whole frame is itself.
 pub(super) fn unwrap(text: &str) -> String {
@@ -37,7 +37,20 @@ pub(super) fn unwrap(text: &str) -> String {
     if found.is_empty() {
         return text.to_owned();
     }
-    ESCAPES.iter().fold(found.join("\n"), |text, (escaped, plain)| text.replace(escaped, plain))
+    plain(&found.join("\n"))
+}
+
+/// A text with its escaped marks as a person wrote them; any other `&lt;` is a person's own.
+fn plain(text: &str) -> String {
+    let mut pieces = text.split(ESCAPED);
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let name = piece.trim_start_matches(|c: char| c.is_whitespace() || c == '/').as_bytes();
+        let mark = name.get(..OPEN.len() - 1).is_some_and(|name| name.eq_ignore_ascii_case(&OPEN.as_bytes()[1..]));
+        plain.push_str(if mark { "<" } else { ESCAPED });
+        plain.push_str(piece);
+    }
+    plain
 }
 
 /// Whether Cofferdam, and no person, says this: to go on with the message before it. A person's line would be framed.
@@ -57,7 +70,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn framed(text: &str) -> String {
-        let text = ESCAPES.iter().fold(text.to_owned(), |text, (escaped, plain)| text.replace(plain, escaped));
+        let text = text.replace("</message", "&lt;/message").replace("<message", "&lt;message");
         format!("<message from=\"a > b\" time=\"2026-11-21 14:03 Europe/Berlin\" id=\"1\">\n{text}\n</message>")
     }
 
@@ -74,6 +87,12 @@ mod tests {
         {
             assert_eq!(unwrap(text), text);
         }
+    }
+
+    #[test]
+    fn only_escaped_marks_are_put_back() {
+        let text = "<message>\n&lt; / MESSAGE> &lt;b> &lt;&lt;message\n</message>";
+        assert_eq!(unwrap(text), "< / MESSAGE> &lt;b> &lt;<message");
     }
 
     #[test]
