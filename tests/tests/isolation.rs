@@ -205,13 +205,11 @@ async fn the_hosts_key_reaches_the_vendor_and_appears_nowhere_in_the_container()
 #[tokio::test]
 async fn the_agents_own_commands_cannot_speak_for_the_runner() {
     let home = TestHome::with_demo(&json!({})).await;
-    let facts = facts(
-        &home,
-        r#"
+    let script = r#"
         call() { curl -s -m 10 -o /tmp/body -w '%{http_code}' -H 'content-type: application/json' "$@"; }
         door="--unix-socket /run/cofferdam/door.sock"
         base=http://127.0.0.1:8787
-        hello='{"protocol": 1, "version": "x", "attempt": 1}'
+        hello='{"protocol": PROTOCOL, "version": "x", "attempt": 1}'
         event='{"attempt": 1, "events": []}'
         echo hello=$(call -d "$hello" $base/runner/hello)
         echo hello_direct=$(call $door -d "$hello" http://door/runner/hello)
@@ -220,9 +218,9 @@ async fn the_agents_own_commands_cannot_speak_for_the_runner() {
         echo next_direct=$(call $door -d '{"attempt": 1}' http://door/runner/next)
         echo events=$(call -d "$event" $base/runner/events)
         echo events_placeholder=$(call -H "authorization: Bearer $(sed 's/.*:"\(.*\)".*/\1/' ~/.codex/auth.json)" -d "$event" $base/runner/events)
-        "#,
-    )
-    .await;
+        "#;
+    let script = script.replace("PROTOCOL", &cofferdam_protocol::RUNNER_PROTOCOL.to_string());
+    let facts = facts(&home, &script).await;
     for hello in ["hello", "hello_direct"] {
         assert_eq!(facts[hello], "409", "the token is handed out once: {facts:?}");
     }
