@@ -34,6 +34,12 @@ multi_agent = false
 shell_snapshot = false
 image_generation = false
 memories = false
+# A steered turn first says what it was saying, and a tool that waits for a person goes on waiting.
+instant_interrupt = false
+# Else a model that cannot be reached is called for ever, and the turn never ends.
+unbounded_connection_retries = false
+# A turn that sleeps for hours looks like one that hangs.
+sleep_tool = false
 
 [agents]
 enabled = false
