@@ -19,7 +19,16 @@ pub enum Live {
     State(SessionState, Option<String>),
     /// It cannot go on by itself just now; its messages wait.
     Blocked(Blocked),
-    /// A turn began.
+    /// A turn failed in a way that can pass: its messages wait for another try.
+    Retrying {
+        /// The turn.
+        turn: TurnId,
+        /// When they are tried again: RFC 3339, UTC.
+        at: String,
+        /// The messages.
+        messages: Vec<MessageId>,
+    },
+    /// A turn began, or took more messages while it ran.
     Started {
         /// The turn.
         turn: TurnId,
@@ -58,7 +67,7 @@ pub struct Ended {
     pub attempt: Attempt,
     /// Its container.
     pub container: Option<String>,
-    /// The messages; empty means all that waited.
+    /// The messages; all of one chat.
     pub messages: Vec<MessageId>,
     /// What went into the outbox.
     pub replies: Vec<ReplyId>,

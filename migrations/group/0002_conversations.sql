@@ -18,6 +18,8 @@ ALTER TABLE inbox ADD COLUMN kind TEXT NOT NULL DEFAULT 'message'
 ALTER TABLE inbox ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0;
 -- Turns of it that failed in a way that can pass.
 ALTER TABLE inbox ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+-- The notice that it ended in when no turn answers it, such as a command's.
+ALTER TABLE inbox ADD COLUMN notice INTEGER REFERENCES outbox (id);
 -- JSON Schema that its answer must follow.
 ALTER TABLE inbox ADD COLUMN output_schema TEXT;
 

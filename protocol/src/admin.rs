@@ -247,6 +247,14 @@ pub enum ChatEvent {
         /// Its container.
         container: Option<String>,
     },
+    /// The message's turn failed in a way that can pass. What was streamed of its answer is void; the message is tried
+    /// again by itself, and goes on being followed.
+    Retrying {
+        /// The turn that failed.
+        turn: TurnId,
+        /// When it is tried again: RFC 3339, UTC.
+        at: String,
+    },
     /// A piece of the answer.
     Delta {
         /// The piece.

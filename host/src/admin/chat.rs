@@ -21,6 +21,7 @@ use super::error::Failed;
 use crate::channels::terminal;
 use crate::live::{Ended, Live};
 use crate::model::chat::{ChatRef, Due, Inbound};
+use crate::model::command::{Command, MessageKind};
 use crate::model::message::MessageState;
 use crate::model::reply::{Outbound, ReplyKind};
 use crate::router::{self, DropReason, MAX_MESSAGE_BYTES, Routed};
@@ -41,8 +42,14 @@ pub(super) async fn chat(
     // Attached before the message exists, so that no reply can pass by.
     let replies = admin.terminal.attach(chat.clone());
     let accepted_at = Instant::now();
-    let inbound =
-        Inbound { chat: chat.clone(), platform_id: request.message_id, sender: request.sender, text: request.text };
+    let stop = Command::parse(&request.text) == Some(Command::Stop);
+    let inbound = Inbound {
+        chat: chat.clone(),
+        platform_id: request.message_id,
+        sender: request.sender,
+        text: request.text,
+        output_schema: None,
+    };
     let (store, accepted) = match router::receive(&admin.stores, inbound).await? {
         Routed::Accepted(store, accepted) => (store, accepted),
         Routed::Dropped(DropReason::Unwired) => return Err(no_group(&request.group)),
@@ -66,6 +73,7 @@ pub(super) async fn chat(
         live,
         replies,
         message: accepted.message,
+        stop,
         accepted_at,
         ended: None,
         handed_over: BTreeSet::new(),
@@ -78,7 +86,7 @@ pub(super) async fn chat(
     };
     tokio::spawn(follower.follow(first));
     admin.delivery.nudge(Due { folder: folder.clone(), chat });
-    admin.supervisor.nudge(&folder, &accepted.session);
+    admin.supervisor.accepted(&folder, &accepted);
     let lines = tokio_stream(body).map(|event| Ok::<_, std::convert::Infallible>(line(&event)));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
@@ -100,6 +108,8 @@ struct Follower {
     live: broadcast::Receiver<Arc<Live>>,
     replies: mpsc::Receiver<Outbound>,
     message: MessageId,
+    /// It asks for the end of what runs: that end is its answer.
+    stop: bool,
     accepted_at: Instant,
     /// The end, once it is known; told when its replies were handed over.
     ended: Option<Ended>,
@@ -122,6 +132,12 @@ impl Follower {
             // Also for a new message: a quick runner may have finished it before we watched.
             self.look_up(duplicate).await?;
             loop {
+                if self.complete().is_some() {
+                    // What the agent said before its turn's end is handed over already, but may not be told yet.
+                    while let Ok(reply) = self.replies.try_recv() {
+                        self.on_reply(reply).await?;
+                    }
+                }
                 if let Some(ended) = self.complete() {
                     return self.tell(self.finished(ended, session)).await;
                 }
@@ -167,30 +183,23 @@ impl Follower {
                 let (turn, attempt, container) = (*turn, *attempt, container.clone());
                 self.tell(ChatEvent::Started { turn, attempt, container }).await
             }
+            Live::Retrying { turn, at, messages } if messages.contains(&self.message) => {
+                self.tell(ChatEvent::Retrying { turn: *turn, at: at.clone() }).await
+            }
             Live::Delta(text) => self.tell(ChatEvent::Delta { text: text.clone() }).await,
             Live::Activity(kind, text) => self.tell(ChatEvent::Activity { kind: *kind, text: text.clone() }).await,
-            Live::Ended(ended) if ended.messages.is_empty() => {
-                // All that waited; whether ours did, the row knows.
-                self.ended_if_done(ended).await;
-                Ok(())
-            }
             Live::Ended(ended) if ended.messages.contains(&self.message) => {
-                self.ended = Some(ended.clone());
+                self.ended.get_or_insert_with(|| ended.clone());
                 Ok(())
             }
-            Live::Started { .. } | Live::Ended(_) => Ok(()),
-        }
-    }
-
-    async fn ended_if_done(&mut self, ended: &Ended) {
-        let view = self.store.message(self.message).await;
-        if matches!(view, Ok(Some(view)) if view.state == MessageState::Done && view.turn.is_none()) {
-            self.ended = Some(ended.clone());
+            Live::Started { .. } | Live::Retrying { .. } | Live::Ended(_) => Ok(()),
         }
     }
 
     async fn on_reply(&mut self, reply: Outbound) -> Result<(), Gone> {
-        self.handed_over.insert(reply.id);
+        if !self.handed_over.insert(reply.id) {
+            return Ok(());
+        }
         let event = match reply.kind {
             ReplyKind::Reply => ChatEvent::Reply { turn: reply.turn, text: reply.text },
             ReplyKind::Notice => ChatEvent::Notice { turn: reply.turn, text: reply.text },
@@ -205,16 +214,17 @@ impl Follower {
         if view.state != MessageState::Done || self.ended.is_some() {
             return Ok(());
         }
-        let outcome = view.turn.as_ref().and_then(|turn| turn.outcome.clone());
         let turn = view.turn.as_ref();
+        let outcome = match turn {
+            Some(turn) => turn.outcome.clone(),
+            None => (view.kind != MessageKind::Message).then_some(ChatOutcome::Replied),
+        };
         let mut coming = Vec::new();
-        if let Some(turn) = turn {
-            for reply in self.store.replies_of(turn.id).await.unwrap_or_default() {
-                if !sent_before {
-                    coming.push(reply.id);
-                } else if !self.handed_over.contains(&reply.id) {
-                    self.on_reply(reply).await?;
-                }
+        for reply in self.store.answers_to(self.message).await.unwrap_or_default() {
+            if !sent_before {
+                coming.push(reply.id);
+            } else if !self.handed_over.contains(&reply.id) {
+                self.on_reply(reply).await?;
             }
         }
         self.ended = Some(Ended {
@@ -241,12 +251,13 @@ impl Follower {
     fn finished(&self, ended: &Ended, session: cofferdam_protocol::ids::SessionId) -> ChatEvent {
         let mut timings_ms = ended.timings;
         timings_ms.total = self.accepted_at.elapsed().as_secs_f64() * 1e3;
+        let outcome = if self.stop { ChatOutcome::Replied } else { ended.outcome.clone() };
         ChatEvent::Finished(Finished {
             session,
             turn: ended.turn,
             attempt: ended.attempt,
             container: ended.container.clone(),
-            outcome: ended.outcome.clone(),
+            outcome,
             usage: ended.usage,
             timings_ms,
         })

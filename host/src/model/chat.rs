@@ -45,6 +45,8 @@ pub struct Inbound {
     pub sender: String,
     /// What they wrote.
     pub text: String,
+    /// JSON Schema that the answer must follow.
+    pub output_schema: Option<String>,
 }
 
 /// Which messages of a wiring share a session.

@@ -1,9 +1,11 @@
 //! Pure states and their transitions. No I/O; imports nothing of ours but the protocol's ids.
 //!
 //! ```text
-//! message   pending ──claim──▶ claimed ──finish──▶ done
-//!              ▲                  │
-//!              └────release───────┘            (its container went away before the turn's end)
+//!              ┌────────────────answer─────────────┐   (a command, a refusal: without a turn)
+//!              │                                   ▼
+//! message   pending ──claim, steer──▶ claimed ──finish──▶ done
+//!              ▲                         │
+//!              └─────────release─────────┘     (its container went away, or the turn failed in a way that can pass)
 //!
 //! turn      running ──▶ completed | failed | interrupted | abandoned
 //!
@@ -15,10 +17,13 @@
 //! ```
 
 pub mod chat;
+pub mod command;
+pub mod failure;
 pub mod message;
 pub mod notice;
 pub mod reply;
 pub mod session;
+pub mod setting;
 pub mod turn;
 
 /// A state machine was asked for a step that it does not have. A bug of ours, never of a user.

@@ -1,21 +1,37 @@
-//! The words of error notices: what happened and what to do now.
+//! The words of notices: what happened and what to do now.
 
-use cofferdam_protocol::runner::{Failure, FailureKind};
+use cofferdam_protocol::runner::{Compaction, CompactionOutcome, Failure, FailureKind};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::failure::MOST_TRIES;
+
+/// What a notice of a failure can say besides the failure itself.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// When it may work again, in the group's zone.
+    pub resets: Option<String>,
+    /// The models that the provider knows.
+    pub models: Vec<String>,
+}
 
 /// The notice for a failed turn.
-pub fn turn_failed(failure: &Failure) -> String {
-    let advice = match failure.kind {
-        FailureKind::UsageLimit => "The account's limit is used up. Wait for its reset, or choose another account.",
+pub fn turn_failed(failure: &Failure, known: &Known) -> String {
+    format!("The turn failed: {} {}", sentence(&failure.message), advice(failure.kind, known))
+}
+
+fn advice(kind: FailureKind, known: &Known) -> String {
+    let advice = match kind {
+        FailureKind::UsageLimit => return usage_limit(known),
+        FailureKind::ModelNotFound => return model_not_found(known),
         FailureKind::RateLimited => {
             "The model's vendor limits the rate of requests. Send the message again in a while."
         }
         FailureKind::Unauthorized => {
-            "The credential was refused. Check OPENAI_API_KEY on the host and restart the daemon."
+            "The credential was refused: sign in again, or check OPENAI_API_KEY on the host, and restart the daemon."
         }
-        FailureKind::ModelNotFound => "Check 'model' in the group's container.json.",
         FailureKind::ContextWindow => {
-            "The conversation no longer fits into the model's window. Send a shorter message; \
-             the provider compacts the conversation before the next turn."
+            "The conversation no longer fits into the model's window. Send a shorter message, or /compact first."
         }
         FailureKind::Refused => "The model's vendor does not take this request. Write it in another way.",
         FailureKind::ThreadBusy => {
@@ -34,7 +50,39 @@ pub fn turn_failed(failure: &Failure) -> String {
         FailureKind::StaleThread => "Send the message again: it starts a new conversation.",
         FailureKind::Other => "See `cofferdam session logs`, then send the message again.",
     };
-    format!("The turn failed: {} {advice}", sentence(&failure.message))
+    advice.to_owned()
+}
+
+fn usage_limit(known: &Known) -> String {
+    match &known.resets {
+        Some(at) => format!(
+            "The account's limit is used up until {at}. Send the message again then, or choose another account."
+        ),
+        None => "The account's limit is used up. Wait for its reset, or choose another account.".to_owned(),
+    }
+}
+
+fn model_not_found(known: &Known) -> String {
+    let advice = "Choose another with /model NAME, or check 'model' in the group's container.json.";
+    if known.models.is_empty() {
+        return advice.to_owned();
+    }
+    format!("{advice} Known are: {}.", known.models.join(", "))
+}
+
+/// The notice for a turn that is tried again by itself `at` that time, after `failed` tries.
+pub fn tried_again(failure: &Failure, at: &str, failed: u32) -> String {
+    let what = match failure.kind {
+        FailureKind::RateLimited => "The model's vendor limits the rate of requests",
+        FailureKind::Connection => "The model could not be reached",
+        FailureKind::ProviderDied => "The agent's process ended in the turn",
+        FailureKind::ThreadBusy => "Another process still holds the conversation",
+        _ => "The model's vendor has a problem",
+    };
+    let why = sentence(&failure.message);
+    let why = why.trim_end_matches('.');
+    let number = failed.saturating_add(1);
+    format!("{what} ({why}). It is tried again by itself at {at} ({number} of {MOST_TRIES}); /stop ends that.")
 }
 
 /// The notice for a message whose container went away too often.
@@ -48,6 +96,69 @@ pub fn container_gone(why: &str) -> String {
 /// The notice for an interrupted turn.
 pub fn interrupted() -> String {
     "The turn was stopped before it was finished.".to_owned()
+}
+
+/// The notice for a turn that `/stop` ended.
+pub fn stopped() -> String {
+    "The turn was stopped, and its background commands were ended.".to_owned()
+}
+
+/// The notice for a `/stop` that came when the turn was ending.
+pub fn stopped_too_late() -> String {
+    "The turn had ended before it could be stopped.".to_owned()
+}
+
+/// The notice for messages that `/stop` took back before their turn.
+pub fn stopped_waiting(messages: usize) -> String {
+    match messages {
+        1 => "Stopped: the message that waited is not answered.".to_owned(),
+        messages => format!("Stopped: the {messages} messages that waited are not answered."),
+    }
+}
+
+/// The notice for a `/stop` without anything to stop.
+pub fn nothing_runs() -> String {
+    "Nothing is running.".to_owned()
+}
+
+/// The notice for a `/clear`.
+pub fn cleared() -> String {
+    "The conversation was cleared: the next message begins a new one. Files in the workspace stay.".to_owned()
+}
+
+/// The notice for a `/compact` in a conversation that has not begun.
+pub fn nothing_to_compact() -> String {
+    "There is nothing to compact: the conversation has not begun.".to_owned()
+}
+
+/// The notice for a `/compact` that ended; none when the provider did not say how.
+pub fn compacted(compaction: Option<&Compaction>) -> String {
+    match compaction.map(|compaction| (&compaction.outcome, compaction.before)) {
+        Some((CompactionOutcome::Failed { message }, _)) => format!(
+            "The conversation could not be compacted: {} It is as it was, and is tried again after the next turn.",
+            sentence(message)
+        ),
+        Some((CompactionOutcome::Completed, before)) if before > 0 => {
+            format!("The conversation was compacted, after {before} input tokens.")
+        }
+        Some(_) | None => "The conversation was compacted.".to_owned(),
+    }
+}
+
+/// The line before an answer that was given on a fresh thread because the earlier one is lost.
+pub fn thread_lost(why: &str) -> String {
+    let why = sentence(why);
+    let why = why.trim_end_matches('.');
+    format!("The earlier conversation could not be resumed ({why}); the agent was given its last messages.")
+}
+
+/// The notice for an MCP server that failed.
+pub fn mcp_failed(name: &str, error: &str) -> String {
+    format!(
+        "The MCP server '{name}' failed: {} The agent works without its tools; see 'mcpServers' in container.json and \
+         `cofferdam session show`.",
+        sentence(error)
+    )
 }
 
 /// The notice for messages that wait while their group is removed.
@@ -65,6 +176,20 @@ pub fn nothing_to_say() -> String {
     "The agent finished without a reply.".to_owned()
 }
 
+/// A time for people, both in ms since 1970: the clock, with seconds when it is near and the date when it is not today.
+pub fn clock(at: i64, now: i64, zone: &TimeZone) -> String {
+    /// Nearer than that, in ms, the minute alone might be the present one.
+    const NEAR: i64 = 120_000;
+    let local = |ms: i64| Timestamp::from_millisecond(ms).unwrap_or_default().to_zoned(zone.clone());
+    let (then, today) = (local(at), local(now));
+    let form = match (then.date() == today.date(), at.saturating_sub(now) < NEAR) {
+        (true, true) => "%H:%M:%S",
+        (true, false) => "%H:%M",
+        (false, _) => "%Y-%m-%d %H:%M",
+    };
+    then.strftime(form).to_string()
+}
+
 /// `text` as one sentence, bounded: a vendor's error can be a whole page.
 fn sentence(text: &str) -> String {
     const MOST_CHARS: usize = 600;
@@ -76,4 +201,39 @@ fn sentence(text: &str) -> String {
         line.push('.');
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_as_exactly_as_it_is_needed() {
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        let now = 1_795_266_209_000;
+        assert_eq!(clock(now + 15_000, now, &zone), "14:03:44");
+        assert_eq!(clock(now + 300_000, now, &zone), "14:08");
+        assert_eq!(clock(now + 86_400_000, now, &zone), "2026-11-22 14:03");
+    }
+
+    #[test]
+    fn a_try_that_comes_says_what_failed_and_when_it_is_tried_again() {
+        let failure = Failure::new(FailureKind::Upstream, "503 Service Unavailable.");
+        assert_eq!(
+            tried_again(&failure, "14:05", 1),
+            "The model's vendor has a problem (503 Service Unavailable). It is tried again by itself at 14:05 (2 of 4); \
+             /stop ends that."
+        );
+    }
+
+    #[test]
+    fn what_a_person_must_do_is_said_with_what_is_known() {
+        let known = Known { resets: Some("15:30".into()), models: vec!["a".into(), "b".into()] };
+        let words = |kind| turn_failed(&Failure::new(kind, "x"), &known);
+        assert!(words(FailureKind::UsageLimit).contains("until 15:30"));
+        assert!(words(FailureKind::ModelNotFound).ends_with("Known are: a, b."));
+        assert!(words(FailureKind::Unauthorized).contains("sign in again"));
+        let unknown = turn_failed(&Failure::new(FailureKind::UsageLimit, "x"), &Known::default());
+        assert!(unknown.contains("limit is used up. Wait"), "{unknown}");
+    }
 }

@@ -34,6 +34,8 @@ pub enum TurnEvent<'a> {
     Finish(&'a Outcome),
     /// Its container is gone without a report.
     ContainerGone,
+    /// Its container is gone without a report, after somebody asked for the turn's end.
+    Stopped,
 }
 
 impl TurnState {
@@ -42,7 +44,7 @@ impl TurnState {
         match (self, event) {
             (Self::Running, TurnEvent::Finish(Outcome::Completed)) => Ok(Self::Completed),
             (Self::Running, TurnEvent::Finish(Outcome::Failed(_))) => Ok(Self::Failed),
-            (Self::Running, TurnEvent::Finish(Outcome::Interrupted)) => Ok(Self::Interrupted),
+            (Self::Running, TurnEvent::Finish(Outcome::Interrupted) | TurnEvent::Stopped) => Ok(Self::Interrupted),
             (Self::Running, TurnEvent::ContainerGone) => Ok(Self::Abandoned),
             _ => {
                 Err(IllegalTransition { machine: "turn", state: format!("{self:?}"), event: format!("{event:?}") })

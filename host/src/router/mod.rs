@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cofferdam_protocol::ids::Folder;
 
 use crate::model::chat::Inbound;
+use crate::model::command::Command;
 use crate::store::central::Wiring;
 use crate::store::group::inbox::Accepted;
 use crate::store::{GroupDb, StoreError, Stores};
@@ -21,6 +22,8 @@ pub enum Decision {
         folder: Folder,
         /// The session's key within the group.
         session_key: String,
+        /// What it asks of Cofferdam itself; none is for the agent.
+        command: Option<Command>,
     },
     /// Not at all; the reason is counted.
     Drop(DropReason),
@@ -57,13 +60,17 @@ pub fn decide(message: &Inbound, wiring: Option<&Wiring>) -> Decision {
     if message.text.len() > MAX_MESSAGE_BYTES {
         return Decision::Drop(DropReason::TooLarge);
     }
-    Decision::Accept { folder: wiring.folder.clone(), session_key: wiring.session_mode.session_key(&message.chat) }
+    Decision::Accept {
+        folder: wiring.folder.clone(),
+        session_key: wiring.session_mode.session_key(&message.chat),
+        command: Command::parse(&message.text),
+    }
 }
 
 /// What became of a message.
 #[derive(Clone)]
 pub enum Routed {
-    /// ① It is in the inbox, durably. The caller nudges the supervisor.
+    /// ① It is in the inbox, durably. The caller tells the supervisor.
     Accepted(Arc<GroupDb>, Accepted),
     /// It was dropped, and the drop counted.
     Dropped(DropReason),
@@ -73,8 +80,8 @@ pub enum Routed {
 pub async fn receive(stores: &Stores, message: Inbound) -> Result<Routed, StoreError> {
     let wiring = stores.central().wiring(&message.chat.channel, &message.chat.chat_id).await?;
     match decide(&message, wiring.as_ref()) {
-        Decision::Accept { folder, session_key } => {
-            let (store, accepted) = stores.accept(&folder, message, session_key).await?;
+        Decision::Accept { folder, session_key, command } => {
+            let (store, accepted) = stores.accept(&folder, message, session_key, command).await?;
             tracing::debug!(group = %folder, session = %accepted.session, message = %accepted.message, "accepted");
             Ok(Routed::Accepted(store, accepted))
         }
@@ -97,6 +104,7 @@ mod tests {
             platform_id: "1".into(),
             sender: "me".into(),
             text: text.into(),
+            output_schema: None,
         }
     }
 
@@ -124,5 +132,15 @@ mod tests {
     #[test]
     fn a_wired_chat_reaches_its_group() {
         assert!(matches!(decide(&message("hi"), Some(&wiring())), Decision::Accept { .. }));
+    }
+
+    #[test]
+    fn a_command_is_told_from_a_message() {
+        let asks = |text: &str| match decide(&message(text), Some(&wiring())) {
+            Decision::Accept { command, .. } => command,
+            Decision::Drop(reason) => panic!("{reason:?}"),
+        };
+        assert_eq!(asks(" /Stop "), Some(Command::Stop));
+        assert_eq!(asks("/review the code"), None, "the agent's");
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::RwLock;
 use super::{Central, GroupDb, StoreError};
 use crate::config::home::Home;
 use crate::model::chat::Inbound;
+use crate::model::command::Command;
 
 use super::group::inbox::Accepted;
 
@@ -78,6 +79,7 @@ impl Stores {
         folder: &Folder,
         message: Inbound,
         key: String,
+        command: Option<Command>,
     ) -> Result<(Arc<GroupDb>, Accepted), StoreError> {
         let busy = self.entry(folder, |entry| entry.busy.clone());
         let mut guard = busy.read().await;
@@ -91,7 +93,7 @@ impl Stores {
             guard = marking.downgrade();
         }
         let store = self.group(folder).await?;
-        let accepted = store.accept(message, key).await?;
+        let accepted = store.accept(message, key, command).await?;
         drop(guard);
         Ok((store, accepted))
     }

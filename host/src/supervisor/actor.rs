@@ -18,7 +18,8 @@ use crate::live::{Blocked, Live};
 use crate::model::notice;
 use crate::model::session::{Phase, PhaseEvent};
 use crate::sandbox::{Exit, SandboxError};
-use crate::store::GroupDb;
+use crate::store::group::commands::Due;
+use crate::store::{GroupDb, now_ms};
 use cofferdam_protocol::admin::{ChatOutcome, SessionState};
 use cofferdam_protocol::runner::FailureKind;
 
@@ -60,6 +61,8 @@ pub(super) struct Actor {
     view: Arc<Mutex<View>>,
     pub(super) starting: Option<BoxFuture<'static, Result<Started, SandboxError>>>,
     trouble: Option<Trouble>,
+    /// When messages that wait for another try are due.
+    due_again: Option<Instant>,
     queued_at: Option<Instant>,
     pub(super) stop_waiters: Vec<oneshot::Sender<()>>,
 }
@@ -93,6 +96,7 @@ impl Actor {
             view,
             starting: None,
             trouble: None,
+            due_again: None,
             queued_at: None,
             stop_waiters: Vec::new(),
         }
@@ -109,7 +113,7 @@ impl Actor {
             }
             let done = self.phase == Phase::STOPPED
                 && self.starting.is_none()
-                && (self.trouble.is_none() || self.ending != Ending::No);
+                && ((self.trouble.is_none() && self.due_again.is_none()) || self.ending != Ending::No);
             if done && self.inner.retire(&self.session, &self.mailbox) {
                 break;
             }
@@ -138,7 +142,8 @@ impl Actor {
         let stopped = self.phase == Phase::STOPPED;
         let trouble = self.trouble.as_ref().filter(|_| stopped).map(|trouble| trouble.again);
         let life = self.life.as_ref().and_then(|life| life.deadline(self.phase.state()));
-        trouble.into_iter().chain(life).min()
+        let waits = matches!(self.phase.state(), SessionState::Stopped | SessionState::Idle);
+        trouble.into_iter().chain(life).chain(self.due_again.filter(|_| waits)).min()
     }
 
     async fn on_call(&mut self, call: Call) {
@@ -193,9 +198,9 @@ impl Actor {
                     self.tell(Live::Blocked(trouble.blocked.clone()));
                     return;
                 }
-                match self.waiting().await {
-                    Ok(0) => self.trouble = None,
-                    Ok(_) => self.ask_for_a_place(),
+                match self.due().await {
+                    Ok(Due::Turn) => self.ask_for_a_place(),
+                    Ok(Due::Commands | Due::Later(_)) => self.trouble = None,
                     Err(error) => self.in_trouble(&error),
                 }
             }
@@ -205,14 +210,33 @@ impl Actor {
             state => {
                 let note = lock(&self.view).note.clone();
                 self.tell(Live::State(state, note));
+                if state == SessionState::Busy {
+                    self.answer_control().await;
+                } else if let Err(error) = self.due().await {
+                    tracing::warn!(error = %error_chain(&error), "what waits could not be read");
+                }
             }
         }
     }
 
-    async fn waiting(&mut self) -> Result<u64, LaunchError> {
+    /// What the session's messages wait for, after the commands before them were done.
+    async fn due(&mut self) -> Result<Due, LaunchError> {
         let store = self.store().await?;
-        let row = store.session(&self.session).await?;
-        Ok(row.waiting + u64::from(row.running.is_some()))
+        let mut due = store.due(&self.session).await?;
+        if due == Due::Commands {
+            self.do_commands().await?;
+            due = store.due(&self.session).await?;
+        }
+        self.wait_until(if let Due::Later(next) = due { next } else { None });
+        Ok(due)
+    }
+
+    /// Wakes the actor at that time, ms since 1970.
+    pub(super) fn wait_until(&mut self, at: Option<i64>) {
+        self.due_again = at.map(|at| {
+            let ahead = u64::try_from(at.saturating_sub(now_ms())).unwrap_or(0);
+            Instant::now() + Duration::from_millis(ahead)
+        });
     }
 
     fn ask_for_a_place(&mut self) {
@@ -334,6 +358,9 @@ impl Actor {
             // Keeps the count of failures, until a start works.
             self.wake_after_trouble().await;
         }
+        if self.due_again.take_if(|at| *at <= now).is_some() {
+            self.wake().await;
+        }
         let Some(life) = &mut self.life else { return };
         match self.phase.state() {
             SessionState::Idle if life.claim_again.take_if(|at| *at <= now).is_some() => self.hand_out().await,
@@ -344,6 +371,12 @@ impl Actor {
                 tracing::warn!("the runner says nothing; its container is replaced");
                 self.advance(PhaseEvent::Stop);
                 self.kill(Duration::from_secs(1), false);
+            }
+            SessionState::Busy if life.obey_by.take_if(|by| *by <= now).is_some() => {
+                tracing::warn!("the turn does not end; its container is stopped");
+                self.advance(PhaseEvent::Stop);
+                self.kill(STOP_GRACE, false);
+                self.show(None);
             }
             SessionState::Stopping if life.kill_is_due(now) => self.kill(Duration::from_secs(1), false),
             _ => {}

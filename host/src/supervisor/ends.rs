@@ -1,6 +1,5 @@
 //! How a session's container is told to end, and how one that an earlier daemon left is taken over.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_protocol::admin::{ChatOutcome, SessionState};
@@ -11,7 +10,6 @@ use super::actor::{Actor, Ending};
 use super::launch::{self, LaunchError};
 use super::life::Life;
 use super::lock;
-use crate::config::group::{GroupConfig, LoadedGroup};
 use crate::error_chain;
 use crate::model::notice;
 use crate::model::session::PhaseEvent;
@@ -56,8 +54,7 @@ impl Actor {
             Err(error) => {
                 // It runs already, with what the file said when it was good; only the time-outs are read from here.
                 tracing::warn!(error = %error_chain(&error), "adopted with the usual time-outs");
-                let raw = serde_json::Value::Null;
-                Arc::new(LoadedGroup { config: GroupConfig::default(), hash: String::new(), raw })
+                launch::usual_config()
             }
         };
         let log = self.inner.parts.home.log(&self.folder, &self.session, row.attempt);

@@ -107,6 +107,12 @@ pub(super) async fn load_config(inner: &Arc<Inner>, folder: &Folder) -> Result<A
     }
 }
 
+/// What a group has whose own settings cannot be read just now.
+pub(super) fn usual_config() -> Arc<LoadedGroup> {
+    let raw = serde_json::Value::Null;
+    Arc::new(LoadedGroup { config: GroupConfig::default(), hash: String::new(), raw })
+}
+
 async fn prepare_files(
     inner: &Arc<Inner>,
     folder: Folder,

@@ -37,6 +37,8 @@ pub(super) struct Life {
     pub(super) control: Option<(ControlRequest, oneshot::Sender<Control>)>,
     /// After a claim that the store refused.
     pub(super) claim_again: Option<Instant>,
+    /// Somebody asked for its turn's end: what does not obey by then loses its container.
+    pub(super) obey_by: Option<Instant>,
     /// Told with the first turn's end.
     pub(super) timings: Option<Timings>,
     pub(super) last_sign: Instant,
@@ -70,6 +72,7 @@ impl Life {
             parked: None,
             control: None,
             claim_again: None,
+            obey_by: None,
             timings: Some(timings),
             last_sign: Instant::now(),
             stopped_by_person: false,
@@ -98,6 +101,7 @@ impl Life {
             parked: None,
             control: None,
             claim_again: None,
+            obey_by: None,
             timings: None,
             last_sign: Instant::now(),
             stopped_by_person: false,
@@ -140,10 +144,19 @@ impl Life {
     pub(super) fn close(&mut self) {
         self.door = None;
         self.parked = None;
+        self.control = None;
     }
 
     pub(super) fn is_idle(&mut self) {
         self.idle_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Its turn is over.
+    pub(super) fn turn_ended(&mut self) {
+        self.turn = None;
+        self.obey_by = None;
+        // The door answers that nothing changes any more.
+        self.control = None;
     }
 
     pub(super) fn is_busy(&mut self, turn: TurnId) {
@@ -211,6 +224,7 @@ impl Life {
         let own = match state {
             SessionState::Idle => self.claim_again.into_iter().chain(self.idle_end()).min(),
             SessionState::Stopping => self.stopping.as_ref().map(|stopping| stopping.kill_at),
+            SessionState::Busy => self.obey_by,
             _ => None,
         };
         own.into_iter().chain(self.silence_end(state)).min()

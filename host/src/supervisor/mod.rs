@@ -11,7 +11,8 @@
 mod actor;
 pub mod admission;
 mod calls;
-mod conversation;
+pub mod conversation;
+mod events;
 mod ends;
 mod instructions;
 mod launch;
@@ -26,18 +27,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cofferdam_protocol::admin::SessionState;
+use cofferdam_protocol::admin::{ChatOutcome, SessionState, Timings};
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::config::home::Home;
 use crate::gateway::Gateway;
-use crate::live::Hub;
+use crate::live::{Ended, Hub, Live};
 use crate::model::chat::Due;
 use crate::model::notice;
 use crate::sandbox::Sandbox;
 use crate::store::Stores;
+use crate::store::group::inbox::{Accepted, Answered};
 
 use actor::Actor;
 use admission::{Admission, Step};
@@ -123,6 +125,16 @@ impl Supervisor {
         if self.inner.open.load(Ordering::Acquire) {
             self.call(folder, session, Call::Wake);
         }
+    }
+
+    /// A message was accepted: hints at it, and tells of what it ended at once.
+    pub fn accepted(&self, folder: &Folder, accepted: &Accepted) {
+        if let Some(answered) = &accepted.answered {
+            let live = Live::Ended(answered_live(answered, ChatOutcome::Interrupted));
+            self.inner.parts.hub.tell(&accepted.session, live);
+            (self.inner.parts.deliver)(Due { folder: folder.clone(), chat: answered.chat.clone() });
+        }
+        self.nudge(folder, &accepted.session);
     }
 
     /// Stops a session's container; answers when it is gone. A running turn is interrupted and says so in the chat.
@@ -251,6 +263,20 @@ impl Inner {
 
     fn set_engine_error(&self, error: Option<String>) {
         *lock(&self.engine_error) = error;
+    }
+}
+
+/// The end of messages that no turn answered.
+fn answered_live(answered: &Answered, outcome: ChatOutcome) -> Ended {
+    Ended {
+        turn: None,
+        attempt: Attempt(0),
+        container: None,
+        messages: answered.messages.clone(),
+        replies: vec![answered.reply],
+        outcome,
+        usage: None,
+        timings: Timings::default(),
     }
 }
 

@@ -1,18 +1,19 @@
-//! The runner's calls to a session's actor: hello, next, events; and what a container's end means for its turn.
+//! The runner's calls to a session's actor: hello and next; a turn's end, and what a container's end means for its turn.
 
 use std::time::Duration;
 
-use cofferdam_protocol::admin::{ChatOutcome, SessionState};
+use cofferdam_protocol::admin::{ChatOutcome, SessionState, Timings};
 use cofferdam_protocol::ids::{Attempt, Seq, TurnId};
-use cofferdam_protocol::runner::{
-    Batch, BatchMessage, Event, EventBody, FailureKind, Finish, Next, Outcome, Settings, Thread, TurnOptions,
-};
+use cofferdam_protocol::runner::{FailureKind, Finish, Next, Outcome, Settings, Thread};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Actor, Ending};
+use super::answered_live;
+use super::conversation::batch_of;
 use super::launch::{self, LaunchError};
 use super::life::Life;
+use crate::config::group::GroupConfig;
 use crate::door::Refused;
 use crate::error_chain;
 use crate::live::{Ended, Live};
@@ -21,8 +22,11 @@ use crate::model::notice;
 use crate::model::session::PhaseEvent;
 use crate::sandbox::Exit;
 use crate::store::group::attempts::EndedTurn;
-use crate::store::group::inbox::Claimed;
-use crate::store::{StoreError, rfc3339};
+use crate::store::group::claim::{Claim, Claimed};
+use crate::store::group::inbox::Answered;
+use crate::store::group::models::Inherited;
+use crate::store::group::turns::End;
+use crate::store::{GroupDb, StoreError, rfc3339};
 
 /// The pause after a claim that the store refused, such as with a full disk.
 const CLAIM_AGAIN: Duration = Duration::from_secs(1);
@@ -75,13 +79,19 @@ impl Actor {
         }
         let Some(parked) = life.parked.take_if(|parked| !parked.is_closed()) else { return };
         let attempt = life.attempt;
-        match store.claim(&self.session, attempt).await {
-            Ok(Some(claimed)) => self.give(parked, claimed, attempt),
-            Ok(None) => {
+        let config = life.config.clone();
+        let inherited = self.inherited(&config.config);
+        match self.claim(&store, attempt, inherited).await {
+            Ok(Claim::Turn(claimed)) => self.give(parked, *claimed, attempt, &config.config),
+            Ok(Claim::Nothing(next)) => {
+                self.wait_until(next);
+                let Some(life) = &mut self.life else { return };
                 life.parked = Some(parked);
                 life.is_idle();
                 self.inner.with_admission(|admission| admission.idle(&self.session));
             }
+            // Commands that come faster than they are done: the next look goes on with them.
+            Ok(Claim::Commands) => self.claim_later(parked),
             Err(error @ StoreError::Stale { .. }) => {
                 tracing::warn!(%error, "the runner is told to stop");
                 let _ = parked.send(Next::Stop);
@@ -89,37 +99,45 @@ impl Actor {
             Err(error) => {
                 tracing::error!(error = %error_chain(&error), "messages could not be claimed");
                 self.inner.parts.hub.tell(&self.session, Live::Blocked(LaunchError::Store(error).blocked()));
-                life.parked = Some(parked);
-                life.claim_again = Some(Instant::now() + CLAIM_AGAIN);
+                self.claim_later(parked);
             }
         }
     }
 
-    fn give(&mut self, parked: oneshot::Sender<Next>, claimed: Claimed, attempt: Attempt) {
+    async fn claim(
+        &mut self,
+        store: &GroupDb,
+        attempt: Attempt,
+        inherited: Inherited,
+    ) -> Result<Claim, StoreError> {
+        let claim = store.claim(&self.session, attempt, inherited.clone()).await?;
+        if !matches!(claim, Claim::Commands) {
+            return Ok(claim);
+        }
+        let answered = store.do_commands(&self.session, inherited.clone()).await?;
+        self.answered(answered);
+        store.claim(&self.session, attempt, inherited).await
+    }
+
+    fn claim_later(&mut self, parked: oneshot::Sender<Next>) {
+        let Some(life) = &mut self.life else { return };
+        life.parked = Some(parked);
+        life.claim_again = Some(Instant::now() + CLAIM_AGAIN);
+    }
+
+    fn give(
+        &mut self,
+        parked: oneshot::Sender<Next>,
+        claimed: Claimed,
+        attempt: Attempt,
+        config: &GroupConfig,
+    ) {
         if self.phase.state() == SessionState::Idle {
             self.advance(PhaseEvent::Claimed);
             self.inner.with_admission(|admission| admission.busy(&self.session));
         }
         let messages: Vec<_> = claimed.messages.iter().map(|message| message.id).collect();
-        let batch = Batch {
-            turn: claimed.turn,
-            work: claimed.work,
-            generation: claimed.generation,
-            retried: claimed.retried,
-            context: String::new(),
-            options: TurnOptions { model: None, effort: self.effort(), output_schema: None },
-            messages: claimed
-                .messages
-                .into_iter()
-                .map(|message| BatchMessage {
-                    id: message.id,
-                    sender: message.sender,
-                    time: rfc3339(message.accepted_at),
-                    text: message.text,
-                    files: Vec::new(),
-                })
-                .collect(),
-        };
+        let batch = batch_of(claimed, config);
         tracing::debug!(turn = %batch.turn, messages = messages.len(), "handed out");
         let container = self.life.as_ref().and_then(Life::container_text);
         self.tell(Live::Started { turn: batch.turn, attempt, container, messages });
@@ -131,69 +149,61 @@ impl Actor {
         let _ = parked.send(Next::Batch(Box::new(batch)));
     }
 
-    /// ③ and ④.
-    pub(super) async fn on_events(&mut self, attempt: Attempt, events: Vec<Event>) -> Result<Seq, Refused> {
-        self.life_of(attempt)?.last_sign = Instant::now();
-        let mut acked = Seq(0);
-        for event in events {
-            acked = acked.max(event.seq);
-            match event.body {
-                EventBody::Delta { text } => self.tell(Live::Delta(text)),
-                EventBody::Activity { kind, text } => self.tell(Live::Activity(kind, text)),
-                EventBody::Ready { generation, continuation, millis, models: _ } => {
-                    self.life_of(attempt)?.provider_ready(millis);
-                    let store = self.store.clone().ok_or(Refused::Stale)?;
-                    let ready = store.ready(&self.session, attempt, event.seq, generation, continuation);
-                    ready.await.map_err(refused)?;
-                }
-                // Kept from the runner that will send them.
-                EventBody::Reply { .. }
-                | EventBody::Steered { .. }
-                | EventBody::Compacted(_)
-                | EventBody::Mcp(_) => tracing::warn!("an event that this host does not keep"),
-                EventBody::Finish(finish) => {
-                    let turn = event.turn.ok_or_else(|| Refused::Later("a finish without its turn".to_owned()))?;
-                    self.on_finish(attempt, event.seq, turn, *finish).await?;
-                }
-            }
-        }
-        Ok(acked)
-    }
-
-    async fn on_finish(&mut self, attempt: Attempt, seq: Seq, turn: TurnId, finish: Finish) -> Result<(), Refused> {
+    pub(super) async fn on_finish(
+        &mut self,
+        attempt: Attempt,
+        seq: Seq,
+        turn: TurnId,
+        finish: Finish,
+    ) -> Result<(), Refused> {
         // Only the turn that was handed out: a runner that is not itself any more must not end another.
-        if self.life_of(attempt)?.turn != Some(turn) {
+        let life = self.life_of(attempt)?;
+        if life.turn != Some(turn) {
             tracing::warn!(%turn, "the finish of a turn that does not run was ignored");
             return Ok(());
         }
+        let zone = life.config.config.zone();
         let store = self.store.clone().ok_or(Refused::Stale)?;
-        let outcome = chat_outcome(&finish.outcome);
         let (usage, provider) = (finish.usage, finish.provider_millis);
-        let Some(finished) = store.finish(&self.session, attempt, seq, turn, finish).await.map_err(refused)? else {
-            return Ok(());
-        };
+        let finished = store.finish(&self.session, attempt, seq, turn, finish, zone).await.map_err(refused)?;
+        let Some(finished) = finished else { return Ok(()) };
         let life = self.life_of(attempt)?;
-        life.turn = None;
+        life.turn_ended();
         let mut timings = life.timings.take().unwrap_or_default();
         timings.provider = Some(provider);
         let container = life.container_text();
-        tracing::debug!(%turn, ?outcome, "finished");
+        tracing::debug!(%turn, end = ?finished.end, "finished");
         self.advance(PhaseEvent::TurnEnded);
         self.show(None);
-        self.ended(
-            Ended {
-                turn: Some(turn),
-                attempt,
-                container,
-                messages: finished.messages,
-                replies: finished.replies,
-                outcome,
-                usage,
-                timings,
-            },
-            [finished.chat],
-        );
+        self.answered(finished.elsewhere);
+        match finished.end {
+            End::Again(at) => {
+                // Its end tells the timings of the start.
+                self.keep_timings(attempt, timings);
+                self.tell(Live::Retrying { turn, at: rfc3339(at), messages: finished.messages });
+                self.deliver(finished.chat);
+            }
+            End::Done(outcome) => self.ended(
+                Ended {
+                    turn: Some(turn),
+                    attempt,
+                    container,
+                    messages: finished.messages,
+                    replies: finished.replies,
+                    outcome,
+                    usage,
+                    timings,
+                },
+                finished.chat,
+            ),
+        }
         Ok(())
+    }
+
+    fn keep_timings(&mut self, attempt: Attempt, timings: Timings) {
+        if let Ok(life) = self.life_of(attempt) {
+            life.timings = Some(timings);
+        }
     }
 
     /// Ends a turn that somebody stopped before its runner had begun it or could say that it ended.
@@ -209,30 +219,24 @@ impl Actor {
     }
 
     /// Tells that messages ended, and hints that their replies are due.
-    fn ended(&self, ended: Ended, chats: impl IntoIterator<Item = ChatRef>) {
+    pub(super) fn ended(&self, ended: Ended, chat: ChatRef) {
         self.tell(Live::Ended(ended));
-        for chat in chats {
-            (self.inner.parts.deliver)(Due { folder: self.folder.clone(), chat });
-        }
+        self.deliver(chat);
+    }
+
+    /// Hints that a chat's replies are due.
+    pub(super) fn deliver(&self, chat: ChatRef) {
+        (self.inner.parts.deliver)(Due { folder: self.folder.clone(), chat });
     }
 
     /// Ends the waiting messages in a notice, without a turn.
     pub(super) async fn refuse_waiting(&mut self, text: String, outcome: ChatOutcome) {
         let Some(store) = self.store.clone() else { return };
         match store.refuse_waiting(&self.session, text).await {
-            Ok(notices) => {
-                let (chats, replies): (Vec<_>, Vec<_>) = notices.into_iter().unzip();
-                let ended = Ended {
-                    turn: None,
-                    attempt: Attempt(0),
-                    container: None,
-                    messages: Vec::new(),
-                    replies,
-                    outcome,
-                    usage: None,
-                    timings: cofferdam_protocol::admin::Timings::default(),
-                };
-                self.ended(ended, chats);
+            Ok(refused) => {
+                for answered in refused {
+                    self.ended(answered_live(&answered, outcome.clone()), answered.chat.clone());
+                }
             }
             Err(error) => tracing::error!(error = %error_chain(&error), "waiting messages could not be told"),
         }
@@ -246,25 +250,27 @@ impl Actor {
             Ok(EndedTurn::None) => {}
             Ok(EndedTurn::Requeued(turn)) => tracing::warn!(%turn, "its messages wait for another container"),
             Ok(EndedTurn::GaveUp(turn, messages, chat, reply)) => {
-                let ended = Ended {
-                    turn: Some(turn),
-                    attempt: life.attempt,
-                    container: life.container_text(),
-                    messages,
-                    replies: vec![reply],
-                    outcome: ChatOutcome::Failed { kind: FailureKind::ProviderDied },
-                    usage: None,
-                    timings: life.timings.unwrap_or_default(),
-                };
-                self.ended(ended, [chat]);
+                let outcome = ChatOutcome::Failed { kind: FailureKind::ProviderDied };
+                self.ended_with(life, turn, Answered { messages, chat, reply }, outcome);
+            }
+            Ok(EndedTurn::Stopped(turn, answered, elsewhere)) => {
+                self.answered(elsewhere);
+                self.ended_with(life, turn, answered, ChatOutcome::Interrupted);
             }
             Err(error) => tracing::error!(error = %error_chain(&error), "the attempt's end was not kept"),
         }
     }
 
-    fn effort(&self) -> Option<String> {
-        let life = self.life.as_ref()?;
-        life.config.config.effort.map(|effort| effort.as_str().to_owned())
+    /// The end of a turn whose container said nothing of it.
+    fn ended_with(&self, life: &Life, turn: TurnId, answered: Answered, outcome: ChatOutcome) {
+        let ended = Ended {
+            turn: Some(turn),
+            attempt: life.attempt,
+            container: life.container_text(),
+            timings: life.timings.unwrap_or_default(),
+            ..answered_live(&answered, outcome)
+        };
+        self.ended(ended, answered.chat);
     }
 
     pub(super) fn life_of(&mut self, attempt: Attempt) -> Result<&mut Life, Refused> {
@@ -272,17 +278,9 @@ impl Actor {
     }
 }
 
-fn refused(error: StoreError) -> Refused {
+pub(super) fn refused(error: StoreError) -> Refused {
     match error {
         StoreError::Stale { .. } | StoreError::TokenTaken | StoreError::NoSession(_) => Refused::Stale,
         error => Refused::Later(error_chain(&error)),
-    }
-}
-
-fn chat_outcome(outcome: &Outcome) -> ChatOutcome {
-    match outcome {
-        Outcome::Completed => ChatOutcome::Replied,
-        Outcome::Interrupted => ChatOutcome::Interrupted,
-        Outcome::Failed(failure) => ChatOutcome::Failed { kind: failure.kind },
     }
 }

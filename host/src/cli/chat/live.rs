@@ -128,6 +128,11 @@ impl<W: Write> Listener for Live<W> {
                 let line = self.style.yellow(&line);
                 self.line(&line)
             }
+            ChatEvent::Retrying { .. } => {
+                self.streamed.clear();
+                self.cleaner = Cleaner::default();
+                self.close()
+            }
             ChatEvent::State { .. }
             | ChatEvent::Accepted { .. }
             | ChatEvent::Started { .. }

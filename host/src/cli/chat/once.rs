@@ -26,7 +26,7 @@ pub(super) async fn run(talk: &Talk<'_>, message: String) -> Result<u8, CliError
     let code = exit_code(&finished.outcome);
     if talk.context.json {
         terminal::out_json(&heard.answer(&talk.args.group, finished))?;
-    } else if heard.replies.is_empty() && finished.outcome == ChatOutcome::Replied {
+    } else if heard.replies.is_empty() && heard.notices.is_empty() && finished.outcome == ChatOutcome::Replied {
         terminal::err("(the agent has nothing to say)");
     } else if heard.notices.is_empty() && finished.outcome == ChatOutcome::Interrupted {
         terminal::err("(the turn was interrupted)");

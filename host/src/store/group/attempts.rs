@@ -4,11 +4,14 @@ use cofferdam_protocol::ids::{Attempt, MessageId, ReplyId, SessionId, TurnId};
 use cofferdam_protocol::runner::{ContextMeter, ProviderKind, Thread};
 use rusqlite::{OptionalExtension, Savepoint, params};
 
+use super::inbox::Answered;
+use super::mcp::forget_states;
 use super::outbox::insert_reply;
-use super::turns::{chat_of_turn, end_turn};
+use super::turns::{chat_of_turn, end_turn, finish_messages, stop_requested, stopped_elsewhere};
 use super::{GroupDb, chat_of, fence};
 use crate::model::chat::ChatRef;
 use crate::model::message::{MAX_TRIES, MessageEvent, MessageState};
+use crate::model::notice;
 use crate::model::reply::ReplyKind;
 use crate::model::turn::TurnEvent;
 use crate::store::db::Durability;
@@ -44,6 +47,8 @@ pub enum EndedTurn {
     Requeued(TurnId),
     /// These of its messages were tried often enough and ended in a notice; the others wait again.
     GaveUp(TurnId, Vec<MessageId>, ChatRef, ReplyId),
+    /// Somebody had asked for its end: its messages ended in a notice, and so did stops from other chats.
+    Stopped(TurnId, Answered, Vec<Answered>),
 }
 
 impl GroupDb {
@@ -75,6 +80,7 @@ impl GroupDb {
                     .query_row(params![session.as_str(), provider, config_hash, now_ms()], |row| row.get(0))
                     .optional()?
                     .ok_or_else(|| StoreError::NoSession(session.to_string()))?;
+                forget_states(tx, &session)?;
                 Ok(Attempt(attempt))
             })
             .await
@@ -141,10 +147,23 @@ impl GroupDb {
                     [session.as_str()],
                 )?;
                 let Some(turn) = running_turn(tx, &session)? else { return Ok(EndedTurn::None) };
+                if stop_requested(tx, turn)? {
+                    return stop(tx, &session, turn);
+                }
                 abandon(tx, &session, turn, blameless, &notice)
             })
             .await
     }
+}
+
+/// Somebody had asked for the turn's end, and has it.
+fn stop(tx: &Savepoint<'_>, session: &SessionId, turn: TurnId) -> Result<EndedTurn, StoreError> {
+    let chat = chat_of_turn(tx, turn)?;
+    let elsewhere = stopped_elsewhere(tx, session, turn, &chat, &notice::stopped())?;
+    end_turn(tx, turn, TurnEvent::Stopped)?;
+    let messages = finish_messages(tx, turn)?;
+    let reply = insert_reply(tx, session, Some(turn), &chat, ReplyKind::Notice, &notice::stopped())?;
+    Ok(EndedTurn::Stopped(turn, Answered { messages, chat, reply }, elsewhere))
 }
 
 fn abandon(
@@ -157,16 +176,19 @@ fn abandon(
     let chat = chat_of_turn(tx, turn)?;
     end_turn(tx, turn, TurnEvent::ContainerGone)?;
     if blameless {
-        tx.execute("UPDATE inbox SET tries = tries - 1 WHERE turn = ?1", [turn.0])?;
+        tx.execute("UPDATE inbox SET tries = tries - 1 WHERE turn = ?1 AND state = 'claimed'", [turn.0])?;
     }
     let done = MessageState::Claimed.next(MessageEvent::Finish)?;
     let given_up: Vec<MessageId> = tx
-        .prepare_cached("UPDATE inbox SET state = ?1 WHERE turn = ?2 AND tries >= ?3 RETURNING id")?
+        .prepare_cached(
+            "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND state = 'claimed' AND tries >= ?3 RETURNING id",
+        )?
         .query_map(params![done.as_str(), turn.0, MAX_TRIES], |row| Ok(MessageId(row.get(0)?)))?
         .collect::<Result<_, _>>()?;
+    // They keep the turn: its provider may have them.
     tx.execute(
-        "UPDATE inbox SET state = ?1, turn = NULL WHERE turn = ?2 AND tries < ?3",
-        params![MessageState::Claimed.next(MessageEvent::Release)?.as_str(), turn.0, MAX_TRIES],
+        "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND state = 'claimed'",
+        params![MessageState::Claimed.next(MessageEvent::Release)?.as_str(), turn.0],
     )?;
     if given_up.is_empty() {
         return Ok(EndedTurn::Requeued(turn));
@@ -175,7 +197,8 @@ fn abandon(
     Ok(EndedTurn::GaveUp(turn, given_up, chat, reply))
 }
 
-fn running_turn(tx: &Savepoint<'_>, session: &SessionId) -> Result<Option<TurnId>, StoreError> {
+/// The session's running turn; at most one.
+pub(super) fn running_turn(tx: &Savepoint<'_>, session: &SessionId) -> Result<Option<TurnId>, StoreError> {
     Ok(tx
         .prepare_cached("SELECT id FROM turns WHERE session = ?1 AND state = 'running'")?
         .query_row([session.as_str()], |row| Ok(TurnId(row.get(0)?)))

@@ -1,21 +1,17 @@
-//! ① accept and ② claim.
+//! ① accept, and what waits.
 
-use cofferdam_protocol::ids::{Attempt, MessageId, SessionId, TurnId};
-use cofferdam_protocol::runner::Work;
-use rusqlite::{OptionalExtension, Savepoint, params};
+use cofferdam_protocol::ids::{MessageId, ReplyId, SessionId, TurnId};
+use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
-use super::{GroupDb, chat_of, fence, session_of};
+use super::commands::stop;
+use super::outbox::insert_reply;
+use super::{GroupDb, chat_of, session_of};
 use crate::model::chat::{ChatRef, Inbound};
+use crate::model::command::{Command, MessageKind};
 use crate::model::message::{MessageEvent, MessageState};
-use crate::model::turn::TurnState;
+use crate::model::reply::ReplyKind;
 use crate::store::db::Durability;
 use crate::store::{StoreError, now_ms};
-
-/// The most messages of one turn.
-const BATCH_MESSAGES: usize = 50;
-/// The most text of one turn, in bytes; Codex refuses input over 1,048,576 characters. A single longer message
-/// still makes a turn of its own.
-const BATCH_BYTES: usize = 512 * 1024;
 
 /// What became of an inbound message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,42 +22,31 @@ pub struct Accepted {
     pub session: SessionId,
     /// It had been accepted before; nothing was written.
     pub duplicate: bool,
+    /// What it ended at once: a `/stop` and what waited.
+    pub answered: Option<Answered>,
 }
 
-/// A turn as it is handed to a runner.
-#[derive(Debug, Clone)]
-pub struct Claimed {
-    /// The turn.
-    pub turn: TurnId,
-    /// What it is for.
-    pub work: Work,
-    /// The conversation that it belongs to.
-    pub generation: u64,
-    /// Some of its messages were given to a runner before.
-    pub retried: bool,
-    /// The chat that its replies go to.
+/// Messages of one chat that ended in a notice, without a turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The messages.
+    pub messages: Vec<MessageId>,
+    /// Their chat.
     pub chat: ChatRef,
-    /// Its messages, oldest first.
-    pub messages: Vec<ClaimedMessage>,
-}
-
-/// A message of a turn.
-#[derive(Debug, Clone)]
-pub struct ClaimedMessage {
-    /// Its row.
-    pub id: MessageId,
-    /// Who wrote it.
-    pub sender: String,
-    /// What they wrote.
-    pub text: String,
-    /// When it was accepted, ms.
-    pub accepted_at: i64,
+    /// The notice.
+    pub reply: ReplyId,
 }
 
 impl GroupDb {
     /// ① Puts a message into the inbox, and makes its session if it is the first. Repeats are recognised by the
-    /// platform's id. After the answer the message will not be lost.
-    pub async fn accept(&self, message: Inbound, session_key: String) -> Result<Accepted, StoreError> {
+    /// platform's id. After the answer the message will not be lost. Of the commands only `/stop` is done here: it must
+    /// not wait for the turn that it is to end.
+    pub async fn accept(
+        &self,
+        message: Inbound,
+        session_key: String,
+        command: Option<Command>,
+    ) -> Result<Accepted, StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
                 if let Some(known) = find(tx, &message)? {
@@ -69,44 +54,42 @@ impl GroupDb {
                 }
                 let now = now_ms();
                 let session = session_for(tx, &session_key, &message.chat, now)?;
-                tx.prepare_cached(
-                    "INSERT INTO inbox (session, channel, chat_id, thread_id, platform_id, sender, text, state, accepted_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                )?
-                .execute(params![
-                    session.as_str(),
-                    message.chat.channel,
-                    message.chat.chat_id,
-                    message.chat.thread_id,
-                    message.platform_id,
-                    message.sender,
-                    message.text,
-                    MessageState::Pending.as_str(),
-                    now,
-                ])?;
-                Ok(Accepted { message: MessageId(tx.last_insert_rowid()), session, duplicate: false })
+                let kind = command.as_ref().map_or(MessageKind::Message, Command::kind);
+                let id = insert(tx, &session, &message, kind, now)?;
+                let answered =
+                    if kind == MessageKind::Stop { stop(tx, &session, id, &message.chat)? } else { None };
+                Ok(Accepted { message: id, session, duplicate: false, answered })
             })
             .await
     }
+}
 
-    /// ② Makes a turn of the oldest waiting messages of one chat, or hands out the attempt's running turn again:
-    /// a runner that asks again never got the first answer.
-    pub async fn claim(&self, session: &SessionId, attempt: Attempt) -> Result<Option<Claimed>, StoreError> {
-        let session = session.clone();
-        self.db
-            .write(Durability::Relaxed, move |tx| {
-                fence(tx, &session, attempt)?;
-                let running: Option<i64> = tx
-                    .prepare_cached("SELECT id FROM turns WHERE session = ?1 AND state = 'running'")?
-                    .query_row([session.as_str()], |row| row.get(0))
-                    .optional()?;
-                match running {
-                    Some(turn) => read_turn(tx, &session, TurnId(turn)).map(Some),
-                    None => new_turn(tx, &session, attempt),
-                }
-            })
-            .await
-    }
+fn insert(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    message: &Inbound,
+    kind: MessageKind,
+    now: i64,
+) -> Result<MessageId, StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO inbox (session, channel, chat_id, thread_id, platform_id, sender, text, state, accepted_at, kind,
+                            output_schema)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute(params![
+        session.as_str(),
+        message.chat.channel,
+        message.chat.chat_id,
+        message.chat.thread_id,
+        message.platform_id,
+        message.sender,
+        message.text,
+        MessageState::Pending.as_str(),
+        now,
+        kind.as_str(),
+        message.output_schema,
+    ])?;
+    Ok(MessageId(tx.last_insert_rowid()))
 }
 
 fn find(tx: &Savepoint<'_>, message: &Inbound) -> Result<Option<Accepted>, StoreError> {
@@ -116,8 +99,10 @@ fn find(tx: &Savepoint<'_>, message: &Inbound) -> Result<Option<Accepted>, Store
             Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
         })
         .optional()?;
-    row.map(|(id, session)| Ok(Accepted { message: MessageId(id), session: session_of(session)?, duplicate: true }))
-        .transpose()
+    row.map(|(id, session)| {
+        Ok(Accepted { message: MessageId(id), session: session_of(session)?, duplicate: true, answered: None })
+    })
+    .transpose()
 }
 
 fn session_for(tx: &Savepoint<'_>, key: &str, chat: &ChatRef, now: i64) -> Result<SessionId, StoreError> {
@@ -137,83 +122,80 @@ fn session_for(tx: &Savepoint<'_>, key: &str, chat: &ChatRef, now: i64) -> Resul
     session_of(id)
 }
 
-fn new_turn(tx: &Savepoint<'_>, session: &SessionId, attempt: Attempt) -> Result<Option<Claimed>, StoreError> {
-    let (chat, messages, retried) = due(tx, session)?;
-    let Some(chat) = chat else { return Ok(None) };
-    let now = now_ms();
-    tx.prepare_cached("INSERT INTO turns (session, attempt, state, started_at) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![session.as_str(), attempt.0, TurnState::Running.as_str(), now])?;
-    let turn = TurnId(tx.last_insert_rowid());
-    let claimed = MessageState::Pending.next(MessageEvent::Claim)?;
-    let mut update =
-        tx.prepare_cached("UPDATE inbox SET state = ?1, turn = ?2, tries = tries + 1 WHERE id = ?3")?;
-    for message in &messages {
-        update.execute(params![claimed.as_str(), turn.0, message.id.0])?;
-    }
-    tx.prepare_cached("UPDATE sessions SET active_at = ?1 WHERE id = ?2")?
-        .execute(params![now, session.as_str()])?;
-    let generation = generation_of(tx, session)?;
-    Ok(Some(Claimed { turn, work: Work::Answer, generation, retried, chat, messages }))
+/// A message that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) id: MessageId,
+    pub(super) chat: ChatRef,
+    pub(super) kind: MessageKind,
+    pub(super) sender: String,
+    pub(super) text: String,
+    pub(super) accepted_at: i64,
+    /// The newest turn that it was in, or that it was offered to.
+    pub(super) turn: Option<TurnId>,
+    pub(super) output_schema: Option<String>,
+    due_at: i64,
 }
 
-/// The oldest waiting messages that may share a turn: of one chat, since a turn answers in one place.
-/// The last part of the answer says whether one of them was tried before.
-fn due(
+/// Shows the waiting messages of a session in order, until `visit` has enough. A chat whose oldest message is not due
+/// is left out: its order is kept, and the other chats go on. Answers when the first of those left out is due, in ms.
+pub(super) fn walk(
     tx: &Savepoint<'_>,
     session: &SessionId,
-) -> Result<(Option<ChatRef>, Vec<ClaimedMessage>, bool), StoreError> {
+    mut visit: impl FnMut(Waiting) -> bool,
+) -> Result<Option<i64>, StoreError> {
     let mut statement = tx.prepare_cached(
-        "SELECT id, sender, text, accepted_at, channel, chat_id, thread_id, tries
-         FROM inbox WHERE session = ?1 AND state = 'pending' ORDER BY id LIMIT ?2",
+        "SELECT id, channel, chat_id, thread_id, kind, sender, text, accepted_at, turn, output_schema, due_at
+         FROM inbox WHERE session = ?1 AND state = 'pending' ORDER BY id",
     )?;
-    let mut rows = statement.query(params![session.as_str(), BATCH_MESSAGES])?;
-    let (mut chat, mut messages, mut bytes, mut retried) = (None, Vec::new(), 0, false);
+    let mut rows = statement.query([session.as_str()])?;
+    let (now, mut held, mut next) = (now_ms(), Vec::new(), None::<i64>);
     while let Some(row) = rows.next()? {
-        let here = chat_of(row, 4)?;
-        let message = claimed_message(row)?;
-        // A message that already cost a container goes alone, so that it cannot take its neighbours with it.
-        let alone = row.get::<_, i64>(7)? > 0;
-        bytes += message.text.len();
-        let fits = chat.as_ref().is_none_or(|chat| *chat == here && bytes <= BATCH_BYTES && !alone);
-        if !fits {
-            break;
+        let chat = chat_of(row, 1)?;
+        if held.contains(&chat) {
+            continue;
         }
-        chat = Some(here);
-        messages.push(message);
-        if alone {
-            retried = true;
+        let waiting = waiting(row, chat)?;
+        if waiting.due_at > now {
+            next = Some(next.map_or(waiting.due_at, |next| next.min(waiting.due_at)));
+            held.push(waiting.chat);
+        } else if !visit(waiting) {
             break;
         }
     }
-    Ok((chat, messages, retried))
+    Ok(next)
 }
 
-fn generation_of(tx: &Savepoint<'_>, session: &SessionId) -> Result<u64, StoreError> {
-    Ok(tx
-        .prepare_cached("SELECT generation FROM sessions WHERE id = ?1")?
-        .query_row([session.as_str()], |row| row.get(0))?)
-}
-
-fn read_turn(tx: &Savepoint<'_>, session: &SessionId, turn: TurnId) -> Result<Claimed, StoreError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT id, sender, text, accepted_at, channel, chat_id, thread_id FROM inbox WHERE turn = ?1 ORDER BY id",
-    )?;
-    let mut rows = statement.query([turn.0])?;
-    let (mut chat, mut messages) = (None, Vec::new());
-    while let Some(row) = rows.next()? {
-        chat = Some(chat_of(row, 4)?);
-        messages.push(claimed_message(row)?);
-    }
-    let chat = chat.ok_or(StoreError::Unknown { what: "turn without messages", value: turn.to_string() })?;
-    // Its runner may have begun it.
-    Ok(Claimed { turn, work: Work::Answer, generation: generation_of(tx, session)?, retried: true, chat, messages })
-}
-
-fn claimed_message(row: &rusqlite::Row<'_>) -> rusqlite::Result<ClaimedMessage> {
-    Ok(ClaimedMessage {
+fn waiting(row: &Row<'_>, chat: ChatRef) -> Result<Waiting, StoreError> {
+    let kind: String = row.get(4)?;
+    Ok(Waiting {
         id: MessageId(row.get(0)?),
-        sender: row.get(1)?,
-        text: row.get(2)?,
-        accepted_at: row.get(3)?,
+        chat,
+        kind: MessageKind::parse(&kind).ok_or(StoreError::Unknown { what: "message kind", value: kind })?,
+        sender: row.get(5)?,
+        text: row.get(6)?,
+        accepted_at: row.get(7)?,
+        turn: row.get::<_, Option<i64>>(8)?.map(TurnId),
+        output_schema: row.get(9)?,
+        due_at: row.get(10)?,
     })
+}
+
+/// Ends waiting messages of one chat in a notice.
+pub(super) fn answer(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    chat: &ChatRef,
+    messages: Vec<MessageId>,
+    text: &str,
+) -> Result<Answered, StoreError> {
+    let reply = insert_reply(tx, session, None, chat, ReplyKind::Notice, text)?;
+    let done = MessageState::Pending.next(MessageEvent::Answer)?;
+    let mut update = tx.prepare_cached(
+        "UPDATE inbox SET state = ?1, turn = NULL, notice = ?2 WHERE id = ?3 AND state = 'pending'",
+    )?;
+    for message in &messages {
+        update.execute(params![done.as_str(), reply.0, message.0])?;
+    }
+    Ok(Answered { messages, chat: chat.clone(), reply })
 }

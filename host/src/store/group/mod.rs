@@ -1,11 +1,21 @@
 //! One group's `state.db`.
 //!
-//! - [`inbox`]: ① accept, ② claim. - [`attempts`]: fencing, hello, a container's end.
-//! - [`turns`]: ③ ready, ④ finish. - [`outbox`]: ⑤ lease, ⑥ delivered. - [`views`]: what people look at.
+//! - [`inbox`]: ① accept. - [`claim`]: ② claim. - [`commands`]: what people ask of us in a chat.
+//! - [`attempts`]: fencing, hello, a container's end. - [`turns`]: ③ ready, ④ finish. - `retries`: a failure that can
+//!   pass. - [`steering`]: what changes while a turn runs. - [`compactions`], [`mcp`], [`models`]: what runners report.
+//! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`digest`]: what was said before. - [`views`]: what people look at.
 
 pub mod attempts;
+pub mod claim;
+pub mod commands;
+pub mod compactions;
+pub mod digest;
 pub mod inbox;
+pub mod mcp;
+pub mod models;
 pub mod outbox;
+mod retries;
+pub mod steering;
 pub mod turns;
 pub mod views;
 

@@ -1,10 +1,20 @@
-//! ③ ready and ④ finish.
+//! ③ ready, replies on the way, and ④ finish.
 
+use std::collections::BTreeMap;
+
+use cofferdam_protocol::admin::ChatOutcome;
 use cofferdam_protocol::ids::{Attempt, MessageId, ReplyId, Seq, SessionId, TurnId};
-use cofferdam_protocol::runner::{Finish, Outcome, Thread};
+use cofferdam_protocol::runner::{Finish, Model, Outcome, Thread, Work};
+use jiff::tz::TimeZone;
 use rusqlite::{Savepoint, params};
 
+use super::attempts::running_turn;
+use super::claim::work_of;
+use super::compactions::by_hand;
+use super::inbox::{Answered, answer};
+use super::models::keep_models;
 use super::outbox::insert_reply;
+use super::retries::{self, has_replied};
 use super::{GroupDb, chat_of, fence};
 use crate::model::chat::ChatRef;
 use crate::model::message::{MessageEvent, MessageState};
@@ -14,47 +24,93 @@ use crate::model::turn::{TurnEvent, TurnState};
 use crate::store::db::Durability;
 use crate::store::{StoreError, now_ms};
 
+/// The largest diff of a turn that is kept, in bytes; the rest of a longer one is left out.
+const MOST_DIFF: usize = 512 * 1024;
+
 /// What a finished turn left to do.
 #[derive(Debug, Clone)]
 pub struct Finished {
     /// The chat that its replies go to.
     pub chat: ChatRef,
-    /// Its replies and notices, in order.
+    /// Its replies and notices that wait for delivery, in order.
     pub replies: Vec<ReplyId>,
     /// Its messages.
     pub messages: Vec<MessageId>,
+    /// How it ended for them.
+    pub end: End,
+    /// Stops of it that were asked for in other chats.
+    pub elsewhere: Vec<Answered>,
+}
+
+/// How a turn ended for its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// They are done.
+    Done(ChatOutcome),
+    /// They wait for another try at this time, ms.
+    Again(i64),
+}
+
+/// The provider is ready.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// The conversation that the thread belongs to.
+    pub generation: u64,
+    /// The provider's thread.
+    pub continuation: String,
+    /// The models that it knows; empty leaves what is known.
+    pub models: Vec<Model>,
 }
 
 impl GroupDb {
-    /// ③ The provider is ready: keeps its thread. A repeated event changes nothing.
+    /// ③ The provider is ready: keeps its thread and models. A repeated event changes nothing.
     pub async fn ready(
         &self,
         session: &SessionId,
         attempt: Attempt,
         seq: Seq,
-        generation: u64,
-        continuation: String,
+        ready: Ready,
     ) -> Result<(), StoreError> {
         let session = session.clone();
         self.db
             .write(Durability::Relaxed, move |tx| {
-                if !is_new(tx, &session, attempt, seq)? {
+                if !hear(tx, &session, attempt, seq)? {
                     return Ok(());
                 }
+                keep_models(tx, &ready.models)?;
                 // A thread of an older conversation is not the session's any more.
-                tx.prepare_cached(
-                    "UPDATE sessions SET continuation = CASE WHEN generation = ?4 THEN ?1 ELSE continuation END,
-                            last_seq = ?2
-                     WHERE id = ?3",
-                )?
-                .execute(params![continuation, seq.0, session.as_str(), generation])?;
+                tx.prepare_cached("UPDATE sessions SET continuation = ?1 WHERE id = ?2 AND generation = ?3")?
+                    .execute(params![ready.continuation, session.as_str(), ready.generation])?;
                 Ok(())
             })
             .await
     }
 
-    /// ④ The turn's end: messages done, continuation kept and replies in the outbox, in one transaction.
-    /// None when the event had been kept before.
+    /// Puts what the agent says before its turn ends into the outbox. None when it was there already, or is nothing.
+    pub async fn reply(
+        &self,
+        session: &SessionId,
+        attempt: Attempt,
+        seq: Seq,
+        turn: TurnId,
+        text: String,
+    ) -> Result<Option<(ChatRef, ReplyId)>, StoreError> {
+        let session = session.clone();
+        self.db
+            .write(Durability::Durable, move |tx| {
+                let new = hear(tx, &session, attempt, seq)?;
+                if !new || text.trim().is_empty() || running_turn(tx, &session)? != Some(turn) {
+                    return Ok(None);
+                }
+                let chat = chat_of_turn(tx, turn)?;
+                let reply = insert_reply(tx, &session, Some(turn), &chat, ReplyKind::Reply, &text)?;
+                Ok(Some((chat, reply)))
+            })
+            .await
+    }
+
+    /// ④ The turn's end: messages done or back for another try, continuation kept and replies in the outbox, in one
+    /// transaction. `zone` is the one that people are told times in. None when the event had been kept before.
     pub async fn finish(
         &self,
         session: &SessionId,
@@ -62,73 +118,137 @@ impl GroupDb {
         seq: Seq,
         turn: TurnId,
         finish: Finish,
+        zone: TimeZone,
     ) -> Result<Option<Finished>, StoreError> {
         let session = session.clone();
         self.db
             .write(Durability::Durable, move |tx| {
-                if !is_new(tx, &session, attempt, seq)? {
+                if !hear(tx, &session, attempt, seq)? {
                     return Ok(None);
                 }
-                let chat = chat_of_turn(tx, turn)?;
-                end_turn(tx, turn, TurnEvent::Finish(&finish.outcome))?;
-                keep_figures(tx, turn, &finish)?;
-                let messages = finish_messages(tx, turn)?;
-                let mut replies = Vec::new();
-                for (kind, text) in words(&finish) {
-                    replies.push(insert_reply(tx, &session, Some(turn), &chat, kind, &text)?);
-                }
                 keep_thread(tx, &session, finish.thread.as_ref())?;
-                tx.prepare_cached("UPDATE sessions SET last_seq = ?1, active_at = ?2 WHERE id = ?3")?
-                    .execute(params![seq.0, now_ms(), session.as_str()])?;
-                Ok(Some(Finished { chat, replies, messages }))
+                keep_figures(tx, turn, &finish)?;
+                Closing { tx, session: &session, turn, chat: chat_of_turn(tx, turn)? }.end(&finish, &zone).map(Some)
             })
             .await
     }
 
-    /// Ends the waiting messages of a session in a notice, without a turn that ran: for what only a person can mend.
-    pub async fn refuse_waiting(
-        &self,
-        session: &SessionId,
-        text: String,
-    ) -> Result<Vec<(ChatRef, ReplyId)>, StoreError> {
+    /// Ends the waiting messages of a session in a notice for each chat, without a turn that ran: for what only a person
+    /// can mend.
+    pub async fn refuse_waiting(&self, session: &SessionId, text: String) -> Result<Vec<Answered>, StoreError> {
         let session = session.clone();
         self.db
             .write(Durability::Durable, move |tx| {
-                let mut chats: Vec<ChatRef> = tx
+                let waiting: Vec<(MessageId, ChatRef)> = tx
                     .prepare_cached(
-                        "SELECT DISTINCT channel, chat_id, thread_id FROM inbox WHERE session = ?1 AND state = 'pending'",
+                        "SELECT id, channel, chat_id, thread_id FROM inbox WHERE session = ?1 AND state = 'pending'
+                         ORDER BY id",
                     )?
-                    .query_map([session.as_str()], |row| chat_of(row, 0))?
+                    .query_map([session.as_str()], |row| Ok((MessageId(row.get(0)?), chat_of(row, 1)?)))?
                     .collect::<Result<_, _>>()?;
-                chats.sort();
-                tx.prepare_cached("UPDATE inbox SET state = 'done' WHERE session = ?1 AND state = 'pending'")?
-                    .execute([session.as_str()])?;
-                let mut notices = Vec::new();
-                for chat in chats {
-                    let reply = insert_reply(tx, &session, None, &chat, ReplyKind::Notice, &text)?;
-                    notices.push((chat, reply));
+                let mut chats: BTreeMap<ChatRef, Vec<MessageId>> = BTreeMap::new();
+                for (message, chat) in waiting {
+                    chats.entry(chat).or_default().push(message);
                 }
-                Ok(notices)
+                chats.iter().map(|(chat, messages)| answer(tx, &session, chat, messages.clone(), &text)).collect()
             })
             .await
     }
 }
 
-/// What people read of a turn's end: never nothing (invariant 4).
-fn words(finish: &Finish) -> Vec<(ReplyKind, String)> {
-    let mut words: Vec<_> = finish
-        .replies
-        .iter()
-        .filter(|text| !text.trim().is_empty())
-        .map(|text| (ReplyKind::Reply, text.clone()))
-        .collect();
-    match &finish.outcome {
-        Outcome::Completed if words.is_empty() => words.push((ReplyKind::Notice, notice::nothing_to_say())),
-        Outcome::Completed => {}
-        Outcome::Interrupted => words.push((ReplyKind::Notice, notice::interrupted())),
-        Outcome::Failed(failure) => words.push((ReplyKind::Notice, notice::turn_failed(failure))),
+/// A turn that is being ended.
+struct Closing<'a> {
+    tx: &'a Savepoint<'a>,
+    session: &'a SessionId,
+    turn: TurnId,
+    chat: ChatRef,
+}
+
+impl Closing<'_> {
+    fn end(self, finish: &Finish, zone: &TimeZone) -> Result<Finished, StoreError> {
+        let Self { tx, turn, .. } = self;
+        let stop = stop_requested(tx, turn)?;
+        if let Some(why) = &finish.lost_thread {
+            self.say(ReplyKind::Notice, &notice::thread_lost(why))?;
+        }
+        for text in finish.replies.iter().filter(|text| !text.trim().is_empty()) {
+            self.say(ReplyKind::Reply, text)?;
+        }
+        let work = work_of(tx, turn)?;
+        if let (Outcome::Failed(failure), false, Work::Answer) = (&finish.outcome, stop, work)
+            && let Some(retry) = retries::plan(tx, turn, failure, zone)?
+        {
+            end_turn(tx, turn, TurnEvent::Finish(&finish.outcome))?;
+            let messages = retries::release(tx, turn, &retry)?;
+            self.say(ReplyKind::Notice, &retry.text)?;
+            return self.finished(messages, End::Again(retry.at), Vec::new());
+        }
+        // Whatever a turn that was to be stopped failed of: it was stopped.
+        let failed = matches!(finish.outcome, Outcome::Failed(_));
+        let outcome = if stop && failed { Outcome::Interrupted } else { finish.outcome.clone() };
+        end_turn(tx, turn, TurnEvent::Finish(&outcome))?;
+        if let Some(words) = self.last_words(&outcome, work, stop, zone)? {
+            self.say(ReplyKind::Notice, &words)?;
+        }
+        let words = if outcome == Outcome::Completed { notice::stopped_too_late() } else { notice::stopped() };
+        let elsewhere = stopped_elsewhere(tx, self.session, turn, &self.chat, &words)?;
+        let messages = finish_messages(tx, turn)?;
+        self.finished(messages, End::Done(chat_outcome(&outcome)), elsewhere)
     }
-    words
+
+    /// What Cofferdam itself says of the turn's end; never nothing when the agent said nothing (invariant 4).
+    fn last_words(
+        &self,
+        outcome: &Outcome,
+        work: Work,
+        stop: bool,
+        zone: &TimeZone,
+    ) -> Result<Option<String>, StoreError> {
+        let replied = has_replied(self.tx, self.turn)?;
+        Ok(match outcome {
+            Outcome::Completed if stop => Some(notice::stopped_too_late()),
+            Outcome::Completed if replied => None,
+            Outcome::Completed if work == Work::Compact => {
+                Some(notice::compacted(by_hand(self.tx, self.session, self.turn)?.as_ref()))
+            }
+            Outcome::Completed => Some(notice::nothing_to_say()),
+            Outcome::Interrupted if stop => Some(notice::stopped()),
+            Outcome::Interrupted => Some(notice::interrupted()),
+            Outcome::Failed(failure) => {
+                let compaction = if work == Work::Compact { by_hand(self.tx, self.session, self.turn)? } else { None };
+                Some(match compaction {
+                    Some(compaction) => notice::compacted(Some(&compaction)),
+                    None => notice::turn_failed(failure, &retries::known(self.tx, failure, zone)?),
+                })
+            }
+        })
+    }
+
+    fn say(&self, kind: ReplyKind, text: &str) -> Result<ReplyId, StoreError> {
+        insert_reply(self.tx, self.session, Some(self.turn), &self.chat, kind, text)
+    }
+
+    fn finished(self, messages: Vec<MessageId>, end: End, elsewhere: Vec<Answered>) -> Result<Finished, StoreError> {
+        let replies = self
+            .tx
+            .prepare_cached(
+                "SELECT id FROM outbox WHERE turn = ?1 AND state IN ('pending', 'leased')
+                        AND channel = ?2 AND chat_id = ?3 AND thread_id IS ?4 ORDER BY id",
+            )?
+            .query_map(params![self.turn.0, self.chat.channel, self.chat.chat_id, self.chat.thread_id], |row| {
+                Ok(ReplyId(row.get(0)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(Finished { chat: self.chat, replies, messages, end, elsewhere })
+    }
+}
+
+fn chat_outcome(outcome: &Outcome) -> ChatOutcome {
+    match outcome {
+        Outcome::Completed => ChatOutcome::Replied,
+        Outcome::Interrupted => ChatOutcome::Interrupted,
+        Outcome::Failed(failure) => ChatOutcome::Failed { kind: failure.kind },
+    }
 }
 
 /// Keeps where the conversation stands, unless it was cleared meanwhile.
@@ -148,12 +268,18 @@ fn keep_thread(tx: &Savepoint<'_>, session: &SessionId, thread: Option<&Thread>)
     Ok(())
 }
 
-fn is_new(tx: &Savepoint<'_>, session: &SessionId, attempt: Attempt, seq: Seq) -> Result<bool, StoreError> {
+/// Hears an event of an attempt: refused from a stale one, and false when it was heard before.
+pub(super) fn hear(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    attempt: Attempt,
+    seq: Seq,
+) -> Result<bool, StoreError> {
     fence(tx, session, attempt)?;
-    let last: i64 = tx
-        .prepare_cached("SELECT last_seq FROM sessions WHERE id = ?1")?
-        .query_row([session.as_str()], |row| row.get(0))?;
-    Ok(seq.0 > last)
+    let heard = tx
+        .prepare_cached("UPDATE sessions SET last_seq = ?1, active_at = ?2 WHERE id = ?3 AND last_seq < ?1")?
+        .execute(params![seq.0, now_ms(), session.as_str()])?;
+    Ok(heard > 0)
 }
 
 /// Moves a turn on, through its one transition function.
@@ -178,7 +304,7 @@ fn keep_figures(tx: &Savepoint<'_>, turn: TurnId, finish: &Finish) -> Result<(),
     let usage = finish.usage;
     tx.prepare_cached(
         "UPDATE turns SET failure_kind = ?1, failure_message = ?2, input_tokens = ?3, cached_tokens = ?4,
-                output_tokens = ?5, reasoning_tokens = ?6, provider_ms = ?7 WHERE id = ?8",
+                output_tokens = ?5, reasoning_tokens = ?6, provider_ms = ?7, diff = ?8 WHERE id = ?9",
     )?
     .execute(params![
         kind.as_ref().and_then(|k| k.as_str()),
@@ -188,12 +314,23 @@ fn keep_figures(tx: &Savepoint<'_>, turn: TurnId, finish: &Finish) -> Result<(),
         usage.map(|u| u.output),
         usage.map(|u| u.reasoning),
         finish.provider_millis,
+        finish.diff.as_deref().map(bounded),
         turn.0,
     ])?;
     Ok(())
 }
 
-fn finish_messages(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<MessageId>, StoreError> {
+/// A diff up to its bound, in whole lines.
+fn bounded(diff: &str) -> &str {
+    if diff.len() <= MOST_DIFF {
+        return diff;
+    }
+    let cut = diff.floor_char_boundary(MOST_DIFF);
+    diff[..cut].rfind('\n').map_or("", |end| &diff[..=end])
+}
+
+/// A turn's messages are done.
+pub(super) fn finish_messages(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<MessageId>, StoreError> {
     let done = MessageState::Claimed.next(MessageEvent::Finish)?;
     let mut statement =
         tx.prepare_cached("UPDATE inbox SET state = ?1 WHERE turn = ?2 AND state = 'claimed' RETURNING id")?;
@@ -201,6 +338,43 @@ fn finish_messages(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<MessageId>, S
     let mut ids: Vec<_> = rows.collect::<Result<_, _>>()?;
     ids.sort();
     Ok(ids)
+}
+
+/// Whether somebody asked for the turn's end.
+pub(super) fn stop_requested(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT stop_requested FROM turns WHERE id = ?1")?
+        .query_row([turn.0], |row| row.get(0))?)
+}
+
+/// Ends the stops that were asked for from elsewhere than where the turn answers, each in a notice in its own chat.
+pub(super) fn stopped_elsewhere(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    turn: TurnId,
+    chat: &ChatRef,
+    text: &str,
+) -> Result<Vec<Answered>, StoreError> {
+    let stops: Vec<(MessageId, ChatRef)> = tx
+        .prepare_cached(
+            "SELECT id, channel, chat_id, thread_id FROM inbox
+             WHERE turn = ?1 AND state = 'claimed' AND kind = 'stop' ORDER BY id",
+        )?
+        .query_map([turn.0], |row| Ok((MessageId(row.get(0)?), chat_of(row, 1)?)))?
+        .collect::<Result<_, _>>()?;
+    let done = MessageState::Claimed.next(MessageEvent::Finish)?;
+    let mut ended: Vec<Answered> = Vec::new();
+    for (message, other) in stops.into_iter().filter(|(_, other)| other != chat) {
+        tx.prepare_cached("UPDATE inbox SET state = ?1 WHERE id = ?2")?.execute(params![done.as_str(), message.0])?;
+        match ended.iter_mut().find(|ended| ended.chat == other) {
+            Some(ended) => ended.messages.push(message),
+            None => {
+                let reply = insert_reply(tx, session, Some(turn), &other, ReplyKind::Notice, text)?;
+                ended.push(Answered { messages: vec![message], chat: other, reply });
+            }
+        }
+    }
+    Ok(ended)
 }
 
 /// The chat of a turn's messages.

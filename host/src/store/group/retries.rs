@@ -1,0 +1,78 @@
+//! A turn that failed in a way that can pass: its messages wait for another try.
+
+use cofferdam_protocol::ids::{MessageId, TurnId};
+use cofferdam_protocol::runner::Failure;
+use jiff::tz::TimeZone;
+use rusqlite::{Savepoint, params};
+
+use super::models::read_models;
+use crate::model::failure::next_try;
+use crate::model::message::{MessageEvent, MessageState};
+use crate::model::notice::{self, Known};
+use crate::store::{StoreError, now_ms};
+
+/// Another try of a turn's messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Retry {
+    /// When, in ms.
+    pub(super) at: i64,
+    /// The words of its notice.
+    pub(super) text: String,
+}
+
+/// Whether a failed turn is tried again, and when. One that has told the chat something is not: it would say it twice.
+pub(super) fn plan(
+    tx: &Savepoint<'_>,
+    turn: TurnId,
+    failure: &Failure,
+    zone: &TimeZone,
+) -> Result<Option<Retry>, StoreError> {
+    if has_replied(tx, turn)? {
+        return Ok(None);
+    }
+    let before: u32 = tx
+        .prepare_cached("SELECT coalesce(max(failures), 0) FROM inbox WHERE turn = ?1 AND state = 'claimed'")?
+        .query_row([turn.0], |row| row.get(0))?;
+    let (failed, now) = (before.saturating_add(1), now_ms());
+    let at = next_try(failure, failed, now, chance());
+    Ok(at.map(|at| {
+        let text = notice::tried_again(failure, &notice::clock(at, now, zone), failed);
+        Retry { at, text }
+    }))
+}
+
+/// Whether a turn has told the chat something of the agent's.
+pub(super) fn has_replied(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM outbox WHERE turn = ?1 AND kind = 'reply')")?
+        .query_row([turn.0], |row| row.get(0))?)
+}
+
+/// Puts a turn's messages back until its next try. The end of a provider is not their fault, and counts apart.
+pub(super) fn release(tx: &Savepoint<'_>, turn: TurnId, retry: &Retry) -> Result<Vec<MessageId>, StoreError> {
+    let pending = MessageState::Claimed.next(MessageEvent::Release)?;
+    let mut statement = tx.prepare_cached(
+        "UPDATE inbox SET state = ?1, due_at = ?2, failures = failures + 1, tries = tries - 1
+         WHERE turn = ?3 AND state = 'claimed' RETURNING id",
+    )?;
+    let rows = statement.query_map(params![pending.as_str(), retry.at, turn.0], |row| Ok(MessageId(row.get(0)?)))?;
+    let mut ids: Vec<_> = rows.collect::<Result<_, _>>()?;
+    ids.sort();
+    Ok(ids)
+}
+
+/// What the notice of a failure can say besides the failure.
+pub(super) fn known(
+    tx: &Savepoint<'_>,
+    failure: &Failure,
+    zone: &TimeZone,
+) -> Result<Known, StoreError> {
+    let resets = failure.resets_at.and_then(|secs| i64::try_from(secs).ok()?.checked_mul(1000));
+    let models = read_models(tx)?.into_iter().map(|model| model.name).collect();
+    Ok(Known { resets: resets.map(|at| notice::clock(at, now_ms(), zone)), models })
+}
+
+/// From 0 to 1, so that sessions do not come back together.
+fn chance() -> f64 {
+    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}

@@ -1,0 +1,86 @@
+//! What a runner reports: kept by the store, told to whoever watches.
+
+use cofferdam_protocol::ids::{Attempt, MessageId, Seq, TurnId};
+use cofferdam_protocol::runner::{Event, EventBody};
+use tokio::time::Instant;
+
+use super::actor::Actor;
+use super::life::Life;
+use super::turns::refused;
+use crate::door::Refused;
+use crate::live::Live;
+use crate::store::group::turns::Ready;
+
+impl Actor {
+    /// ③, ④ and what lies between.
+    pub(super) async fn on_events(&mut self, attempt: Attempt, events: Vec<Event>) -> Result<Seq, Refused> {
+        self.life_of(attempt)?.last_sign = Instant::now();
+        let mut acked = Seq(0);
+        for event in events {
+            acked = acked.max(event.seq);
+            self.on_event(attempt, event).await?;
+        }
+        Ok(acked)
+    }
+
+    async fn on_event(&mut self, attempt: Attempt, event: Event) -> Result<(), Refused> {
+        let store = self.store.clone().ok_or(Refused::Stale)?;
+        let seq = event.seq;
+        match event.body {
+            EventBody::Delta { text } => self.tell(Live::Delta(text)),
+            EventBody::Activity { kind, text } => self.tell(Live::Activity(kind, text)),
+            EventBody::Ready { generation, continuation, millis, models } => {
+                self.life_of(attempt)?.provider_ready(millis);
+                let ready = Ready { generation, continuation, models };
+                store.ready(&self.session, attempt, seq, ready).await.map_err(refused)?;
+            }
+            EventBody::Reply { text } => {
+                let turn = turn_of(event.turn)?;
+                let reply = store.reply(&self.session, attempt, seq, turn, text).await.map_err(refused)?;
+                if let Some((chat, _)) = reply {
+                    self.deliver(chat);
+                }
+            }
+            EventBody::Steered { messages } => {
+                let turn = turn_of(event.turn)?;
+                self.on_steered(attempt, seq, turn, messages).await?;
+            }
+            EventBody::Compacted(compaction) => {
+                tracing::info!(cause = ?compaction.cause, outcome = ?compaction.outcome, "compacted");
+                store.compacted(&self.session, attempt, seq, compaction).await.map_err(refused)?;
+            }
+            EventBody::Mcp(state) => {
+                let told = store.mcp_state(&self.session, attempt, seq, state).await.map_err(refused)?;
+                if let Some((chat, _)) = told {
+                    self.deliver(chat);
+                }
+            }
+            EventBody::Finish(finish) => {
+                self.on_finish(attempt, seq, turn_of(event.turn)?, *finish).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_steered(
+        &mut self,
+        attempt: Attempt,
+        seq: Seq,
+        turn: TurnId,
+        messages: Vec<MessageId>,
+    ) -> Result<(), Refused> {
+        let store = self.store.clone().ok_or(Refused::Stale)?;
+        let taken = store.steered(&self.session, attempt, seq, turn, messages).await.map_err(refused)?;
+        if !taken.is_empty() {
+            tracing::debug!(%turn, messages = taken.len(), "steered");
+            let container = self.life.as_ref().and_then(Life::container_text);
+            self.tell(Live::Started { turn, attempt, container, messages: taken });
+        }
+        Ok(())
+    }
+}
+
+/// The turn of an event that is always a turn's.
+fn turn_of(turn: Option<TurnId>) -> Result<TurnId, Refused> {
+    turn.ok_or_else(|| Refused::Later("an event of a turn without its turn".to_owned()))
+}
