@@ -204,6 +204,12 @@ impl Actor {
                     Err(error) => self.in_trouble(&error),
                 }
             }
+            // A runner that does not ask, such as while it compacts, does not hold up commands.
+            SessionState::Idle if !self.life.as_ref().is_some_and(Life::asks) => {
+                if let Err(error) = self.due().await {
+                    tracing::warn!(error = %error_chain(&error), "what waits could not be read");
+                }
+            }
             SessionState::Idle => self.hand_out().await,
             SessionState::Stopped => {}
             // Somebody new may watch.

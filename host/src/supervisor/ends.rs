@@ -35,6 +35,7 @@ impl Actor {
                 self.advance(PhaseEvent::Adopted);
                 if busy {
                     self.advance(PhaseEvent::Claimed);
+                    self.answer_control().await;
                 }
                 self.show(None);
             }

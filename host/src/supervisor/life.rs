@@ -132,6 +132,11 @@ impl Life {
         }
     }
 
+    /// Whether its runner asks for work now.
+    pub(super) fn asks(&self) -> bool {
+        self.parked.as_ref().is_some_and(|parked| !parked.is_closed())
+    }
+
     pub(super) fn is_started(&self) -> bool {
         self.container.is_some()
     }
@@ -201,10 +206,15 @@ impl Life {
         let silence = Duration::from_secs(self.config.config.timeouts.silence_secs);
         match state {
             SessionState::Starting => Some(self.started_at? + HELLO_LIMIT),
-            SessionState::Idle => Some(self.last_sign + POLL_LIMIT),
+            SessionState::Idle => Some(self.last_sign + POLL_LIMIT + self.compaction_limit()),
             SessionState::Busy => Some(self.last_sign + silence + SILENCE_SLACK),
             SessionState::Stopped | SessionState::Queued | SessionState::Stopping => None,
         }
+    }
+
+    /// How long a runner between turns may compact without asking for work: two tries.
+    fn compaction_limit(&self) -> Duration {
+        Duration::from_secs(2 * self.config.config.compaction.timeout_secs)
     }
 
     pub(super) fn idle_is_over(&self, now: Instant) -> bool {

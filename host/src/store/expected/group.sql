@@ -34,7 +34,7 @@ CREATE TABLE inbox (
     turn        INTEGER REFERENCES turns (id),
     tries       INTEGER NOT NULL DEFAULT 0,
     accepted_at INTEGER NOT NULL, kind TEXT NOT NULL DEFAULT 'message'
-    CHECK (kind IN ('message', 'stop', 'clear', 'compact', 'model', 'effort')), due_at INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, output_schema TEXT,
+    CHECK (kind IN ('message', 'stop', 'clear', 'compact', 'model', 'effort')), due_at INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, notice INTEGER REFERENCES outbox (id), output_schema TEXT,
     UNIQUE (channel, chat_id, platform_id)
 ) STRICT;
 CREATE INDEX inbox_due ON inbox (session, id) WHERE state = 'pending';

@@ -1,14 +1,27 @@
 //! The data path's commits on a real database.
 
-use cofferdam_protocol::ids::{Attempt, Seq, SessionId, TurnId};
+use cofferdam_protocol::ids::{Attempt, MessageId, Seq, SessionId, TurnId};
 use cofferdam_protocol::runner::{Failure, FailureKind, Finish, Outcome, ProviderKind, Thread};
 
+use jiff::tz::TimeZone;
+
 use super::attempts::EndedTurn;
+use super::claim::{Claim, Claimed};
+use super::inbox::Accepted;
+use super::models::Inherited;
 use super::outbox::NextReply;
+use super::turns::{Finished, Ready};
 use super::*;
 use crate::model::chat::Inbound;
+use crate::model::command::Command;
 use crate::model::message::MessageState;
 use crate::model::reply::{Outbound, ReplyKind};
+
+mod commands;
+mod events;
+mod histories;
+mod retries;
+mod steering;
 
 struct Fixture {
     dir: tempfile::TempDir,
@@ -20,7 +33,13 @@ fn chat(thread: Option<&str>) -> ChatRef {
 }
 
 fn message(id: &str) -> Inbound {
-    Inbound { chat: chat(None), platform_id: id.into(), sender: "me".into(), text: format!("text of {id}") }
+    Inbound {
+        chat: chat(None),
+        platform_id: id.into(),
+        sender: "me".into(),
+        text: format!("text of {id}"),
+        output_schema: None,
+    }
 }
 
 fn finish(outcome: Outcome, replies: &[&str]) -> Finish {
@@ -40,7 +59,62 @@ impl Fixture {
     }
 
     async fn accept(&self, id: &str) -> SessionId {
-        self.db.accept(message(id), "key".into()).await.unwrap().session
+        self.say(message(id)).await.session
+    }
+
+    /// As the router does it.
+    async fn say(&self, message: Inbound) -> Accepted {
+        let command = Command::parse(&message.text);
+        self.db.accept(message, "key".into(), command).await.unwrap()
+    }
+
+    /// A command; its text is its id up to the first blank behind it, so that one can be given twice.
+    async fn command(&self, text: &str) -> Accepted {
+        let id = format!("{text} {}", uuid::Uuid::new_v4());
+        self.say(Inbound { text: text.into(), ..message(&id) }).await
+    }
+
+    async fn ready(&self, session: &SessionId, attempt: Attempt, seq: i64) {
+        let ready = Ready { generation: 0, continuation: "thread-1".into(), models: Vec::new() };
+        self.db.ready(session, attempt, Seq(seq), ready).await.unwrap();
+    }
+
+    async fn finish(
+        &self,
+        session: &SessionId,
+        attempt: Attempt,
+        seq: i64,
+        turn: TurnId,
+        finish: Finish,
+    ) -> Option<Finished> {
+        self.db.finish(session, attempt, Seq(seq), turn, finish, TimeZone::UTC).await.unwrap()
+    }
+
+    async fn state(&self, message: MessageId) -> MessageState {
+        self.db.message(message).await.unwrap().unwrap().state
+    }
+
+    /// The next notice or reply, taken out of the outbox.
+    async fn told(&self) -> String {
+        let reply = self.leased().await.expect("something in the outbox");
+        self.db.delivered(reply.id).await.unwrap();
+        reply.text
+    }
+
+    /// Everything in the outbox.
+    async fn all_told(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Some(reply) = self.leased().await {
+            self.db.delivered(reply.id).await.unwrap();
+            told.push(reply.text);
+        }
+        told
+    }
+
+    /// Lets the time pass that messages wait for another try.
+    async fn time_passes(&self) {
+        let past = |tx: &Savepoint<'_>| Ok(tx.execute("UPDATE inbox SET due_at = 1 WHERE due_at > 0", [])?);
+        self.db.db.write(crate::store::db::Durability::Relaxed, past).await.unwrap();
     }
 
     async fn begin(&self, session: &SessionId) -> Attempt {
@@ -52,8 +126,22 @@ impl Fixture {
     }
 
     async fn claim(&self, session: &SessionId, attempt: Attempt) -> Option<(TurnId, Vec<String>)> {
-        let claimed = self.db.claim(session, attempt).await.unwrap()?;
+        let claimed = self.claimed(session, attempt).await?;
         Some((claimed.turn, claimed.messages.into_iter().map(|message| message.text).collect()))
+    }
+
+    /// A turn, after the commands before it.
+    async fn claimed(&self, session: &SessionId, attempt: Attempt) -> Option<Claimed> {
+        loop {
+            match self.db.claim(session, attempt, Inherited::default()).await.unwrap() {
+                Claim::Turn(claimed) => return Some(*claimed),
+                Claim::Nothing(_) => return None,
+                Claim::Commands => {
+                    let done = self.db.do_commands(session, Inherited::default()).await.unwrap();
+                    assert!(!done.is_empty(), "they would never be done");
+                }
+            }
+        }
     }
 
     async fn leased(&self) -> Option<Outbound> {
@@ -67,8 +155,8 @@ impl Fixture {
 #[tokio::test]
 async fn a_repeated_message_is_accepted_once() {
     let f = Fixture::new();
-    let first = f.db.accept(message("1"), "key".into()).await.unwrap();
-    let again = f.db.accept(message("1"), "key".into()).await.unwrap();
+    let first = f.say(message("1")).await;
+    let again = f.say(message("1")).await;
     assert!(!first.duplicate && again.duplicate);
     assert_eq!((first.message, first.session), (again.message, again.session));
 }
@@ -97,9 +185,9 @@ async fn a_runner_that_asks_again_gets_the_same_turn() {
 async fn messages_of_different_threads_never_share_a_turn() {
     let f = Fixture::new();
     let session = f.accept("1").await;
-    f.db.accept(Inbound { chat: chat(Some("x")), ..message("2") }, "key".into()).await.unwrap();
+    f.say(Inbound { chat: chat(Some("x")), ..message("2") }).await;
     let attempt = f.begin(&session).await;
-    let claimed = f.db.claim(&session, attempt).await.unwrap().unwrap();
+    let claimed = f.claimed(&session, attempt).await.unwrap();
     assert_eq!((claimed.messages.len(), claimed.chat), (1, chat(None)));
 }
 
@@ -112,10 +200,12 @@ async fn a_write_of_a_stale_attempt_is_refused() {
     let current = f.begin(&session).await;
     assert!(current > stale);
     let done = finish(Outcome::Completed, &["late"]);
-    assert!(matches!(f.db.claim(&session, stale).await, Err(StoreError::Stale { .. })));
+    assert!(matches!(f.db.claim(&session, stale, Inherited::default()).await, Err(StoreError::Stale { .. })));
     assert!(matches!(f.db.hello(&session, stale, vec![1]).await, Err(StoreError::Stale { .. })));
-    assert!(matches!(f.db.ready(&session, stale, Seq(1), 0, "t".into()).await, Err(StoreError::Stale { .. })));
-    assert!(matches!(f.db.finish(&session, stale, Seq(1), turn, done).await, Err(StoreError::Stale { .. })));
+    let ready = Ready { generation: 0, continuation: "t".into(), models: Vec::new() };
+    assert!(matches!(f.db.ready(&session, stale, Seq(1), ready).await, Err(StoreError::Stale { .. })));
+    let finish = f.db.finish(&session, stale, Seq(1), turn, done, TimeZone::UTC);
+    assert!(matches!(finish.await, Err(StoreError::Stale { .. })));
     assert!(matches!(f.db.end_attempt(&session, stale, true, String::new()).await, Err(StoreError::Stale { .. })));
     assert!(f.leased().await.is_none(), "nothing of it reached the outbox");
 }
@@ -138,16 +228,16 @@ async fn a_repeated_finish_changes_nothing() {
     let attempt = f.begin(&session).await;
     let (turn, _) = f.claim(&session, attempt).await.unwrap();
     let done = || finish(Outcome::Completed, &["a", "b"]);
-    let finished = f.db.finish(&session, attempt, Seq(1), turn, done()).await.unwrap().unwrap();
+    let finished = f.finish(&session, attempt, 1, turn, done()).await.unwrap();
     assert_eq!(finished.replies.len(), 2);
-    assert!(f.db.finish(&session, attempt, Seq(1), turn, done()).await.unwrap().is_none());
-    assert_eq!(f.db.replies_of(turn).await.unwrap().len(), 2);
+    assert!(f.finish(&session, attempt, 1, turn, done()).await.is_none());
+    assert_eq!(f.db.answers_to(finished.messages[0]).await.unwrap().len(), 2);
     assert_eq!(f.db.session(&session).await.unwrap().continuation.as_deref(), Some("thread-2"));
 }
 
 #[tokio::test]
 async fn no_turn_ends_in_silence() {
-    let failed = Outcome::Failed(Failure::new(FailureKind::Upstream, "it burns"));
+    let failed = Outcome::Failed(Failure::new(FailureKind::Other, "it burns"));
     for (outcome, replies, says) in [
         (Outcome::Completed, &[][..], "without a reply"),
         (Outcome::Completed, &[" "][..], "without a reply"),
@@ -158,7 +248,7 @@ async fn no_turn_ends_in_silence() {
         let session = f.accept("1").await;
         let attempt = f.begin(&session).await;
         let (turn, _) = f.claim(&session, attempt).await.unwrap();
-        f.db.finish(&session, attempt, Seq(1), turn, finish(outcome, replies)).await.unwrap();
+        f.finish(&session, attempt, 1, turn, finish(outcome, replies)).await;
         let notice = f.leased().await.unwrap();
         assert_eq!(notice.kind, ReplyKind::Notice);
         assert!(notice.text.contains(says), "{}", notice.text);
@@ -206,7 +296,7 @@ async fn a_message_that_cost_a_container_goes_alone_the_next_time() {
     let (turn, texts) = f.claim(&session, attempt).await.unwrap();
     assert_eq!(texts, ["text of 1"]);
     let done = finish(Outcome::Completed, &["a"]);
-    f.db.finish(&session, attempt, Seq(1), turn, done).await.unwrap();
+    f.finish(&session, attempt, 1, turn, done).await;
     assert_eq!(f.claim(&session, attempt).await.unwrap().1, ["text of 2"]);
 }
 
@@ -216,7 +306,7 @@ async fn replies_keep_their_order_and_a_lost_lease_is_taken_over() {
     let session = f.accept("1").await;
     let attempt = f.begin(&session).await;
     let (turn, _) = f.claim(&session, attempt).await.unwrap();
-    f.db.finish(&session, attempt, Seq(1), turn, finish(Outcome::Completed, &["a", "b"])).await.unwrap();
+    f.finish(&session, attempt, 1, turn, finish(Outcome::Completed, &["a", "b"])).await;
     let first = f.leased().await.unwrap();
     assert_eq!(first.text, "a");
     assert_eq!(f.leased().await.unwrap().id, first.id, "the lease's holder died");
@@ -233,7 +323,8 @@ async fn another_providers_thread_is_not_resumed() {
     let f = Fixture::new();
     let session = f.accept("1").await;
     let attempt = f.begin(&session).await;
-    f.db.ready(&session, attempt, Seq(1), 0, "mock:1".into()).await.unwrap();
+    let mock = Ready { generation: 0, continuation: "mock:1".into(), models: Vec::new() };
+    f.db.ready(&session, attempt, Seq(1), mock).await.unwrap();
     let attempt = f.begin(&session).await;
     assert_eq!(f.db.hello(&session, attempt, vec![1]).await.unwrap().continuation.as_deref(), Some("mock:1"));
     let attempt = f.db.begin_attempt(&session, ProviderKind::Codex, "hash".into()).await.unwrap();
@@ -261,7 +352,7 @@ async fn everything_answered_is_there_after_a_reopen() {
     let db = GroupDb::open("demo".parse().unwrap(), &dir.path().join("state.db")).unwrap();
     assert_eq!(db.due_sessions().await.unwrap(), std::slice::from_ref(&session));
     assert_eq!(db.session(&session).await.unwrap().attempt, attempt);
-    let known = db.accept(message("1"), "key".into()).await.unwrap();
+    let known = db.accept(message("1"), "key".into(), None).await.unwrap();
     let view = db.message(known.message).await.unwrap().unwrap();
     assert!(known.duplicate && view.state == MessageState::Claimed);
 }

@@ -1,0 +1,151 @@
+//! Whatever comes in whatever order: every message has exactly one outcome, and the chat hears of it.
+
+use cofferdam_protocol::runner::ControlRequest;
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::group::commands::Due;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Say(Option<&'static str>),
+    Command(&'static str),
+    Claim,
+    Offer,
+    Take,
+    Early,
+    Finish(usize),
+    ContainerDies(bool),
+    TimePasses,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => prop_oneof![Just(None), Just(Some("x"))].prop_map(Step::Say),
+        2 => prop::sample::select(vec!["/stop", "/clear", "/compact", "/model luna", "/effort"]).prop_map(Step::Command),
+        4 => Just(Step::Claim),
+        2 => Just(Step::Offer),
+        2 => Just(Step::Take),
+        1 => Just(Step::Early),
+        3 => (0usize..4).prop_map(Step::Finish),
+        1 => any::<bool>().prop_map(Step::ContainerDies),
+        1 => Just(Step::TimePasses),
+    ]
+}
+
+fn outcome(which: usize) -> Outcome {
+    match which {
+        0 => Outcome::Completed,
+        1 => Outcome::Interrupted,
+        2 => Outcome::Failed(Failure::new(FailureKind::Upstream, "x")),
+        _ => Outcome::Failed(Failure::new(FailureKind::Other, "x")),
+    }
+}
+
+/// A session that plays a history.
+struct Play {
+    f: Fixture,
+    session: SessionId,
+    attempt: Attempt,
+    turn: Option<TurnId>,
+    offered: Vec<MessageId>,
+    said: Vec<MessageId>,
+    seq: i64,
+}
+
+impl Play {
+    async fn new() -> Self {
+        let f = Fixture::new();
+        let first = f.say(message("0")).await;
+        let attempt = f.begin(&first.session).await;
+        Self {
+            f,
+            session: first.session,
+            attempt,
+            turn: None,
+            offered: Vec::new(),
+            said: vec![first.message],
+            seq: 0,
+        }
+    }
+
+    async fn play(&mut self, step: Step) {
+        self.seq += 1;
+        let seq = Seq(self.seq);
+        match (step, self.turn) {
+            (Step::Say(thread), _) => {
+                let id = self.seq.to_string();
+                let said = self.f.say(Inbound { chat: chat(thread), ..message(&id) }).await;
+                self.said.push(said.message);
+            }
+            (Step::Command(text), _) => self.said.push(self.f.command(text).await.message),
+            (Step::Claim, _) => {
+                self.turn = self.f.claimed(&self.session, self.attempt).await.map(|claimed| claimed.turn);
+            }
+            (Step::Offer, Some(turn)) => {
+                let offered = self.offered.clone();
+                let request = ControlRequest { attempt: self.attempt, turn, interrupted: false, offered };
+                let orders = self.f.db.orders(&self.session, request, true).await.unwrap();
+                self.offered.extend(orders.steer.iter().map(|message| message.id));
+            }
+            (Step::Take, Some(turn)) => {
+                let taken: Vec<_> = self.offered.iter().copied().step_by(2).collect();
+                self.f.db.steered(&self.session, self.attempt, seq, turn, taken).await.unwrap();
+            }
+            (Step::Early, Some(turn)) => {
+                self.f.db.reply(&self.session, self.attempt, seq, turn, "early".into()).await.unwrap();
+            }
+            (Step::Finish(which), Some(turn)) => {
+                self.f.finish(&self.session, self.attempt, seq.0, turn, finish(outcome(which), &[])).await.unwrap();
+                self.over();
+            }
+            (Step::ContainerDies(blameless), _) => {
+                self.f.end(&self.session, self.attempt, blameless).await;
+                self.attempt = self.f.begin(&self.session).await;
+                self.seq = 1_000_000 + self.seq;
+                self.over();
+            }
+            (Step::TimePasses, _) => self.f.time_passes().await,
+            (Step::Offer | Step::Take | Step::Early | Step::Finish(_), None) => {}
+        }
+    }
+
+    fn over(&mut self) {
+        self.turn = None;
+        self.offered.clear();
+    }
+
+    /// Goes on with runners that do their work, until nothing waits.
+    async fn drain(&mut self) {
+        for _ in 0..200 {
+            self.f.time_passes().await;
+            self.play(Step::Claim).await;
+            if self.turn.is_none() {
+                break;
+            }
+            self.play(Step::Finish(0)).await;
+        }
+        assert_eq!(self.f.db.due(&self.session).await.unwrap(), Due::Later(None));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_message_ends_and_is_told(steps in prop::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut play = Play::new().await;
+            for step in steps {
+                play.play(step).await;
+            }
+            play.drain().await;
+            for message in &play.said {
+                assert_eq!(play.f.state(*message).await, MessageState::Done, "{message}");
+                let answers = play.f.db.answers_to(*message).await.unwrap();
+                assert!(!answers.is_empty(), "{message} ended in silence");
+            }
+        });
+    }
+}
