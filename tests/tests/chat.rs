@@ -134,7 +134,6 @@ async fn a_failed_turn_ends_in_a_notice_that_says_what_to_do_and_the_next_one_wo
     for (directive, kind, advice) in [
         ("!fail 400", FailureKind::Other, "session logs"),
         ("!fail 404", FailureKind::ModelNotFound, "'model'"),
-        ("!fail 503", FailureKind::Upstream, "in a while"),
         ("!fail 429 usage_limit_reached", FailureKind::UsageLimit, "limit is used up"),
         ("!fail 429 insufficient_quota", FailureKind::UsageLimit, "limit is used up"),
     ] {
@@ -147,15 +146,31 @@ async fn a_failed_turn_ends_in_a_notice_that_says_what_to_do_and_the_next_one_wo
 }
 
 #[tokio::test]
-async fn failures_that_codex_tries_again_end_in_a_notice_too() {
+async fn a_refused_credential_ends_in_a_notice_after_codex_tried_again() {
     let home = TestHome::with_demo(&json!({})).await;
-    for (directive, kind) in [
-        ("!fail 401", FailureKind::Unauthorized),
-        ("!fail 500", FailureKind::Upstream),
-        ("!cut", FailureKind::Connection),
+    assert_failed(&home.admin().chat("demo", "!fail 401").await, FailureKind::Unauthorized, "sign in again");
+}
+
+#[tokio::test]
+async fn failures_that_can_pass_are_announced_with_their_next_try() {
+    let home = TestHome::with_demo(&json!({})).await;
+    let admin = home.admin();
+    for (directive, says) in [
+        ("!fail 503", "vendor has a problem"),
+        ("!fail 429", "limits the rate"),
+        ("!fail 500", "vendor has a problem"),
+        ("!cut", "could not be reached"),
     ] {
-        assert_failed(&home.admin().chat("demo", directive).await, kind, ".");
+        let mut chat = admin.send_text("demo", directive).await;
+        chat.until("another try", |event| matches!(event, ChatEvent::Retrying { .. })).await;
+        admin.chat("demo", "/stop").await;
+        let answer = chat.end().await;
+        assert_eq!(answer.finished.outcome, ChatOutcome::Interrupted, "{:#?}", answer.events);
+        let notices = answer.notices();
+        assert!(notices[0].contains(says) && notices[0].contains("(2 of 4)"), "{directive}: {notices:?}");
     }
+    let text = admin.chat("demo", "And now?").await.text();
+    assert!(text.contains("And now?"), "{text}");
 }
 
 #[tokio::test]

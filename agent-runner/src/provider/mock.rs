@@ -7,16 +7,20 @@
 //! | line | what happens |
 //! |---|---|
 //! | `!wait SECONDS` | the turn takes so long (fractions too) |
-//! | `!fail` | the turn fails: kind `other`, message `mock failure` |
+//! | `!fail [KIND [TURN]]` | the turn fails: kind `other` or KIND, message `mock failure`; from turn TURN on it does not |
+//! | `!take` | the turn waits for a message that steers it, and takes it; its text belongs to TEXT. Not when it is retried |
+//! | `!options` | adds the turn's model and effort to TEXT, or `-` where none is named |
+//! | `!early WORDS` | replies with these words at once |
 //! | `!silent` | no answer until the turn is interrupted |
 //! | `!exit CODE` | the whole runner ends at once with this code, as if it had crashed |
 //!
-//! They are obeyed in the order in which they stand; another word after `!` is ordinary text.
+//! It knows the models `mock-large` (its default) and `mock-small`. A turn that compacts does nothing and says nothing.
+//! Directives are obeyed in the order in which they stand; another word after `!` is ordinary text.
 
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use cofferdam_protocol::runner::{Batch, Failure, FailureKind, Finish, Outcome, Thread};
+use cofferdam_protocol::runner::{Batch, Failure, FailureKind, Finish, Model, Outcome, Thread, Work};
 use tokio_util::sync::CancellationToken;
 
 use super::{Provider, Scope, Started};
@@ -39,12 +43,64 @@ impl Mock {
     fn continuation(&self) -> String {
         format!("mock:{}", self.turns)
     }
+
+    /// Goes through the messages; answers the text of the reply, and how the turn ends.
+    async fn obey(&self, batch: &Batch, scope: &mut Scope) -> (Vec<String>, Outcome) {
+        let mut text = Vec::new();
+        for line in batch.messages.iter().flat_map(|message| message.text.lines()) {
+            match directive(line) {
+                None => text.push(line.to_owned()),
+                Some(Directive::Wait(time)) => tokio::select! {
+                    () = tokio::time::sleep(time) => {}
+                    () = scope.interrupt.cancelled() => return (text, Outcome::Interrupted),
+                },
+                Some(Directive::Silent) => {
+                    scope.interrupt.cancelled().await;
+                    return (text, Outcome::Interrupted);
+                }
+                Some(Directive::Take) if batch.retried => {}
+                Some(Directive::Take) => tokio::select! {
+                    Some(offered) = scope.steering.recv() => {
+                        scope.events.steered(offered.iter().map(|message| message.id).collect());
+                        text.extend(offered.into_iter().map(|message| message.text));
+                    }
+                    () = scope.interrupt.cancelled() => return (text, Outcome::Interrupted),
+                },
+                Some(Directive::Options) => {
+                    let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "-".to_owned());
+                    let options = &batch.options;
+                    text.push(format!("model {} effort {}", word(&options.model), word(&options.effort)));
+                }
+                Some(Directive::Early(words)) => scope.events.reply(words),
+                Some(Directive::Exit(code)) => std::process::exit(code),
+                Some(Directive::Fail(kind, until)) if self.turns < until => {
+                    return (text, Outcome::Failed(Failure::new(kind, "mock failure")));
+                }
+                Some(Directive::Fail(..)) => {}
+            }
+        }
+        (text, Outcome::Completed)
+    }
+}
+
+fn models() -> Vec<Model> {
+    let model = |name: &str, efforts: &[&str], default| Model {
+        name: name.to_owned(),
+        efforts: efforts.iter().map(|&effort| effort.to_owned()).collect(),
+        default_effort: Some("low".to_owned()),
+        default,
+    };
+    vec![model("mock-large", &["low", "high"], true), model("mock-small", &["low"], false)]
 }
 
 #[derive(Debug, PartialEq)]
 enum Directive {
     Wait(Duration),
-    Fail,
+    /// With this kind, in turns before that one.
+    Fail(FailureKind, u64),
+    Take,
+    Options,
+    Early(String),
     Silent,
     Exit(i32),
 }
@@ -53,7 +109,16 @@ fn directive(line: &str) -> Option<Directive> {
     let mut words = line.trim().strip_prefix('!')?.split_whitespace();
     match (words.next()?, words.next()) {
         ("wait", Some(seconds)) => Duration::try_from_secs_f64(seconds.parse().ok()?).ok().map(Directive::Wait),
-        ("fail", None) => Some(Directive::Fail),
+        ("fail", kind) => {
+            let kind = kind.map_or(Some(FailureKind::Other), |kind| serde_json::from_value(kind.into()).ok())?;
+            let turn = words.next().map_or(Some(u64::MAX), |turn| turn.parse().ok())?;
+            Some(Directive::Fail(kind, turn))
+        }
+        ("take", None) => Some(Directive::Take),
+        ("options", None) => Some(Directive::Options),
+        ("early", Some(first)) => {
+            Some(Directive::Early(std::iter::once(first).chain(words).collect::<Vec<_>>().join(" ")))
+        }
         ("silent", None) => Some(Directive::Silent),
         ("exit", Some(code)) => code.parse().ok().map(Directive::Exit),
         _ => None,
@@ -64,39 +129,21 @@ fn directive(line: &str) -> Option<Directive> {
 impl Provider for Mock {
     async fn start(&mut self) -> Result<Started, Failure> {
         let (generation, continuation) = (self.generation, self.continuation());
-        Ok(Started { generation, continuation, models: Vec::new() })
+        Ok(Started { generation, continuation, models: models() })
     }
 
     async fn turn(&mut self, batch: &Batch, scope: &mut Scope) -> Finish {
-        let (begun, interrupt) = (Instant::now(), &scope.interrupt);
+        let begun = Instant::now();
         if batch.generation > self.generation {
             (self.generation, self.turns) = (batch.generation, 0);
         }
         self.turns += 1;
-        let mut text = Vec::new();
-        let mut outcome = Outcome::Completed;
-        for line in batch.messages.iter().flat_map(|message| message.text.lines()) {
-            match directive(line) {
-                None => text.push(line),
-                Some(Directive::Wait(time)) => tokio::select! {
-                    () = tokio::time::sleep(time) => {}
-                    () = interrupt.cancelled() => outcome = Outcome::Interrupted,
-                },
-                Some(Directive::Silent) => {
-                    interrupt.cancelled().await;
-                    outcome = Outcome::Interrupted;
-                }
-                Some(Directive::Exit(code)) => std::process::exit(code),
-                Some(Directive::Fail) => {
-                    outcome = Outcome::Failed(Failure::new(FailureKind::Other, "mock failure"));
-                }
-            }
-            if outcome != Outcome::Completed {
-                break;
-            }
-        }
+        let (text, outcome) = match batch.work {
+            Work::Compact => (Vec::new(), Outcome::Completed),
+            Work::Answer => self.obey(batch, scope).await,
+        };
         let mut replies = Vec::new();
-        if outcome == Outcome::Completed {
+        if outcome == Outcome::Completed && batch.work == Work::Answer {
             let reply = format!("mock reply to: {}\n(turn {})", text.join("\n"), self.turns);
             scope.events.delta(reply.clone());
             replies.push(reply);
@@ -121,7 +168,9 @@ mod tests {
         assert_eq!(directive("!wait 0.5"), Some(Directive::Wait(Duration::from_millis(500))));
         assert_eq!(directive("!exit 7"), Some(Directive::Exit(7)));
         assert_eq!(directive("!silent"), Some(Directive::Silent));
-        for text in ["!wait", "!wait -1", "!wait soon", "!hello", "fail", "! fail now"] {
+        assert_eq!(directive("!fail upstream 3"), Some(Directive::Fail(FailureKind::Upstream, 3)));
+        assert_eq!(directive("!early so far"), Some(Directive::Early("so far".into())));
+        for text in ["!fail soon", "!early", "!wait", "!wait -1", "!wait soon", "!hello", "fail", "! fail now"] {
             assert_eq!(directive(text), None, "{text}");
         }
     }

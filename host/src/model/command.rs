@@ -139,8 +139,21 @@ mod tests {
     #[test]
     fn everything_else_is_the_agents() {
         for text in [
-            "", "/", "stop", "please /stop", "/stop now", "/stop\nand go on", "/model a b", "/review", "/stopp",
-            "/ stop", "/stop@", "/stop@a b", "/stop@a/b", "//stop", "/clear all",
+            "",
+            "/",
+            "stop",
+            "please /stop",
+            "/stop now",
+            "/stop\nand go on",
+            "/model a b",
+            "/review",
+            "/stopp",
+            "/ stop",
+            "/stop@",
+            "/stop@a b",
+            "/stop@a/b",
+            "//stop",
+            "/clear all",
         ] {
             assert_eq!(Command::parse(text), None, "{text:?}");
         }

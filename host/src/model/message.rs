@@ -57,8 +57,13 @@ mod tests {
 
     use super::*;
 
-    const EVENTS: [MessageEvent; 5] =
-        [MessageEvent::Claim, MessageEvent::Steer, MessageEvent::Answer, MessageEvent::Finish, MessageEvent::Release];
+    const EVENTS: [MessageEvent; 5] = [
+        MessageEvent::Claim,
+        MessageEvent::Steer,
+        MessageEvent::Answer,
+        MessageEvent::Finish,
+        MessageEvent::Release,
+    ];
 
     proptest! {
         /// However its events come, a message has one outcome, and what is done is never done again.

@@ -125,13 +125,7 @@ impl Actor {
         life.claim_again = Some(Instant::now() + CLAIM_AGAIN);
     }
 
-    fn give(
-        &mut self,
-        parked: oneshot::Sender<Next>,
-        claimed: Claimed,
-        attempt: Attempt,
-        config: &GroupConfig,
-    ) {
+    fn give(&mut self, parked: oneshot::Sender<Next>, claimed: Claimed, attempt: Attempt, config: &GroupConfig) {
         if self.phase.state() == SessionState::Idle {
             self.advance(PhaseEvent::Claimed);
             self.inner.with_admission(|admission| admission.busy(&self.session));

@@ -78,9 +78,7 @@ impl GroupDb {
             .write(Durability::Relaxed, move |tx| {
                 fence(tx, &session, attempt)?;
                 match running_turn(tx, &session)? {
-                    Some(turn) => {
-                        Ok(Claim::Turn(Box::new(read_turn(tx, &session, turn, &inherited)?)))
-                    }
+                    Some(turn) => Ok(Claim::Turn(Box::new(read_turn(tx, &session, turn, &inherited)?))),
                     None => new_turn(tx, &session, attempt, &inherited),
                 }
             })

@@ -198,8 +198,11 @@ pub(super) fn stop(
 ) -> Result<Option<Answered>, StoreError> {
     if let Some(turn) = running_turn(tx, session)? {
         let claimed = MessageState::Pending.next(MessageEvent::Claim)?;
-        tx.prepare_cached("UPDATE inbox SET state = ?1, turn = ?2 WHERE id = ?3")?
-            .execute(params![claimed.as_str(), turn.0, id.0])?;
+        tx.prepare_cached("UPDATE inbox SET state = ?1, turn = ?2 WHERE id = ?3")?.execute(params![
+            claimed.as_str(),
+            turn.0,
+            id.0
+        ])?;
         tx.prepare_cached("UPDATE turns SET stop_requested = 1 WHERE id = ?1")?.execute([turn.0])?;
         return Ok(None);
     }

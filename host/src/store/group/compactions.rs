@@ -67,7 +67,11 @@ fn keep(tx: &Savepoint<'_>, session: &SessionId, compaction: &Compaction) -> Res
 }
 
 /// A session's newest compactions, newest first.
-pub(super) fn newest(tx: &Savepoint<'_>, session: &SessionId, most: usize) -> Result<Vec<CompactionView>, StoreError> {
+pub(super) fn newest(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    most: usize,
+) -> Result<Vec<CompactionView>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT at, cause, failure, tokens_before, millis FROM compactions WHERE session = ?1 ORDER BY id DESC LIMIT ?2",
     )?;

@@ -63,7 +63,8 @@ fn failed_before(tx: &Savepoint<'_>, session: &SessionId, name: &str) -> Result<
 /// A server keeps its last error while its attempt lasts: by that it is known that the failure was told.
 fn keep(tx: &Savepoint<'_>, session: &SessionId, state: &McpState) -> Result<(), StoreError> {
     let failed = state.status == McpStatus::Failed;
-    let error = failed.then(|| state.error.as_deref().unwrap_or_default().chars().take(MOST_ERROR).collect::<String>());
+    let error =
+        failed.then(|| state.error.as_deref().unwrap_or_default().chars().take(MOST_ERROR).collect::<String>());
     tx.prepare_cached(
         "INSERT INTO mcp_servers (session, name, status, error, at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (session, name) DO UPDATE

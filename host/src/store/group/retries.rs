@@ -55,18 +55,15 @@ pub(super) fn release(tx: &Savepoint<'_>, turn: TurnId, retry: &Retry) -> Result
         "UPDATE inbox SET state = ?1, due_at = ?2, failures = failures + 1, tries = tries - 1
          WHERE turn = ?3 AND state = 'claimed' RETURNING id",
     )?;
-    let rows = statement.query_map(params![pending.as_str(), retry.at, turn.0], |row| Ok(MessageId(row.get(0)?)))?;
+    let rows =
+        statement.query_map(params![pending.as_str(), retry.at, turn.0], |row| Ok(MessageId(row.get(0)?)))?;
     let mut ids: Vec<_> = rows.collect::<Result<_, _>>()?;
     ids.sort();
     Ok(ids)
 }
 
 /// What the notice of a failure can say besides the failure.
-pub(super) fn known(
-    tx: &Savepoint<'_>,
-    failure: &Failure,
-    zone: &TimeZone,
-) -> Result<Known, StoreError> {
+pub(super) fn known(tx: &Savepoint<'_>, failure: &Failure, zone: &TimeZone) -> Result<Known, StoreError> {
     let resets = failure.resets_at.and_then(|secs| i64::try_from(secs).ok()?.checked_mul(1000));
     let models = read_models(tx)?.into_iter().map(|model| model.name).collect();
     Ok(Known { resets: resets.map(|at| notice::clock(at, now_ms(), zone)), models })

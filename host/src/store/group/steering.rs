@@ -62,9 +62,7 @@ impl GroupDb {
     /// Somebody asked for the end of the session's running turn.
     pub async fn stop_requested(&self, session: &SessionId) -> Result<bool, StoreError> {
         let session = session.clone();
-        self.db
-            .read(move |tx| running_turn(tx, &session)?.map_or(Ok(false), |turn| stop_requested(tx, turn)))
-            .await
+        self.db.read(move |tx| running_turn(tx, &session)?.map_or(Ok(false), |turn| stop_requested(tx, turn))).await
     }
 
     /// The provider has these messages in the running turn: they are the turn's. Answers those that were not before;
@@ -152,7 +150,8 @@ fn take(
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, chat_of(row, 2)?))
         })
         .optional()?;
-    let Some((state, _, _)) = row.filter(|(_, kind, its)| kind == MessageKind::Message.as_str() && its == chat) else {
+    let Some((state, _, _)) = row.filter(|(_, kind, its)| kind == MessageKind::Message.as_str() && its == chat)
+    else {
         tracing::warn!(%message, %turn, "the runner took a message that it was not offered");
         return Ok(false);
     };

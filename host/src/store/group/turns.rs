@@ -215,7 +215,8 @@ impl Closing<'_> {
             Outcome::Interrupted if stop => Some(notice::stopped()),
             Outcome::Interrupted => Some(notice::interrupted()),
             Outcome::Failed(failure) => {
-                let compaction = if work == Work::Compact { by_hand(self.tx, self.session, self.turn)? } else { None };
+                let compaction =
+                    if work == Work::Compact { by_hand(self.tx, self.session, self.turn)? } else { None };
                 Some(match compaction {
                     Some(compaction) => notice::compacted(Some(&compaction)),
                     None => notice::turn_failed(failure, &retries::known(self.tx, failure, zone)?),
@@ -228,7 +229,12 @@ impl Closing<'_> {
         insert_reply(self.tx, self.session, Some(self.turn), &self.chat, kind, text)
     }
 
-    fn finished(self, messages: Vec<MessageId>, end: End, elsewhere: Vec<Answered>) -> Result<Finished, StoreError> {
+    fn finished(
+        self,
+        messages: Vec<MessageId>,
+        end: End,
+        elsewhere: Vec<Answered>,
+    ) -> Result<Finished, StoreError> {
         let replies = self
             .tx
             .prepare_cached(
@@ -365,7 +371,8 @@ pub(super) fn stopped_elsewhere(
     let done = MessageState::Claimed.next(MessageEvent::Finish)?;
     let mut ended: Vec<Answered> = Vec::new();
     for (message, other) in stops.into_iter().filter(|(_, other)| other != chat) {
-        tx.prepare_cached("UPDATE inbox SET state = ?1 WHERE id = ?2")?.execute(params![done.as_str(), message.0])?;
+        tx.prepare_cached("UPDATE inbox SET state = ?1 WHERE id = ?2")?
+            .execute(params![done.as_str(), message.0])?;
         match ended.iter_mut().find(|ended| ended.chat == other) {
             Some(ended) => ended.messages.push(message),
             None => {

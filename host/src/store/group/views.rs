@@ -158,8 +158,8 @@ impl GroupDb {
                     })
                     .optional()?;
                 let Some((state, turn, kind)) = row else { return Ok(None) };
-                let kind = MessageKind::parse(&kind)
-                    .ok_or(StoreError::Unknown { what: "message kind", value: kind })?;
+                let kind =
+                    MessageKind::parse(&kind).ok_or(StoreError::Unknown { what: "message kind", value: kind })?;
                 let state = MessageState::parse(&state)
                     .ok_or(StoreError::Unknown { what: "message state", value: state })?;
                 let turn = turn.map(|turn| turn_view(tx, TurnId(turn))).transpose()?;

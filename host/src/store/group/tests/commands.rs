@@ -82,7 +82,9 @@ async fn a_stopped_turn_is_not_tried_again_whatever_ended_it() {
         f.command("/stop").await;
         if container_dies {
             let ended = f.end(&session, attempt, true).await;
-            assert!(matches!(ended, EndedTurn::Stopped(t, answered, _) if t == turn && answered.messages.len() == 2));
+            assert!(
+                matches!(ended, EndedTurn::Stopped(t, answered, _) if t == turn && answered.messages.len() == 2)
+            );
         } else {
             let failed = Outcome::Failed(Failure::new(FailureKind::Upstream, "cut"));
             f.finish(&session, attempt, 1, turn, finish(failed, &[])).await;
@@ -147,7 +149,11 @@ async fn a_cleared_conversation_begins_anew_and_late_words_of_the_old_one_change
     f.accept("2").await;
     f.finish(&session, attempt, 2, turn, finish(Outcome::Completed, &["a"])).await;
     let claimed = f.claimed(&session, attempt).await.unwrap();
-    assert_eq!((claimed.generation, claimed.messages.len()), (1, 1), "what came after it is of the new conversation");
+    assert_eq!(
+        (claimed.generation, claimed.messages.len()),
+        (1, 1),
+        "what came after it is of the new conversation"
+    );
     assert_eq!(f.db.session(&session).await.unwrap().continuation, None);
     f.ready(&session, attempt, 3).await;
     assert_eq!(f.db.session(&session).await.unwrap().continuation, None, "a thread of the old one");
@@ -183,7 +189,9 @@ async fn a_model_is_chosen_from_the_list_kept_and_taken_back() {
     f.ask("/model SOL", group.clone()).await;
     let attempt = f.begin(&session).await;
     f.accept("2").await;
-    let Claim::Turn(claimed) = f.db.claim(&session, attempt, group.clone()).await.unwrap() else { panic!("a turn") };
+    let Claim::Turn(claimed) = f.db.claim(&session, attempt, group.clone()).await.unwrap() else {
+        panic!("a turn")
+    };
     assert_eq!(claimed.options.model.as_deref(), Some("sol"), "also after a restart");
     f.end(&session, attempt, true).await;
     f.time_passes().await;

@@ -40,7 +40,10 @@ async fn an_answer_on_a_fresh_thread_says_before_it_that_the_old_one_is_lost() {
     let lost = Finish { lost_thread: Some("no rollout".into()), ..finish(Outcome::Completed, &["hi"]) };
     f.finish(&session, attempt, 1, turn, lost).await;
     let told = f.all_told().await;
-    assert!(told.len() == 2 && told[0].contains("could not be resumed (no rollout)") && told[1] == "hi", "{told:?}");
+    assert!(
+        told.len() == 2 && told[0].contains("could not be resumed (no rollout)") && told[1] == "hi",
+        "{told:?}"
+    );
 }
 
 #[tokio::test]

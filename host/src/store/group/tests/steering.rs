@@ -57,7 +57,10 @@ async fn a_message_is_offered_until_it_is_known_and_is_the_turns_when_it_is_take
     assert_eq!(finished.messages.len(), 2);
     assert!(finished.messages.contains(&second) && !finished.messages.contains(&third));
     let next = t.f.claimed(&t.session, t.attempt).await.unwrap();
-    assert!(next.messages.len() == 1 && next.messages[0].id == third && next.retried, "looked for before it is sent");
+    assert!(
+        next.messages.len() == 1 && next.messages[0].id == third && next.retried,
+        "looked for before it is sent"
+    );
 }
 
 #[tokio::test]
