@@ -41,6 +41,10 @@ unbounded_connection_retries = false
 # A turn that sleeps for hours looks like one that hangs.
 sleep_tool = false
 
+# The plan is shown to people while the agent works.
+[tools.update_plan]
+enabled = true
+
 [agents]
 enabled = false
 
