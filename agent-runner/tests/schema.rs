@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use cofferdam_agent_runner::provider::codex::method;
+use cofferdam_agent_runner::provider::codex::context::Context;
 use cofferdam_agent_runner::provider::codex::protocol::{self, *};
+use cofferdam_agent_runner::provider::codex::{failure, method};
 use serde_json::{Value, json};
 
 struct Schemas(tempfile::TempDir);
@@ -70,12 +71,17 @@ fn sent() -> Vec<(&'static str, Value)> {
         developer_instructions: Some("i".into()),
     };
     let resume = ResumeParams { thread_id: "t".into(), exclude_turns: true, thread: thread.clone() };
+    let mut context = Context::default();
+    context.ours("ours", "x");
+    context.untrusted("theirs", 1, "x");
     let turn = TurnParams {
         thread_id: "t".into(),
-        input: [Input::Text { text: "x".into() }],
-        client_user_message_id: "turn-1".into(),
+        input: vec![Input::Text { text: "x".into() }],
+        client_user_message_id: Some("m:1,2".into()),
+        additional_context: context.into_entries(),
         effort: Some("low".into()),
     };
+    let turns = TurnsParams { thread_id: "t".into(), limit: 5, items_view: "full", cursor: Some("c".into()) };
     vec![
         (method::INITIALIZE, json!(InitializeParams::ours())),
         (method::THREAD_START, json!(thread)),
@@ -83,6 +89,9 @@ fn sent() -> Vec<(&'static str, Value)> {
         (method::TURN_START, json!(turn)),
         (method::TURN_INTERRUPT, json!(InterruptParams { thread_id: "t".into(), turn_id: "u".into() })),
         (method::TERMINALS_CLEAN, json!(CleanParams { thread_id: "t".into() })),
+        (method::COMPACT_START, json!(CompactParams { thread_id: "t".into() })),
+        (method::TURNS_LIST, json!(turns)),
+        (method::THREAD_REVERT, json!(RevertParams { thread_id: "t".into(), before_turn_id: "u".into() })),
     ]
 }
 
@@ -156,6 +165,9 @@ fn what_is_read_without_a_default_is_always_sent() {
         ("ThreadTokenUsage", &["total", "last"]),
         ("TokenUsageBreakdown", &["inputTokens", "cachedInputTokens", "outputTokens", "reasoningOutputTokens"]),
         ("WarningNotification", &["message"]),
+        ("TurnStartedNotification", &["threadId", "turn"]),
+        ("AccountRateLimitsUpdatedNotification", &["rateLimits"]),
+        ("RateLimitWindow", &["usedPercent"]),
         ("FileUpdateChange", &["path"]),
     ];
     for (definition, fields) in notifications {
@@ -167,6 +179,15 @@ fn what_is_read_without_a_default_is_always_sent() {
         assert!(always_sent(file, "", "thread") && always_sent(file, "Thread", "id"));
     }
     assert!(always_sent("v2/TurnStartResponse", "", "turn") && always_sent("v2/TurnStartResponse", "Turn", "id"));
+    assert!(always_sent("v2/ThreadTurnsListResponse", "", "data"));
+    always_sent("v2/ThreadTurnsListResponse", "", "nextCursor");
+    for field in ["status", "items"] {
+        assert!(always_sent("v2/ThreadTurnsListResponse", "Turn", field));
+    }
+    for field in ["primary", "secondary"] {
+        always_sent("ServerNotification", "RateLimitSnapshot", field);
+    }
+    always_sent("ServerNotification", "RateLimitWindow", "resetsAt");
     for (definition, field) in
         [("Turn", "error"), ("TurnError", "codexErrorInfo"), ("TurnError", "additionalDetails")]
     {
@@ -179,13 +200,15 @@ fn items_are_read_by_the_names_and_fields_that_codex_sends() {
     let root = SCHEMAS.read("ServerNotification");
     let items = root["definitions"]["ThreadItem"]["oneOf"].as_array().unwrap();
     for (kind, required, optional) in [
-        ("agentMessage", &["text"][..], &[][..]),
+        ("agentMessage", &["text"][..], &["phase", "delivery"][..]),
         ("commandExecution", &["command", "commandActions"], &["exitCode"]),
         ("fileChange", &["changes"], &[]),
         ("reasoning", &[], &[]),
         ("mcpToolCall", &["server", "tool"], &[]),
         ("dynamicToolCall", &["tool"], &[]),
         ("webSearch", &["query"], &[]),
+        ("contextCompaction", &[], &[]),
+        ("userMessage", &[], &["clientId"]),
     ] {
         let item = items.iter().find(|item| item["properties"]["type"]["enum"][0] == kind).expect(kind);
         let always = item["required"].as_array().unwrap();
@@ -196,7 +219,8 @@ fn items_are_read_by_the_names_and_fields_that_codex_sends() {
         let kind = &item["properties"]["type"]["enum"][0];
         let sample = json!({"type": kind, "text": "", "command": "", "commandActions": [], "changes": [],
             "server": "", "tool": "", "query": ""});
-        serde_json::from_value::<Item>(sample).unwrap();
+        serde_json::from_value::<Item>(sample.clone()).unwrap();
+        serde_json::from_value::<PastItem>(sample).unwrap();
     }
     for action in root["definitions"]["CommandAction"]["oneOf"].as_array().unwrap() {
         assert!(action["required"].as_array().unwrap().iter().any(|name| name == "command"));
@@ -211,6 +235,7 @@ fn every_turn_status_and_every_shape_of_error_is_read() {
     }
     let mut words = BTreeSet::new();
     let mut http = BTreeSet::new();
+    let mut other = BTreeSet::new();
     for shape in root["definitions"]["CodexErrorInfo"]["anyOf"].as_array().unwrap() {
         for word in shape["enum"].as_array().into_iter().flatten() {
             words.insert(word.as_str().unwrap().to_owned());
@@ -219,30 +244,17 @@ fn every_turn_status_and_every_shape_of_error_is_read() {
         for (name, inner) in named.into_iter().flatten() {
             if inner["properties"].get("httpStatusCode").is_some() {
                 http.insert(name.clone());
+            } else {
+                other.insert(name.clone());
             }
         }
     }
-    for word in [
-        "contextWindowExceeded",
-        "usageLimitExceeded",
-        "sessionBudgetExceeded",
-        "rateLimitExceeded",
-        "serverOverloaded",
-        "internalServerError",
-        "flexUnavailable",
-        "policyCapacityUnavailable",
-        "modelNotFound",
-        "unauthorized",
-    ] {
-        assert!(words.contains(word), "{word}");
-    }
-    for name in [
-        "httpConnectionFailed",
-        "responseStreamConnectionFailed",
-        "responseStreamDisconnected",
-        "responseTooManyFailedAttempts",
-    ] {
-        assert!(http.contains(name), "{name}");
+    let known: BTreeSet<_> = failure::WORDS.iter().map(|(word, _)| (*word).to_owned()).collect();
+    let new: Vec<_> = words.difference(&known).collect();
+    assert!(new.is_empty(), "codex has new words for failures: {new:?}; say in failure::WORDS what they are");
+    assert_eq!(http, BTreeSet::from(failure::WITH_STATUS.map(str::to_owned)), "see failure::WITH_STATUS");
+    assert_eq!(other, BTreeSet::from(failure::WITH_MORE.map(str::to_owned)), "see failure::WITH_MORE");
+    for name in http {
         let info = json!({name: {"httpStatusCode": 429}});
         assert!(matches!(serde_json::from_value::<ErrorInfo>(info), Ok(ErrorInfo::Http(_))));
     }

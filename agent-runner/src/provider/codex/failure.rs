@@ -14,6 +14,15 @@ pub fn failure(error: &TurnError) -> Failure {
     Failure::new(kind(error), words(error))
 }
 
+/// The same failure with the names of the models that there are, when it is about one that there is not.
+pub fn naming_models(mut failure: Failure, known: &[&str]) -> Failure {
+    if failure.kind == FailureKind::ModelNotFound && !known.is_empty() {
+        let all = format!("{} Known models: {}.", failure.message.trim_end(), known.join(", "));
+        failure.message = one_line(&all, MAX_MESSAGE);
+    }
+    failure
+}
+
 /// The server's words, on one line.
 pub fn words(error: &TurnError) -> String {
     let mut text = without_our_url(&unwrapped(&error.message));
@@ -42,30 +51,56 @@ fn unwrapped(text: &str) -> String {
     serde_json::from_str(text).ok().and_then(inner).unwrap_or_else(|| text.to_owned())
 }
 
+/// The words that codex has for failures, and what they are here. A test holds them against its schema.
+pub const WORDS: [(&str, FailureKind); 18] = [
+    ("contextWindowExceeded", FailureKind::ContextWindow),
+    ("sessionBudgetExceeded", FailureKind::UsageLimit),
+    ("usageLimitExceeded", FailureKind::UsageLimit),
+    ("rateLimitExceeded", FailureKind::RateLimited),
+    ("flexUnavailable", FailureKind::Upstream),
+    ("serverOverloaded", FailureKind::Upstream),
+    ("policyCapacityUnavailable", FailureKind::Upstream),
+    ("internalServerError", FailureKind::Upstream),
+    ("modelNotFound", FailureKind::ModelNotFound),
+    ("cyberPolicy", FailureKind::Refused),
+    ("misalignmentPolicyViolation", FailureKind::Refused),
+    ("tooManyDenials", FailureKind::Refused),
+    ("inferenceHookDenied", FailureKind::Refused),
+    ("badRequest", FailureKind::Refused),
+    ("unauthorized", FailureKind::Unauthorized),
+    ("threadRollbackFailed", FailureKind::Other),
+    ("sandboxError", FailureKind::Other),
+    ("other", FailureKind::Other),
+];
+/// Those that come with the vendor's HTTP status, which tells what they are.
+pub const WITH_STATUS: [&str; 4] = [
+    "httpConnectionFailed",
+    "responseStreamConnectionFailed",
+    "responseStreamDisconnected",
+    "responseTooManyFailedAttempts",
+];
+/// Those that come with something else and are none of the vendor's.
+pub const WITH_MORE: [&str; 1] = ["activeTurnNotSteerable"];
+
 fn kind(error: &TurnError) -> FailureKind {
     match &error.codex_error_info {
         Some(ErrorInfo::Word(word)) => by_word(word, &error.message),
-        Some(ErrorInfo::Http(parts)) => match parts.values().next() {
-            Some(status) => by_status(status.http_status_code),
-            None => FailureKind::Other,
+        Some(ErrorInfo::Http(parts)) => match parts.iter().next() {
+            Some((name, status)) if WITH_STATUS.contains(&name.as_str()) => by_status(status.http_status_code),
+            _ => FailureKind::Other,
         },
         Some(ErrorInfo::Other(_)) | None => by_word("other", &error.message),
     }
 }
 
 fn by_word(word: &str, message: &str) -> FailureKind {
-    match word {
-        "contextWindowExceeded" => FailureKind::ContextWindow,
-        "usageLimitExceeded" | "sessionBudgetExceeded" => FailureKind::UsageLimit,
-        "rateLimitExceeded" => FailureKind::RateLimited,
-        "serverOverloaded" | "internalServerError" | "flexUnavailable" | "policyCapacityUnavailable" => {
-            FailureKind::Upstream
-        }
-        "modelNotFound" => FailureKind::ModelNotFound,
-        "unauthorized" => FailureKind::Unauthorized,
+    match WORDS.iter().find(|(known, _)| *known == word) {
         // The last retry of a cut stream has no word of its own.
-        _ if message.starts_with("stream disconnected") => FailureKind::Connection,
-        _ => FailureKind::Other,
+        Some((_, FailureKind::Other)) | None if message.starts_with("stream disconnected") => {
+            FailureKind::Connection
+        }
+        Some((_, kind)) => *kind,
+        None => FailureKind::Other,
     }
 }
 
@@ -74,6 +109,7 @@ fn by_status(status: Option<u16>) -> FailureKind {
         Some(401 | 403) => FailureKind::Unauthorized,
         Some(429) => FailureKind::RateLimited,
         Some(404) => FailureKind::ModelNotFound,
+        Some(400 | 413 | 415 | 422) => FailureKind::Refused,
         // The gateway's own: the endpoint could not be reached, or sent no answer.
         Some(502 | 504) => FailureKind::Connection,
         Some(500..=599) => FailureKind::Upstream,
@@ -107,13 +143,27 @@ mod tests {
             (json!("usageLimitExceeded"), FailureKind::UsageLimit),
             (json!("contextWindowExceeded"), FailureKind::ContextWindow),
             (json!("somethingNew"), FailureKind::Other),
-            (json!({"somethingNew": {"deep": [1]}}), FailureKind::Connection),
+            (json!({"responseTooManyFailedAttempts": {"httpStatusCode": 413}}), FailureKind::Refused),
+            (json!("cyberPolicy"), FailureKind::Refused),
+            (json!("rateLimitExceeded"), FailureKind::RateLimited),
+            (json!({"activeTurnNotSteerable": {"turnKind": "compact"}}), FailureKind::Other),
+            (json!({"somethingNew": {"deep": [1]}}), FailureKind::Other),
             (json!({"somethingNew": 3}), FailureKind::Other),
             (json!(null), FailureKind::Other),
         ] {
             assert_eq!(of(info.clone(), "x").kind, kind, "{info}");
         }
         assert_eq!(of(json!("other"), "stream disconnected before completion").kind, FailureKind::Connection);
+    }
+
+    #[test]
+    fn a_model_that_is_not_known_comes_with_those_that_are() {
+        let unknown = of(json!("modelNotFound"), "no such model 'x'.");
+        let named = naming_models(unknown.clone(), &["gpt-a", "gpt-b"]);
+        assert_eq!(named.message, "no such model 'x'. Known models: gpt-a, gpt-b.");
+        assert_eq!(naming_models(unknown.clone(), &[]), unknown);
+        let other = of(json!("other"), "x");
+        assert_eq!(naming_models(other.clone(), &["gpt-a"]), other);
     }
 
     #[test]

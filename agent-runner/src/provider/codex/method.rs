@@ -14,6 +14,12 @@ pub const TURN_START: &str = "turn/start";
 pub const TURN_INTERRUPT: &str = "turn/interrupt";
 /// Ends commands that an interrupted turn left behind.
 pub const TERMINALS_CLEAN: &str = "thread/backgroundTerminals/clean";
+/// Replaces the history by a summary; answered at once.
+pub const COMPACT_START: &str = "thread/compact/start";
+/// Shows a thread's latest turns.
+pub const TURNS_LIST: &str = "thread/turns/list";
+/// Drops a turn and what came after it.
+pub const THREAD_REVERT: &str = "thread/revert";
 
 /// The only end of a turn.
 pub const TURN_COMPLETED: &str = "turn/completed";
@@ -29,6 +35,10 @@ pub const ERROR: &str = "error";
 pub const TOKEN_USAGE: &str = "thread/tokenUsage/updated";
 /// Something that a person should know.
 pub const WARNING: &str = "warning";
+/// A turn began, also one that nobody asked for by name, such as a compaction's.
+pub const TURN_STARTED: &str = "turn/started";
+/// How far the account's limits are used up.
+pub const RATE_LIMITS: &str = "account/rateLimits/updated";
 
 /// Asks whether a command may run.
 pub const APPROVE_COMMAND: &str = "item/commandExecution/requestApproval";
@@ -48,11 +58,29 @@ pub const USER_INPUT: &str = "item/tool/requestUserInput";
 pub const ELICITATION: &str = "mcpServer/elicitation/request";
 
 /// Requests that we send.
-pub const REQUESTS: [&str; 6] =
-    [INITIALIZE, THREAD_START, THREAD_RESUME, TURN_START, TURN_INTERRUPT, TERMINALS_CLEAN];
+pub const REQUESTS: [&str; 9] = [
+    INITIALIZE,
+    THREAD_START,
+    THREAD_RESUME,
+    TURN_START,
+    TURN_INTERRUPT,
+    TERMINALS_CLEAN,
+    COMPACT_START,
+    TURNS_LIST,
+    THREAD_REVERT,
+];
 /// Notifications that we read.
-pub const READ: [&str; 7] =
-    [TURN_COMPLETED, ITEM_STARTED, ITEM_COMPLETED, MESSAGE_DELTA, ERROR, TOKEN_USAGE, WARNING];
+pub const READ: [&str; 9] = [
+    TURN_COMPLETED,
+    ITEM_STARTED,
+    ITEM_COMPLETED,
+    MESSAGE_DELTA,
+    ERROR,
+    TOKEN_USAGE,
+    WARNING,
+    TURN_STARTED,
+    RATE_LIMITS,
+];
 /// Server requests that have an answer other than "unknown".
 pub const ANSWERED: [&str; 8] = [
     APPROVE_COMMAND,
@@ -65,8 +93,7 @@ pub const ANSWERED: [&str; 8] = [
     ELICITATION,
 ];
 /// Notifications that nobody reads and that say nothing about a turn's life.
-pub const OPT_OUT: [&str; 14] = [
-    "account/rateLimits/updated",
+pub const OPT_OUT: [&str; 12] = [
     "account/updated",
     "configWarning",
     "deprecationNotice",
@@ -79,5 +106,4 @@ pub const OPT_OUT: [&str; 14] = [
     "thread/started",
     "thread/status/changed",
     "turn/diff/updated",
-    "turn/started",
 ];

@@ -2,193 +2,373 @@
 //!
 //! - [`method`] and [`protocol`]: the words, and as types. [`jsonrpc`]: the framing. All plain data.
 //! - [`client`]: requests, answers and notifications over two pipes. [`process`]: the child.
-//! - [`turn`], [`tokens`], [`failure`]: what notifications mean. No I/O.
-//! - [`thread`]: opening a thread: new, resumed, or stale. [`watch`]: following one turn, and interrupting it.
-//! - This file: turns, and what to do when one fails.
+//! - [`turn`], [`tokens`], [`limits`], [`failure`], [`context`]: what notifications mean, and what is told. No I/O.
+//! - [`thread`]: opening a thread: new, resumed, or stale. [`recovery`]: what of a batch it has already.
+//! - [`watch`]: following one turn, and interrupting it. [`compaction`]: the same for a compaction.
+//! - This file: a batch's turn, and what to do when the app-server does not come to its end.
 //!
-//! A process that died is started again by the next turn, with a resume. A thread is given up for a new one only
-//! when codex says that it does not exist or cannot be read.
+//! `docs/codex-provider.md` has the states. A process that died or is wedged is started again once in a turn, and the
+//! turn goes on.
 
 pub mod client;
+pub mod compaction;
+pub mod context;
 pub mod failure;
 pub mod jsonrpc;
+pub mod limits;
 pub mod method;
 pub mod process;
 pub mod protocol;
+pub mod recovery;
 pub mod thread;
 pub mod tokens;
 pub mod turn;
 pub mod watch;
 
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use cofferdam_protocol::runner::{Batch, Failure, FailureKind, Finish, Outcome, Settings, Thread};
+use cofferdam_protocol::runner::{
+    Batch, BatchMessage, EventBody, Failure, FailureKind, Finish, Outcome, Settings, Thread, Work,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::client::{Client, RequestError};
+use self::context::Context;
+use self::limits::Limits;
 use self::process::Process;
 use self::protocol::{Input, TurnAnswer, TurnParams};
-use self::thread::says;
-use self::tokens::Meter;
+use self::recovery::Plan;
+use self::thread::Conversation;
 use self::turn::TurnLog;
 use self::watch::{Watch, WatchEnd};
 use super::{Provider, Scope, Started};
 use crate::outbox::{Outbox, TurnEvents};
 
-/// How long a turn may take to begin.
-const TURN_LIMIT: Duration = Duration::from_secs(60);
+/// The longest that codex may take to answer what it answers at once (3 ms were seen); the group's silence time-out
+/// when that is shorter.
+const QUICK_LIMIT: Duration = Duration::from_secs(60);
+/// `-32602`: the parameters are not taken, such as a text that is too large.
+const INVALID_PARAMS: i64 = -32602;
 
 /// The codex provider.
 pub struct Codex {
     program: OsString,
     settings: Settings,
-    generation: u64,
-    thread: Option<String>,
-    meter: Meter,
+    conversation: Conversation,
+    /// The thread that the host was last told of.
+    announced: Option<String>,
+    limits: Limits,
     server: Option<Process>,
+    begun: Instant,
 }
 
-/// How an attempt at a turn came out.
-enum Tried {
-    Ended(Outcome),
-    /// The thread does not exist; nothing was run.
-    NoThread,
+/// Why something came to nothing.
+enum Broken {
+    /// The app-server died, or was killed because it did not answer. Another one may do better.
+    Server(Failure),
+    /// Codex does not know the thread that it had open.
+    NotFound(RequestError),
+    /// Nothing that a new process would mend.
+    Turn(Failure),
+}
+
+impl Broken {
+    fn failure(self) -> Failure {
+        match self {
+            Self::Server(failure) | Self::Turn(failure) => failure,
+            Self::NotFound(error) => Failure::new(FailureKind::StaleThread, told(&error)),
+        }
+    }
+}
+
+/// A turn's way through restarts.
+struct Progress {
+    /// Messages may have been given to the thread already.
+    look: bool,
+    restarted: bool,
+    /// The thread was not found once, and opened again.
+    reopened: bool,
+    /// What was said before in the conversation that was lost.
+    digest: Option<String>,
+    /// When codex was first asked.
+    asked: Option<Instant>,
 }
 
 impl Codex {
     /// Codex on this thread, or on a new one. Nothing is started yet.
     pub fn new(settings: Settings, thread: Thread, program: OsString) -> Self {
-        let Thread { generation, continuation, .. } = thread;
-        Self { program, settings, generation, thread: continuation, meter: Meter::resumed(), server: None }
+        Self {
+            program,
+            settings,
+            conversation: Conversation::kept(thread),
+            announced: None,
+            limits: Limits::default(),
+            server: None,
+            begun: Instant::now(),
+        }
     }
 
-    async fn run(
+    /// One batch's turn, over a restart of the app-server where that helps.
+    async fn answer(&mut self, batch: &Batch, scope: &mut Scope, finish: &mut Finish) -> Outcome {
+        let look = batch.retried;
+        let mut progress = Progress { look, restarted: false, reopened: false, digest: None, asked: None };
+        let outcome = loop {
+            let broken = match self.attempt(batch, scope, &mut progress, finish).await {
+                Ok(outcome) => break outcome,
+                Err(broken) => broken,
+            };
+            match broken {
+                _ if scope.interrupt.is_cancelled() => break Outcome::Interrupted,
+                Broken::Server(failure) if !progress.restarted => {
+                    tracing::warn!(error = failure.message, "codex is started again, and the turn goes on");
+                    (progress.restarted, progress.look) = (true, true);
+                }
+                Broken::NotFound(error) if self.conversation.has_turns => {
+                    self.not_found(&error, progress.reopened);
+                    progress.reopened = true;
+                }
+                broken => break Outcome::Failed(broken.failure()),
+            }
+        };
+        finish.usage = self.conversation.meter.take();
+        finish.provider_millis = progress.asked.map_or(0.0, |asked| asked.elapsed().as_secs_f64() * 1e3);
+        outcome
+    }
+
+    async fn attempt(
         &mut self,
         batch: &Batch,
-        events: &TurnEvents,
-        interrupt: &CancellationToken,
+        scope: &mut Scope,
+        progress: &mut Progress,
         finish: &mut Finish,
-    ) -> Outcome {
-        for fresh in [false, true] {
-            let (client, mut thread) = match self.open().await {
-                Ok(opened) => opened,
-                Err(failure) => return Outcome::Failed(failure),
-            };
-            if fresh {
-                thread = match self.new_thread(&client).await {
-                    Ok(thread) => thread,
-                    Err(error) => return self.broken(error).await,
-                };
-                self.thread = Some(thread.clone());
-            }
-            let begun = Instant::now();
-            let tried = self.try_turn(&client, &thread, batch, events, interrupt, finish).await;
-            finish.provider_millis = begun.elapsed().as_secs_f64() * 1e3;
-            match tried {
-                Tried::Ended(outcome) => return outcome,
-                Tried::NoThread => tracing::warn!(thread, "the thread is gone; starting a new one"),
-            }
+    ) -> Result<Outcome, Broken> {
+        let (client, thread) = tokio::select! {
+            opened = self.open() => opened?,
+            () = scope.interrupt.cancelled() => return Ok(Outcome::Interrupted),
+        };
+        self.announce(&scope.events);
+        let plan = self.plan(&client, &thread, batch, progress).await?;
+        finish.replies.clone_from(&plan.replies);
+        if plan.is_done() {
+            tracing::info!("the turn was answered before; its answer is delivered");
+            return Ok(Outcome::Completed);
         }
-        Outcome::Failed(Failure::new(FailureKind::StaleThread, "codex does not find a new thread"))
+        self.recall(scope, progress, finish).await;
+        let params = self.turn_params(&thread, batch, &plan, progress);
+        progress.asked.get_or_insert_with(Instant::now);
+        self.run(&client, params, scope, finish).await
     }
 
-    async fn try_turn(
+    /// Tells the host of a thread that it does not know, before anything happens on it.
+    fn announce(&mut self, events: &TurnEvents) {
+        if self.announced != self.conversation.thread
+            && let Some(continuation) = self.conversation.thread.clone()
+        {
+            self.announced = Some(continuation.clone());
+            let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let generation = self.conversation.generation;
+            events.put(EventBody::Ready { generation, continuation, millis, models: Vec::new() });
+        }
+    }
+
+    /// What of the batch is still to be done.
+    async fn plan(
         &mut self,
         client: &Client,
         thread: &str,
         batch: &Batch,
-        events: &TurnEvents,
-        interrupt: &CancellationToken,
-        finish: &mut Finish,
-    ) -> Tried {
-        let mut notifications = client.subscribe();
-        let params = TurnParams {
-            thread_id: thread.to_owned(),
-            input: [Input::Text { text: turn::input(&batch.messages) }],
-            client_user_message_id: format!("turn-{}", batch.turn),
-            effort: batch.options.effort.clone(),
-        };
-        let turn = match client.request::<TurnAnswer>(method::TURN_START, &params, TURN_LIMIT).await {
-            Ok(answer) => answer.turn.id,
-            Err(error) if says(&error, "thread not found") => return Tried::NoThread,
-            Err(error) => return Tried::Ended(self.broken(error).await),
-        };
-        let mut log = TurnLog::new(thread, &turn, &mut self.meter);
-        let silence = Duration::from_secs(self.settings.silence_secs.max(1));
-        let watch = Watch { client, thread, turn: &turn, silence, events, interrupt };
-        let end = watch.until_end(&mut notifications, &mut log).await;
-        finish.replies = std::mem::take(&mut log.replies);
-        finish.usage = self.meter.take();
-        Tried::Ended(self.conclude(end, silence).await)
-    }
-
-    async fn conclude(&mut self, end: WatchEnd, silence: Duration) -> Outcome {
-        match end {
-            WatchEnd::Over(outcome) => outcome,
-            WatchEnd::Silent { ended } => {
-                if !ended && let Some(server) = self.server.take() {
-                    tracing::warn!("codex does not even end the interrupted turn; it is killed");
-                    server.kill().await;
-                }
-                let message = format!("nothing moved for {} s", silence.as_secs());
-                Outcome::Failed(Failure::new(FailureKind::Silence, message))
+        progress: &Progress,
+    ) -> Result<Plan, Broken> {
+        if !progress.look || !self.conversation.has_turns {
+            return Ok(Plan::all(&batch.messages));
+        }
+        match recovery::look(client, thread, &batch.messages).await {
+            Ok(plan) => {
+                tracing::info!(missing = plan.missing.len(), answered = plan.answered, "looked up the turn");
+                Ok(plan)
             }
-            WatchEnd::Stuck => {
-                if let Some(server) = self.server.take() {
-                    server.kill().await;
-                }
-                Outcome::Interrupted
-            }
-            WatchEnd::Died => self.died().await,
+            Err(error) => Err(self.broken(error).await),
         }
     }
 
-    /// The outcome of a request that failed.
-    async fn broken(&mut self, error: RequestError) -> Outcome {
-        let kind = match &error {
-            RequestError::Closed(_) => return self.died().await,
-            RequestError::Timeout(..) => {
-                if let Some(server) = self.server.take() {
-                    server.kill().await;
-                }
-                FailureKind::Silence
+    /// Asks for the digest of a lost conversation, once, and says in the turn's end that it is lost.
+    async fn recall(&mut self, scope: &Scope, progress: &mut Progress, finish: &mut Finish) {
+        let Some(why) = self.conversation.lost.clone() else { return };
+        if progress.digest.is_some() {
+            return;
+        }
+        match scope.host.digest().await {
+            Ok(Some(digest)) => {
+                (progress.digest, finish.lost_thread) = (Some(digest), Some(why));
             }
-            RequestError::Refused(..) | RequestError::Malformed(..) => FailureKind::Other,
-        };
-        Outcome::Failed(Failure::new(kind, told(&error)))
+            // There was nothing in it.
+            Ok(None) => self.conversation.lost = None,
+            Err(error) => {
+                tracing::warn!(%error, "no digest of the lost conversation");
+                finish.lost_thread = Some(why);
+            }
+        }
     }
 
-    async fn died(&mut self) -> Outcome {
+    fn turn_params(&self, thread: &str, batch: &Batch, plan: &Plan, progress: &Progress) -> TurnParams {
+        let missing = |message: &&BatchMessage| plan.missing.contains(&message.id);
+        let messages: Vec<_> = batch.messages.iter().filter(missing).cloned().collect();
+        let mut context = Context::default();
+        if let Some(digest) = progress.digest.as_deref().filter(|_| plan.given.is_empty()) {
+            context.untrusted("earlier_conversation", self.conversation.meter.compactions(), digest);
+        }
+        if let Some(note) = plan.note() {
+            context.ours(&recovery::note_key(batch.turn), &note);
+        }
+        let input = if messages.is_empty() { vec![] } else { vec![Input::Text { text: turn::input(&messages) }] };
+        TurnParams {
+            thread_id: thread.to_owned(),
+            input,
+            client_user_message_id: recovery::client_id(&messages),
+            additional_context: context.into_entries(),
+            effort: batch.options.effort.clone(),
+        }
+    }
+
+    /// Begins a codex turn and follows it to its end.
+    async fn run(
+        &mut self,
+        client: &Client,
+        params: TurnParams,
+        scope: &mut Scope,
+        finish: &mut Finish,
+    ) -> Result<Outcome, Broken> {
+        let mut notifications = client.subscribe();
+        let turn = match client.request::<TurnAnswer>(method::TURN_START, &params, self.quick()).await {
+            Ok(answer) => answer.turn.id,
+            Err(error) => return Err(self.broken(error).await),
+        };
+        self.conversation.has_turns = true;
+        let mut log = TurnLog::new(&params.thread_id, &turn, &mut self.conversation.meter);
+        let watch = Watch {
+            client,
+            thread: &params.thread_id,
+            turn: &turn,
+            silence: Duration::from_secs(self.settings.silence_secs.max(1)),
+            events: &scope.events,
+            interrupt: &scope.interrupt,
+        };
+        let end = watch.until_end(&mut notifications, &mut log).await;
+        finish.replies.append(&mut log.replies);
+        self.limits.learn(log.limits.known());
+        self.conclude(end).await
+    }
+
+    async fn conclude(&mut self, end: WatchEnd) -> Result<Outcome, Broken> {
+        let outcome = match end {
+            WatchEnd::Over(outcome) => outcome,
+            WatchEnd::Silent { ended: true } => {
+                let message = format!("nothing moved for {} s", self.settings.silence_secs.max(1));
+                Outcome::Failed(Failure::new(FailureKind::Silence, message))
+            }
+            WatchEnd::Silent { ended: false } => {
+                self.kill().await;
+                let message = "codex neither speaks nor ends the turn, and was killed";
+                return Err(Broken::Server(Failure::new(FailureKind::Silence, message)));
+            }
+            WatchEnd::Stuck => {
+                self.kill().await;
+                Outcome::Interrupted
+            }
+            WatchEnd::Died => return Err(self.died().await),
+        };
+        // The thread has the turn now, with what was said before the one in whose place it is.
+        self.conversation.lost = None;
+        Ok(match outcome {
+            Outcome::Failed(failure) => {
+                self.conversation.overflowed |= failure.kind == FailureKind::ContextWindow;
+                Outcome::Failed(self.dated(failure))
+            }
+            outcome => outcome,
+        })
+    }
+
+    /// The failure with the time at which the account's limit ends, when it is one and that is known.
+    fn dated(&self, mut failure: Failure) -> Failure {
+        let surely = failure.kind == FailureKind::UsageLimit;
+        if surely || failure.kind == FailureKind::RateLimited {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+            failure.resets_at = self.limits.resets_at(surely, now);
+        }
+        failure
+    }
+
+    /// How long codex may take to answer what it answers at once.
+    fn quick(&self) -> Duration {
+        QUICK_LIMIT.min(Duration::from_secs(self.settings.silence_secs.max(1)))
+    }
+
+    /// What a request's failure means. An app-server that does not answer is killed: it would do later what was asked.
+    async fn broken(&mut self, error: RequestError) -> Broken {
+        match &error {
+            RequestError::Closed(_) => self.died().await,
+            // It did what was asked, but nobody knows what.
+            RequestError::Timeout(..) | RequestError::Malformed(..) => {
+                self.kill().await;
+                Broken::Server(Failure::new(FailureKind::Silence, told(&error)))
+            }
+            error_ if thread::is_not_found(error_) => Broken::NotFound(error),
+            RequestError::Refused(_, refusal) => {
+                let kind = if refusal.code == INVALID_PARAMS { FailureKind::Refused } else { FailureKind::Other };
+                Broken::Turn(Failure::new(kind, told(&error)))
+            }
+        }
+    }
+
+    async fn died(&mut self) -> Broken {
         let message = match self.server.take() {
             Some(mut server) => server.death().await.describe(),
             None => "codex app-server ended".to_owned(),
         };
-        Outcome::Failed(Failure::new(FailureKind::ProviderDied, message))
+        Broken::Server(Failure::new(FailureKind::ProviderDied, message))
+    }
+
+    async fn kill(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.kill().await;
+        }
     }
 }
 
 #[async_trait]
 impl Provider for Codex {
     async fn start(&mut self) -> Result<Started, Failure> {
-        let (_, continuation) = self.open().await?;
-        Ok(Started { generation: self.generation, continuation, models: Vec::new() })
+        let opened = match self.open().await {
+            Err(Broken::Server(failure)) => {
+                tracing::warn!(error = failure.message, "codex did not start; once more");
+                self.open().await
+            }
+            opened => opened,
+        };
+        let (_, continuation) = opened.map_err(Broken::failure)?;
+        self.announced = Some(continuation.clone());
+        Ok(Started { generation: self.conversation.generation, continuation, models: Vec::new() })
     }
 
     async fn turn(&mut self, batch: &Batch, scope: &mut Scope) -> Finish {
-        if batch.generation > self.generation {
-            (self.generation, self.thread) = (batch.generation, None);
+        if batch.generation > self.conversation.generation {
+            self.conversation = Conversation::fresh(batch.generation);
         }
         let mut finish = Finish::new(Outcome::Completed);
-        finish.outcome = self.run(batch, &scope.events, &scope.interrupt, &mut finish).await;
-        let (generation, continuation) = (self.generation, self.thread.clone());
-        finish.thread = Some(Thread { generation, continuation, ..Thread::default() });
+        finish.outcome = match batch.work {
+            Work::Answer => self.answer(batch, scope, &mut finish).await,
+            Work::Compact => self.compact_by_hand(scope, &mut finish).await,
+        };
+        finish.thread = Some(self.conversation.to_keep());
         finish
     }
 
-    async fn settle(&mut self, _: &Outbox, _: &CancellationToken) {}
+    async fn settle(&mut self, outbox: &Outbox, interrupt: &CancellationToken) {
+        self.compact_when_due(&|body| outbox.put(None, body), interrupt).await;
+    }
 
     async fn stop(&mut self) {
         if let Some(server) = self.server.take() {

@@ -47,6 +47,8 @@ impl Death {
 pub struct Process {
     /// To speak to it.
     pub client: Client,
+    /// The thread that it has open.
+    pub thread: Option<String>,
     death: watch::Receiver<Option<Death>>,
     kill: CancellationToken,
 }
@@ -71,7 +73,7 @@ impl Process {
         let kill = CancellationToken::new();
         let (tell, death) = watch::channel(None);
         tokio::spawn(supervise(child, errors, client.clone(), kill.clone(), tell));
-        Ok(Self { client, death, kill })
+        Ok(Self { client, thread: None, death, kill })
     }
 
     /// Whether it has ended.

@@ -93,13 +93,39 @@ pub struct Named {
 pub struct TurnParams {
     /// The thread.
     pub thread_id: String,
-    /// What the person says.
-    pub input: [Input; 1],
-    /// `turn-<id>`; comes back in the thread's history.
-    pub client_user_message_id: String,
+    /// What the person says; nothing goes on with what the thread ends in.
+    pub input: Vec<Input>,
+    /// [`super::recovery::client_id`] of the messages; comes back in the thread's history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_user_message_id: Option<String>,
+    /// What the model is told besides, by key; see [`super::context`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub additional_context: BTreeMap<String, ContextEntry>,
     /// Reasoning effort, when the settings name one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effort: Option<String>,
+}
+
+/// A piece of additional context.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContextEntry {
+    /// Whose words they are.
+    pub kind: ContextKind,
+    /// The words; codex cuts what is longer than about 4,000 characters.
+    pub value: String,
+    /// What an untrusted piece is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'static str>,
+}
+
+/// Whose words a piece of context is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ContextKind {
+    /// Ours: the model sees them as the developer's.
+    Application,
+    /// Anybody's: the model sees them as data.
+    Untrusted,
 }
 
 /// A piece of input.
@@ -141,6 +167,8 @@ pub struct CleanParams {
 /// A notification that is read.
 #[derive(Debug)]
 pub enum Notice {
+    /// [`method::TURN_STARTED`].
+    TurnStarted(TurnStarted),
     /// [`method::TURN_COMPLETED`].
     TurnCompleted(TurnCompleted),
     /// [`method::ITEM_STARTED`].
@@ -155,6 +183,8 @@ pub enum Notice {
     Tokens(TokenEvent),
     /// [`method::WARNING`].
     Warning(Warning),
+    /// [`method::RATE_LIMITS`].
+    RateLimits(RateLimitsUpdated),
     /// Anything else: a sign of life.
     Other,
 }
@@ -163,6 +193,7 @@ impl Notice {
     /// Reads a notification's parameters by its method.
     pub fn read(name: &str, params: &str) -> Result<Self, serde_json::Error> {
         Ok(match name {
+            method::TURN_STARTED => Self::TurnStarted(serde_json::from_str(params)?),
             method::TURN_COMPLETED => Self::TurnCompleted(serde_json::from_str(params)?),
             method::ITEM_STARTED => Self::ItemStarted(serde_json::from_str(params)?),
             method::ITEM_COMPLETED => Self::ItemCompleted(serde_json::from_str(params)?),
@@ -170,9 +201,20 @@ impl Notice {
             method::ERROR => Self::Error(serde_json::from_str(params)?),
             method::TOKEN_USAGE => Self::Tokens(serde_json::from_str(params)?),
             method::WARNING => Self::Warning(serde_json::from_str(params)?),
+            method::RATE_LIMITS => Self::RateLimits(serde_json::from_str(params)?),
             _ => Self::Other,
         })
     }
+}
+
+/// The beginning of a turn.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TurnStarted {
+    /// Its thread.
+    pub thread_id: String,
+    /// The turn.
+    pub turn: Named,
 }
 
 /// The end of a turn.
@@ -306,6 +348,8 @@ pub enum Item {
         /// For what.
         query: String,
     },
+    /// The history is replaced by a summary.
+    ContextCompaction {},
     /// Anything else.
     #[serde(other)]
     Other,
@@ -370,11 +414,115 @@ pub struct Tokens {
     pub reasoning_output_tokens: i64,
 }
 
+/// How far the account's limits are used up.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimitsUpdated {
+    /// The limits.
+    pub rate_limits: RateLimits,
+}
+
+/// The account's limits; what is not known at the moment is none.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct RateLimits {
+    /// The short window.
+    pub primary: Option<LimitWindow>,
+    /// The long one.
+    pub secondary: Option<LimitWindow>,
+}
+
+/// One window of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitWindow {
+    /// How much of it is used, in percent.
+    pub used_percent: i64,
+    /// When it begins anew, in seconds since 1970.
+    pub resets_at: Option<i64>,
+}
+
 /// Something that a person should know.
 #[derive(Debug, Deserialize)]
 pub struct Warning {
     /// What.
     pub message: String,
+}
+
+/// Parameters of [`method::COMPACT_START`].
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CompactParams {
+    /// The thread.
+    pub thread_id: String,
+}
+
+/// Parameters of [`method::THREAD_REVERT`].
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevertParams {
+    /// The thread.
+    pub thread_id: String,
+    /// The first turn that goes.
+    pub before_turn_id: String,
+}
+
+/// Parameters of [`method::TURNS_LIST`]: the newest come first.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TurnsParams {
+    /// The thread.
+    pub thread_id: String,
+    /// How many.
+    pub limit: u32,
+    /// With all their items.
+    pub items_view: &'static str,
+    /// Where the page before ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// The answer to [`method::TURNS_LIST`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TurnsAnswer {
+    /// The turns, newest first.
+    pub data: Vec<PastTurn>,
+    /// Where older ones are.
+    pub next_cursor: Option<String>,
+}
+
+/// A turn of a thread's history.
+#[derive(Debug, Deserialize)]
+pub struct PastTurn {
+    /// How it ended; a process that died leaves it [`TurnStatus::Interrupted`].
+    pub status: TurnStatus,
+    /// What is kept of it.
+    pub items: Vec<PastItem>,
+}
+
+/// What a turn of the history consists of.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum PastItem {
+    /// What was given to the turn.
+    UserMessage {
+        /// The id that the client gave it.
+        client_id: Option<String>,
+    },
+    /// What the agent said, complete.
+    AgentMessage {
+        /// What it says.
+        text: String,
+        /// Whether it is commentary or an answer.
+        phase: Option<String>,
+        /// Whether it was meant for the user at once.
+        delivery: Option<String>,
+    },
+    /// The history before it was replaced by a summary.
+    ContextCompaction {},
+    /// Anything else.
+    #[serde(other)]
+    Other,
 }
 
 /// The answer to a server request; none when its method is unknown. Nothing here may ask a person: approvals

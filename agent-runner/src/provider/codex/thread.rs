@@ -1,9 +1,12 @@
 //! Opening a thread on a running app-server: a new one, one of an earlier process, or a new one in the place of one
 //! that will never open again.
+//!
+//! A thread is given up only when codex says that it does not exist or cannot be read. One that another process holds
+//! is waited for; whatever else is wrong may pass, and leaves it alone.
 
 use std::time::Duration;
 
-use cofferdam_protocol::runner::{Failure, FailureKind};
+use cofferdam_protocol::runner::{ContextMeter, Failure, FailureKind, Thread};
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
@@ -11,15 +14,173 @@ use super::client::{Client, RequestError};
 use super::process::Process;
 use super::protocol::{InitializeParams, ResumeParams, ThreadAnswer, ThreadParams};
 use super::tokens::Meter;
-use super::{Codex, method, told};
+use super::{Broken, Codex, method, told};
 
 /// How long each request may take. Starting on a busy machine takes seconds, a resume reads the whole history.
 const INITIALIZE_LIMIT: Duration = Duration::from_secs(60);
 const THREAD_LIMIT: Duration = Duration::from_secs(120);
-/// How long the thread of a process that was killed may stay locked.
-const LOCK_LIMIT: Duration = Duration::from_secs(5);
+/// How long another process may hold the thread; one that was killed lets go at once, one that is stopping soon.
+const BUSY_LIMIT: Duration = Duration::from_secs(15);
+/// How often to look whether it still does.
+const BUSY_EVERY: Duration = Duration::from_millis(100);
+
+/// The conversation that the runner is in.
+#[derive(Debug)]
+pub struct Conversation {
+    /// Its number in the session.
+    pub generation: u64,
+    /// Its thread; none until the first is made.
+    pub thread: Option<String>,
+    /// Whether the thread has had a turn, as far as is known.
+    pub has_turns: bool,
+    /// Why the thread before this one was given up; told with the first turn.
+    pub lost: Option<String>,
+    /// Its tokens.
+    pub meter: Meter,
+    /// It did not fit into the model's window any more.
+    pub overflowed: bool,
+}
+
+impl Conversation {
+    /// As the host keeps it.
+    pub fn kept(thread: Thread) -> Self {
+        let Thread { generation, continuation, meter } = thread;
+        let fresh = Self::fresh(generation);
+        let meter = if continuation.is_some() { Meter::resumed(meter) } else { fresh.meter };
+        Self { has_turns: continuation.is_some(), thread: continuation, meter, ..fresh }
+    }
+
+    /// Without a thread yet.
+    pub fn fresh(generation: u64) -> Self {
+        Self { generation, thread: None, has_turns: false, lost: None, meter: Meter::fresh(), overflowed: false }
+    }
+
+    /// Gives the thread up for a new one.
+    pub fn lose(&mut self, why: String) {
+        tracing::warn!(thread = self.thread, why, "the thread cannot be resumed; a new one takes its place");
+        let lost = self.lost.take().or_else(|| self.has_turns.then_some(why));
+        *self = Self { lost, ..Self::fresh(self.generation) };
+    }
+
+    /// For the host to keep.
+    pub fn to_keep(&self) -> Thread {
+        let meter = if self.thread.is_some() { self.meter.context() } else { ContextMeter::default() };
+        Thread { generation: self.generation, continuation: self.thread.clone(), meter }
+    }
+}
 
 impl Codex {
+    /// A running app-server that has the conversation's thread open, and the thread.
+    pub(super) async fn open(&mut self) -> Result<(Client, String), Broken> {
+        if self.server.as_ref().is_none_or(Process::is_dead) {
+            // One that has died has its thread's lock freed already.
+            self.server = None;
+            let launched = self.launch().await?;
+            self.server = Some(launched);
+        }
+        let Some(server) = &self.server else { return Err(self.died().await) };
+        let client = server.client.clone();
+        if let (Some(open), Some(thread)) = (&server.thread, &self.conversation.thread)
+            && open == thread
+        {
+            return Ok((client, thread.clone()));
+        }
+        let thread = self.open_thread(&client).await?;
+        self.conversation.thread = Some(thread.clone());
+        if let Some(server) = &mut self.server {
+            server.thread = Some(thread.clone());
+        }
+        Ok((client, thread))
+    }
+
+    /// Starts an app-server and greets it.
+    async fn launch(&self) -> Result<Process, Broken> {
+        let failure = |message: String| Failure::new(FailureKind::ProviderStart, message);
+        let mut server = Process::spawn(&self.program).map_err(|error| {
+            let program = self.program.to_string_lossy();
+            Broken::Turn(failure(format!("cannot start '{program}': {error}")))
+        })?;
+        let client = &server.client;
+        let ours = InitializeParams::ours();
+        let greeted = match client.request::<IgnoredAny>(method::INITIALIZE, &ours, INITIALIZE_LIMIT).await {
+            Ok(_) => client.notify(method::INITIALIZED),
+            Err(error) => Err(error),
+        };
+        let Err(error) = greeted else { return Ok(server) };
+        let message = match &error {
+            RequestError::Closed(_) => server.death().await.describe(),
+            error => told(error),
+        };
+        server.kill().await;
+        Err(match error {
+            RequestError::Closed(_) | RequestError::Timeout(..) => Broken::Server(failure(message)),
+            RequestError::Refused(..) | RequestError::Malformed(..) => Broken::Turn(failure(message)),
+        })
+    }
+
+    /// Resumes the conversation's thread on this app-server, or makes a new one.
+    async fn open_thread(&mut self, client: &Client) -> Result<String, Broken> {
+        if let Some(thread) = self.conversation.thread.clone() {
+            match self.resume(client, &thread).await {
+                Ok(thread) => return Ok(thread),
+                Err(error) if is_stale(&error) => self.conversation.lose(told(&error)),
+                Err(error) => return Err(self.not_opened(error).await),
+            }
+        }
+        let started =
+            client.request::<ThreadAnswer>(method::THREAD_START, &self.thread_params(), THREAD_LIMIT).await;
+        match started {
+            Ok(answer) => {
+                let lost = self.conversation.lost.take();
+                self.conversation = Conversation { lost, ..Conversation::fresh(self.conversation.generation) };
+                Ok(answer.thread.id)
+            }
+            Err(error) => Err(self.not_opened(error).await),
+        }
+    }
+
+    async fn resume(&mut self, client: &Client, thread: &str) -> Result<String, RequestError> {
+        let params =
+            ResumeParams { thread_id: thread.to_owned(), exclude_turns: true, thread: self.thread_params() };
+        let deadline = Instant::now() + BUSY_LIMIT;
+        loop {
+            match client.request::<ThreadAnswer>(method::THREAD_RESUME, &params, THREAD_LIMIT).await {
+                Ok(answer) => {
+                    self.conversation.has_turns = true;
+                    return Ok(answer.thread.id);
+                }
+                Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                    tokio::time::sleep(BUSY_EVERY).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The app-server runs, but the thread does not open: none of it is kept but the thread's name.
+    async fn not_opened(&mut self, error: RequestError) -> Broken {
+        let kind = match &error {
+            RequestError::Closed(_) | RequestError::Timeout(..) => return self.broken(error).await,
+            error if is_busy(error) => FailureKind::ThreadBusy,
+            RequestError::Refused(method::THREAD_RESUME, _) if !says(&error, "MCP server") => {
+                FailureKind::StaleThread
+            }
+            RequestError::Refused(..) | RequestError::Malformed(..) => FailureKind::ProviderStart,
+        };
+        self.kill().await;
+        Broken::Turn(Failure::new(kind, told(&error)))
+    }
+
+    /// Codex does not know the thread that it had open. It is resumed; `again` says that this did not help.
+    pub(super) fn not_found(&mut self, error: &RequestError, again: bool) {
+        if let Some(server) = &mut self.server {
+            server.thread = None;
+        }
+        if again {
+            self.conversation.lose(told(error));
+        }
+    }
+
     fn thread_params(&self) -> ThreadParams {
         let instructions = self.settings.instructions.trim();
         ThreadParams {
@@ -30,81 +191,6 @@ impl Codex {
             developer_instructions: (!instructions.is_empty()).then(|| instructions.to_owned()),
         }
     }
-
-    /// A process that has the thread open, and the thread.
-    pub(super) async fn open(&mut self) -> Result<(Client, String), Failure> {
-        if let (Some(server), Some(thread)) = (&self.server, &self.thread)
-            && !server.is_dead()
-        {
-            return Ok((server.client.clone(), thread.clone()));
-        }
-        // One that has died has its thread's lock freed already.
-        self.server = None;
-        let mut server = Process::spawn(&self.program).map_err(|error| {
-            let message = format!("cannot start '{}': {error}", self.program.to_string_lossy());
-            Failure::new(FailureKind::ProviderStart, message)
-        })?;
-        let client = server.client.clone();
-        match self.greet_and_open(&client).await {
-            Ok(thread) => {
-                self.thread = Some(thread.clone());
-                self.server = Some(server);
-                Ok((client, thread))
-            }
-            Err((kind, error)) => {
-                let message = match &error {
-                    RequestError::Closed(_) => server.death().await.describe(),
-                    error => told(error),
-                };
-                server.kill().await;
-                Err(Failure::new(kind, message))
-            }
-        }
-    }
-
-    async fn greet_and_open(&mut self, client: &Client) -> Result<String, (FailureKind, RequestError)> {
-        let start = |error| (FailureKind::ProviderStart, error);
-        let ours = InitializeParams::ours();
-        let _: IgnoredAny = client.request(method::INITIALIZE, &ours, INITIALIZE_LIMIT).await.map_err(start)?;
-        client.notify(method::INITIALIZED).map_err(start)?;
-        if let Some(thread) = self.thread.clone() {
-            match self.resume(client, &thread).await {
-                Ok(thread) => return Ok(thread),
-                Err(error) if is_stale(&error) => {
-                    tracing::warn!(thread, error = told(&error), "the thread is gone; starting a new one");
-                }
-                Err(error @ RequestError::Refused(..)) => return Err((FailureKind::StaleThread, error)),
-                Err(error) => return Err(start(error)),
-            }
-        }
-        self.new_thread(client).await.map_err(start)
-    }
-
-    pub(super) async fn new_thread(&mut self, client: &Client) -> Result<String, RequestError> {
-        let answer: ThreadAnswer =
-            client.request(method::THREAD_START, &self.thread_params(), THREAD_LIMIT).await?;
-        self.meter = Meter::fresh();
-        Ok(answer.thread.id)
-    }
-
-    async fn resume(&mut self, client: &Client, thread: &str) -> Result<String, RequestError> {
-        let params =
-            ResumeParams { thread_id: thread.to_owned(), exclude_turns: true, thread: self.thread_params() };
-        let deadline = Instant::now() + LOCK_LIMIT;
-        loop {
-            let answer = client.request::<ThreadAnswer>(method::THREAD_RESUME, &params, THREAD_LIMIT).await;
-            match answer {
-                Ok(answer) => {
-                    self.meter = Meter::resumed();
-                    return Ok(answer.thread.id);
-                }
-                Err(error) if says(&error, "already has an active writer") && Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
 }
 
 /// Whether the server refused with these words.
@@ -112,9 +198,75 @@ pub(super) fn says(error: &RequestError, words: &str) -> bool {
     matches!(error, RequestError::Refused(_, refusal) if refusal.message.contains(words))
 }
 
+/// Whether codex does not have the thread of this request.
+pub(super) fn is_not_found(error: &RequestError) -> bool {
+    says(error, "thread not found")
+}
+
+/// Whether another process has the thread.
+fn is_busy(error: &RequestError) -> bool {
+    says(error, "already has an active writer")
+}
+
 /// Whether the answer to a resume means that this thread will never open again.
 fn is_stale(error: &RequestError) -> bool {
-    ["no rollout found", "invalid session id", "failed to read thread", "thread not found"]
-        .iter()
-        .any(|words| says(error, words))
+    let words = ["no rollout found", "invalid session id", "failed to read thread", "thread not found"];
+    words.iter().any(|words| says(error, words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::jsonrpc::RpcError;
+    use super::*;
+
+    fn refused(message: &str) -> RequestError {
+        RequestError::Refused(method::THREAD_RESUME, RpcError { code: -32600, message: message.into() })
+    }
+
+    fn kept() -> Conversation {
+        let meter = ContextMeter { since_compaction: 7, last_total: Some(9) };
+        Conversation::kept(Thread { generation: 2, continuation: Some("t".into()), meter })
+    }
+
+    #[test]
+    fn only_a_thread_that_is_gone_is_stale() {
+        for gone in [
+            "no rollout found for thread id t",
+            "invalid session id: invalid character",
+            "failed to read thread: thread-store internal error: failed to read session metadata",
+            "thread not found: t",
+        ] {
+            assert!(is_stale(&refused(gone)), "{gone}");
+        }
+        for passing in [
+            "thread t already has an active writer",
+            "error resuming thread: Fatal error: Failed to initialize session: required MCP servers failed",
+            "unauthorized",
+            "unsupported rollout version",
+        ] {
+            assert!(!is_stale(&refused(passing)), "{passing}");
+        }
+        assert!(!is_stale(&RequestError::Timeout(method::THREAD_RESUME, THREAD_LIMIT)));
+        assert!(!is_stale(&RequestError::Closed(method::THREAD_RESUME)));
+    }
+
+    #[test]
+    fn what_is_kept_goes_on_and_a_lost_thread_begins_with_nothing() {
+        let mut conversation = kept();
+        assert_eq!(conversation.to_keep().meter.since_compaction, 7);
+        conversation.lose("first".into());
+        assert_eq!(conversation.to_keep(), Thread { generation: 2, ..Thread::default() });
+        // The new one is lost too, before its first turn: the reason stays the first.
+        conversation.thread = Some("u".into());
+        conversation.lose("second".into());
+        assert_eq!(conversation.lost.as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn a_thread_without_turns_is_not_missed() {
+        let mut conversation = Conversation::fresh(1);
+        conversation.thread = Some("t".into());
+        conversation.lose("gone".into());
+        assert_eq!((conversation.lost, conversation.thread), (None, None));
+    }
 }

@@ -1,6 +1,6 @@
-//! Tokens of one turn out of running totals that can be repeated, resumed and go down.
+//! Tokens out of running totals that can be repeated, resumed and go down: of one turn, and since the last compaction.
 
-use cofferdam_protocol::runner::Usage;
+use cofferdam_protocol::runner::{ContextMeter, Usage};
 
 use super::protocol::{TokenUsage, Tokens};
 
@@ -10,27 +10,33 @@ pub struct Meter {
     /// The total as last seen; none after a resume, until it is heard.
     last: Option<Tokens>,
     turn: Option<Usage>,
+    context: ContextMeter,
+    compactions: u32,
 }
 
 impl Meter {
-    /// For a thread whose total is not known.
-    pub fn resumed() -> Self {
-        Self::default()
+    /// For a thread that has turns, with what was kept of it.
+    pub fn resumed(context: ContextMeter) -> Self {
+        Self { context, ..Self::default() }
     }
 
     /// For a thread without turns.
     pub fn fresh() -> Self {
-        Self { last: Some(Tokens::default()), turn: None }
+        let context = ContextMeter { since_compaction: 0, last_total: Some(0) };
+        Self { last: Some(Tokens::default()), context, ..Self::default() }
     }
 
-    /// A count of another turn: only moves the baseline.
+    /// A count of another turn, such as the one that a resume repeats: it belongs to the conversation, but not to the
+    /// running turn.
     pub fn rebase(&mut self, usage: &TokenUsage) {
+        self.add_to_context(usage.total, usage.total);
         self.last = Some(usage.total);
     }
 
     /// A count of the running turn; the answer is whether the total grew, which is a model call's end.
     pub fn count(&mut self, usage: &TokenUsage) -> bool {
         let before = self.last.unwrap_or_else(|| minus(usage.total, usage.last));
+        self.add_to_context(usage.total, before);
         self.last = Some(usage.total);
         let grown = minus(usage.total, before);
         // A decrease is a new baseline (an overflow of the model's window resets it).
@@ -45,9 +51,37 @@ impl Meter {
         grown != Tokens::default()
     }
 
+    /// The conversation was compacted; the answer is its input tokens since the compaction before.
+    pub fn compacted(&mut self) -> u64 {
+        self.compactions += 1;
+        std::mem::take(&mut self.context.since_compaction)
+    }
+
     /// The turn's sum, for its end; the next one begins with nothing.
     pub fn take(&mut self) -> Option<Usage> {
         self.turn.take()
+    }
+
+    /// What is kept over restarts.
+    pub fn context(&self) -> ContextMeter {
+        self.context
+    }
+
+    /// Compactions that were seen on this thread; another number after each.
+    pub fn compactions(&self) -> u32 {
+        self.compactions
+    }
+
+    /// Output tokens over the thread's life, as far as they were heard.
+    pub fn total_output(&self) -> u64 {
+        self.last.map_or(0, |total| positive(total.output_tokens))
+    }
+
+    fn add_to_context(&mut self, total: Tokens, before: Tokens) {
+        let total = positive(total.input_tokens);
+        let before = self.context.last_total.unwrap_or_else(|| positive(before.input_tokens));
+        self.context.since_compaction += total.saturating_sub(before);
+        self.context.last_total = Some(total);
     }
 }
 
@@ -73,6 +107,10 @@ mod tests {
         TokenUsage { total: tokens(total), last: tokens(last) }
     }
 
+    fn since(meter: &Meter) -> u64 {
+        meter.context().since_compaction
+    }
+
     #[test]
     fn repeated_counts_are_counted_once_and_turns_apart() {
         let mut meter = Meter::fresh();
@@ -83,17 +121,34 @@ mod tests {
         assert_eq!(meter.take(), None);
         meter.count(&usage(3500, 500));
         assert_eq!(meter.take().unwrap().input, 500);
+        assert_eq!(meter.context(), ContextMeter { since_compaction: 3500, last_total: Some(3500) });
     }
 
     #[test]
     fn a_resumed_thread_does_not_count_its_past() {
-        let mut meter = Meter::resumed();
+        let mut meter = Meter::resumed(ContextMeter::default());
         meter.count(&usage(90_000, 1000));
         assert_eq!(meter.take().unwrap().input, 1000);
-        let mut meter = Meter::resumed();
+        assert_eq!(since(&meter), 1000);
+        let mut meter = Meter::resumed(ContextMeter::default());
         meter.rebase(&usage(90_000, 1000));
         meter.count(&usage(90_000, 1000));
         assert_eq!(meter.take(), Some(Usage::default()));
+        assert_eq!(since(&meter), 0);
+    }
+
+    #[test]
+    fn a_resumed_thread_goes_on_from_what_was_kept_and_counts_what_was_missed() {
+        let kept = ContextMeter { since_compaction: 5_000, last_total: Some(90_000) };
+        let mut meter = Meter::resumed(kept);
+        meter.rebase(&usage(90_000, 1000));
+        assert_eq!(meter.context(), kept);
+        // A turn that died before it could say what it had used.
+        let mut meter = Meter::resumed(kept);
+        meter.rebase(&usage(92_000, 1000));
+        assert_eq!((since(&meter), meter.take()), (7_000, None));
+        meter.count(&usage(93_000, 1000));
+        assert_eq!((since(&meter), meter.take().unwrap().input), (8_000, 1_000));
     }
 
     #[test]
@@ -103,5 +158,17 @@ mod tests {
         assert!(!meter.count(&usage(100, 100)));
         meter.count(&usage(300, 200));
         assert_eq!(meter.take().unwrap().input, 9200);
+        assert_eq!(meter.context(), ContextMeter { since_compaction: 9200, last_total: Some(300) });
+    }
+
+    #[test]
+    fn a_compaction_zeroes_what_came_before_it_only() {
+        let mut meter = Meter::fresh();
+        meter.count(&usage(9000, 9000));
+        assert_eq!((meter.compacted(), since(&meter), meter.compactions()), (9000, 0, 1));
+        meter.count(&usage(9000, 9000));
+        meter.count(&usage(9500, 500));
+        assert_eq!(since(&meter), 500);
+        assert_eq!(meter.take().unwrap().input, 9500, "the turn's own sum goes on");
     }
 }

@@ -1,9 +1,14 @@
 //! What a turn's notifications mean, without I/O: texts, things to show, and the end.
 
-use cofferdam_protocol::runner::{ActivityKind, BatchMessage, Failure, FailureKind, Outcome};
+use std::time::Instant;
+
+use cofferdam_protocol::runner::{
+    ActivityKind, BatchMessage, Compaction, CompactionCause, CompactionOutcome, Failure, FailureKind, Outcome,
+};
 
 use super::failure::{failure, words};
 use super::jsonrpc::Notification;
+use super::limits::Limits;
 use super::protocol::{Item, Notice, TurnCompleted, TurnStatus};
 use super::tokens::Meter;
 
@@ -27,6 +32,8 @@ pub enum Step {
     Delta(String),
     /// Something to show.
     Activity(ActivityKind, String),
+    /// Codex compacted the conversation by itself.
+    Compacted(Compaction),
     /// The turn is over.
     End(Outcome),
 }
@@ -39,6 +46,10 @@ pub struct TurnLog<'a> {
     meter: &'a mut Meter,
     /// Complete messages, in order.
     pub replies: Vec<String>,
+    /// The account's limits, as far as the turn said.
+    pub limits: Limits,
+    /// Since when codex compacts by itself.
+    compacting: Option<Instant>,
     /// Where the messages of the current model call begin in `replies`.
     call: usize,
     /// Messages of calls that were cut and are tried again: the same text once more is a repetition.
@@ -48,7 +59,16 @@ pub struct TurnLog<'a> {
 impl<'a> TurnLog<'a> {
     /// Nothing heard yet.
     pub fn new(thread: &'a str, turn: &'a str, meter: &'a mut Meter) -> Self {
-        Self { thread, turn, meter, replies: Vec::new(), call: 0, repeatable: Vec::new() }
+        Self {
+            thread,
+            turn,
+            meter,
+            replies: Vec::new(),
+            limits: Limits::default(),
+            compacting: None,
+            call: 0,
+            repeatable: Vec::new(),
+        }
     }
 
     /// Takes in one notification.
@@ -69,7 +89,12 @@ impl<'a> TurnLog<'a> {
     fn take(&mut self, notice: Notice) -> Step {
         match notice {
             Notice::TurnCompleted(end) if end.thread_id == self.thread && end.turn.id == self.turn => ended(&end),
-            Notice::ItemStarted(event) if event.thread_id == self.thread => began(event.item),
+            Notice::ItemStarted(event) if event.thread_id == self.thread => {
+                if matches!(event.item, Item::ContextCompaction {}) {
+                    self.compacting = Some(Instant::now());
+                }
+                began(event.item)
+            }
             Notice::ItemCompleted(event) if event.thread_id == self.thread => self.completed(event.item),
             Notice::Delta(delta) if delta.thread_id == self.thread => Step::Delta(delta.delta),
             Notice::Error(event) if event.thread_id == self.thread && event.will_retry => {
@@ -84,6 +109,10 @@ impl<'a> TurnLog<'a> {
                     self.call = self.replies.len();
                     self.repeatable.clear();
                 }
+                Step::Alive
+            }
+            Notice::RateLimits(update) => {
+                self.limits.learn(update.rate_limits);
                 Step::Alive
             }
             Notice::Warning(warning) => {
@@ -113,8 +142,21 @@ impl<'a> TurnLog<'a> {
                 let paths: Vec<_> = changes.iter().map(|change| change.path.as_str()).collect();
                 Step::Activity(ActivityKind::FileChange, paths.join(", "))
             }
+            Item::ContextCompaction {} => self.compacted(),
             _ => Step::Alive,
         }
+    }
+
+    fn compacted(&mut self) -> Step {
+        let took = self.compacting.take().map(|begun| begun.elapsed().as_millis()).unwrap_or_default();
+        let before = self.meter.compacted();
+        Step::Compacted(Compaction {
+            cause: CompactionCause::Automatic,
+            outcome: CompactionOutcome::Completed,
+            before,
+            meter: self.meter.context(),
+            millis: u64::try_from(took).unwrap_or(u64::MAX),
+        })
     }
 }
 
@@ -127,6 +169,7 @@ fn began(item: Item) -> Step {
         Item::McpToolCall { server, tool } => Step::Activity(ActivityKind::Tool, format!("{server}: {tool}")),
         Item::DynamicToolCall { tool } => Step::Activity(ActivityKind::Tool, tool),
         Item::WebSearch { query } => Step::Activity(ActivityKind::Tool, format!("web search: {query}")),
+        Item::ContextCompaction {} => Step::Activity(ActivityKind::Compacting, String::new()),
         Item::AgentMessage { .. } | Item::FileChange { .. } | Item::Other => Step::Alive,
     }
 }
@@ -239,6 +282,23 @@ mod tests {
             "commandActions": [{"type": "unknown", "command": "exit 3"}]});
         let done = hear(&mut log, "item/completed", json!({"item": item, "turnId": "t"}));
         assert_eq!(done, Step::Activity(ActivityKind::CommandFinished, "exit code 3: exit 3".into()));
+    }
+
+    #[test]
+    fn a_compaction_inside_the_turn_zeroes_the_meter_and_is_told() {
+        let mut meter = Meter::fresh();
+        let mut log = TurnLog::new("T", "t", &mut meter);
+        tokens(&mut log, 900);
+        let item = json!({"item": {"type": "contextCompaction", "id": "c"}, "turnId": "t"});
+        assert_eq!(
+            hear(&mut log, "item/started", item.clone()),
+            Step::Activity(ActivityKind::Compacting, String::new())
+        );
+        let Step::Compacted(compaction) = hear(&mut log, "item/completed", item) else { panic!("not compacted") };
+        assert_eq!((compaction.cause, compaction.before), (CompactionCause::Automatic, 900));
+        assert_eq!((compaction.meter.since_compaction, compaction.meter.last_total), (0, Some(900)));
+        tokens(&mut log, 950);
+        assert_eq!(meter.context().since_compaction, 50);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cofferdam_protocol::runner::{ActivityKind, Outcome};
+use cofferdam_protocol::runner::{ActivityKind, EventBody, Outcome};
 use serde::de::IgnoredAny;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
@@ -103,6 +103,7 @@ impl Watch<'_> {
         match step {
             Step::Delta(text) => self.events.delta(text),
             Step::Activity(kind, text) => self.events.activity(kind, &text),
+            Step::Compacted(compaction) => self.events.put(EventBody::Compacted(compaction)),
             Step::Alive if shown.elapsed() >= ALIVE_EVERY => self.events.activity(ActivityKind::Alive, ""),
             Step::Alive | Step::End(_) => return,
         }

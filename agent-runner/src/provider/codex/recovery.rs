@@ -1,0 +1,318 @@
+//! What of a batch's messages the thread already has: looked up before they are sent a second time.
+//!
+//! Every message that is given to codex carries [`client_id`], and a thread's history shows it again. There is no
+//! other trustworthy sign: an answer to `turn/start` can be lost with the process, and a turn can be in the history
+//! without its input. The model sees each message once; a turn that was cut is gone on with, not repeated.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cofferdam_protocol::ids::{MessageId, TurnId};
+use cofferdam_protocol::runner::BatchMessage;
+
+use super::client::{Client, RequestError};
+use super::method;
+use super::protocol::{PastItem, PastTurn, TurnStatus, TurnsAnswer, TurnsParams};
+use super::thread::says;
+
+/// How long a page of the history may take; it is read from the disk.
+const PAGE_LIMIT: Duration = Duration::from_secs(60);
+/// Turns of one page.
+const PAGE: u32 = 5;
+/// How many pages are looked at: a message that is tried again is among the latest.
+const PAGES: usize = 4;
+
+/// The id under which messages are given to codex: `m:1,2`.
+pub fn client_id<'a>(messages: impl IntoIterator<Item = &'a BatchMessage>) -> Option<String> {
+    let ids: Vec<_> = messages.into_iter().map(|message| message.id.0.to_string()).collect();
+    (!ids.is_empty()).then(|| format!("m:{}", ids.join(",")))
+}
+
+/// The messages that an id names.
+fn named(client_id: Option<&str>) -> BTreeSet<MessageId> {
+    let ids = client_id.and_then(|id| id.strip_prefix("m:")).unwrap_or_default();
+    ids.split(',').filter_map(|id| id.parse().ok().map(MessageId)).collect()
+}
+
+/// What to do with a batch.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Messages that the thread does not have.
+    pub missing: BTreeSet<MessageId>,
+    /// Messages that it has.
+    pub given: BTreeSet<MessageId>,
+    /// What the agent has said to those, complete.
+    pub replies: Vec<String>,
+    /// Whether it was done with them.
+    pub answered: bool,
+    /// Whether the last turn over them failed, in contrast to one that was cut.
+    pub failed: bool,
+}
+
+impl Plan {
+    /// Nothing was given yet.
+    pub fn all<'a>(messages: impl IntoIterator<Item = &'a BatchMessage>) -> Self {
+        Self { missing: messages.into_iter().map(|message| message.id).collect(), ..Self::default() }
+    }
+
+    /// From the thread's latest turns, oldest first.
+    pub fn decide<'a>(messages: impl IntoIterator<Item = &'a BatchMessage>, turns: &[PastTurn]) -> Self {
+        let mut plan = Self::all(messages);
+        let mut commentary = None;
+        // Whether a turn over other messages did not come to its end.
+        let mut others_open = false;
+        for turn in turns {
+            let with_messages = turn.items.iter().any(|item| matches!(item, PastItem::UserMessage { .. }));
+            let mut told = turn.items.iter().flat_map(told);
+            let ours = told.any(|id| plan.missing.contains(&id) || plan.given.contains(&id));
+            // One without messages goes on with one before.
+            if ours || (!with_messages && !others_open && !plan.given.is_empty()) {
+                plan.take_turn(turn, &mut commentary);
+                others_open = false;
+            } else if with_messages || others_open {
+                others_open = turn.status != TurnStatus::Completed;
+            }
+        }
+        if plan.answered && plan.replies.is_empty() {
+            plan.replies.extend(commentary);
+        }
+        plan
+    }
+
+    /// Whether the model need not be asked at all.
+    pub fn is_done(&self) -> bool {
+        self.answered && self.missing.is_empty()
+    }
+
+    /// What the model is told when it goes on with a turn that did not come to its end.
+    pub fn note(&self) -> Option<String> {
+        if self.given.is_empty() || self.answered {
+            return None;
+        }
+        let why = if self.failed {
+            "The turn before failed because the model could not be reached."
+        } else {
+            "The process that ran this conversation was restarted in the middle of the turn before; a command or tool \
+             that ran at that moment may have been cut, or may have done its work without your seeing the result."
+        };
+        let ids: Vec<_> = self.given.iter().map(ToString::to_string).collect();
+        Some(format!(
+            "{why} The messages with these ids are in the conversation already and still need their answer: {}. Go on \
+             from where you were. Do not repeat work that was done: check its effects first.",
+            ids.join(", ")
+        ))
+    }
+
+    fn take_turn(&mut self, turn: &PastTurn, commentary: &mut Option<String>) {
+        let mut said = false;
+        for item in &turn.items {
+            match item {
+                PastItem::UserMessage { .. } => {
+                    let told: BTreeSet<_> = told(item).collect();
+                    let (given, missing) = self.missing.iter().partition(|id| told.contains(*id));
+                    self.missing = missing;
+                    self.given.extend::<BTreeSet<_>>(given);
+                    self.answered = false;
+                    said = true;
+                }
+                PastItem::AgentMessage { text, phase, delivery } => {
+                    said = true;
+                    if phase.as_deref() == Some("commentary") {
+                        *commentary = Some(text.clone());
+                    } else if delivery.is_none() && !text.trim().is_empty() {
+                        self.replies.push(text.clone());
+                    }
+                    // Other phases may be followed by more.
+                    self.answered |= phase.as_deref() == Some("final_answer");
+                }
+                PastItem::ContextCompaction {} | PastItem::Other => {}
+            }
+        }
+        // A compaction between turns is a turn of its own, and no answer.
+        let only_compacts = !said && turn.items.iter().any(|item| matches!(item, PastItem::ContextCompaction {}));
+        if only_compacts {
+            return;
+        }
+        self.answered |= turn.status == TurnStatus::Completed;
+        self.failed = turn.status == TurnStatus::Failed;
+    }
+}
+
+fn told(item: &PastItem) -> impl Iterator<Item = MessageId> + use<> {
+    let id = match item {
+        PastItem::UserMessage { client_id } => client_id.as_deref(),
+        _ => None,
+    };
+    named(id).into_iter()
+}
+
+/// The key of [`Plan::note`] among a turn's context.
+pub fn note_key(turn: TurnId) -> String {
+    format!("cofferdam_resume_{turn}")
+}
+
+/// Looks up what the thread has of these messages.
+pub async fn look(client: &Client, thread: &str, messages: &[BatchMessage]) -> Result<Plan, RequestError> {
+    let mut turns = Vec::new();
+    let mut cursor = None;
+    for _ in 0..PAGES {
+        let params = TurnsParams { thread_id: thread.to_owned(), limit: PAGE, items_view: "full", cursor };
+        let page = match client.request::<TurnsAnswer>(method::TURNS_LIST, &params, PAGE_LIMIT).await {
+            Ok(page) => page,
+            // A thread that never had a turn has no history either.
+            Err(error) if says(&error, "no rollout found") || says(&error, "not materialized") => break,
+            Err(error) => return Err(error),
+        };
+        turns.extend(page.data);
+        cursor = page.next_cursor;
+        if cursor.is_none() || finds_all(messages, &turns) {
+            break;
+        }
+    }
+    turns.reverse();
+    Ok(Plan::decide(messages, &turns))
+}
+
+fn finds_all(messages: &[BatchMessage], turns: &[PastTurn]) -> bool {
+    let told: BTreeSet<_> = turns.iter().flat_map(|turn| &turn.items).flat_map(told).collect();
+    messages.iter().all(|message| told.contains(&message.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn message(id: i64) -> BatchMessage {
+        let empty = String::new;
+        BatchMessage { id: MessageId(id), sender: empty(), time: empty(), text: empty(), files: Vec::new() }
+    }
+
+    fn decide(ids: &[i64], turns: Value) -> Plan {
+        let messages: Vec<_> = ids.iter().copied().map(message).collect();
+        Plan::decide(&messages, &serde_json::from_value::<Vec<PastTurn>>(turns).unwrap())
+    }
+
+    fn turn(status: &str, items: &[Value]) -> Value {
+        json!({"id": "t", "status": status, "error": null, "items": items})
+    }
+
+    fn user(id: &str) -> Value {
+        json!({"type": "userMessage", "id": "i", "clientId": id, "content": []})
+    }
+
+    fn agent(text: &str, phase: Value) -> Value {
+        json!({"type": "agentMessage", "id": "i", "text": text, "phase": phase, "delivery": null})
+    }
+
+    fn ids(ids: &[i64]) -> BTreeSet<MessageId> {
+        ids.iter().copied().map(MessageId).collect()
+    }
+
+    #[test]
+    fn ids_go_there_and_back() {
+        assert_eq!(client_id(&[message(4), message(12)]).unwrap(), "m:4,12");
+        assert_eq!(named(Some("m:4,12")), ids(&[4, 12]));
+        assert_eq!(client_id(&[]), None);
+        for strange in [None, Some(""), Some("m:"), Some("m:x"), Some("turn-4"), Some("4")] {
+            assert!(named(strange).is_empty(), "{strange:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_thread_does_not_have_is_sent() {
+        let other = turn("completed", &[user("m:1"), agent("a", json!(null))]);
+        // The input of a turn that was lost right after it was accepted.
+        let empty = turn("interrupted", &[]);
+        for turns in [json!([]), json!([other, empty])] {
+            let plan = decide(&[2, 3], turns);
+            assert_eq!(plan, Plan { missing: ids(&[2, 3]), ..Plan::default() });
+            assert_eq!((plan.is_done(), plan.note()), (false, None));
+        }
+    }
+
+    #[test]
+    fn an_answer_of_a_completed_turn_is_delivered() {
+        let turns = json!([
+            turn("completed", &[user("m:1"), agent("old", json!(null))]),
+            turn("completed", &[user("m:2,3"), agent("looking", json!("commentary")), agent("a", json!(null))]),
+            turn("completed", &[json!({"type": "contextCompaction", "id": "c"})]),
+        ]);
+        let plan = decide(&[2, 3], turns);
+        assert!(plan.is_done());
+        assert_eq!(plan.replies, ["a"]);
+    }
+
+    #[test]
+    fn a_completed_turn_with_commentary_only_is_answered_by_it_and_one_with_nothing_by_nothing() {
+        let turns = json!([turn("completed", &[user("m:2"), agent("so", json!("commentary"))])]);
+        assert_eq!(decide(&[2], turns).replies, ["so"]);
+        let plan = decide(&[2], json!([turn("completed", &[user("m:2")])]));
+        assert!(plan.is_done() && plan.replies.is_empty());
+    }
+
+    #[test]
+    fn a_cut_turn_is_gone_on_with() {
+        let turns = json!([turn("interrupted", &[user("m:2"), agent("working on it", json!(null))])]);
+        let plan = decide(&[2], turns);
+        assert!(!plan.is_done() && plan.missing.is_empty());
+        assert_eq!(plan.replies, ["working on it"]);
+        let note = plan.note().unwrap();
+        assert!(note.contains("restarted") && note.contains("answer: 2."), "{note}");
+        let failed = decide(&[2], json!([turn("failed", &[user("m:2")])]));
+        assert!(failed.note().unwrap().contains("could not be reached"), "{failed:?}");
+    }
+
+    #[test]
+    fn a_final_answer_in_a_cut_turn_is_an_answer_unless_more_was_asked_after_it() {
+        let answered = [user("m:2"), agent("a", json!("final_answer"))];
+        let plan = decide(&[2], json!([turn("interrupted", &answered)]));
+        assert!(plan.is_done());
+        assert_eq!(plan.replies, ["a"]);
+        let [asked, answer] = answered;
+        let plan = decide(&[2, 3], json!([turn("interrupted", &[asked, answer, user("m:3")])]));
+        assert!(!plan.is_done() && plan.missing.is_empty());
+    }
+
+    #[test]
+    fn going_on_belongs_to_the_turn_before_it_and_a_compaction_does_not() {
+        let cut = turn("interrupted", &[user("m:2")]);
+        let compacted = turn("completed", &[json!({"type": "contextCompaction", "id": "c"})]);
+        assert!(!decide(&[2], json!([cut, compacted])).answered);
+        let went_on = turn("completed", &[agent("a", json!(null))]);
+        let plan = decide(&[2], json!([cut, compacted, went_on]));
+        assert!(plan.is_done());
+        assert_eq!(plan.replies, ["a"]);
+        assert!(decide(&[2], json!([cut, turn("completed", &[])])).is_done());
+    }
+
+    #[test]
+    fn a_part_that_was_answered_is_not_asked_again_with_the_rest() {
+        let plan = decide(&[2, 3], json!([turn("completed", &[user("m:2"), agent("a", json!(null))])]));
+        assert_eq!((plan.missing.clone(), plan.note()), (ids(&[3]), None));
+        assert_eq!(plan.replies, ["a"]);
+        assert!(!plan.is_done());
+        let plan = decide(&[2, 3], json!([turn("failed", &[user("m:2")])]));
+        assert_eq!(plan.missing, ids(&[3]));
+        assert!(plan.note().is_some());
+    }
+
+    #[test]
+    fn a_turn_of_other_messages_in_between_does_not_count() {
+        let turns = json!([
+            turn("failed", &[user("m:2")]),
+            turn("completed", &[user("m:9"), agent("to nine", json!(null))]),
+        ]);
+        let plan = decide(&[2], turns);
+        assert!(!plan.is_done());
+        assert!(plan.replies.is_empty());
+        // What goes on after it is the other's if the other was cut, else ours.
+        let between = |status: &str| {
+            let last = turn("completed", &[agent("late", json!(null))]);
+            json!([turn("failed", &[user("m:2")]), turn(status, &[user("from elsewhere")]), last])
+        };
+        assert!(!decide(&[2], between("interrupted")).is_done());
+        assert_eq!(decide(&[2], between("completed")).replies, ["late"]);
+    }
+}
