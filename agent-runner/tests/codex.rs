@@ -2,61 +2,12 @@
 
 mod common;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use cofferdam_protocol::runner::*;
-use common::door::{Door, settings};
-use common::model::{Model, Step, command, message};
+use common::model::{Step, command, message};
 use common::runner::{Extra, Runner, signal_pid};
+use common::setup::{Setup, failure, thread_of};
 use rustix::process::Signal;
 use serde_json::json;
-
-/// A session's home, workspace, model and door.
-struct Setup {
-    directory: tempfile::TempDir,
-    model: Arc<Model>,
-    door: Arc<Door>,
-    codex: PathBuf,
-}
-
-impl Setup {
-    async fn new() -> Self {
-        Self::with(|_| {}).await
-    }
-
-    async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let model = Model::start().await;
-        common::codex::write_home(&directory.path().join("codex"), model.port);
-        std::fs::create_dir(directory.path().join("workspace")).unwrap();
-        let mut settings = settings(ProviderKind::Codex, &directory.path().join("workspace"));
-        change(&mut settings);
-        Self { door: Door::open(settings, None), directory, model, codex: common::codex::binary() }
-    }
-
-    fn runner(&self) -> Runner {
-        let codex_home = Some(self.directory.path().join("codex"));
-        Runner::start_with(&self.door, &Extra { codex: Some(self.codex.clone()), codex_home, forward_port: 0 })
-    }
-
-    /// A door as after a new start of the container, on the same home.
-    fn new_attempt(&mut self, continuation: &str) {
-        let workspace = self.directory.path().join("workspace");
-        self.door = Door::open(settings(ProviderKind::Codex, &workspace), Some(continuation));
-    }
-
-    async fn say(&self, text: &str) -> Finish {
-        self.door.finish(self.door.say(text)).await
-    }
-}
-
-fn failure(finish: &Finish) -> &Failure {
-    match &finish.outcome {
-        Outcome::Failed(failure) => failure,
-        other => panic!("not failed: {other:?}"),
-    }
-}
 
 #[tokio::test]
 async fn the_first_message_gets_the_models_reply() {
@@ -84,7 +35,7 @@ async fn the_second_message_shares_the_thread_and_the_process() {
     let first = setup.say("my name is Ada").await;
     let children = runner.children();
     let second = setup.say("what is my name").await;
-    assert_eq!(first.thread, second.thread);
+    assert_eq!(thread_of(&first), thread_of(&second));
     assert_eq!(second.usage.unwrap().input, 100);
     assert_eq!(runner.children(), children);
     let input = setup.model.last_input();
@@ -112,35 +63,6 @@ async fn a_restarted_runner_resumes_the_thread() {
     assert_eq!(finish.thread.as_ref().unwrap().continuation.as_ref(), Some(&thread));
     assert_eq!(setup.door.ready().await, thread);
     assert_eq!(finish.usage.unwrap().input, 100, "the past is not counted again");
-    assert!(setup.model.last_input().contains("remember 4711"));
-}
-
-#[tokio::test]
-async fn a_thread_that_is_gone_is_replaced_for_the_same_message() {
-    let mut setup = Setup::new().await;
-    for gone in ["01a1fcba-9e4d-76d1-8c02-23c3560d227f", "not-a-uuid"] {
-        setup.new_attempt(gone);
-        let _runner = setup.runner();
-        let finish = setup.say("still here").await;
-        assert_eq!(finish.outcome, Outcome::Completed);
-        assert_ne!(finish.thread.unwrap().continuation.unwrap(), gone);
-    }
-}
-
-#[tokio::test]
-async fn a_thread_that_another_process_holds_is_kept_and_resumed_when_it_is_free() {
-    let mut setup = Setup::new().await;
-    let mut holder = setup.runner();
-    let thread = setup.say("remember 4711").await.thread.unwrap().continuation.unwrap();
-    setup.new_attempt(&thread);
-    let _runner = setup.runner();
-    let refused = setup.say("x").await;
-    assert_eq!(failure(&refused).kind, FailureKind::StaleThread);
-    assert!(failure(&refused).message.contains("active writer"), "{refused:?}");
-    holder.signal(Signal::TERM);
-    holder.ended().await;
-    let finish = setup.say("y").await;
-    assert_eq!(finish.thread.clone().unwrap().continuation, Some(thread));
     assert!(setup.model.last_input().contains("remember 4711"));
 }
 
@@ -232,24 +154,6 @@ async fn sigterm_interrupts_a_running_turn_and_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn an_app_server_killed_in_a_turn_fails_it_and_the_next_turn_goes_on_with_the_thread() {
-    let setup = Setup::new().await;
-    let runner = setup.runner();
-    let first = setup.say("remember 4711").await;
-    setup.model.script([Step::Hang]);
-    let turn = setup.door.say("x");
-    setup.model.called(2).await;
-    signal_pid(runner.children()[0], Signal::KILL);
-    let finish = setup.door.finish(turn).await;
-    assert_eq!(failure(&finish).kind, FailureKind::ProviderDied);
-    assert!(failure(&finish).message.contains("signal: 9"), "{finish:?}");
-    let next = setup.say("y").await;
-    assert_eq!(next.outcome, Outcome::Completed);
-    assert_eq!(next.thread, first.thread);
-    assert!(setup.model.last_input().contains("remember 4711"));
-}
-
-#[tokio::test]
 async fn an_app_server_that_died_while_idle_is_replaced_unnoticed() {
     let setup = Setup::new().await;
     let mut runner = setup.runner();
@@ -268,19 +172,6 @@ async fn a_silent_turn_is_interrupted_and_the_next_one_works() {
     setup.model.script([Step::Hang]);
     let finish = setup.say("x").await;
     assert_eq!(failure(&finish).kind, FailureKind::Silence);
-    assert_eq!(setup.say("y").await.outcome, Outcome::Completed);
-}
-
-#[tokio::test]
-async fn a_stopped_app_server_is_killed_and_the_next_turn_works() {
-    let setup = Setup::with(|settings| settings.silence_secs = 1).await;
-    let runner = setup.runner();
-    setup.model.script([Step::Hang]);
-    let turn = setup.door.say("x");
-    setup.model.called(1).await;
-    // It neither speaks nor obeys any more.
-    signal_pid(runner.children()[0], Signal::STOP);
-    assert_eq!(failure(&setup.door.finish(turn).await).kind, FailureKind::Silence);
     assert_eq!(setup.say("y").await.outcome, Outcome::Completed);
 }
 

@@ -77,3 +77,53 @@ persistence = "none"
     std::fs::write(home.join("config.toml"), config).unwrap();
     std::fs::write(home.join("auth.json"), r#"{"OPENAI_API_KEY":"placeholder-of-the-test"}"#).unwrap();
 }
+
+/// What a [`shim`] does with the first line of codex's output that it looks for.
+#[derive(Clone, Copy)]
+pub enum Deed {
+    /// Kills codex instead of passing the line on.
+    Kill,
+    /// Passes something on that is not JSON.
+    Garble,
+}
+
+/// A program between the runner and codex, in this directory. It does its deed `times` times, at lines that contain
+/// `words`; while the file `swap` is there, its words are another thread's id in whatever codex is asked.
+pub fn shim(directory: &Path, deed: Deed, words: &str, times: u32) -> PathBuf {
+    let deed = match deed {
+        Deed::Kill => "kill -KILL $codex; exit 1",
+        Deed::Garble => "line='codex: warning: this is no JSON'",
+    };
+    let script = SHIM
+        .replace("@CODEX@", binary().to_str().unwrap())
+        .replace("@DIRECTORY@", directory.to_str().unwrap())
+        .replace("@DEED@", deed)
+        .replace("@WORDS@", words)
+        .replace("@TIMES@", &times.to_string());
+    let path = directory.join("codex-shim");
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
+/// Another thread's id, which codex does not know.
+pub const NO_THREAD: &str = "01a1fcba-9e4d-76d1-8c02-23c3560d227f";
+
+const SHIM: &str = r#"#!/bin/bash
+exec 4<&0
+ask() {
+    while IFS= read -r line <&4; do
+        [[ -e @DIRECTORY@/swap ]] && line=${line//$(< @DIRECTORY@/swap)/01a1fcba-9e4d-76d1-8c02-23c3560d227f}
+        printf '%s\n' "$line"
+    done
+}
+exec 5< <(exec @CODEX@ "$@" < <(ask))
+codex=$!
+while IFS= read -r line <&5; do
+    if [[ "$line" == *'@WORDS@'* && $(cat @DIRECTORY@/done 2>/dev/null | wc -l) -lt @TIMES@ ]]; then
+        echo >> @DIRECTORY@/done
+        @DEED@
+    fi
+    printf '%s\n' "$line"
+done
+"#;

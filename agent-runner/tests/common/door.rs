@@ -36,6 +36,9 @@ struct State {
     lose_acks: u32,
     /// Hand this turn out again although it was finished.
     again: Option<Batch>,
+    /// What was said before, for a thread in the place of a lost one.
+    digest: Option<String>,
+    digests: u32,
     nexts: u32,
     handed: Vec<TurnId>,
 }
@@ -77,10 +80,15 @@ fn batch(turn: TurnId, messages: Vec<BatchMessage>) -> Batch {
 
 impl Door {
     pub fn open(settings: Settings, continuation: Option<&str>) -> Arc<Self> {
+        Self::open_on(settings, Thread { continuation: continuation.map(str::to_owned), ..Thread::default() })
+    }
+
+    /// As for a session whose conversation stands there.
+    pub fn open_on(settings: Settings, thread: Thread) -> Arc<Self> {
         let welcome = Welcome {
             token: TOKEN.strip_prefix("Bearer ").unwrap().into(),
             session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
-            thread: Thread { continuation: continuation.map(str::to_owned), ..Thread::default() },
+            thread,
             settings,
         };
         let door = Arc::new(Self {
@@ -135,6 +143,11 @@ impl Door {
 
     /// Puts several messages for one turn.
     pub fn say_all(&self, texts: &[&str]) -> TurnId {
+        self.put(texts, |_| {})
+    }
+
+    /// Puts a batch of these messages after `shape` has changed it.
+    pub fn put(&self, texts: &[&str], shape: impl FnOnce(&mut Batch)) -> TurnId {
         let mut state = self.state.lock().unwrap();
         state.turns += 1;
         let turn = TurnId(state.turns);
@@ -147,10 +160,32 @@ impl Door {
         };
         let options = state.options.clone();
         let messages = texts.iter().enumerate().map(message).collect();
-        state.waiting.push_back(Batch { options, ..batch(turn, messages) });
+        let mut batch = Batch { options, ..batch(turn, messages) };
+        shape(&mut batch);
+        state.waiting.push_back(batch);
         drop(state);
         self.changed.notify_waiters();
         turn
+    }
+
+    /// What a digest call is told.
+    pub fn keep_digest(&self, digest: &str) {
+        self.change(|state| state.digest = Some(digest.to_owned()));
+    }
+
+    /// How often the digest was asked for.
+    pub fn digests(&self) -> u32 {
+        self.state.lock().unwrap().digests
+    }
+
+    /// The compactions that were reported.
+    pub fn compactions(&self) -> Vec<Compaction> {
+        compactions(&self.events())
+    }
+
+    /// Waits until `count` compactions were reported; the answer is the last.
+    pub async fn compacted(&self, count: usize) -> Compaction {
+        self.wait("compaction", |events| compactions(events).get(count - 1).cloned()).await
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -269,6 +304,10 @@ impl Door {
         match call.path.as_str() {
             NEXT => self.next(&serde_json::from_slice(&call.body).unwrap()).await,
             EVENTS => self.keep(serde_json::from_slice(&call.body).unwrap()),
+            DIGEST => {
+                self.change(|state| state.digests += 1);
+                json(200, &Digest { text: self.state.lock().unwrap().digest.clone() })
+            }
             _ => refusal(404, "no such call"),
         }
     }
@@ -333,6 +372,15 @@ pub fn finishes(events: &[Event], turn: TurnId) -> Vec<Finish> {
         _ => None,
     };
     events.iter().filter_map(of_turn).collect()
+}
+
+/// The compactions among the events.
+pub fn compactions(events: &[Event]) -> Vec<Compaction> {
+    let of = |event: &Event| match &event.body {
+        EventBody::Compacted(compaction) => Some(compaction.clone()),
+        _ => None,
+    };
+    events.iter().filter_map(of).collect()
 }
 
 fn refusal(status: u16, error: &str) -> Response<Full<Bytes>> {

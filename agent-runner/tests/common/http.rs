@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -20,11 +20,12 @@ pub struct Call {
 }
 
 /// Serves one connection, each call by `answer`.
-pub async fn serve<S, A, F>(stream: S, answer: Arc<A>)
+pub async fn serve<S, A, F, B>(stream: S, answer: Arc<A>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Call) -> F + Send + Sync + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send,
+    F: Future<Output = Response<B>> + Send,
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let answer = answer.clone();

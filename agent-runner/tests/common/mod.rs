@@ -6,3 +6,4 @@ pub mod door;
 pub mod http;
 pub mod model;
 pub mod runner;
+pub mod setup;

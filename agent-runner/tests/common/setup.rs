@@ -1,0 +1,102 @@
+//! A session's home, workspace, model and door, and the real codex.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cofferdam_protocol::runner::*;
+
+use super::door::{Door, settings};
+use super::model::Model;
+use super::runner::{Extra, Runner};
+
+pub struct Setup {
+    pub directory: tempfile::TempDir,
+    pub model: Arc<Model>,
+    pub door: Arc<Door>,
+    /// The program that the runner takes for codex.
+    pub codex: PathBuf,
+    settings: Settings,
+}
+
+impl Setup {
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let model = Model::start().await;
+        super::codex::write_home(&directory.path().join("codex"), model.port);
+        std::fs::create_dir(directory.path().join("workspace")).unwrap();
+        let mut settings = settings(ProviderKind::Codex, &directory.path().join("workspace"));
+        change(&mut settings);
+        let codex = super::codex::binary();
+        Self { door: Door::open(settings.clone(), None), directory, model, codex, settings }
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.directory.path().join("codex")
+    }
+
+    pub fn workspace(&self) -> PathBuf {
+        self.directory.path().join("workspace")
+    }
+
+    pub fn runner(&self) -> Runner {
+        let codex_home = Some(self.home());
+        Runner::start_with(&self.door, &Extra { codex: Some(self.codex.clone()), codex_home, forward_port: 0 })
+    }
+
+    /// A door as after a new start of the container, on the same home and settings.
+    pub fn new_attempt(&mut self, continuation: &str) {
+        self.new_attempt_on(Thread { continuation: Some(continuation.to_owned()), ..Thread::default() });
+    }
+
+    /// The same for a conversation that stands there.
+    pub fn new_attempt_on(&mut self, thread: Thread) {
+        self.door = Door::open_on(self.settings.clone(), thread);
+    }
+
+    pub async fn say(&self, text: &str) -> Finish {
+        self.door.finish(self.door.say(text)).await
+    }
+
+    /// Waits until a file under this directory contains the words.
+    pub async fn until_written(&self, directory: &Path, words: &str) {
+        let begun = std::time::Instant::now();
+        while !files(directory).iter().any(|file| std::fs::read_to_string(file).unwrap_or_default().contains(words))
+        {
+            assert!(begun.elapsed() < super::door::LIMIT, "nothing under {directory:?} contains {words}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The files in which codex keeps its threads.
+    pub fn rollouts(&self) -> Vec<PathBuf> {
+        files(&self.home().join("sessions"))
+    }
+
+    /// Ends the runner as the host does, so that the next one finds the thread free.
+    pub async fn end(&self, mut runner: Runner) {
+        self.door.stop();
+        assert_eq!(runner.ended().await.code(), Some(0));
+    }
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+pub fn failure(finish: &Finish) -> &Failure {
+    match &finish.outcome {
+        Outcome::Failed(failure) => failure,
+        other => panic!("not failed: {other:?}"),
+    }
+}
+
+/// The thread that a turn ended on.
+pub fn thread_of(finish: &Finish) -> String {
+    finish.thread.as_ref().unwrap().continuation.clone().unwrap()
+}
