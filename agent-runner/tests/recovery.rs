@@ -117,7 +117,7 @@ async fn a_completed_turn_whose_end_was_not_seen_is_delivered() {
         let mut setup = Setup::with(|settings| settings.silence_secs = 2).await;
         setup.codex = shim(setup.directory.path(), deed, TURN_COMPLETED, 1);
         let _runner = setup.runner();
-        setup.model.script([Step::Items(vec![phased("the answer", "final_answer")])]);
+        setup.model.script([Step::Text("the answer")]);
         let finish = setup.say("the question").await;
         assert_eq!((finish.outcome, finish.replies), (Outcome::Completed, vec!["the answer".to_owned()]));
         assert_eq!(setup.model.calls().len(), 1);

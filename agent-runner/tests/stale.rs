@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cofferdam_protocol::runner::*;
 use common::codex::{Deed, NO_THREAD, shim};
-use common::model::{Asked, Step};
+use common::model::{Asked, Step, command};
 use common::setup::{Setup, failure, thread_of};
 use rustix::process::Signal;
 use serde_json::json;
@@ -128,48 +128,50 @@ async fn a_lost_thread_is_told_by_the_first_turn_although_its_model_call_fails()
     assert!(setup.model.last_input().contains(DIGEST_TEXT), "codex keeps what the failed turn was told");
 }
 
+/// A session whose codex can be made to forget its thread.
+async fn forgetful(threshold_tokens: u64) -> Setup {
+    let compaction = CompactionSettings { threshold_tokens, timeout_secs: 60 };
+    let mut setup = Setup::with(|settings| settings.compaction = compaction).await;
+    setup.codex = shim(setup.directory.path(), Deed::Kill, "no such words", 0);
+    setup.door.keep_digest(DIGEST_TEXT);
+    setup
+}
+
 #[tokio::test]
-async fn a_thread_that_the_app_server_forgot_is_opened_again() {
-    let mut setup = Setup::new().await;
-    setup.codex = shim(setup.directory.path(), Deed::Garble, "no such words", 0);
+async fn a_thread_that_is_not_found_by_a_turn_is_replaced_for_the_same_message() {
+    let setup = forgetful(0).await;
     let _runner = setup.runner();
     let first = setup.say("remember 4711").await;
     // It knows another id only, in whatever it is asked: the thread is gone for good.
     std::fs::write(setup.directory.path().join("swap"), thread_of(&first)).unwrap();
-    setup.door.keep_digest(DIGEST_TEXT);
     goes_on_fresh(&setup, &thread_of(&first), "no rollout found").await;
 }
 
 #[tokio::test]
-async fn a_thread_that_is_not_found_at_a_compaction_is_replaced_for_the_next_message() {
-    for work in [Work::Answer, Work::Compact] {
-        let mut setup = Setup::with(|settings| {
-            settings.compaction = CompactionSettings { threshold_tokens: 150, timeout_secs: 60 };
-        })
-        .await;
-        setup.codex = shim(setup.directory.path(), Deed::Kill, "no such words", 0);
-        let _runner = setup.runner();
-        let first = setup.say("remember 4711").await;
-        setup.door.keep_digest(DIGEST_TEXT);
-        let swap = setup.directory.path().join("swap");
-        if work == Work::Compact {
-            std::fs::write(&swap, thread_of(&first)).unwrap();
-            let finish = setup.door.finish(setup.door.put(&["/compact"], |batch| batch.work = work)).await;
-            assert_eq!(finish.replies, ["There is nothing to compact yet."]);
-            assert_ne!(thread_of(&finish), thread_of(&first));
-        } else {
-            // The compaction after this turn is the first that meets it.
-            setup.model.script([Step::Hang]);
-            let turn = setup.door.say("two");
-            setup.model.called(2).await;
-            setup.model.script([]);
-            std::fs::write(&swap, thread_of(&first)).unwrap();
-            drop(turn);
-            continue;
-        }
-        goes_on_fresh(&setup, &thread_of(&first), "no rollout found").await;
-        assert!(setup.model.asked(Asked::Summary).is_empty());
-    }
+async fn a_thread_that_is_not_found_by_a_compaction_is_replaced_for_the_next_message() {
+    let setup = forgetful(150).await;
+    let _runner = setup.runner();
+    let first = thread_of(&setup.say("remember 4711").await);
+    // From the end of the next turn on.
+    let swap = setup.directory.path().join("swap");
+    let forget = format!("printf {first} > {}", swap.display());
+    setup.model.script([Step::Items(vec![command(&forget)])]);
+    assert_eq!(thread_of(&setup.say("two").await), first);
+    goes_on_fresh(&setup, &first, "no rollout found").await;
+    assert!(setup.model.asked(Asked::Summary).is_empty() && setup.door.compactions().is_empty());
+}
+
+#[tokio::test]
+async fn a_thread_that_is_not_found_by_hand_leaves_nothing_to_compact() {
+    let setup = forgetful(0).await;
+    let _runner = setup.runner();
+    let first = thread_of(&setup.say("remember 4711").await);
+    std::fs::write(setup.directory.path().join("swap"), &first).unwrap();
+    let finish = setup.door.finish(setup.door.put(&["/compact"], |batch| batch.work = Work::Compact)).await;
+    assert_eq!((finish.outcome.clone(), finish.lost_thread.clone()), (Outcome::Completed, None));
+    assert_eq!(finish.replies, ["There is nothing to compact yet."]);
+    assert_ne!(thread_of(&finish), first);
+    goes_on_fresh(&setup, &first, "no rollout found").await;
 }
 
 #[tokio::test]

@@ -171,7 +171,7 @@ impl Codex {
     /// the history is put back.
     async fn check_summary(&mut self, client: &Client, thread: &str, turn: Option<String>) -> Result<bool, Broken> {
         let meter = &mut self.conversation.meter;
-        let used = meter.take().unwrap_or_default();
+        let used = meter.so_far().unwrap_or_default();
         // A vendor that never says how much the model wrote says nothing here either.
         let says_output = meter.total_output() > used.output;
         let is_empty = used.input > 0 && used.output <= used.reasoning && says_output;

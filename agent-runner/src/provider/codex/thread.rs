@@ -162,9 +162,7 @@ impl Codex {
         let kind = match &error {
             RequestError::Closed(_) | RequestError::Timeout(..) => return self.broken(error).await,
             error if is_busy(error) => FailureKind::ThreadBusy,
-            RequestError::Refused(method::THREAD_RESUME, _) if !says(&error, "MCP server") => {
-                FailureKind::StaleThread
-            }
+            // Its configuration, a required MCP server, a version: nothing of the thread's.
             RequestError::Refused(..) | RequestError::Malformed(..) => FailureKind::ProviderStart,
         };
         self.kill().await;

@@ -57,6 +57,11 @@ impl Meter {
         std::mem::take(&mut self.context.since_compaction)
     }
 
+    /// The turn's sum until now.
+    pub fn so_far(&self) -> Option<Usage> {
+        self.turn
+    }
+
     /// The turn's sum, for its end; the next one begins with nothing.
     pub fn take(&mut self) -> Option<Usage> {
         self.turn.take()
