@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use cofferdam_agent_runner::provider::codex::context::Context;
+use cofferdam_agent_runner::provider::codex::history::{PastItem, TurnsParams};
 use cofferdam_agent_runner::provider::codex::protocol::{self, *};
 use cofferdam_agent_runner::provider::codex::{failure, method};
 use serde_json::{Value, json};

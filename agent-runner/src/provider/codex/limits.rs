@@ -1,6 +1,33 @@
 //! When the account's limits begin anew, out of updates that often say nothing.
 
-use super::protocol::{LimitWindow, RateLimits};
+use serde::Deserialize;
+
+/// How far the account's limits are used up.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimitsUpdated {
+    /// The limits.
+    pub rate_limits: RateLimits,
+}
+
+/// The account's limits; what is not known at the moment is none.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct RateLimits {
+    /// The short window.
+    pub primary: Option<LimitWindow>,
+    /// The long one.
+    pub secondary: Option<LimitWindow>,
+}
+
+/// One window of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitWindow {
+    /// How much of it is used, in percent.
+    pub used_percent: i64,
+    /// When it begins anew, in seconds since 1970.
+    pub resets_at: Option<i64>,
+}
 
 /// The account's limits as last heard.
 #[derive(Debug, Clone, Copy, Default)]

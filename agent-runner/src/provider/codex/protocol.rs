@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::limits::RateLimitsUpdated;
 use super::method;
 
 /// Parameters of [`method::INITIALIZE`].
@@ -414,33 +415,6 @@ pub struct Tokens {
     pub reasoning_output_tokens: i64,
 }
 
-/// How far the account's limits are used up.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RateLimitsUpdated {
-    /// The limits.
-    pub rate_limits: RateLimits,
-}
-
-/// The account's limits; what is not known at the moment is none.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-pub struct RateLimits {
-    /// The short window.
-    pub primary: Option<LimitWindow>,
-    /// The long one.
-    pub secondary: Option<LimitWindow>,
-}
-
-/// One window of a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LimitWindow {
-    /// How much of it is used, in percent.
-    pub used_percent: i64,
-    /// When it begins anew, in seconds since 1970.
-    pub resets_at: Option<i64>,
-}
-
 /// Something that a person should know.
 #[derive(Debug, Deserialize)]
 pub struct Warning {
@@ -464,65 +438,6 @@ pub struct RevertParams {
     pub thread_id: String,
     /// The first turn that goes.
     pub before_turn_id: String,
-}
-
-/// Parameters of [`method::TURNS_LIST`]: the newest come first.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TurnsParams {
-    /// The thread.
-    pub thread_id: String,
-    /// How many.
-    pub limit: u32,
-    /// With all their items.
-    pub items_view: &'static str,
-    /// Where the page before ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
-}
-
-/// The answer to [`method::TURNS_LIST`].
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TurnsAnswer {
-    /// The turns, newest first.
-    pub data: Vec<PastTurn>,
-    /// Where older ones are.
-    pub next_cursor: Option<String>,
-}
-
-/// A turn of a thread's history.
-#[derive(Debug, Deserialize)]
-pub struct PastTurn {
-    /// How it ended; a process that died leaves it [`TurnStatus::Interrupted`].
-    pub status: TurnStatus,
-    /// What is kept of it.
-    pub items: Vec<PastItem>,
-}
-
-/// What a turn of the history consists of.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum PastItem {
-    /// What was given to the turn.
-    UserMessage {
-        /// The id that the client gave it.
-        client_id: Option<String>,
-    },
-    /// What the agent said, complete.
-    AgentMessage {
-        /// What it says.
-        text: String,
-        /// Whether it is commentary or an answer.
-        phase: Option<String>,
-        /// Whether it was meant for the user at once.
-        delivery: Option<String>,
-    },
-    /// The history before it was replaced by a summary.
-    ContextCompaction {},
-    /// Anything else.
-    #[serde(other)]
-    Other,
 }
 
 /// The answer to a server request; none when its method is unknown. Nothing here may ask a person: approvals

@@ -11,8 +11,9 @@ use cofferdam_protocol::ids::{MessageId, TurnId};
 use cofferdam_protocol::runner::BatchMessage;
 
 use super::client::{Client, RequestError};
+use super::history::{PastItem, PastTurn, TurnsAnswer, TurnsParams};
 use super::method;
-use super::protocol::{PastItem, PastTurn, TurnStatus, TurnsAnswer, TurnsParams};
+use super::protocol::TurnStatus;
 use super::thread::says;
 
 /// How long a page of the history may take; it is read from the disk.

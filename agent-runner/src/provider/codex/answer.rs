@@ -1,0 +1,223 @@
+//! A batch's turn, from its messages to its end.
+//!
+//! An app-server that dies or is wedged on the way is started again, once. Then the thread is asked what it has of the
+//! batch, and the turn goes on from there: see [`recovery`].
+
+use std::time::{Duration, SystemTime};
+
+use cofferdam_protocol::runner::{Batch, BatchMessage, EventBody, Failure, FailureKind, Finish, Outcome};
+use tokio::time::Instant;
+
+use super::client::Client;
+use super::context::Context;
+use super::protocol::{Input, TurnAnswer, TurnParams};
+use super::recovery::{self, Plan};
+use super::turn::{self, TurnLog};
+use super::watch::{Watch, WatchEnd};
+use super::{Broken, Codex, Scope, method};
+use crate::outbox::TurnEvents;
+
+/// A turn's way through restarts.
+struct Progress {
+    /// Messages may have been given to the thread already.
+    look: bool,
+    restarted: bool,
+    /// The thread was not found once, and opened again.
+    reopened: bool,
+    /// What was said before in the conversation that was lost.
+    digest: Option<String>,
+    /// When codex was first asked.
+    asked: Option<Instant>,
+}
+
+impl Codex {
+    /// One batch's turn, over a restart of the app-server where that helps.
+    pub(super) async fn answer(&mut self, batch: &Batch, scope: &mut Scope, finish: &mut Finish) -> Outcome {
+        let look = batch.retried;
+        let mut progress = Progress { look, restarted: false, reopened: false, digest: None, asked: None };
+        let outcome = loop {
+            let broken = match self.attempt(batch, scope, &mut progress, finish).await {
+                Ok(outcome) => break outcome,
+                Err(broken) => broken,
+            };
+            match broken {
+                _ if scope.interrupt.is_cancelled() => break Outcome::Interrupted,
+                Broken::Server(failure) if !progress.restarted => {
+                    tracing::warn!(error = failure.message, "codex is started again, and the turn goes on");
+                    (progress.restarted, progress.look) = (true, true);
+                }
+                Broken::NotFound(error) if self.conversation.has_turns => {
+                    self.not_found(&error, progress.reopened);
+                    progress.reopened = true;
+                }
+                broken => break Outcome::Failed(broken.failure()),
+            }
+        };
+        finish.usage = self.conversation.meter.take();
+        finish.provider_millis = progress.asked.map_or(0.0, |asked| asked.elapsed().as_secs_f64() * 1e3);
+        outcome
+    }
+
+    async fn attempt(
+        &mut self,
+        batch: &Batch,
+        scope: &mut Scope,
+        progress: &mut Progress,
+        finish: &mut Finish,
+    ) -> Result<Outcome, Broken> {
+        let (client, thread) = tokio::select! {
+            opened = self.open() => opened?,
+            () = scope.interrupt.cancelled() => return Ok(Outcome::Interrupted),
+        };
+        self.announce(&scope.events);
+        let plan = self.plan(&client, &thread, batch, progress).await?;
+        finish.replies.clone_from(&plan.replies);
+        if plan.is_done() {
+            tracing::info!("the turn was answered before; its answer is delivered");
+            return Ok(Outcome::Completed);
+        }
+        self.recall(scope, progress, finish).await;
+        let params = self.turn_params(&thread, batch, &plan, progress);
+        progress.asked.get_or_insert_with(Instant::now);
+        self.run(&client, params, scope, finish).await
+    }
+
+    /// Tells the host of a thread that it does not know, before anything happens on it.
+    fn announce(&mut self, events: &TurnEvents) {
+        if self.announced != self.conversation.thread
+            && let Some(continuation) = self.conversation.thread.clone()
+        {
+            self.announced = Some(continuation.clone());
+            let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let generation = self.conversation.generation;
+            events.put(EventBody::Ready { generation, continuation, millis, models: Vec::new() });
+        }
+    }
+
+    /// What of the batch is still to be done.
+    async fn plan(
+        &mut self,
+        client: &Client,
+        thread: &str,
+        batch: &Batch,
+        progress: &Progress,
+    ) -> Result<Plan, Broken> {
+        if !progress.look || !self.conversation.has_turns {
+            return Ok(Plan::all(&batch.messages));
+        }
+        match recovery::look(client, thread, &batch.messages).await {
+            Ok(plan) => {
+                tracing::info!(missing = plan.missing.len(), answered = plan.answered, "looked up the turn");
+                Ok(plan)
+            }
+            Err(error) => Err(self.broken(error).await),
+        }
+    }
+
+    /// Asks for the digest of a lost conversation, once, and says in the turn's end that it is lost.
+    async fn recall(&mut self, scope: &Scope, progress: &mut Progress, finish: &mut Finish) {
+        let Some(why) = self.conversation.lost.clone() else { return };
+        if progress.digest.is_some() {
+            return;
+        }
+        match scope.host.digest().await {
+            Ok(Some(digest)) => {
+                (progress.digest, finish.lost_thread) = (Some(digest), Some(why));
+            }
+            // There was nothing in it.
+            Ok(None) => self.conversation.lost = None,
+            Err(error) => {
+                tracing::warn!(%error, "no digest of the lost conversation");
+                finish.lost_thread = Some(why);
+            }
+        }
+    }
+
+    fn turn_params(&self, thread: &str, batch: &Batch, plan: &Plan, progress: &Progress) -> TurnParams {
+        let missing = |message: &&BatchMessage| plan.missing.contains(&message.id);
+        let messages: Vec<_> = batch.messages.iter().filter(missing).cloned().collect();
+        let mut context = Context::default();
+        if let Some(digest) = progress.digest.as_deref().filter(|_| plan.given.is_empty()) {
+            context.untrusted("earlier_conversation", self.conversation.meter.compactions(), digest);
+        }
+        if let Some(note) = plan.note() {
+            context.ours(&recovery::note_key(batch.turn), &note);
+        }
+        let input = if messages.is_empty() { vec![] } else { vec![Input::Text { text: turn::input(&messages) }] };
+        TurnParams {
+            thread_id: thread.to_owned(),
+            input,
+            client_user_message_id: recovery::client_id(&messages),
+            additional_context: context.into_entries(),
+            effort: batch.options.effort.clone(),
+        }
+    }
+
+    /// Begins a codex turn and follows it to its end.
+    async fn run(
+        &mut self,
+        client: &Client,
+        params: TurnParams,
+        scope: &mut Scope,
+        finish: &mut Finish,
+    ) -> Result<Outcome, Broken> {
+        let mut notifications = client.subscribe();
+        let turn = match client.request::<TurnAnswer>(method::TURN_START, &params, self.quick()).await {
+            Ok(answer) => answer.turn.id,
+            Err(error) => return Err(self.broken(error).await),
+        };
+        self.conversation.has_turns = true;
+        let mut log = TurnLog::new(&params.thread_id, &turn, &mut self.conversation.meter);
+        let watch = Watch {
+            client,
+            thread: &params.thread_id,
+            turn: &turn,
+            silence: Duration::from_secs(self.settings.silence_secs.max(1)),
+            events: &scope.events,
+            interrupt: &scope.interrupt,
+        };
+        let end = watch.until_end(&mut notifications, &mut log).await;
+        finish.replies.append(&mut log.replies);
+        self.limits.learn(log.limits.known());
+        self.conclude(end).await
+    }
+
+    async fn conclude(&mut self, end: WatchEnd) -> Result<Outcome, Broken> {
+        let outcome = match end {
+            WatchEnd::Over(outcome) => outcome,
+            WatchEnd::Silent { ended: true } => {
+                let message = format!("nothing moved for {} s", self.settings.silence_secs.max(1));
+                Outcome::Failed(Failure::new(FailureKind::Silence, message))
+            }
+            WatchEnd::Silent { ended: false } => {
+                self.kill().await;
+                let message = "codex neither speaks nor ends the turn, and was killed";
+                return Err(Broken::Server(Failure::new(FailureKind::Silence, message)));
+            }
+            WatchEnd::Stuck => {
+                self.kill().await;
+                Outcome::Interrupted
+            }
+            WatchEnd::Died => return Err(self.died().await),
+        };
+        // The thread has the turn now, with what was said before the one in whose place it is.
+        self.conversation.lost = None;
+        Ok(match outcome {
+            Outcome::Failed(failure) => {
+                self.conversation.overflowed |= failure.kind == FailureKind::ContextWindow;
+                Outcome::Failed(self.dated(failure))
+            }
+            outcome => outcome,
+        })
+    }
+
+    /// The failure with the time at which the account's limit ends, when it is one and that is known.
+    fn dated(&self, mut failure: Failure) -> Failure {
+        let surely = failure.kind == FailureKind::UsageLimit;
+        if surely || failure.kind == FailureKind::RateLimited {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+            failure.resets_at = self.limits.resets_at(surely, now);
+        }
+        failure
+    }
+}
