@@ -192,6 +192,24 @@ async fn a_thread_that_another_process_holds_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_thread_that_another_process_keeps_is_reported_and_kept() {
+    let mut setup = Setup::new().await;
+    let mut holder = setup.runner();
+    let thread = thread_of(&setup.say("remember 4711").await);
+    next_attempt(&mut setup, &thread);
+    let _runner = setup.runner();
+    let busy = setup.say("x").await;
+    assert_eq!(failure(&busy).kind, FailureKind::ThreadBusy);
+    assert!(failure(&busy).message.contains("active writer"), "{busy:?}");
+    assert_eq!(thread_of(&busy), thread);
+    holder.signal(Signal::TERM);
+    holder.ended().await;
+    let finish = setup.say("y").await;
+    assert_eq!((finish.outcome.clone(), thread_of(&finish)), (Outcome::Completed, thread));
+    assert!(setup.model.last_input().contains("remember 4711"));
+}
+
+#[tokio::test]
 async fn other_troubles_never_give_the_thread_up() {
     let (mut setup, thread) = with_past(|_| {}).await;
     let config = setup.home().join("config.toml");
