@@ -1,8 +1,8 @@
 //! The composition root: makes every part, and owns the order in which they end.
 //!
 //! Start: lock → store → gateway, channels, delivery → supervisor recovers (adopts, removes, wakes) → admin socket.
-//! End: admin socket (intake) → sessions (grace, then stop) → delivery (deadline) → the databases checkpoint as their
-//! last handles go. A second signal skips the waits.
+//! End: admin socket (intake) → sessions (grace, then stop) → delivery (deadline), progress → the databases
+//! checkpoint as their last handles go. A second signal skips the waits.
 
 use std::fs::{File, Permissions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -20,6 +20,7 @@ use crate::config::host::{AccountChoice, HostConfig};
 use crate::delivery::Delivery;
 use crate::gateway::{Account, Gateway, GatewayError};
 use crate::live::Hub;
+use crate::progress::Reporter;
 use crate::sandbox::docker::DockerSandbox;
 use crate::store::{StoreError, Stores};
 use crate::supervisor::{Parts, Supervisor};
@@ -66,6 +67,7 @@ pub struct Daemon {
     admin: AdminServer,
     supervisor: Option<Supervisor>,
     delivery: Delivery,
+    reporter: Reporter,
     stores: Stores,
     home: Home,
     /// Released last.
@@ -92,8 +94,9 @@ impl Daemon {
         let terminal = Terminal::default();
         let mut channels = Channels::default();
         channels.add(Arc::new(terminal.clone()));
-        let delivery = Delivery::new(stores.clone(), channels);
+        let delivery = Delivery::new(stores.clone(), channels.clone());
         let hub = Hub::default();
+        let reporter = Reporter::start(&hub, &stores, channels);
         let sandbox = Arc::new(DockerSandbox::new(home.clone(), config.docker_host.clone(), config.runner.clone()));
         let nudge = delivery.clone();
         let supervisor = Supervisor::new(Parts {
@@ -120,6 +123,7 @@ impl Daemon {
             hub,
             account: gateway.account_name().to_owned(),
             max_sessions: config.max_sessions,
+            default_model: config.default_model.clone(),
             since: (mode == Mode::Serve).then(Instant::now),
         };
         let socket = home.admin_socket();
@@ -130,7 +134,7 @@ impl Daemon {
             tracing::info!(%home, account, "ready; talk to a group with `cofferdam chat GROUP`, end with Ctrl-C");
         }
         let supervisor = (mode != Mode::Query).then_some(supervisor);
-        Ok(Self { admin, supervisor, delivery, stores, home, _lock: lock })
+        Ok(Self { admin, supervisor, delivery, reporter, stores, home, _lock: lock })
     }
 
     /// Serves until SIGINT or SIGTERM, then ends in order; a second signal skips the waits.
@@ -163,6 +167,7 @@ impl Daemon {
             }
         }
         self.delivery.shutdown(DELIVERY_DEADLINE).await;
+        self.reporter.shutdown(LAST_WORDS).await;
         self.admin.finish(LAST_WORDS).await;
         self.stores.close().await;
         if let Err(error) = std::fs::remove_file(self.home.admin_socket()) {

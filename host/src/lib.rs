@@ -12,6 +12,7 @@ pub mod door;
 pub mod gateway;
 pub mod live;
 pub mod model;
+pub mod progress;
 pub mod router;
 pub mod sandbox;
 pub mod store;

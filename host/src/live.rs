@@ -9,6 +9,8 @@ use cofferdam_protocol::ids::{Attempt, MessageId, ReplyId, SessionId, TurnId};
 use cofferdam_protocol::runner::{ActivityKind, Usage};
 use tokio::sync::broadcast;
 
+use crate::model::chat::Due;
+
 /// Events that a slow watcher may be behind before it loses the oldest.
 const BACKLOG: usize = 1024;
 
@@ -38,6 +40,13 @@ pub enum Live {
         container: Option<String>,
         /// The messages it took.
         messages: Vec<MessageId>,
+    },
+    /// A turn works for a chat.
+    Working {
+        /// The turn.
+        turn: TurnId,
+        /// Where its replies will go.
+        due: Due,
     },
     /// A piece of the answer.
     Delta(String),
@@ -80,17 +89,30 @@ pub struct Ended {
 }
 
 /// Where sessions tell and watchers listen.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Hub {
     sessions: Arc<Mutex<HashMap<SessionId, broadcast::Sender<Arc<Live>>>>>,
+    everything: broadcast::Sender<(SessionId, Arc<Live>)>,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self { sessions: Arc::default(), everything: broadcast::Sender::new(BACKLOG) }
+    }
 }
 
 impl Hub {
-    /// Tells whoever watches the session. Costs a look-up when nobody does.
+    /// Tells whoever watches the session, and whoever watches all. Costs a look-up when nobody does.
     pub fn tell(&self, session: &SessionId, live: Live) {
+        let live = Arc::new(live);
+        // Pieces of answers are many, and whoever watches all wants to know what goes on, not what is said.
+        if !matches!(*live, Live::Delta(_)) {
+            // Nobody may watch.
+            let _ = self.everything.send((session.clone(), live.clone()));
+        }
         let mut sessions = self.lock();
         if let Some(sender) = sessions.get(session)
-            && sender.send(Arc::new(live)).is_err()
+            && sender.send(live).is_err()
         {
             sessions.remove(session);
         }
@@ -100,6 +122,11 @@ impl Hub {
     pub fn watch(&self, session: &SessionId) -> broadcast::Receiver<Arc<Live>> {
         let mut sessions = self.lock();
         sessions.entry(session.clone()).or_insert_with(|| broadcast::Sender::new(BACKLOG)).subscribe()
+    }
+
+    /// Watches all sessions from now on, without the pieces of their answers.
+    pub fn watch_all(&self) -> broadcast::Receiver<(SessionId, Arc<Live>)> {
+        self.everything.subscribe()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, broadcast::Sender<Arc<Live>>>> {

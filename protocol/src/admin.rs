@@ -6,17 +6,29 @@
 //! | `GET /v1/groups` · `GET /v1/groups/{folder}` | [`Vec<Group>`] · [`Group`] |
 //! | `PUT /v1/groups/{folder}` | registers the folder: [`Group`] |
 //! | `DELETE /v1/groups/{folder}` | 204; stops its sessions and forgets its state, keeps its folder |
-//! | `GET /v1/sessions?group=` · `GET /v1/sessions/{id}` | [`Vec<Session>`] · [`Session`] |
+//! | `GET /v1/sessions?group=` · `GET /v1/sessions/{id}` | [`Vec<Session>`] · [`SessionDetail`] |
 //! | `POST /v1/sessions/{id}/stop` | 204 when its container has ended |
 //! | `GET /v1/sessions/{id}/logs` | the newest attempt's log, text; `?attempt=N` another one's |
+//! | `GET /v1/sessions/{id}/diff` | [`TurnDiff`] of the newest turn that changed files; `?turn=N` another one's |
+//! | `GET /v1/sessions/{id}/follow` | JSON lines of [`FollowEvent`] without end; `?attempt=N&offset=M` goes on there |
+//! | `GET /v1/wirings` · `PATCH /v1/wirings` ([`WiringChange`]) | [`Vec<Wiring>`] · [`Wiring`] |
 //! | `POST /v1/chat` ([`ChatRequest`]) | JSON lines of [`ChatEvent`] until the message's turn ended and its replies were handed over |
 //!
 //! Errors are an [`ErrorBody`] with a 4xx or 5xx status.
+
+mod session;
+mod wiring;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Attempt, Folder, MessageId, SessionId, TurnId};
 use crate::runner::{ActivityKind, FailureKind, ProviderKind, Usage};
+
+pub use session::{
+    CompactionRecord, ContextView, Conversation, FOLLOW_TAIL_LINES, FollowEvent, OpenQuestion, SessionDetail,
+    Setting, SettingSource, ToolCallRecord, ToolCallState, TurnDiff, TurnFailure,
+};
+pub use wiring::{Wiring, WiringChange};
 
 /// An error as people read it, and a kind for scripts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -142,6 +154,8 @@ pub struct Session {
     pub active_at: String,
     /// Whether `container.json` changed since the container started.
     pub config_changed: bool,
+    /// When messages that failed in a way that can pass are tried again: RFC 3339, UTC.
+    pub retry_at: Option<String>,
 }
 
 /// The daemon as a whole.
@@ -203,7 +217,13 @@ pub struct ChatRequest {
     pub sender: String,
     /// What they write; not empty, at most [`MAX_MESSAGE_BYTES`].
     pub text: String,
+    /// JSON Schema that the answer must follow: an object of at most [`MAX_SCHEMA_BYTES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<serde_json::Value>,
 }
+
+/// The largest JSON Schema of a [`ChatRequest`], in bytes.
+pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 
 /// The largest message, in bytes: Codex takes 1,048,576 characters, and a batch has room for a few.
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
@@ -266,6 +286,12 @@ pub enum ChatEvent {
         kind: ActivityKind,
         /// One line.
         text: String,
+    },
+    /// What the turn of this chat does now, renewed while it works: the first line is short and stands for itself. Not
+    /// told when the wiring shows no progress.
+    Progress {
+        /// In words; none when there is nothing to show any more.
+        text: Option<String>,
     },
     /// A reply, complete. `turn` may be an earlier one whose reply was still waiting.
     Reply {

@@ -15,7 +15,7 @@ use crate::LIMIT;
 /// Speaks to one daemon.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    client: Client,
+    pub(crate) client: Client,
 }
 
 impl Admin {
@@ -29,7 +29,7 @@ impl Admin {
         checked(request.timeout(LIMIT).send().await.expect("the daemon answers")).await
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
         let answer = self.send(Method::GET, path).await.unwrap_or_else(|error| panic!("GET {path}: {error:?}"));
         answer.json().await.unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
@@ -107,7 +107,7 @@ impl Admin {
     }
 }
 
-async fn checked(answer: Response) -> Result<Response, ErrorBody> {
+pub(crate) async fn checked(answer: Response) -> Result<Response, ErrorBody> {
     if answer.status().is_success() {
         return Ok(answer);
     }
@@ -126,6 +126,7 @@ pub fn message(group: &str, text: &str) -> ChatRequest {
         message_id: format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)),
         sender: "tester".to_owned(),
         text: text.to_owned(),
+        schema: None,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod admin;
 pub mod engine;
 pub mod home;
 pub mod vendor;
+pub mod views;
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! Groups, sessions, status.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,17 +23,21 @@ const DROPS: usize = 20;
 /// The most of a log that is answered, in bytes: its end.
 const LOG_TAIL: u64 = 4 * 1024 * 1024;
 
-type Answer<T> = Result<Json<T>, Failed>;
+pub(super) type Answer<T> = Result<Json<T>, Failed>;
 
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<Status> {
     let views = admin.supervisor.views();
-    let mut folders: Vec<&Folder> = views.values().map(|(folder, _)| folder).collect();
-    folders.sort();
-    folders.dedup();
+    // Those that wait for another try may have no container and nobody who looks after them just now.
+    let mut folders: BTreeSet<Folder> = admin.stores.central().busy_groups().await?.into_iter().collect();
+    folders.extend(views.values().map(|(folder, _)| folder.clone()));
     let (mut sessions, mut notes) = (Vec::new(), Vec::new());
-    for folder in folders {
-        let live = sessions_of(&admin, folder).await?.into_iter().filter(|s| views.contains_key(&s.id));
-        sessions.extend(live);
+    for folder in &folders {
+        let all = sessions_of(&admin, folder).await?;
+        let mut shown = all.into_iter().filter(|s| views.contains_key(&s.id) || s.retry_at.is_some()).peekable();
+        if shown.peek().is_none() {
+            continue;
+        }
+        sessions.extend(shown);
         if let Err(error) = load(&admin, folder).await {
             notes.push(format!("{error}; running sessions go on with what they started with"));
         }
@@ -131,10 +136,6 @@ pub(super) async fn sessions(
     Ok(Json(sessions))
 }
 
-pub(super) async fn session(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Answer<Session> {
-    find_session(&admin, &id).await.map(Json)
-}
-
 pub(super) async fn stop_session(
     State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
@@ -181,7 +182,7 @@ fn tail(path: PathBuf) -> std::io::Result<String> {
 }
 
 /// Finds a session by its id, or by the beginning of one.
-async fn find_session(admin: &Admin, id: &str) -> Result<Session, Failed> {
+pub(super) async fn find_session(admin: &Admin, id: &str) -> Result<Session, Failed> {
     let mut found = Vec::new();
     for row in admin.stores.central().groups().await? {
         if admin.home.group_db(&row.folder).exists() {
@@ -199,10 +200,12 @@ async fn find_session(admin: &Admin, id: &str) -> Result<Session, Failed> {
 
 /// A group's sessions: the rows, and over them what lives now.
 async fn sessions_of(admin: &Admin, folder: &Folder) -> Result<Vec<Session>, Failed> {
-    let mut sessions = admin.stores.group(folder).await?.sessions().await?;
+    let store = admin.stores.group(folder).await?;
+    let (mut sessions, mut retries) = (store.sessions().await?, store.retries().await?);
     let views = admin.supervisor.views();
     let current = load(admin, folder).await.ok().map(|loaded| loaded.hash);
     for session in &mut sessions {
+        session.retry_at = retries.remove(&session.id);
         match views.get(&session.id) {
             Some((_, view)) => show_live(session, view, current.as_deref()),
             None => session.container = None,
@@ -245,7 +248,7 @@ pub(super) fn no_group(folder: &Folder) -> Failed {
     )
 }
 
-async fn load(
+pub(super) async fn load(
     admin: &Admin,
     folder: &Folder,
 ) -> Result<crate::config::group::LoadedGroup, crate::config::error::ConfigError> {

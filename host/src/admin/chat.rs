@@ -13,11 +13,12 @@ use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ChatRequest, ErrorKind, 
 use cofferdam_protocol::ids::{MessageId, ReplyId};
 use cofferdam_protocol::runner::FailureKind;
 use futures_util::StreamExt;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use super::Admin;
 use super::answers::no_group;
 use super::error::Failed;
+use super::schema;
 use crate::channels::terminal;
 use crate::live::{Ended, Live};
 use crate::model::chat::{ChatRef, Due, Inbound};
@@ -41,6 +42,7 @@ pub(super) async fn chat(
     };
     // Attached before the message exists, so that no reply can pass by.
     let replies = admin.terminal.attach(chat.clone());
+    let progress = admin.terminal.watch_progress(&chat);
     let accepted_at = Instant::now();
     let stop = Command::parse(&request.text) == Some(Command::Stop);
     let inbound = Inbound {
@@ -48,7 +50,7 @@ pub(super) async fn chat(
         platform_id: request.message_id,
         sender: request.sender,
         text: request.text,
-        output_schema: None,
+        output_schema: schema::checked(request.schema)?,
     };
     let (store, accepted) = match router::receive(&admin.stores, inbound).await? {
         Routed::Accepted(store, accepted) => (store, accepted),
@@ -72,6 +74,7 @@ pub(super) async fn chat(
         events,
         live,
         replies,
+        progress,
         message: accepted.message,
         stop,
         accepted_at,
@@ -107,6 +110,7 @@ struct Follower {
     events: mpsc::Sender<ChatEvent>,
     live: broadcast::Receiver<Arc<Live>>,
     replies: mpsc::Receiver<Outbound>,
+    progress: watch::Receiver<Option<String>>,
     message: MessageId,
     /// It asks for the end of what runs: that end is its answer.
     stop: bool,
@@ -157,6 +161,10 @@ impl Follower {
                 Err(broadcast::error::RecvError::Closed) => Err(Gone),
             },
             Some(reply) = self.replies.recv() => self.on_reply(reply).await,
+            Ok(()) = self.progress.changed() => {
+                let text = self.progress.borrow_and_update().clone();
+                self.tell(ChatEvent::Progress { text }).await
+            }
             () = self.events.closed() => Err(Gone),
         }
     }
@@ -192,7 +200,7 @@ impl Follower {
                 self.ended.get_or_insert_with(|| ended.clone());
                 Ok(())
             }
-            Live::Started { .. } | Live::Retrying { .. } | Live::Ended(_) => Ok(()),
+            Live::Started { .. } | Live::Working { .. } | Live::Retrying { .. } | Live::Ended(_) => Ok(()),
         }
     }
 

@@ -1,11 +1,17 @@
 //! The daemon's own socket: what the CLI asks. HTTP/1.1 on a Unix socket, 0600; whoever can open it owns the home.
 //!
-//! - [`answers`]: groups, sessions, status. - [`chat`]: the terminal's messages and their streamed answers.
-//! - [`error`]: every error as a person reads it.
+//! - [`answers`]: groups, sessions, status. - [`detail`]: a session in depth. - [`wirings`]: chats of groups.
+//! - [`chat`]: the terminal's messages and their streamed answers. - [`follow`]: a session as it goes on, with
+//!   [`log_tail`]. - [`schema`]: of answers. - [`error`]: every error as a person reads it.
 
 mod answers;
 mod chat;
+mod detail;
 mod error;
+mod follow;
+mod log_tail;
+mod schema;
+mod wirings;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +20,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
-use cofferdam_protocol::admin::MAX_MESSAGE_BYTES;
+use cofferdam_protocol::admin::{MAX_MESSAGE_BYTES, MAX_SCHEMA_BYTES};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +52,8 @@ pub struct Admin {
     pub account: String,
     /// The most containers at once.
     pub max_sessions: usize,
+    /// The model of groups that name none.
+    pub default_model: Option<String>,
     /// When the daemon started; none when a command hosts itself.
     pub since: Option<Instant>,
 }
@@ -91,10 +99,13 @@ fn routes(admin: Arc<Admin>) -> Router {
         .route("/v1/groups/{folder}", get(answers::group))
         .route("/v1/groups/{folder}", put(answers::put_group).delete(answers::delete_group))
         .route("/v1/sessions", get(answers::sessions))
-        .route("/v1/sessions/{id}", get(answers::session))
+        .route("/v1/sessions/{id}", get(detail::session))
+        .route("/v1/sessions/{id}/diff", get(detail::diff))
+        .route("/v1/sessions/{id}/follow", get(follow::follow))
         .route("/v1/sessions/{id}/stop", post(answers::stop_session))
         .route("/v1/sessions/{id}/logs", get(answers::logs))
+        .route("/v1/wirings", get(wirings::list).patch(wirings::change))
         .route("/v1/chat", post(chat::chat))
-        .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES * 6 + 4096))
+        .layer(DefaultBodyLimit::max((MAX_MESSAGE_BYTES + MAX_SCHEMA_BYTES) * 6 + 4096))
         .with_state(admin)
 }

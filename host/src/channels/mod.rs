@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cofferdam_protocol::ids::TurnId;
 
+use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
 
 /// A chat platform's adapter.
@@ -17,6 +19,43 @@ pub trait Channel: Send + Sync {
 
     /// Hands a reply over. `Ok` means that the platform has it.
     async fn send(&self, reply: &Outbound) -> Result<(), SendError>;
+
+    /// What it can do besides sending text.
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
+    /// Shows the chat what a turn does: a typing mark, and one message that is changed and goes away at the turn's end.
+    /// Called at most once a second, and every few seconds when nothing changed, so that a typing mark can be renewed. A
+    /// hint: it may be dropped, and an error costs nothing but the display.
+    async fn progress(&self, _chat: &ChatRef, _progress: &Progress) -> Result<(), SendError> {
+        Ok(())
+    }
+}
+
+/// What a channel can do besides sending text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// It shows [`Progress`].
+    pub progress: bool,
+}
+
+/// What a turn does now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The turn.
+    pub turn: TurnId,
+    /// How it stands.
+    pub status: Status,
+}
+
+/// How a turn stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// It works: the status message's text. Its first line stands for itself where there is room for one only.
+    Working(String),
+    /// It ended: nothing is to be shown any more.
+    Ended,
 }
 
 /// Why a channel did not take a reply.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use cofferdam_protocol::ids::Folder;
 
 const EXIT_CODES: &str = "\
@@ -57,6 +57,9 @@ pub(super) enum Verb {
     /// Sessions: conversations and their containers
     #[command(subcommand)]
     Session(SessionVerb),
+    /// Wirings: which chats reach which groups
+    #[command(subcommand)]
+    Wiring(WiringVerb),
     /// The image of the containers
     #[command(subcommand)]
     Image(ImageVerb),
@@ -118,6 +121,9 @@ pub(super) struct ChatArgs {
     /// Who writes [default: the user's name]
     #[arg(long, value_name = "NAME")]
     pub sender: Option<String>,
+    /// A file with a JSON Schema that the answer must follow; the reply is printed as the agent wrote it
+    #[arg(long, value_name = "FILE")]
+    pub schema: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -127,10 +133,18 @@ pub(super) enum SessionVerb {
         /// Of this group only
         group: Option<Folder>,
     },
-    /// Show a session
+    /// Show a session: model, context, compactions, MCP servers, tool calls, questions, failures
     Show {
         /// Its id, or the beginning of it
         session: SessionWord,
+    },
+    /// Print what a turn changed in files, as a unified diff
+    Diff {
+        /// The session's id, or the beginning of it
+        session: SessionWord,
+        /// The turn [default: the newest that changed files]
+        #[arg(long, value_name = "N")]
+        turn: Option<i64>,
     },
     /// Stop a session's container; the next message starts it again
     Stop {
@@ -144,7 +158,52 @@ pub(super) enum SessionVerb {
         /// The attempt [default: the newest]
         #[arg(long, value_name = "N")]
         attempt: Option<i64>,
+        /// Go on with what is written and what the agent does, over restarts, until Ctrl-C
+        #[arg(long, short, conflicts_with = "attempt")]
+        follow: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum WiringVerb {
+    /// List the wirings
+    List,
+    /// Change a wiring
+    Set {
+        /// The chat, as `wiring list` shows it: CHANNEL:CHAT
+        chat: ChatWord,
+        /// Whether the chat is shown what the agent does while it works
+        #[arg(long, value_name = "on|off", action = ArgAction::Set, value_parser = on_or_off)]
+        progress: bool,
+    },
+}
+
+fn on_or_off(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("say `on` or `off`"),
+    }
+}
+
+/// A chat on a channel: `CHANNEL:CHAT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ChatWord {
+    pub channel: String,
+    pub chat_id: String,
+}
+
+impl FromStr for ChatWord {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some((channel, chat_id)) if !channel.is_empty() && !chat_id.is_empty() => {
+                Ok(Self { channel: channel.to_owned(), chat_id: chat_id.to_owned() })
+            }
+            _ => Err("not a chat: it is CHANNEL:CHAT, as `cofferdam wiring list` shows it"),
+        }
+    }
 }
 
 /// A session's id or the beginning of one: hex digits only, so it is safe in a URL.
@@ -226,6 +285,31 @@ mod tests {
         for words in [["group", "add", "../x"], ["session", "show", "../../etc"]] {
             assert!(Cli::try_parse_from(std::iter::once("cofferdam").chain(words)).is_err(), "{words:?}");
         }
+    }
+
+    #[test]
+    fn a_chat_may_have_colons_and_a_switch_is_on_or_off() {
+        let set = |chat: &str, word: &str| {
+            Cli::try_parse_from(["cofferdam", "wiring", "set", chat, "--progress", word]).map(|cli| {
+                match cli.verb {
+                    Verb::Wiring(WiringVerb::Set { chat, progress }) => (chat.channel, chat.chat_id, progress),
+                    other => panic!("{other:?}"),
+                }
+            })
+        };
+        assert_eq!(set("matrix:!a:b", "off").unwrap(), ("matrix".into(), "!a:b".into(), false));
+        assert!(set("terminal:demo", "on").unwrap().2);
+        assert!(set("demo", "on").is_err() && set(":demo", "on").is_err() && set("terminal:demo", "yes").is_err());
+        assert!(Cli::try_parse_from(["cofferdam", "wiring", "set", "terminal:demo"]).is_err(), "nothing to set");
+    }
+
+    #[test]
+    fn one_attempt_ends_so_it_is_not_followed() {
+        let logs = |words: &[&str]| {
+            Cli::try_parse_from(["cofferdam", "session", "logs", "ab"].iter().chain(words)).is_ok()
+        };
+        assert!(logs(&["--follow"]) && logs(&["-f", "--json"]) && logs(&["--attempt", "1"]));
+        assert!(!logs(&["--follow", "--attempt", "1"]));
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! The admin socket's client: HTTP/1.1 on a Unix socket, one connection per call.
 
 use std::error::Error as _;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
-use cofferdam_protocol::admin::{ChatEvent, ChatRequest, ErrorBody, ErrorKind};
+use cofferdam_protocol::admin::{ChatEvent, ChatRequest, ErrorBody, ErrorKind, FollowEvent};
 use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
@@ -103,11 +105,21 @@ impl Client {
         self.call(Method::DELETE, path, Bytes::new()).await.map(drop)
     }
 
+    pub async fn patch<T: DeserializeOwned>(&self, path: &str, change: &impl Serialize) -> Result<T, ClientError> {
+        let change = serde_json::to_vec(change).map_err(broken)?;
+        let body = self.call(Method::PATCH, path, change.into()).await?;
+        serde_json::from_slice(&body).map_err(broken)
+    }
+
     /// Sends a message; its events follow.
-    pub async fn chat(&self, request: &ChatRequest) -> Result<ChatStream, ClientError> {
+    pub async fn chat(&self, request: &ChatRequest) -> Result<JsonLines<ChatEvent>, ClientError> {
         let body = serde_json::to_vec(request).map_err(broken)?;
-        let response = self.send(Method::POST, "/v1/chat", body.into()).await?;
-        Ok(ChatStream { body: response.into_body(), buffer: BytesMut::new(), searched: 0 })
+        Ok(JsonLines::new(self.send(Method::POST, "/v1/chat", body.into()).await?))
+    }
+
+    /// Follows what happens at `path`.
+    pub async fn follow(&self, path: &str) -> Result<JsonLines<FollowEvent>, ClientError> {
+        Ok(JsonLines::new(self.send(Method::GET, path, Bytes::new()).await?))
     }
 
     async fn connect(&self) -> Result<UnixStream, ClientError> {
@@ -150,17 +162,22 @@ async fn collect(response: Response<Incoming>) -> Result<Bytes, ClientError> {
     Ok(body.collect().await.map_err(broken)?.to_bytes())
 }
 
-/// A chat message's events, one JSON object a line.
+/// Events, one JSON object a line.
 #[derive(Debug)]
-pub(super) struct ChatStream {
+pub(super) struct JsonLines<T> {
     body: Incoming,
     buffer: BytesMut,
     searched: usize,
+    of: PhantomData<T>,
 }
 
-impl ChatStream {
-    /// The next event; an end of the stream is an error, because the last event ends the reading.
-    pub async fn next(&mut self) -> Result<ChatEvent, ClientError> {
+impl<T: DeserializeOwned> JsonLines<T> {
+    fn new(response: Response<Incoming>) -> Self {
+        Self { body: response.into_body(), buffer: BytesMut::new(), searched: 0, of: PhantomData }
+    }
+
+    /// The next event; an end of the stream is an error, because the reader is the one to end it.
+    pub async fn next(&mut self) -> Result<T, ClientError> {
         loop {
             if let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(self.searched + at + 1);
@@ -181,7 +198,7 @@ impl ChatStream {
                     }
                 }
                 Some(Err(error)) => return Err(broken(error)),
-                None => return Err(broken("it ended before the message's turn did")),
+                None => return Err(broken("it ended too early")),
             }
         }
     }

@@ -21,6 +21,7 @@ mod status;
 mod table;
 mod terminal;
 mod up;
+mod wiring;
 
 use std::process::ExitCode;
 
@@ -77,6 +78,7 @@ async fn run(cli: Cli) -> Result<u8, CliError> {
         Verb::Chat(chat) => chat::run(&context, chat).await,
         Verb::Status => status::run(&context).await,
         Verb::Session(verb) => session::run(&context, verb).await,
+        Verb::Wiring(verb) => wiring::run(&context, verb).await,
         Verb::Image(verb) => image::run(&context, verb).await,
         Verb::Doctor => doctor::run(&context).await,
         Verb::Completions { shell } => completions::run(shell),

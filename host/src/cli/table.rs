@@ -63,6 +63,13 @@ pub(super) fn ago(time: &str, now: Timestamp) -> String {
     if since < SignedDuration::from_secs(1) { "now".to_owned() } else { format!("{} ago", span(since.as_secs())) }
 }
 
+/// An RFC 3339 time that is to come, as seen from `now`: "in 12 s".
+pub(super) fn until(time: &str, now: Timestamp) -> String {
+    let Ok(time) = time.parse::<Timestamp>() else { return time.to_owned() };
+    let left = time.duration_since(now);
+    if left < SignedDuration::from_secs(1) { "now".to_owned() } else { format!("in {}", span(left.as_secs())) }
+}
+
 /// Seconds in the largest unit that fits.
 pub(super) fn span(secs: i64) -> String {
     match secs {
@@ -106,5 +113,7 @@ mod tests {
         assert_eq!(ago("2026-01-01T00:00:00Z", now), "24 h ago");
         assert_eq!(ago("2025-12-01T00:00:00Z", now), "32 days ago");
         assert_eq!(ago("never", now), "never");
+        assert_eq!(until("2026-01-02T00:00:15.5Z", now), "in 15 s");
+        assert_eq!(until("2026-01-01T00:00:00Z", now), "now");
     }
 }

@@ -87,6 +87,20 @@ pub(super) fn err(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
+/// [`err`] where an error could come.
+pub(super) fn say(line: &str) -> Result<(), CliError> {
+    err(line);
+    Ok(())
+}
+
+/// Prints to standard error without an end of line.
+pub(super) fn err_piece(piece: &str) {
+    if !piece.is_empty() {
+        let mut stderr = std::io::stderr().lock();
+        let _ = stderr.write_all(piece.as_bytes()).and_then(|()| stderr.flush());
+    }
+}
+
 /// Prints a value as JSON in one piece.
 pub(super) fn out_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value).map_err(|error| CliError::internal(error.to_string()))?;
@@ -97,16 +111,31 @@ pub(super) fn out_json(value: &impl serde::Serialize) -> Result<(), CliError> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
     marks: bool,
+    redraws: bool,
 }
 
 impl Style {
+    /// Nothing but text.
+    pub const PLAIN: Self = Self { marks: false, redraws: false };
+
+    /// A place that shows marks.
     #[cfg(test)]
-    pub const PLAIN: Self = Self { marks: false };
+    pub const MARKS: Self = Self { marks: true, redraws: false };
+
+    /// A terminal without marks.
+    #[cfg(test)]
+    pub const REDRAWS: Self = Self { marks: false, redraws: true };
 
     pub fn of(stream: &impl IsTerminal) -> Self {
         let wanted = process_env("NO_COLOR").is_none_or(|value| value.is_empty());
         let able = process_env("TERM").is_some_and(|term| term != "dumb");
-        Self { marks: stream.is_terminal() && wanted && able }
+        let redraws = stream.is_terminal() && able;
+        Self { marks: redraws && wanted, redraws }
+    }
+
+    /// Whether a line can be shown and taken away again.
+    pub fn redraws(self) -> bool {
+        self.redraws
     }
 
     fn mark(self, code: &str, text: &str) -> String {

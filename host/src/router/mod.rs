@@ -114,6 +114,7 @@ mod tests {
             chat_id: "demo".into(),
             folder: "demo".parse().unwrap(),
             session_mode: SessionMode::Shared,
+            progress: true,
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cofferdam_protocol::admin::Dropped;
 use cofferdam_protocol::ids::Folder;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use super::db::{Db, Durability};
 use super::schema::Kind;
@@ -35,6 +35,8 @@ pub struct Wiring {
     pub folder: Folder,
     /// Which messages share a session.
     pub session_mode: SessionMode,
+    /// Whether the chat is shown what the agent does while it works.
+    pub progress: bool,
 }
 
 /// The database of what spans groups.
@@ -136,15 +138,38 @@ impl Central {
         self.db
             .read(move |tx| {
                 let mut statement = tx.prepare_cached(
-                    "SELECT folder, session_mode FROM wirings WHERE channel = ?1 AND chat_id = ?2",
+                    "SELECT channel, chat_id, folder, session_mode, progress FROM wirings
+                     WHERE channel = ?1 AND chat_id = ?2",
                 )?;
-                let row = statement
-                    .query_row([&channel, &chat_id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
-                    .optional()?;
-                let Some((folder, mode)) = row else { return Ok(None) };
-                let session_mode =
-                    SessionMode::parse(&mode).ok_or(StoreError::Unknown { what: "session_mode", value: mode })?;
-                Ok(Some(Wiring { channel, chat_id, folder: folder_of(folder)?, session_mode }))
+                let mut rows = statement.query_and_then([&channel, &chat_id], wiring_row)?;
+                rows.next().transpose()
+            })
+            .await
+    }
+
+    /// All wirings, by channel and chat.
+    pub async fn wirings(&self) -> Result<Vec<Wiring>, StoreError> {
+        self.db
+            .read(|tx| {
+                let mut statement = tx.prepare_cached(
+                    "SELECT channel, chat_id, folder, session_mode, progress FROM wirings ORDER BY channel, chat_id",
+                )?;
+                let rows = statement.query_and_then([], wiring_row)?;
+                rows.collect()
+            })
+            .await
+    }
+
+    /// Sets whether a wiring's chat is shown progress. Answers whether there is such a wiring.
+    pub async fn set_progress(&self, channel: &str, chat_id: &str, progress: bool) -> Result<bool, StoreError> {
+        let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
+        self.db
+            .write(Durability::Durable, move |tx| {
+                let changed = tx.execute(
+                    "UPDATE wirings SET progress = ?1 WHERE channel = ?2 AND chat_id = ?3",
+                    params![progress, channel, chat_id],
+                )?;
+                Ok(changed > 0)
             })
             .await
     }
@@ -215,6 +240,17 @@ impl Central {
 
 fn folder_of(text: String) -> Result<Folder, StoreError> {
     text.parse().map_err(|_| StoreError::Unknown { what: "folder", value: text })
+}
+
+fn wiring_row(row: &Row<'_>) -> Result<Wiring, StoreError> {
+    let mode: String = row.get(3)?;
+    Ok(Wiring {
+        channel: row.get(0)?,
+        chat_id: row.get(1)?,
+        folder: folder_of(row.get(2)?)?,
+        session_mode: SessionMode::parse(&mode).ok_or(StoreError::Unknown { what: "session_mode", value: mode })?,
+        progress: row.get(4)?,
+    })
 }
 
 fn group_row(row: &Row<'_>) -> Result<GroupRow, StoreError> {

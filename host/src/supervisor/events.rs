@@ -1,7 +1,7 @@
 //! What a runner reports: kept by the store, told to whoever watches.
 
 use cofferdam_protocol::ids::{Attempt, MessageId, Seq, TurnId};
-use cofferdam_protocol::runner::{Event, EventBody};
+use cofferdam_protocol::runner::{ActivityKind, Event, EventBody};
 use tokio::time::Instant;
 
 use super::actor::Actor;
@@ -28,7 +28,12 @@ impl Actor {
         let seq = event.seq;
         match event.body {
             EventBody::Delta { text } => self.tell(Live::Delta(text)),
-            EventBody::Activity { kind, text } => self.tell(Live::Activity(kind, text)),
+            EventBody::Activity { kind, text } => {
+                if kind == ActivityKind::Compacting {
+                    self.show(Some("compacts the conversation".to_owned()));
+                }
+                self.tell(Live::Activity(kind, text));
+            }
             EventBody::Ready { generation, continuation, millis, models } => {
                 self.life_of(attempt)?.provider_ready(millis);
                 let ready = Ready { generation, continuation, models };
@@ -48,6 +53,8 @@ impl Actor {
             EventBody::Compacted(compaction) => {
                 tracing::info!(cause = ?compaction.cause, outcome = ?compaction.outcome, "compacted");
                 store.compacted(&self.session, attempt, seq, compaction).await.map_err(refused)?;
+                // No more of it is to be noted.
+                self.show(None);
             }
             EventBody::Mcp(state) => {
                 let told = store.mcp_state(&self.session, attempt, seq, state).await.map_err(refused)?;

@@ -131,10 +131,12 @@ impl Actor {
             self.inner.with_admission(|admission| admission.busy(&self.session));
         }
         let messages: Vec<_> = claimed.messages.iter().map(|message| message.id).collect();
+        let due = Due { folder: self.folder.clone(), chat: claimed.chat.clone() };
         let batch = batch_of(claimed, config);
         tracing::debug!(turn = %batch.turn, messages = messages.len(), "handed out");
         let container = self.life.as_ref().and_then(Life::container_text);
         self.tell(Live::Started { turn: batch.turn, attempt, container, messages });
+        self.tell(Live::Working { turn: batch.turn, due });
         if let Some(life) = &mut self.life {
             life.is_busy(batch.turn);
         }

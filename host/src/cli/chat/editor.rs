@@ -96,6 +96,7 @@ async fn send(talk: &Talk<'_>, message: &str) -> Result<(), CliError> {
     let followed = tokio::select! {
         finished = follow(talk.connection.client(), &request, &mut live) => finished,
         _ = tokio::signal::ctrl_c() => {
+            live.close()?;
             return live.aside("stopped waiting: the turn goes on, and its reply comes with the next message");
         }
     };

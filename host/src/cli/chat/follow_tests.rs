@@ -70,6 +70,7 @@ fn request() -> ChatRequest {
         message_id: "m1".into(),
         sender: "s".into(),
         text: "hi".into(),
+        schema: None,
     }
 }
 

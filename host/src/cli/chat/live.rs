@@ -7,6 +7,7 @@ use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, Finished, SessionState};
 use super::activity;
 use super::follow::Listener;
 use super::once::{LOST, state_line};
+use super::status_line::StatusLine;
 use crate::cli::error::CliError;
 use crate::cli::terminal::{Cleaner, Style, clean, clean_line};
 
@@ -23,6 +24,7 @@ pub(super) struct Live<W> {
     answered: bool,
     /// The state that was shown last.
     state: Option<String>,
+    status: StatusLine,
 }
 
 impl<W: Write> Live<W> {
@@ -35,11 +37,13 @@ impl<W: Write> Live<W> {
             open: false,
             answered: false,
             state: None,
+            status: StatusLine::new(style),
         }
     }
 
     /// The end of the turn.
     pub fn finish(&mut self, finished: &Finished) -> Result<(), CliError> {
+        self.status.set(None);
         match finished.outcome {
             ChatOutcome::Interrupted => self.aside("(the turn was interrupted)"),
             ChatOutcome::Replied if !self.answered => self.aside("(the agent has nothing to say)"),
@@ -54,22 +58,28 @@ impl<W: Write> Live<W> {
     }
 
     fn write(&mut self, text: &str) -> Result<(), CliError> {
-        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
-        written.map_err(|error| CliError::output(&error))?;
         if let Some(last) = text.chars().last() {
             self.open = last != '\n';
         }
-        Ok(())
+        let erase = self.status.erase();
+        let draw = if self.open { String::new() } else { self.status.draw() };
+        let written = self.out.write_all(format!("{erase}{text}{draw}").as_bytes()).and_then(|()| self.out.flush());
+        written.map_err(|error| CliError::output(&error))
     }
 
-    /// Ends a line that was begun.
+    /// Ends a line that was begun, and what was shown of the turn.
     pub fn close(&mut self) -> Result<(), CliError> {
-        if self.open { self.write("\n") } else { Ok(()) }
+        self.status.set(None);
+        self.end_line()
+    }
+
+    fn end_line(&mut self) -> Result<(), CliError> {
+        self.write(if self.open { "\n" } else { "" })
     }
 
     fn line(&mut self, line: &str) -> Result<(), CliError> {
-        self.close()?;
-        self.write(&format!("{line}\n"))
+        let end = if self.open { "\n" } else { "" };
+        self.write(&format!("{end}{line}\n"))
     }
 
     fn delta(&mut self, text: &str) -> Result<(), CliError> {
@@ -93,7 +103,7 @@ impl<W: Write> Live<W> {
         match rest {
             Some(rest) if !reply.is_empty() => {
                 self.streamed = rest;
-                if self.streamed.is_empty() { self.close() } else { Ok(()) }
+                if self.streamed.is_empty() { self.end_line() } else { Ok(()) }
             }
             _ => self.line(clean(text).trim()),
         }
@@ -110,6 +120,7 @@ impl<W: Write> Listener for Live<W> {
                 self.answered = true;
                 self.line(&text)
             }
+            ChatEvent::Activity { kind, .. } if self.status.covers(*kind) => Ok(()),
             ChatEvent::Activity { kind, text } => match activity(*kind, text) {
                 Some(line) => self.aside(&line),
                 None => Ok(()),
@@ -133,6 +144,11 @@ impl<W: Write> Listener for Live<W> {
                 self.cleaner = Cleaner::default();
                 self.close()
             }
+            ChatEvent::Progress { text } => {
+                self.status.set(text.as_deref());
+                // An answer that is being written says enough.
+                if self.open { Ok(()) } else { self.write("") }
+            }
             ChatEvent::State { .. }
             | ChatEvent::Accepted { .. }
             | ChatEvent::Started { .. }
@@ -143,6 +159,7 @@ impl<W: Write> Listener for Live<W> {
     fn lost(&mut self) {
         self.streamed.clear();
         self.cleaner = Cleaner::default();
+        self.status.set(None);
         // A terminal that is gone is noticed at the next event.
         let _ = self.aside(LOST);
     }
@@ -211,6 +228,25 @@ mod tests {
         let command = ChatEvent::Activity { kind: ActivityKind::CommandStarted, text: "ls".into() };
         let events = [state.clone(), state, delta("I look"), command, delta("done"), reply("done")];
         assert_eq!(shown(&events), "queued: 8 of 8\nI look\n$ ls\ndone\n");
+    }
+
+    #[test]
+    fn what_a_turn_does_now_is_one_line_that_goes_away() {
+        let mut out = Vec::new();
+        let mut live = Live::new(&mut out, Style::REDRAWS);
+        let progress = |text: &str| ChatEvent::Progress { text: Some(text.into()) };
+        let activity = |kind, text: &str| ChatEvent::Activity { kind, text: text.into() };
+        live.event(&activity(ActivityKind::CommandStarted, "make")).unwrap();
+        live.event(&progress("$ make")).unwrap();
+        live.event(&activity(ActivityKind::CommandFinished, "exit code 0: make")).unwrap();
+        live.event(&delta("done")).unwrap();
+        live.event(&progress("works")).unwrap();
+        live.event(&reply("done")).unwrap();
+        live.close().unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        let (make, works) = ("\u{1b}[?7l$ make\u{1b}[?7h", "\u{1b}[?7lworks\u{1b}[?7h");
+        let erase = "\r\u{1b}[2K";
+        assert_eq!(shown, format!("{make}{erase}  exit code 0: make\ndone\n{works}{erase}"));
     }
 
     #[test]

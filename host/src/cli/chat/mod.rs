@@ -4,6 +4,8 @@ mod editor;
 mod follow;
 mod live;
 mod once;
+mod schema;
+mod status_line;
 
 use std::io::{IsTerminal, Read};
 
@@ -16,6 +18,7 @@ use super::connect::{self, Connection, Mode};
 use super::error::CliError;
 use super::{Context, terminal};
 use crate::config::process_env;
+pub(super) use once::LOST;
 
 /// The exit code after Ctrl-C, as shells give it: 128 and the signal's number.
 const INTERRUPTED_BY_USER: u8 = 130;
@@ -29,8 +32,9 @@ pub(super) async fn run(context: &Context, args: ChatArgs) -> Result<u8, CliErro
     if let Some(message) = &message {
         check(message)?;
     }
+    let schema = args.schema.as_deref().map(schema::read).transpose()?;
     let connection = connect::connect_or_host(&context.home, Mode::InProcess).await?;
-    let talk = Talk::new(context, &connection, &args);
+    let talk = Talk { schema, ..Talk::new(context, &connection, &args) };
     let result = match message {
         Some(message) => once::run(&talk, message).await,
         None if std::io::stdin().is_terminal() && !context.json => editor::run(&talk).await,
@@ -46,13 +50,14 @@ struct Talk<'c> {
     connection: &'c Connection,
     args: &'c ChatArgs,
     sender: String,
+    schema: Option<serde_json::Value>,
 }
 
 impl<'c> Talk<'c> {
     fn new(context: &'c Context, connection: &'c Connection, args: &'c ChatArgs) -> Self {
         let user = || process_env("USER").filter(|name| !name.trim().is_empty());
         let sender = args.sender.clone().or_else(user).unwrap_or_else(|| "terminal".to_owned());
-        Self { context, connection, args, sender }
+        Self { context, connection, args, sender, schema: None }
     }
 
     /// A fresh message: its id is new, and sending it again attaches to the same message.
@@ -63,6 +68,7 @@ impl<'c> Talk<'c> {
             message_id: Uuid::new_v4().to_string(),
             sender: self.sender.clone(),
             text,
+            schema: self.schema.clone(),
         }
     }
 
@@ -112,7 +118,7 @@ fn exit_code(outcome: &ChatOutcome) -> u8 {
 }
 
 /// An activity in one line, if it is one to show.
-fn activity(kind: ActivityKind, text: &str) -> Option<String> {
+pub(super) fn activity(kind: ActivityKind, text: &str) -> Option<String> {
     let text = terminal::clean_line(text, 160);
     Some(match kind {
         ActivityKind::CommandStarted => format!("$ {text}"),

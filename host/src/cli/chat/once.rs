@@ -8,6 +8,7 @@ use cofferdam_protocol::runner::Usage;
 use serde::Serialize;
 
 use super::follow::{Listener, follow};
+use super::status_line::StatusLine;
 use super::{INTERRUPTED_BY_USER, Talk, activity, check, exit_code};
 use crate::cli::error::CliError;
 use crate::cli::terminal::{self, Style};
@@ -16,9 +17,14 @@ use crate::cli::terminal::{self, Style};
 pub(super) async fn run(talk: &Talk<'_>, message: String) -> Result<u8, CliError> {
     let request = talk.request(message);
     let mut heard = Heard::new(talk.context.json);
+    heard.raw = talk.schema.is_some() && !std::io::stdout().is_terminal();
     let finished = tokio::select! {
-        finished = follow(talk.connection.client(), &request, &mut heard) => finished?,
+        finished = follow(talk.connection.client(), &request, &mut heard) => {
+            heard.clear();
+            finished?
+        }
         _ = tokio::signal::ctrl_c() => {
+            heard.clear();
             terminal::err(talk.left_behind());
             return Ok(INTERRUPTED_BY_USER);
         }
@@ -65,6 +71,9 @@ struct Heard {
     json: bool,
     /// How activity is shown on standard error; not at all when nobody looks.
     activity: Option<Style>,
+    status: StatusLine,
+    /// Replies are for a program: printed as the agent wrote them.
+    raw: bool,
 }
 
 /// The object of `chat --json`.
@@ -90,7 +99,22 @@ impl Heard {
     fn new(json: bool) -> Self {
         let stderr = std::io::stderr();
         let activity = (stderr.is_terminal() && !json).then(|| Style::of(&stderr));
-        Self { replies: vec![], notices: vec![], json, activity }
+        let status = StatusLine::new(activity.unwrap_or(Style::PLAIN));
+        Self { replies: vec![], notices: vec![], json, activity, status, raw: false }
+    }
+
+    /// Writes something while the status line is away.
+    fn aside(&mut self, write: impl FnOnce() -> Result<(), CliError>) -> Result<(), CliError> {
+        terminal::err_piece(self.status.erase());
+        write()?;
+        terminal::err_piece(&self.status.draw());
+        Ok(())
+    }
+
+    /// Takes the status line away for good.
+    fn clear(&mut self) {
+        self.status.set(None);
+        terminal::err_piece(self.status.erase());
     }
 
     fn answer(self, group: &Folder, finished: Finished) -> Answer<'_> {
@@ -121,14 +145,16 @@ impl Listener for Heard {
     fn event(&mut self, event: &ChatEvent) -> Result<(), CliError> {
         match event {
             ChatEvent::Reply { turn, text } => {
-                if !self.json {
-                    terminal::out(terminal::clean(text).trim_end())?;
+                if self.raw && !self.json {
+                    self.aside(|| terminal::out(text))?;
+                } else if !self.json {
+                    self.aside(|| terminal::out(terminal::clean(text).trim_end()))?;
                 }
                 self.replies.push((*turn, text.clone()));
             }
             ChatEvent::Notice { turn, text } => {
                 if !self.json {
-                    terminal::err(terminal::clean(text).trim_end());
+                    self.aside(|| terminal::say(terminal::clean(text).trim_end()))?;
                 }
                 self.notices.push((*turn, text.clone()));
             }
@@ -136,14 +162,19 @@ impl Listener for Heard {
                 let message = format!("{message}; the message stays accepted and is answered when that is mended");
                 return Err(ErrorBody { kind: *kind, message, hint: hint.clone() }.into());
             }
+            ChatEvent::Progress { text } => {
+                self.status.set(text.as_deref());
+                self.aside(|| Ok(()))?;
+            }
+            ChatEvent::Activity { kind, .. } if self.status.covers(*kind) => {}
             ChatEvent::Activity { kind, text } => {
                 if let (Some(style), Some(line)) = (self.activity, activity(*kind, text)) {
-                    terminal::err(&style.dim(&line));
+                    self.aside(|| terminal::say(&style.dim(&line)))?;
                 }
             }
             ChatEvent::State { state: state @ (SessionState::Queued | SessionState::Starting), note } => {
                 if let Some(style) = self.activity {
-                    terminal::err(&style.dim(&state_line(*state, note.as_deref())));
+                    self.aside(|| terminal::say(&style.dim(&state_line(*state, note.as_deref()))))?;
                 }
             }
             _ => {}
@@ -152,6 +183,7 @@ impl Listener for Heard {
     }
 
     fn lost(&mut self) {
+        self.clear();
         if !self.json {
             terminal::err(LOST);
         }
@@ -159,7 +191,7 @@ impl Listener for Heard {
 }
 
 /// What people are told while the daemon is away.
-pub(super) const LOST: &str = "the daemon went away; waiting for it to come back";
+pub(in crate::cli) const LOST: &str = "the daemon went away; waiting for it to come back";
 
 /// A session's state in one line.
 pub(super) fn state_line(state: SessionState, note: Option<&str>) -> String {
@@ -183,6 +215,8 @@ mod tests {
             notices: vec![(Some(TurnId(4)), "failed".into())],
             json: true,
             activity: None,
+            status: StatusLine::new(Style::PLAIN),
+            raw: false,
         };
         let finished = Finished {
             session: "0123456789abcdef0123456789abcdef".parse().unwrap(),

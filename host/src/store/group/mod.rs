@@ -3,12 +3,14 @@
 //! - [`inbox`]: ① accept. - [`claim`]: ② claim. - [`commands`]: what people ask of us in a chat.
 //! - [`attempts`]: fencing, hello, a container's end. - [`turns`]: ③ ready, ④ finish. - `retries`: a failure that can
 //!   pass. - [`steering`]: what changes while a turn runs. - [`compactions`], [`mcp`], [`models`]: what runners report.
-//! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`digest`]: what was said before. - [`views`]: what people look at.
+//! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`digest`]: what was said before. - [`views`]: what people look at;
+//!   [`detail`]: in depth.
 
 pub mod attempts;
 pub mod claim;
 pub mod commands;
 pub mod compactions;
+pub mod detail;
 pub mod digest;
 pub mod inbox;
 pub mod mcp;

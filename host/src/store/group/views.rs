@@ -2,16 +2,13 @@
 
 use cofferdam_protocol::admin::{ChatOutcome, Session, SessionState};
 use cofferdam_protocol::ids::{Attempt, Folder, MessageId, ReplyId, SessionId, TurnId};
-use cofferdam_protocol::runner::{FailureKind, McpState, ProviderKind, Usage};
-use rusqlite::{OptionalExtension, Row, Savepoint, params};
+use cofferdam_protocol::runner::{FailureKind, ProviderKind, Usage};
+use rusqlite::{OptionalExtension, Row, Savepoint};
 
-use super::compactions::{self, CompactionView};
-use super::models::{Inherited, chosen, effort_setting, model_setting, read_models};
-use super::{GroupDb, chat_of, mcp, session_of};
+use super::{GroupDb, chat_of, session_of};
 use crate::model::command::MessageKind;
 use crate::model::message::MessageState;
 use crate::model::reply::{Outbound, ReplyKind};
-use crate::model::setting::Setting;
 use crate::model::turn::TurnState;
 use crate::store::{StoreError, rfc3339};
 
@@ -24,44 +21,6 @@ pub struct MessageView {
     pub kind: MessageKind,
     /// The newest turn that took it.
     pub turn: Option<TurnView>,
-}
-
-/// Compactions and calls of tools that a session's detail has.
-const MOST_COMPACTIONS: usize = 10;
-const MOST_CALLS: usize = 20;
-
-/// A session, as people look at it closely.
-#[derive(Debug, Clone)]
-pub struct Detail {
-    /// Its model.
-    pub model: Setting,
-    /// Its effort.
-    pub effort: Setting,
-    /// Counts its conversations.
-    pub generation: u64,
-    /// Input tokens since its last compaction.
-    pub since_compaction: u64,
-    /// Its newest compactions, newest first.
-    pub compactions: Vec<CompactionView>,
-    /// The MCP servers of its newest attempt.
-    pub mcp: Vec<McpState>,
-    /// Its newest calls of the host's tools, newest first.
-    pub calls: Vec<CallView>,
-}
-
-/// A call of a host tool, as people are shown it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallView {
-    /// When, ms.
-    pub called_at: i64,
-    /// In which turn.
-    pub turn: TurnId,
-    /// The tool.
-    pub tool: String,
-    /// What it was called with, shortened.
-    pub summary: String,
-    /// `waiting`, `done` or `failed`.
-    pub state: String,
 }
 
 /// A turn, as a chat client is told.
@@ -128,25 +87,6 @@ impl GroupDb {
             .await
     }
 
-    /// One session, closely. `inherited` is what it has when nobody chose in its chat.
-    pub async fn detail(&self, session: &SessionId, inherited: Inherited) -> Result<Detail, StoreError> {
-        let session = session.clone();
-        self.db.read(move |tx| detail(tx, &session, &inherited)).await
-    }
-
-    /// What a turn changed in files, as a unified diff; none when nothing, or nothing that is known.
-    pub async fn diff(&self, turn: TurnId) -> Result<Option<String>, StoreError> {
-        self.db
-            .read(move |tx| {
-                let diff = tx
-                    .prepare_cached("SELECT diff FROM turns WHERE id = ?1")?
-                    .query_row([turn.0], |row| row.get::<_, Option<String>>(0))
-                    .optional()?;
-                Ok(diff.flatten())
-            })
-            .await
-    }
-
     /// How a message stands.
     pub async fn message(&self, message: MessageId) -> Result<Option<MessageView>, StoreError> {
         self.db
@@ -198,39 +138,6 @@ impl GroupDb {
     }
 }
 
-fn detail(tx: &Savepoint<'_>, session: &SessionId, inherited: &Inherited) -> Result<Detail, StoreError> {
-    let (models, chosen) = (read_models(tx)?, chosen(tx, session)?);
-    let (generation, since_compaction) = tx
-        .prepare_cached("SELECT generation, since_compaction FROM sessions WHERE id = ?1")?
-        .query_row([session.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(Detail {
-        model: model_setting(&models, &chosen, inherited),
-        effort: effort_setting(&models, &chosen, inherited),
-        generation,
-        since_compaction,
-        compactions: compactions::newest(tx, session, MOST_COMPACTIONS)?,
-        mcp: mcp::states(tx, session)?,
-        calls: calls(tx, session)?,
-    })
-}
-
-fn calls(tx: &Savepoint<'_>, session: &SessionId) -> Result<Vec<CallView>, StoreError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT called_at, turn, tool, summary, state FROM tool_calls WHERE session = ?1
-         ORDER BY called_at DESC LIMIT ?2",
-    )?;
-    let rows = statement.query_map(params![session.as_str(), MOST_CALLS], |row| {
-        Ok(CallView {
-            called_at: row.get(0)?,
-            turn: TurnId(row.get(1)?),
-            tool: row.get(2)?,
-            summary: row.get(3)?,
-            state: row.get(4)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
 fn turn_view(tx: &Savepoint<'_>, turn: TurnId) -> Result<TurnView, StoreError> {
     tx.prepare_cached(
         "SELECT attempt, state, failure_kind, input_tokens, cached_tokens, output_tokens, reasoning_tokens, provider_ms
@@ -280,5 +187,6 @@ fn session_view(row: &Row<'_>, folder: &Folder) -> Result<Session, StoreError> {
         waiting: row.get(10)?,
         active_at: rfc3339(row.get(8)?),
         config_changed: false,
+        retry_at: None,
     })
 }

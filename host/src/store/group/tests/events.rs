@@ -55,9 +55,9 @@ async fn a_turns_diff_is_kept_and_bounded() {
     let diff = "+ü\n".repeat(300_000);
     let end = Finish { diff: Some(diff), ..finish(Outcome::Completed, &["hi"]) };
     f.finish(&session, attempt, 1, turn, end).await;
-    let kept = f.db.diff(turn).await.unwrap().unwrap();
+    let kept = f.db.diff(&session, Some(turn)).await.unwrap().unwrap().diff.unwrap();
     assert!(kept.len() <= 512 * 1024 && kept.len() > 500 * 1024 && kept.ends_with("+ü\n"), "{}", kept.len());
-    assert_eq!(f.db.diff(TurnId(99)).await.unwrap(), None);
+    assert_eq!(f.db.diff(&session, Some(TurnId(99))).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -78,8 +78,9 @@ async fn compactions_are_kept_with_the_meter() {
     f.db.compacted(&session, attempt, Seq(2), failed).await.unwrap();
     f.db.compacted(&session, attempt, Seq(3), compaction(CompactionOutcome::Completed, 0)).await.unwrap();
     let detail = f.db.detail(&session, Inherited::default()).await.unwrap();
-    let failures: Vec<_> = detail.compactions.iter().map(|compaction| compaction.failure.as_deref()).collect();
-    assert_eq!((failures.as_slice(), detail.since_compaction), (&[None, Some("500")][..], 0));
+    let outcomes: Vec<_> = detail.lists.compactions.into_iter().map(|compaction| compaction.outcome).collect();
+    let failed = CompactionOutcome::Failed { message: "500".into() };
+    assert_eq!((outcomes, detail.since_compaction), (vec![CompactionOutcome::Completed, failed], 0));
     let next = f.begin(&session).await;
     let thread = f.db.hello(&session, next, vec![1]).await.unwrap();
     assert_eq!(thread.meter, ContextMeter { since_compaction: 0, last_total: Some(41_000) });
@@ -100,9 +101,9 @@ async fn a_server_that_failed_is_told_once_in_an_attempt() {
     let told = f.all_told().await;
     assert!(told.len() == 2 && told[0].contains("'files' failed: no such file."), "{told:?}");
     let detail = f.db.detail(&session, Inherited::default()).await.unwrap();
-    assert_eq!(detail.mcp, [mcp("files", McpStatus::Ready), mcp("mail", McpStatus::Failed)]);
+    assert_eq!(detail.lists.mcp_servers, [mcp("files", McpStatus::Ready), mcp("mail", McpStatus::Failed)]);
     let next = f.begin(&session).await;
-    assert!(f.db.detail(&session, Inherited::default()).await.unwrap().mcp.is_empty());
+    assert!(f.db.detail(&session, Inherited::default()).await.unwrap().lists.mcp_servers.is_empty());
     assert!(report(next, 1, mcp("files", McpStatus::Failed)).await.is_some(), "another attempt");
 }
 

@@ -18,6 +18,7 @@ use crate::model::message::MessageState;
 use crate::model::reply::{Outbound, ReplyKind};
 
 mod commands;
+mod detail;
 mod events;
 mod histories;
 mod retries;

@@ -1,5 +1,9 @@
 //! `cofferdam session …`: conversations and their containers.
 
+mod diff;
+mod follow;
+mod show;
+
 use cofferdam_protocol::admin::{Session, SessionState};
 use cofferdam_protocol::ids::Folder;
 use jiff::Timestamp;
@@ -9,15 +13,17 @@ use super::args::{SessionVerb, SessionWord};
 use super::client::Client;
 use super::connect::{self, Mode};
 use super::error::CliError;
-use super::table::{Table, ago, pairs};
+use super::table::{Table, ago, until};
 use super::{Context, terminal};
 
 pub(super) async fn run(context: &Context, verb: SessionVerb) -> Result<u8, CliError> {
     match verb {
         SessionVerb::List { group } => list(context, group.as_ref()).await?,
-        SessionVerb::Show { session } => show(context, &session).await?,
+        SessionVerb::Show { session } => show::run(context, &session).await?,
+        SessionVerb::Diff { session, turn } => diff::run(context, &session, turn).await?,
         SessionVerb::Stop { session } => stop(context, &session).await?,
-        SessionVerb::Logs { session, attempt } => logs(context, &session, attempt).await?,
+        SessionVerb::Logs { session, follow: true, .. } => follow::run(context, &session).await?,
+        SessionVerb::Logs { session, attempt, follow: false } => logs(context, &session, attempt).await?,
     }
     Ok(0)
 }
@@ -50,15 +56,16 @@ pub(super) fn table(sessions: &[Session], now: Timestamp) -> String {
             session.turns.to_string(),
             session.waiting.to_string(),
             ago(&session.active_at, now),
-            note(session),
+            note(session, now),
         ]);
     }
     table.render()
 }
 
-fn note(session: &Session) -> String {
-    let changed = session.config_changed.then_some("container.json changed: holds from the next start");
-    session.note.as_deref().into_iter().chain(changed).collect::<Vec<_>>().join("; ")
+fn note(session: &Session, now: Timestamp) -> String {
+    let changed = session.config_changed.then(|| "container.json changed: holds from the next start".to_owned());
+    let retry = session.retry_at.as_deref().map(|at| format!("tries again {}, at {at}", until(at, now)));
+    session.note.clone().into_iter().chain(retry).chain(changed).collect::<Vec<_>>().join("; ")
 }
 
 /// A state in the word that people see.
@@ -71,34 +78,6 @@ pub(super) fn state(state: SessionState) -> &'static str {
         SessionState::Busy => "busy",
         SessionState::Stopping => "stopping",
     }
-}
-
-async fn show(context: &Context, id: &SessionWord) -> Result<(), CliError> {
-    let get = async |client: &Client| Ok(client.get::<Session>(&format!("/v1/sessions/{id}")).await?);
-    let session = connect::with(&context.home, Mode::Query, get).await?;
-    if context.json {
-        return terminal::out_json(&session);
-    }
-    terminal::out(&facts(&session, Timestamp::now()))
-}
-
-fn facts(session: &Session, now: Timestamp) -> String {
-    let provider = session.provider.and_then(|p| serde_json::to_value(p).ok()?.as_str().map(str::to_owned));
-    let some = |text: String| (!text.is_empty()).then_some(text);
-    pairs(&[
-        ("session", Some(session.id.to_string())),
-        ("group", Some(session.group.to_string())),
-        ("chat", Some(session.chat.clone())),
-        ("state", Some(state(session.state).to_owned())),
-        ("note", some(note(session))),
-        ("attempt", Some(session.attempt.to_string())),
-        ("provider", provider),
-        ("thread", session.continuation.clone()),
-        ("container", session.container.clone()),
-        ("turns", Some(session.turns.to_string())),
-        ("waiting", Some(session.waiting.to_string())),
-        ("active", Some(ago(&session.active_at, now))),
-    ])
 }
 
 async fn stop(context: &Context, id: &SessionWord) -> Result<(), CliError> {
@@ -143,7 +122,16 @@ pub(super) mod tests {
             waiting: 1,
             active_at: "2026-01-01T00:00:00Z".into(),
             config_changed: state == SessionState::Idle,
+            retry_at: None,
         }
+    }
+
+    #[test]
+    fn a_session_that_waits_for_another_try_says_when() {
+        let session =
+            Session { retry_at: Some("2026-01-01T00:01:00Z".into()), ..session(SessionState::Stopped, None) };
+        let note = note(&session, "2026-01-01T00:00:15Z".parse().unwrap());
+        assert_eq!(note, "tries again in 45 s, at 2026-01-01T00:01:00Z");
     }
 
     #[test]
@@ -156,23 +144,6 @@ pub(super) mod tests {
         SESSION       GROUP  CHAT           STATE   TURNS  WAITING  ACTIVE     NOTE
         0123456789ab  demo   terminal:main  queued  3      1        2 min ago  waits for a place: 8 of 8 containers run
         0123456789ab  demo   terminal:main  idle    3      1        2 min ago  container.json changed: holds from the next start
-        "#);
-    }
-
-    #[test]
-    fn a_session_is_shown_without_what_it_does_not_have() {
-        let text = facts(&session(SessionState::Busy, None), "2026-01-01T00:00:05Z".parse().unwrap());
-        insta::assert_snapshot!(text, @r#"
-        session:   0123456789abcdef0123456789abcdef
-        group:     demo
-        chat:      terminal:main
-        state:     busy
-        attempt:   2
-        provider:  codex
-        container: c1
-        turns:     3
-        waiting:   1
-        active:    5 s ago
         "#);
     }
 }
