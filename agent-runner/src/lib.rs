@@ -9,7 +9,8 @@
 //! - [`door`]: calls to the host through the door's Unix socket, with retries.
 //! - [`outbox`]: events on their way to the host, in order, until they are acknowledged.
 //! - [`forward`]: a loopback port that leads to the door, for the agent's own HTTP traffic.
-//! - [`host`]: a running turn's calls to the host. - [`session`]: the poll loop.
+//! - [`host`]: a running turn's calls to the host. - [`control`]: the host's orders for it.
+//! - [`session`]: the poll loop.
 //! - [`format`](mod@format): messages as the text of a turn.
 //! - [`provider`]: the agents. Nothing outside knows their words.
 //!
@@ -34,6 +35,7 @@
 //! The agent sees none of the `COFFERDAM_` variables.
 
 pub mod config;
+pub mod control;
 pub mod door;
 pub mod format;
 pub mod forward;

@@ -26,6 +26,8 @@ const OVERHEAD: usize = 128;
 const MAX_REPLIES: usize = 2 * 1024 * 1024;
 /// The longest line of an activity, in characters.
 const MAX_LINE: usize = 400;
+/// The most lines of an activity.
+const MAX_LINES: usize = 40;
 
 /// Where events are put. Clones share one queue.
 #[derive(Debug, Clone, Default)]
@@ -145,9 +147,23 @@ impl TurnEvents {
         self.outbox.put(Some(self.turn), body);
     }
 
-    /// Something the agent does; the text is made one short line.
+    /// An event of the session, not of the turn; it may come after the turn's end.
+    pub fn session(&self, body: EventBody) {
+        self.outbox.put(None, body);
+    }
+
+    /// Something the agent does; the text is made one short line, a plan's several.
     pub fn activity(&self, kind: ActivityKind, text: &str) {
-        self.outbox.put(Some(self.turn), EventBody::Activity { kind, text: one_line(text, MAX_LINE) });
+        let text = match kind {
+            ActivityKind::Plan => short_lines(text),
+            _ => one_line(text, MAX_LINE),
+        };
+        self.outbox.put(Some(self.turn), EventBody::Activity { kind, text });
+    }
+
+    /// The turn.
+    pub fn turn(&self) -> TurnId {
+        self.turn
     }
 }
 
@@ -217,6 +233,16 @@ pub fn one_line(text: &str, limit: usize) -> String {
         cut.push('…');
     }
     cut
+}
+
+/// The text's lines, each short, and not too many of them.
+fn short_lines(text: &str) -> String {
+    let mut lines: Vec<_> = text.lines().take(MAX_LINES).map(|line| one_line(line, MAX_LINE)).collect();
+    let more = text.lines().count() - lines.len();
+    if more > 0 {
+        lines.push(format!("… {more} more"));
+    }
+    lines.join("\n")
 }
 
 /// The same end with replies that the host can take; a cut is said in the text.
@@ -294,5 +320,12 @@ mod tests {
     fn an_activity_is_one_short_line() {
         assert_eq!(one_line("a\n  b\tc", 400), "a b c");
         assert_eq!(one_line("äöü", 2), "äö…");
+    }
+
+    #[test]
+    fn a_plan_keeps_its_lines_up_to_a_bound() {
+        assert_eq!(short_lines("[x] a  b\n[ ] c"), "[x] a b\n[ ] c");
+        let many = short_lines(&"[ ] step\n".repeat(50));
+        assert_eq!((many.lines().count(), many.lines().last()), (MAX_LINES + 1, Some("… 10 more")));
     }
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::config::Config;
+use crate::control::{self, Orders};
 use crate::door::{DoorError, Lane};
 use crate::forward::Forwarder;
 use crate::host::Host;
@@ -141,7 +142,7 @@ impl Session {
                 Next::Idle => {}
                 Next::Batch(batch) => {
                     let span = tracing::info_span!("turn", turn = %batch.turn);
-                    self.turn(*batch).instrument(span).await;
+                    self.turn(*batch).instrument(span).await?;
                     self.provider.settle(&self.outbox, &self.stop).await;
                 }
             }
@@ -190,39 +191,43 @@ impl Session {
         }
     }
 
-    async fn turn(&mut self, batch: Batch) {
+    async fn turn(&mut self, batch: Batch) -> Result<(), DoorError> {
         let turn = batch.turn;
         let finish = match &self.last {
             Some((last, finish)) if *last == turn => {
                 tracing::warn!("the host hands out a turn that it has acknowledged; sending its end again");
                 finish.clone()
             }
-            _ => Arc::new(self.run_turn(&batch).await),
+            _ => Arc::new(self.run_turn(&batch).await?),
         };
         let sent = self.outbox.finish(turn, Finish::clone(&finish));
         tokio::select! {
             () = sent => self.last = Some((turn, finish)),
             () = overdue(&self.stop, LAST_FINISH) => tracing::warn!("stopping before the host took the turn's end"),
         }
+        Ok(())
     }
 
-    async fn run_turn(&mut self, batch: &Batch) -> Finish {
+    async fn run_turn(&mut self, batch: &Batch) -> Result<Finish, DoorError> {
         tracing::info!(messages = batch.messages.len(), "turn begins");
         let begun = Instant::now();
         if let Some(failure) = self.start_failure.take() {
-            return ended_with(Outcome::Failed(failure), begun);
+            return Ok(ended_with(Outcome::Failed(failure), begun));
         }
-        // Until the control call is wired, nothing steers a turn and only a signal stops it.
-        let (_steer, steering) = tokio::sync::mpsc::unbounded_channel();
+        let (steer, steering) = tokio::sync::mpsc::unbounded_channel();
         let mut scope = Scope {
             events: TurnEvents::new(self.outbox.clone(), batch.turn),
             interrupt: self.stop.child_token(),
             steering,
             host: Host::new(&self.lane, self.attempt),
         };
+        let orders = Orders { interrupt: scope.interrupt.clone(), steer };
+        let following = control::follow(self.lane.another(), self.attempt, batch.turn, orders);
         let running = self.provider.turn(batch, &mut scope);
         let finish = tokio::select! {
+            biased;
             finish = running => finish,
+            error = following => return Err(error),
             () = overdue(&self.stop, INTERRUPT_GRACE) => ended_with(Outcome::Interrupted, begun),
         };
         let outcome = match &finish.outcome {
@@ -231,7 +236,7 @@ impl Session {
             Outcome::Failed(failure) => format!("failed ({:?})", failure.kind),
         };
         tracing::info!(outcome, replies = finish.replies.len(), millis = finish.provider_millis, "turn ends");
-        finish
+        Ok(finish)
     }
 }
 

@@ -47,7 +47,11 @@ async fn several_messages_go_in_one_turn_with_their_senders() {
     let setup = Setup::new().await;
     let _runner = setup.runner();
     setup.door.finish(setup.door.say_all(&["one", "two"])).await;
-    assert!(setup.model.last_input().contains("[sender0, 2026-01-02T03:04:05Z]\\none\\n\\n[sender1, "));
+    let input = setup.model.last_input();
+    assert!(
+        input.contains("from=\\\"sender0\\\"") && input.contains("\\none\\n</message>\\n<message from="),
+        "{input}"
+    );
 }
 
 #[tokio::test]
@@ -91,7 +95,7 @@ async fn several_messages_of_the_agent_are_several_replies_in_order() {
     let setup = Setup::new().await;
     let _runner = setup.runner();
     let mut first = message("I look.");
-    first["phase"] = "commentary".into();
+    first["phase"] = "partial_answer".into();
     let mut last = message("I found it.");
     last["phase"] = "final_answer".into();
     setup.model.script([Step::Items(vec![first, last])]);

@@ -29,6 +29,31 @@ async fn messages_are_answered_one_turn_after_another_and_a_stop_ends_with_zero(
 }
 
 #[tokio::test]
+async fn a_tool_of_the_host_is_called_with_the_same_id_until_it_is_answered() {
+    let door = mock_door(None);
+    let _runner = Runner::start(&door);
+    door.orders.pend_tools(1);
+    let turn = door.say("a\n!tool chat_reply {\"text\": \"hi there\"}");
+    let reply = "mock reply to: a\nchat_reply did {\"text\":\"hi there\"}\n(turn 1)";
+    assert_eq!(door.finish(turn).await.replies, [reply]);
+    let calls = door.orders.tool_calls();
+    assert_eq!(calls.iter().map(|call| call.call_id.as_str()).collect::<Vec<_>>(), ["mock-1", "mock-1"]);
+}
+
+#[tokio::test]
+async fn a_stop_interrupts_and_a_message_steers_the_turn() {
+    let door = mock_door(None);
+    let _runner = Runner::start(&door);
+    let turn = door.say("one\n!take");
+    let ids = door.orders.steer(turn, &["two"]);
+    assert_eq!(door.finish(turn).await.replies, ["mock reply to: one\ntwo\n(turn 1)"]);
+    assert_eq!(door.steered(turn), ids);
+    let turn = door.say("!silent");
+    door.orders.interrupt(turn);
+    assert_eq!(door.finish(turn).await.outcome, Outcome::Interrupted);
+}
+
+#[tokio::test]
 async fn a_continuation_is_resumed() {
     let door = mock_door(Some("mock:5"));
     let _runner = Runner::start(&door);

@@ -8,7 +8,10 @@ use std::sync::LazyLock;
 
 use cofferdam_agent_runner::provider::codex::context::Context;
 use cofferdam_agent_runner::provider::codex::history::{PastItem, TurnsParams};
+use cofferdam_agent_runner::provider::codex::mcp::McpStatusParams;
+use cofferdam_agent_runner::provider::codex::models::NoParams;
 use cofferdam_agent_runner::provider::codex::protocol::{self, *};
+use cofferdam_agent_runner::provider::codex::tools::DynamicTool;
 use cofferdam_agent_runner::provider::codex::{failure, method};
 use serde_json::{Value, json};
 
@@ -71,21 +74,32 @@ fn sent() -> Vec<(&'static str, Value)> {
         model: Some("m".into()),
         developer_instructions: Some("i".into()),
     };
+    let tool = DynamicTool::Function { name: "t".into(), description: "d".into(), input_schema: json!({}) };
+    let start = StartParams { thread: thread.clone(), dynamic_tools: vec![tool] };
     let resume = ResumeParams { thread_id: "t".into(), exclude_turns: true, thread: thread.clone() };
     let mut context = Context::default();
     context.ours("ours", "x");
     context.untrusted("theirs", 1, "x");
     let turn = TurnParams {
         thread_id: "t".into(),
-        input: vec![Input::Text { text: "x".into() }],
+        input: vec![Input::Text { text: "x".into() }, Input::LocalImage { path: "/x.png".into() }],
         client_user_message_id: Some("m:1,2".into()),
         additional_context: context.into_entries(),
+        model: Some("m".into()),
         effort: Some("low".into()),
+        output_schema: Some(json!({"type": "object"})),
+    };
+    let status = McpStatusParams { thread_id: "t".into(), server_name: "s".into(), detail: "toolsAndAuthOnly" };
+    let steer = SteerParams {
+        thread_id: "t".into(),
+        expected_turn_id: "u".into(),
+        input: vec![Input::Text { text: "x".into() }],
+        client_user_message_id: "m:3".into(),
     };
     let turns = TurnsParams { thread_id: "t".into(), limit: 5, items_view: "full", cursor: Some("c".into()) };
     vec![
         (method::INITIALIZE, json!(InitializeParams::ours())),
-        (method::THREAD_START, json!(thread)),
+        (method::THREAD_START, json!(start)),
         (method::THREAD_RESUME, json!(resume)),
         (method::TURN_START, json!(turn)),
         (method::TURN_INTERRUPT, json!(InterruptParams { thread_id: "t".into(), turn_id: "u".into() })),
@@ -93,6 +107,12 @@ fn sent() -> Vec<(&'static str, Value)> {
         (method::COMPACT_START, json!(CompactParams { thread_id: "t".into() })),
         (method::TURNS_LIST, json!(turns)),
         (method::THREAD_REVERT, json!(RevertParams { thread_id: "t".into(), before_turn_id: "u".into() })),
+        (method::TURN_STEER, json!(steer)),
+        (method::TERMINALS_LIST, json!(CleanParams { thread_id: "t".into() })),
+        (method::MODEL_LIST, json!(NoParams {})),
+        (method::CONFIG_READ, json!(NoParams {})),
+        (method::MCP_RELOAD, Value::Null),
+        (method::MCP_STATUS, json!(status)),
     ]
 }
 
@@ -115,7 +135,7 @@ fn every_request_is_valid_and_has_no_field_that_codex_does_not_know() {
     for (name, params) in sent {
         SCHEMAS.check("ClientRequest", &json!({"id": 1, "method": name, "params": params}));
         let schema = SCHEMAS.params(name);
-        for field in params.as_object().unwrap().keys() {
+        for field in params.as_object().into_iter().flat_map(|params| params.keys()) {
             assert!(schema["properties"].get(field).is_some(), "{name} has no {field}");
         }
     }
@@ -169,6 +189,11 @@ fn what_is_read_without_a_default_is_always_sent() {
         ("TurnStartedNotification", &["threadId", "turn"]),
         ("AccountRateLimitsUpdatedNotification", &["rateLimits"]),
         ("RateLimitWindow", &["usedPercent"]),
+        ("TurnPlanUpdatedNotification", &["threadId", "plan"]),
+        ("TurnPlanStep", &["step", "status"]),
+        ("TurnDiffUpdatedNotification", &["turnId", "diff"]),
+        ("McpServerStatusUpdatedNotification", &["name", "status"]),
+        ("McpToolCallError", &["message"]),
         ("FileUpdateChange", &["path"]),
     ];
     for (definition, fields) in notifications {
@@ -205,7 +230,7 @@ fn items_are_read_by_the_names_and_fields_that_codex_sends() {
         ("commandExecution", &["command", "commandActions"], &["exitCode"]),
         ("fileChange", &["changes"], &[]),
         ("reasoning", &[], &[]),
-        ("mcpToolCall", &["server", "tool"], &[]),
+        ("mcpToolCall", &["server", "tool"], &["error"]),
         ("dynamicToolCall", &["tool"], &[]),
         ("webSearch", &["query"], &[]),
         ("contextCompaction", &[], &[]),
@@ -259,4 +284,56 @@ fn every_turn_status_and_every_shape_of_error_is_read() {
         let info = json!({name: {"httpStatusCode": 429}});
         assert!(matches!(serde_json::from_value::<ErrorInfo>(info), Ok(ErrorInfo::Http(_))));
     }
+}
+
+#[test]
+fn what_is_read_of_models_servers_and_tool_calls_is_always_sent() {
+    for (file, definition, fields) in [
+        ("v2/ModelListResponse", "", &["data"][..]),
+        (
+            "v2/ModelListResponse",
+            "Model",
+            &["model", "hidden", "supportedReasoningEfforts", "defaultReasoningEffort", "isDefault"],
+        ),
+        ("v2/ModelListResponse", "ReasoningEffortOption", &["reasoningEffort"]),
+        ("v2/ConfigReadResponse", "", &["config"]),
+        ("v2/ListMcpServerStatusResponse", "", &["data"]),
+        ("v2/ListMcpServerStatusResponse", "McpServerStatus", &["name"]),
+        ("v2/ThreadBackgroundTerminalsListResponse", "", &["data"]),
+        ("v2/ThreadBackgroundTerminalsListResponse", "ThreadBackgroundTerminal", &["itemId"]),
+        ("v2/ThreadStartResponse", "", &["model"]),
+        ("v2/ThreadResumeResponse", "", &["model"]),
+        ("DynamicToolCallParams", "", &["turnId", "callId", "tool", "arguments"]),
+    ] {
+        for field in fields {
+            assert!(always_sent(file, definition, field), "{file} {definition} {field}");
+        }
+    }
+    always_sent("v2/ConfigReadResponse", "Config", "model");
+    always_sent("v2/ListMcpServerStatusResponse", "McpServerStatus", "runtimeStatus");
+    always_sent("ServerNotification", "McpServerStatusUpdatedNotification", "error");
+    always_sent("v2/ThreadStartResponse", "", "reasoningEffort");
+    let root = SCHEMAS.read("ServerNotification");
+    for (name, words) in [
+        ("McpServerStartupState", &["starting", "ready", "failed", "cancelled"][..]),
+        ("TurnPlanStepStatus", &["pending", "inProgress", "completed"]),
+        ("MessagePhase", &["commentary", "partial_answer", "final_answer"]),
+        ("AgentMessageDelivery", &["async"]),
+    ] {
+        let known: BTreeSet<_> = words.iter().map(|word| (*word).to_owned()).collect();
+        assert_eq!(
+            words_of(&root["definitions"][name]),
+            known,
+            "{name}: say in the provider what a new word means"
+        );
+    }
+    let statuses = SCHEMAS.read("v2/ListMcpServerStatusResponse");
+    assert!(words_of(&statuses["definitions"]["McpServerConnectionStatus"]).contains("failed"));
+}
+
+/// The words of an enumeration, documented one by one or not.
+fn words_of(schema: &Value) -> BTreeSet<String> {
+    let own = schema["enum"].as_array().into_iter().flatten();
+    let each = schema["oneOf"].as_array().into_iter().flatten().flat_map(|one| one["enum"].as_array().unwrap());
+    own.chain(each).map(|word| word.as_str().unwrap().to_owned()).collect()
 }

@@ -11,6 +11,7 @@
 //! | `!take` | the turn waits for a message that steers it, and takes it; its text belongs to TEXT. Not when it is retried |
 //! | `!options` | adds the turn's model and effort to TEXT, or `-` where none is named |
 //! | `!early WORDS` | replies with these words at once |
+//! | `!tool NAME JSON` | calls this tool of the host with these arguments; its answer belongs to TEXT |
 //! | `!silent` | no answer until the turn is interrupted |
 //! | `!exit CODE` | the whole runner ends at once with this code, as if it had crashed |
 //!
@@ -47,7 +48,8 @@ impl Mock {
     /// Goes through the messages; answers the text of the reply, and how the turn ends.
     async fn obey(&self, batch: &Batch, scope: &mut Scope) -> (Vec<String>, Outcome) {
         let mut text = Vec::new();
-        for line in batch.messages.iter().flat_map(|message| message.text.lines()) {
+        let lines = batch.messages.iter().flat_map(|message| message.text.lines());
+        for (at, line) in lines.enumerate() {
             match directive(line) {
                 None => text.push(line.to_owned()),
                 Some(Directive::Wait(time)) => tokio::select! {
@@ -72,6 +74,16 @@ impl Mock {
                     text.push(format!("model {} effort {}", word(&options.model), word(&options.effort)));
                 }
                 Some(Directive::Early(words)) => scope.events.reply(words),
+                // The same call of the same turn has the same id, also in another runner.
+                Some(Directive::Tool(name, arguments)) => {
+                    let id = format!("mock-{at}");
+                    tokio::select! {
+                        answer = scope.host.tool(batch.turn, &id, &name, arguments) => {
+                            text.push(answer.map_or_else(|error| error.to_string(), |(_, text)| text));
+                        }
+                        () = scope.interrupt.cancelled() => return (text, Outcome::Interrupted),
+                    }
+                }
                 Some(Directive::Exit(code)) => std::process::exit(code),
                 Some(Directive::Fail(kind, until)) if self.turns < until => {
                     return (text, Outcome::Failed(Failure::new(kind, "mock failure")));
@@ -101,6 +113,7 @@ enum Directive {
     Take,
     Options,
     Early(String),
+    Tool(String, serde_json::Value),
     Silent,
     Exit(i32),
 }
@@ -118,6 +131,10 @@ fn directive(line: &str) -> Option<Directive> {
         ("options", None) => Some(Directive::Options),
         ("early", Some(first)) => {
             Some(Directive::Early(std::iter::once(first).chain(words).collect::<Vec<_>>().join(" ")))
+        }
+        ("tool", Some(name)) => {
+            let (_, arguments) = line.split_once(name)?;
+            Some(Directive::Tool(name.to_owned(), serde_json::from_str(arguments).ok()?))
         }
         ("silent", None) => Some(Directive::Silent),
         ("exit", Some(code)) => code.parse().ok().map(Directive::Exit),
@@ -170,7 +187,20 @@ mod tests {
         assert_eq!(directive("!silent"), Some(Directive::Silent));
         assert_eq!(directive("!fail upstream 3"), Some(Directive::Fail(FailureKind::Upstream, 3)));
         assert_eq!(directive("!early so far"), Some(Directive::Early("so far".into())));
-        for text in ["!fail soon", "!early", "!wait", "!wait -1", "!wait soon", "!hello", "fail", "! fail now"] {
+        let arguments = serde_json::json!({"text": "a b"});
+        assert_eq!(directive("!tool x {\"text\": \"a b\"}"), Some(Directive::Tool("x".into(), arguments)));
+        for text in [
+            "!tool x",
+            "!tool x {",
+            "!fail soon",
+            "!early",
+            "!wait",
+            "!wait -1",
+            "!wait soon",
+            "!hello",
+            "fail",
+            "! fail now",
+        ] {
             assert_eq!(directive(text), None, "{text}");
         }
     }

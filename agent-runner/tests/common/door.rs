@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::http::{Call, json, reply, serve};
+use super::orders::Orders;
 
 const TOKEN: &str = "Bearer token-of-the-test";
 /// Far longer than anything here takes, so that only a real hang meets it.
@@ -51,6 +52,8 @@ pub struct Door {
     serving: Mutex<Option<tokio::task::JoinHandle<()>>>,
     /// Where `/v1/…` calls are counted, for the forwarder.
     pub gateway: Mutex<Vec<String>>,
+    /// What the host says while a turn runs.
+    pub orders: Orders,
 }
 
 pub fn settings(provider: ProviderKind, cwd: &Path) -> Settings {
@@ -78,6 +81,17 @@ fn batch(turn: TurnId, messages: Vec<BatchMessage>) -> Batch {
     }
 }
 
+/// A message of somebody.
+pub fn message(id: i64, text: &str) -> BatchMessage {
+    BatchMessage {
+        id: MessageId(id),
+        sender: "ann".into(),
+        time: "2026-11-21 14:03 Europe/Berlin".into(),
+        files: Vec::new(),
+        text: text.into(),
+    }
+}
+
 impl Door {
     pub fn open(settings: Settings, continuation: Option<&str>) -> Arc<Self> {
         Self::open_on(settings, Thread { continuation: continuation.map(str::to_owned), ..Thread::default() })
@@ -98,6 +112,7 @@ impl Door {
             changed: Notify::new(),
             serving: Mutex::default(),
             gateway: Mutex::default(),
+            orders: Orders::default(),
         });
         door.bind();
         door
@@ -186,6 +201,20 @@ impl Door {
     /// Waits until `count` compactions were reported; the answer is the last.
     pub async fn compacted(&self, count: usize) -> Compaction {
         self.wait("compaction", |events| compactions(events).get(count - 1).cloned()).await
+    }
+
+    /// Puts one message for a turn whose batch the test makes its own.
+    pub fn say_as(&self, text: &str, own: impl FnOnce(&mut Batch)) -> TurnId {
+        let mut state = self.state.lock().unwrap();
+        state.turns += 1;
+        let turn = TurnId(state.turns);
+        let options = state.options.clone();
+        let mut batch = Batch { options, ..batch(turn, vec![message(turn.0 * 10, text)]) };
+        own(&mut batch);
+        state.waiting.push_back(batch);
+        drop(state);
+        self.changed.notify_waiters();
+        turn
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -278,13 +307,37 @@ impl Door {
         self.events().into_iter().filter_map(of_turn).collect()
     }
 
+    /// Waits until a turn showed something of this kind; the answer is its text.
+    pub async fn shown(&self, turn: TurnId, wanted: ActivityKind) -> String {
+        self.wait("activity", |events| {
+            events.iter().find_map(|event| match &event.body {
+                EventBody::Activity { kind, text } if event.turn == Some(turn) && *kind == wanted => {
+                    Some(text.clone())
+                }
+                _ => None,
+            })
+        })
+        .await
+    }
+
+    /// Waits until a turn has shown this much of its answer.
+    pub async fn said(&self, turn: TurnId, text: &str) {
+        self.wait("piece of the answer", |events| pieces(events, turn).contains(text).then_some(())).await;
+    }
+
+    /// The messages that a turn said it has been steered with, in order.
+    pub fn steered(&self, turn: TurnId) -> Vec<MessageId> {
+        steered(&self.events(), turn)
+    }
+
+    /// Waits until they are these.
+    pub async fn steered_with(&self, turn: TurnId, ids: &[MessageId]) {
+        self.wait("steered messages", |events| (steered(events, turn) == ids).then_some(())).await;
+    }
+
     /// All pieces of a turn's answers, joined.
     pub fn deltas(&self, turn: TurnId) -> String {
-        let of_turn = |event: Event| match event.body {
-            EventBody::Delta { text } if event.turn == Some(turn) => Some(text),
-            _ => None,
-        };
-        self.events().into_iter().filter_map(of_turn).collect()
+        pieces(&self.events(), turn)
     }
 
     async fn answer(&self, call: Call) -> Response<Full<Bytes>> {
@@ -308,6 +361,8 @@ impl Door {
                 self.change(|state| state.digests += 1);
                 json(200, &Digest { text: self.state.lock().unwrap().digest.clone() })
             }
+            CONTROL => self.orders.control(serde_json::from_slice(&call.body).unwrap()).await,
+            TOOL => self.orders.tool(serde_json::from_slice(&call.body).unwrap()).await,
             _ => refusal(404, "no such call"),
         }
     }
@@ -365,6 +420,22 @@ impl Door {
     }
 }
 
+fn steered(events: &[Event], turn: TurnId) -> Vec<MessageId> {
+    let of_turn = |event: &Event| match &event.body {
+        EventBody::Steered { messages } if event.turn == Some(turn) => messages.clone(),
+        _ => Vec::new(),
+    };
+    events.iter().flat_map(of_turn).collect()
+}
+
+fn pieces(events: &[Event], turn: TurnId) -> String {
+    let of_turn = |event: &Event| match &event.body {
+        EventBody::Delta { text } if event.turn == Some(turn) => Some(text.clone()),
+        _ => None,
+    };
+    events.iter().filter_map(of_turn).collect()
+}
+
 /// The ends of a turn among the events.
 pub fn finishes(events: &[Event], turn: TurnId) -> Vec<Finish> {
     let of_turn = |event: &Event| match &event.body {
@@ -383,6 +454,6 @@ pub fn compactions(events: &[Event]) -> Vec<Compaction> {
     events.iter().filter_map(of).collect()
 }
 
-fn refusal(status: u16, error: &str) -> Response<Full<Bytes>> {
+pub fn refusal(status: u16, error: &str) -> Response<Full<Bytes>> {
     json(status, &Refusal { error: error.into() })
 }

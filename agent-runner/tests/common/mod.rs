@@ -5,5 +5,6 @@ pub mod codex;
 pub mod door;
 pub mod http;
 pub mod model;
+pub mod orders;
 pub mod runner;
 pub mod setup;

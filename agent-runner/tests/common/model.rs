@@ -30,6 +30,12 @@ pub enum Step {
     Hang,
     /// Several items, and then nothing more, for ever.
     Stall(Vec<Value>),
+    /// A message begins, but neither it nor the stream ends.
+    Begun(&'static str),
+    /// A message begins, and ends once the test says so.
+    Slowly(&'static str, Arc<Notify>),
+    /// Several items, once the test says so.
+    When(Arc<Notify>, Vec<Value>),
     /// Several items, with so many input and output tokens.
     Counted(Vec<Value>, u64, u64),
     /// An HTTP error with more headers.
@@ -171,6 +177,12 @@ impl Model {
                 }
                 answer
             }
+            Some(Step::Begun(text)) => pause(stream(number, &[message(text)], None), None),
+            Some(Step::Slowly(text, told)) => pause(stream(number, &[message(text)], Some((100, 10))), Some(told)),
+            Some(Step::When(told, items)) => {
+                told.notified().await;
+                stream(number, &items, Some((100, 10)))
+            }
             Some(Step::Hang) => std::future::pending().await,
         }
     }
@@ -178,6 +190,30 @@ impl Model {
 
 pub fn message(text: &str) -> Value {
     json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]})
+}
+
+/// A message of a phase.
+pub fn in_phase(phase: &str, text: &str) -> Value {
+    let mut message = message(text);
+    message["phase"] = phase.into();
+    message
+}
+
+/// A call of a function, such as one of the client's tools.
+pub fn call(name: &str, arguments: Value, call_id: &str) -> Value {
+    json!({"type": "function_call", "name": name, "arguments": arguments.to_string(), "call_id": call_id})
+}
+
+/// A call of a tool of an MCP server.
+pub fn mcp_call(server: &str, tool: &str, arguments: Value, call_id: &str) -> Value {
+    let mut call = call(tool, arguments, call_id);
+    call["namespace"] = format!("mcp__{server}").into();
+    call
+}
+
+/// A script for the models of code mode.
+pub fn code(script: &str, call_id: &str) -> Value {
+    json!({"type": "custom_tool_call", "name": "exec", "input": script, "call_id": call_id})
 }
 
 pub fn command(command: &str) -> Value {
@@ -208,6 +244,26 @@ fn stall(answer: Response<Streamed>) -> Response<Streamed> {
     let frames = futures_util::stream::once(async move { body.collect().await.unwrap().to_bytes() });
     let frames = frames.map(|bytes| Ok(Frame::data(bytes))).chain(futures_util::stream::pending());
     Response::from_parts(parts, StreamBody::new(frames).boxed_unsync())
+}
+
+/// The same stream, which goes on from the end of its first item when the test says so, or never.
+fn pause(answer: Response<Streamed>, told: Option<Arc<Notify>>) -> Response<Streamed> {
+    let (parts, body) = answer.into_parts();
+    let frames = futures_util::stream::once(async move { body.collect().await.unwrap().to_bytes() });
+    let frames = frames.flat_map(move |bytes| {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let (head, tail) = text.split_at(text.find("event: response.output_item.done").unwrap());
+        let (head, tail, told) = (Bytes::from(head.to_owned()), Bytes::from(tail.to_owned()), told.clone());
+        let rest = async move {
+            match told {
+                Some(told) => told.notified().await,
+                None => std::future::pending().await,
+            }
+            tail
+        };
+        futures_util::stream::once(async { head }).chain(futures_util::stream::once(rest))
+    });
+    Response::from_parts(parts, StreamBody::new(frames.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync())
 }
 
 /// The items as a stream, with its end when it has counts of input and output tokens.

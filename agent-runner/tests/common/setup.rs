@@ -5,9 +5,18 @@ use std::sync::Arc;
 
 use cofferdam_protocol::runner::*;
 
-use super::door::{Door, settings};
+use super::door::{Door, LIMIT, settings};
 use super::model::Model;
 use super::runner::{Extra, Runner};
+
+/// An image of one red dot.
+#[rustfmt::skip]
+pub const PNG: [u8; 69] = [
+    137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0,
+    0, 1, 0, 0, 0, 1, 8, 2, 0, 0, 0, 144, 119, 83, 222, 0, 0, 0,
+    12, 73, 68, 65, 84, 120, 156, 99, 248, 207, 192, 0, 0, 3, 1, 1, 0, 201,
+    254, 146, 239, 0, 0, 0, 0, 73, 69, 78, 68, 174, 66, 96, 130,
+];
 
 pub struct Setup {
     pub directory: tempfile::TempDir,
@@ -47,6 +56,20 @@ impl Setup {
         Runner::start_with(&self.door, &Extra { codex: Some(self.codex.clone()), codex_home, forward_port: 0 })
     }
 
+    /// Adds lines to the end of codex's configuration, as the host does for MCP servers.
+    pub fn configure(&self, lines: &str) {
+        let path = self.home().join("config.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, format!("{text}{lines}")).unwrap();
+    }
+
+    /// Switches one of codex's features.
+    pub fn feature(&self, name: &str, on: bool) {
+        let path = self.home().join("config.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, text.replace("[features]\n", &format!("[features]\n{name} = {on}\n"))).unwrap();
+    }
+
     /// A door as after a new start of the container, on the same home and settings.
     pub fn new_attempt(&mut self, continuation: &str) {
         self.new_attempt_on(Thread { continuation: Some(continuation.to_owned()), ..Thread::default() });
@@ -66,7 +89,7 @@ impl Setup {
         let begun = std::time::Instant::now();
         while !files(directory).iter().any(|file| std::fs::read_to_string(file).unwrap_or_default().contains(words))
         {
-            assert!(begun.elapsed() < super::door::LIMIT, "nothing under {directory:?} contains {words}");
+            assert!(begun.elapsed() < LIMIT, "nothing under {directory:?} contains {words}");
             tokio::task::yield_now().await;
         }
     }
@@ -99,4 +122,13 @@ pub fn failure(finish: &Finish) -> &Failure {
 /// The thread that a turn ended on.
 pub fn thread_of(finish: &Finish) -> String {
     finish.thread.as_ref().unwrap().continuation.clone().unwrap()
+}
+
+/// Waits until something outside of the runner is so.
+pub async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
+        tokio::task::yield_now().await;
+    }
 }

@@ -5,19 +5,21 @@
 
 use std::time::{Duration, SystemTime};
 
-use cofferdam_protocol::runner::{Batch, BatchMessage, EventBody, Failure, FailureKind, Finish, Outcome};
+use cofferdam_protocol::runner::{Batch, EventBody, Failure, FailureKind, Finish, Outcome};
 use tokio::time::Instant;
 
 use super::client::Client;
-use super::context::Context;
-use super::protocol::{Input, TurnAnswer, TurnParams};
+use super::protocol::{TurnAnswer, TurnParams};
 use super::recovery::{self, Plan};
-use super::turn::{self, TurnLog};
+use super::steer::{Steer, Target};
+use super::tools::Calls;
+use super::turn::TurnLog;
 use super::watch::{Watch, WatchEnd};
 use super::{Broken, Codex, Scope, method};
 use crate::outbox::TurnEvents;
 
 /// A turn's way through restarts.
+#[derive(Default)]
 struct Progress {
     /// Messages may have been given to the thread already.
     look: bool,
@@ -28,13 +30,14 @@ struct Progress {
     digest: Option<String>,
     /// When codex was first asked.
     asked: Option<Instant>,
+    /// Messages that came while it ran.
+    steer: Steer,
 }
 
 impl Codex {
     /// One batch's turn, over a restart of the app-server where that helps.
     pub(super) async fn answer(&mut self, batch: &Batch, scope: &mut Scope, finish: &mut Finish) -> Outcome {
-        let look = batch.retried;
-        let mut progress = Progress { look, restarted: false, reopened: false, digest: None, asked: None };
+        let mut progress = Progress { look: batch.retried, ..Progress::default() };
         let outcome = loop {
             let broken = match self.attempt(batch, scope, &mut progress, finish).await {
                 Ok(outcome) => break outcome,
@@ -72,14 +75,22 @@ impl Codex {
         self.announce(&scope.events);
         let plan = self.plan(&client, &thread, batch, progress).await?;
         finish.replies.clone_from(&plan.replies);
+        let steered: Vec<_> = plan.steered.iter().copied().filter(|id| progress.steer.has(*id)).collect();
+        if !steered.is_empty() {
+            scope.events.steered(steered);
+        }
         if plan.is_done() {
             tracing::info!("the turn was answered before; its answer is delivered");
             return Ok(Outcome::Completed);
         }
         self.recall(scope, progress, finish).await;
-        let params = self.turn_params(&thread, batch, &plan, progress);
+        self.mcp.started(&scope.events, &scope.interrupt).await;
+        if scope.interrupt.is_cancelled() {
+            return Ok(Outcome::Interrupted);
+        }
+        let params = self.turn_params(&thread, batch, &plan, progress.digest.as_deref());
         progress.asked.get_or_insert_with(Instant::now);
-        self.run(&client, params, scope, finish).await
+        self.run(&client, params, scope, &mut progress.steer, finish).await
     }
 
     /// Tells the host of a thread that it does not know, before anything happens on it.
@@ -90,7 +101,12 @@ impl Codex {
             self.announced = Some(continuation.clone());
             let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             let generation = self.conversation.generation;
-            events.put(EventBody::Ready { generation, continuation, millis, models: Vec::new() });
+            events.put(EventBody::Ready {
+                generation,
+                continuation,
+                millis,
+                models: self.models.listed().to_vec(),
+            });
         }
     }
 
@@ -133,51 +149,28 @@ impl Codex {
         }
     }
 
-    fn turn_params(&self, thread: &str, batch: &Batch, plan: &Plan, progress: &Progress) -> TurnParams {
-        let missing = |message: &&BatchMessage| plan.missing.contains(&message.id);
-        let messages: Vec<_> = batch.messages.iter().filter(missing).cloned().collect();
-        let mut context = Context::default();
-        if let Some(digest) = progress.digest.as_deref().filter(|_| plan.given.is_empty()) {
-            context.untrusted("earlier_conversation", self.conversation.meter.compactions(), digest);
-        }
-        if let Some(note) = plan.note() {
-            context.ours(&recovery::note_key(batch.turn), &note);
-        }
-        let input = if messages.is_empty() { vec![] } else { vec![Input::Text { text: turn::input(&messages) }] };
-        TurnParams {
-            thread_id: thread.to_owned(),
-            input,
-            client_user_message_id: recovery::client_id(&messages),
-            additional_context: context.into_entries(),
-            effort: batch.options.effort.clone(),
-        }
-    }
-
     /// Begins a codex turn and follows it to its end.
     async fn run(
         &mut self,
         client: &Client,
         params: TurnParams,
         scope: &mut Scope,
+        steer: &mut Steer,
         finish: &mut Finish,
     ) -> Result<Outcome, Broken> {
         let mut notifications = client.subscribe();
+        let calls = Calls::new(client.serve_tools(), scope.host.clone(), scope.events.turn());
         let turn = match client.request::<TurnAnswer>(method::TURN_START, &params, self.quick()).await {
             Ok(answer) => answer.turn.id,
             Err(error) => return Err(self.broken(error).await),
         };
         self.conversation.has_turns = true;
         let mut log = TurnLog::new(&params.thread_id, &turn, &mut self.conversation.meter);
-        let watch = Watch {
-            client,
-            thread: &params.thread_id,
-            turn: &turn,
-            silence: Duration::from_secs(self.settings.silence_secs.max(1)),
-            events: &scope.events,
-            interrupt: &scope.interrupt,
-        };
+        let at = Target { client, thread: &params.thread_id, turn: &turn, cwd: &self.settings.cwd };
+        let silence = Duration::from_secs(self.settings.silence_secs.max(1));
+        let watch = Watch { at, silence, scope, steer, calls, mcp: &mut self.mcp };
         let end = watch.until_end(&mut notifications, &mut log).await;
-        finish.replies.append(&mut log.replies);
+        log.close(&end, finish);
         self.limits.learn(log.limits.known());
         self.conclude(end).await
     }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, 
 use tokio::sync::{mpsc, oneshot};
 
 use super::jsonrpc::{self, Incoming, METHOD_NOT_FOUND, Notification, Pending, RpcError};
+use super::tools::ToolRequest;
 use super::{method, protocol};
 
 /// The longest line: four times the largest that was seen (16 MB). A longer one is a broken server.
@@ -48,6 +49,10 @@ struct State {
     outgoing: Option<mpsc::UnboundedSender<Vec<u8>>>,
     /// The latest token count that came while nobody listened, such as right after a resume.
     missed_tokens: Option<Notification>,
+    /// Who does what the model asks of the client's tools; nobody between turns.
+    tools: Option<mpsc::UnboundedSender<ToolRequest>>,
+    /// Who hears of MCP servers: they start while no turn runs.
+    mcp: Option<mpsc::UnboundedSender<Notification>>,
 }
 
 /// The client. Clones speak to the same server.
@@ -118,6 +123,20 @@ impl Client {
         notifications
     }
 
+    /// Calls of the client's tools from now on. Replaces an earlier receiver.
+    pub fn serve_tools(&self) -> mpsc::UnboundedReceiver<ToolRequest> {
+        let (tools, calls) = mpsc::unbounded_channel();
+        self.state().tools = Some(tools);
+        calls
+    }
+
+    /// What is told of MCP servers from now on, turn or not.
+    pub fn subscribe_mcp(&self) -> mpsc::UnboundedReceiver<Notification> {
+        let (mcp, notifications) = mpsc::unbounded_channel();
+        self.state().mcp = Some(mcp);
+        notifications
+    }
+
     /// Whether neither side has ended the conversation.
     pub fn is_open(&self) -> bool {
         self.state().outgoing.is_some()
@@ -128,6 +147,8 @@ impl Client {
         let mut state = self.state();
         state.outgoing = None;
         state.subscriber = None;
+        state.tools = None;
+        state.mcp = None;
         state.pending.clear();
     }
 
@@ -162,12 +183,18 @@ impl Client {
                 None => tracing::debug!(id, "an answer that nobody waits for"),
             },
             Incoming::Notification(notification) => self.tell(notification),
-            Incoming::Request { id, method, params } => self.answer(&id, &method, params.as_deref()),
+            Incoming::Request { id, method, params } => self.asked(id, &method, params.as_deref()),
         }
     }
 
     fn tell(&self, notification: Notification) {
         let mut state = self.state();
+        if notification.method == method::MCP_STARTUP
+            && let Some(mcp) = &state.mcp
+        {
+            drop(mcp.send(notification));
+            return;
+        }
         let unheard = match &state.subscriber {
             Some(subscriber) => subscriber.send(notification).err().map(|unsent| unsent.0),
             None => Some(notification),
@@ -180,20 +207,71 @@ impl Client {
         }
     }
 
-    fn answer(&self, id: &RawValue, method: &str, params: Option<&RawValue>) {
+    fn asked(&self, id: Box<RawValue>, method: &str, params: Option<&RawValue>) {
+        let responder = Responder { client: self.clone(), id };
+        let responder = match params {
+            Some(params) if method == method::TOOL_CALL => match self.hand_on(responder, params) {
+                Some(unserved) => unserved,
+                None => return,
+            },
+            _ => responder,
+        };
         let params = params.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or(Value::Null);
-        let result = protocol::answer(method, &params).ok_or_else(|| {
-            tracing::warn!(method, "codex asks something unknown");
-            RpcError { code: METHOD_NOT_FOUND, message: format!("unknown method {method}") }
-        });
-        match jsonrpc::response(id, result) {
-            Ok(line) => drop(self.send(line)),
-            Err(error) => tracing::error!(%error, method, "an answer cannot be written"),
+        match protocol::answer(method, &params) {
+            Some(answer) => responder.answer(&answer),
+            None => {
+                tracing::warn!(method, "codex asks something unknown");
+                responder.refuse(RpcError { code: METHOD_NOT_FOUND, message: format!("unknown method {method}") });
+            }
         }
+    }
+
+    /// Gives a tool's call to who serves them; comes back when nobody does, or it is malformed.
+    fn hand_on(&self, responder: Responder, params: &RawValue) -> Option<Responder> {
+        let params = match serde_json::from_str(params.get()) {
+            Ok(params) => params,
+            Err(error) => {
+                tracing::warn!(%error, "a tool's call is malformed");
+                return Some(responder);
+            }
+        };
+        let tools = self.state().tools.clone();
+        let Some(tools) = tools else { return Some(responder) };
+        tools.send(ToolRequest { params, responder }).err().map(|unsent| unsent.0.responder)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers one request of the server.
+pub struct Responder {
+    client: Client,
+    id: Box<RawValue>,
+}
+
+impl Responder {
+    /// Sends the answer; one that comes too late is dropped by the server.
+    pub fn answer(self, result: &Value) {
+        self.send(Ok(result));
+    }
+
+    fn refuse(self, error: RpcError) {
+        self.send(Err(error));
+    }
+
+    fn send(self, result: Result<&Value, RpcError>) {
+        match jsonrpc::response(&self.id, result) {
+            Ok(line) => drop(self.client.send(line)),
+            Err(error) => tracing::error!(%error, id = self.id.get(), "an answer cannot be written"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Responder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Responder").field(&self.id.get()).finish()
     }
 }
 

@@ -106,7 +106,7 @@ pub fn notification(method: &str) -> serde_json::Result<Vec<u8>> {
 }
 
 /// The line of an answer to a server request.
-pub fn response(id: &RawValue, result: Result<serde_json::Value, RpcError>) -> serde_json::Result<Vec<u8>> {
+pub fn response(id: &RawValue, result: Result<&serde_json::Value, RpcError>) -> serde_json::Result<Vec<u8>> {
     match result {
         Ok(result) => line(&serde_json::json!({"id": id, "result": result})),
         Err(error) => line(&serde_json::json!({"id": id, "error": error})),
@@ -176,7 +176,7 @@ mod tests {
         let text = String::from_utf8(request(1, "m", &serde_json::json!({"t": "a\nb"})).unwrap()).unwrap();
         assert_eq!(text, "{\"id\":1,\"method\":\"m\",\"params\":{\"t\":\"a\\nb\"}}\n");
         let id: Box<RawValue> = serde_json::from_str("\"q\"").unwrap();
-        let text = String::from_utf8(response(&id, Ok(1.into())).unwrap()).unwrap();
+        let text = String::from_utf8(response(&id, Ok(&1.into())).unwrap()).unwrap();
         assert_eq!(text, "{\"id\":\"q\",\"result\":1}\n");
     }
 

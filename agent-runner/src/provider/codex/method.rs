@@ -12,6 +12,8 @@ pub const THREAD_RESUME: &str = "thread/resume";
 pub const TURN_START: &str = "turn/start";
 /// Stops the running turn.
 pub const TURN_INTERRUPT: &str = "turn/interrupt";
+/// Gives more input to the running turn.
+pub const TURN_STEER: &str = "turn/steer";
 /// Ends commands that an interrupted turn left behind.
 pub const TERMINALS_CLEAN: &str = "thread/backgroundTerminals/clean";
 /// Replaces the history by a summary; answered at once.
@@ -20,6 +22,16 @@ pub const COMPACT_START: &str = "thread/compact/start";
 pub const TURNS_LIST: &str = "thread/turns/list";
 /// Drops a turn and what came after it.
 pub const THREAD_REVERT: &str = "thread/revert";
+/// Says which commands still run.
+pub const TERMINALS_LIST: &str = "thread/backgroundTerminals/list";
+/// Names the models.
+pub const MODEL_LIST: &str = "model/list";
+/// Says what the configuration comes to.
+pub const CONFIG_READ: &str = "config/read";
+/// Starts MCP servers again that have failed.
+pub const MCP_RELOAD: &str = "config/mcpServer/reload";
+/// Says how the MCP servers stand.
+pub const MCP_STATUS: &str = "mcpServerStatus/list";
 
 /// The only end of a turn.
 pub const TURN_COMPLETED: &str = "turn/completed";
@@ -39,6 +51,12 @@ pub const WARNING: &str = "warning";
 pub const TURN_STARTED: &str = "turn/started";
 /// How far the account's limits are used up.
 pub const RATE_LIMITS: &str = "account/rateLimits/updated";
+/// The plan is another.
+pub const PLAN_UPDATED: &str = "turn/plan/updated";
+/// What the turn has changed in files so far.
+pub const DIFF_UPDATED: &str = "turn/diff/updated";
+/// An MCP server stands otherwise.
+pub const MCP_STARTUP: &str = "mcpServer/startupStatus/updated";
 
 /// Asks whether a command may run.
 pub const APPROVE_COMMAND: &str = "item/commandExecution/requestApproval";
@@ -58,7 +76,7 @@ pub const USER_INPUT: &str = "item/tool/requestUserInput";
 pub const ELICITATION: &str = "mcpServer/elicitation/request";
 
 /// Requests that we send.
-pub const REQUESTS: [&str; 9] = [
+pub const REQUESTS: [&str; 15] = [
     INITIALIZE,
     THREAD_START,
     THREAD_RESUME,
@@ -68,9 +86,15 @@ pub const REQUESTS: [&str; 9] = [
     COMPACT_START,
     TURNS_LIST,
     THREAD_REVERT,
+    TURN_STEER,
+    TERMINALS_LIST,
+    MODEL_LIST,
+    CONFIG_READ,
+    MCP_RELOAD,
+    MCP_STATUS,
 ];
 /// Notifications that we read.
-pub const READ: [&str; 9] = [
+pub const READ: [&str; 12] = [
     TURN_COMPLETED,
     ITEM_STARTED,
     ITEM_COMPLETED,
@@ -80,6 +104,9 @@ pub const READ: [&str; 9] = [
     WARNING,
     TURN_STARTED,
     RATE_LIMITS,
+    PLAN_UPDATED,
+    DIFF_UPDATED,
+    MCP_STARTUP,
 ];
 /// Server requests that have an answer other than "unknown".
 pub const ANSWERED: [&str; 8] = [
@@ -93,7 +120,7 @@ pub const ANSWERED: [&str; 8] = [
     ELICITATION,
 ];
 /// Notifications that nobody reads and that say nothing about a turn's life.
-pub const OPT_OUT: [&str; 12] = [
+pub const OPT_OUT: [&str; 11] = [
     "account/updated",
     "configWarning",
     "deprecationNotice",
@@ -105,5 +132,4 @@ pub const OPT_OUT: [&str; 12] = [
     "thread/settings/updated",
     "thread/started",
     "thread/status/changed",
-    "turn/diff/updated",
 ];

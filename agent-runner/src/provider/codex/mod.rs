@@ -1,10 +1,12 @@
 //! Codex, by way of `codex app-server`: one process that lives across turns, on one thread.
 //!
-//! - [`method`] and [`protocol`]: the words, and as types. [`jsonrpc`]: the framing. All plain data.
+//! - [`method`], [`protocol`] and [`notice`]: the words, and as types. [`jsonrpc`]: the framing. All plain data.
 //! - [`client`]: requests, answers and notifications over two pipes. [`process`]: the child.
 //! - [`turn`], [`tokens`], [`limits`], [`failure`], [`context`]: what notifications mean, and what is told. No I/O.
 //! - [`thread`]: opening a thread: new, resumed, or stale. [`recovery`], [`history`]: what of a batch it has already.
 //! - [`watch`]: following one turn, and interrupting it. [`compaction`]: the same for a compaction.
+//! - What a turn is given: [`input`], [`models`], [`steer`]; what it may call: [`tools`], [`mcp`]; what it says and
+//!   leaves: [`said`], [`progress`], [`terminals`].
 //! - [`answer`]: a batch's turn, over a restart. This file: what a request's failure means.
 //!
 //! `docs/codex-provider.md` has the states. A process that died or is wedged is started again once in a turn, and the
@@ -16,14 +18,23 @@ pub mod compaction;
 pub mod context;
 pub mod failure;
 pub mod history;
+pub mod input;
 pub mod jsonrpc;
 pub mod limits;
+pub mod mcp;
 pub mod method;
+pub mod models;
+pub mod notice;
 pub mod process;
+pub mod progress;
 pub mod protocol;
 pub mod recovery;
+pub mod said;
+pub mod steer;
+pub mod terminals;
 pub mod thread;
 pub mod tokens;
+pub mod tools;
 pub mod turn;
 pub mod watch;
 
@@ -37,6 +48,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::client::RequestError;
 use self::limits::Limits;
+use self::mcp::Mcp;
+use self::models::Models;
 use self::process::Process;
 use self::thread::Conversation;
 use super::{Provider, Scope, Started};
@@ -56,6 +69,8 @@ pub struct Codex {
     /// The thread that the host was last told of.
     announced: Option<String>,
     limits: Limits,
+    models: Models,
+    mcp: Mcp,
     server: Option<Process>,
     begun: Instant,
 }
@@ -82,12 +97,15 @@ impl Broken {
 impl Codex {
     /// Codex on this thread, or on a new one. Nothing is started yet.
     pub fn new(settings: Settings, thread: Thread, program: OsString) -> Self {
+        let mcp = Mcp::new(settings.mcp_servers.clone());
         Self {
             program,
             settings,
             conversation: Conversation::kept(thread),
             announced: None,
             limits: Limits::default(),
+            models: Models::default(),
+            mcp,
             server: None,
             begun: Instant::now(),
         }
@@ -142,13 +160,18 @@ impl Provider for Codex {
         };
         let (_, continuation) = opened.map_err(Broken::failure)?;
         self.announced = Some(continuation.clone());
-        Ok(Started { generation: self.conversation.generation, continuation, models: Vec::new() })
+        Ok(Started {
+            generation: self.conversation.generation,
+            continuation,
+            models: self.models.listed().to_vec(),
+        })
     }
 
     async fn turn(&mut self, batch: &Batch, scope: &mut Scope) -> Finish {
         if batch.generation > self.conversation.generation {
             self.conversation = Conversation::fresh(batch.generation);
         }
+        self.mcp.turn_begins(&scope.events);
         let mut finish = Finish::new(Outcome::Completed);
         finish.outcome = match batch.work {
             Work::Answer => self.answer(batch, scope, &mut finish).await,

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::limits::RateLimitsUpdated;
 use super::method;
+pub use super::notice::*;
+use super::tools::{DynamicTool, tool_answer};
 
 /// Parameters of [`method::INITIALIZE`].
 #[derive(Debug, Serialize)]
@@ -43,7 +44,19 @@ impl InitializeParams {
     }
 }
 
-/// Parameters of [`method::THREAD_START`], and all but two of [`method::THREAD_RESUME`].
+/// Parameters of [`method::THREAD_START`].
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StartParams {
+    /// What a resume states too.
+    #[serde(flatten)]
+    pub thread: ThreadParams,
+    /// Our tools; codex keeps them with the thread.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dynamic_tools: Vec<DynamicTool>,
+}
+
+/// What [`method::THREAD_START`] and [`method::THREAD_RESUME`] have in common.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadParams {
@@ -76,9 +89,14 @@ pub struct ResumeParams {
 
 /// The answer to [`method::THREAD_START`] and [`method::THREAD_RESUME`].
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ThreadAnswer {
     /// The thread.
     pub thread: Named,
+    /// The model that its next turn uses.
+    pub model: Option<String>,
+    /// The effort that was set for it; none when none ever was.
+    pub reasoning_effort: Option<String>,
 }
 
 /// Something of which only the id is read.
@@ -89,7 +107,7 @@ pub struct Named {
 }
 
 /// Parameters of [`method::TURN_START`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TurnParams {
     /// The thread.
@@ -102,9 +120,15 @@ pub struct TurnParams {
     /// What the model is told besides, by key; see [`super::context`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub additional_context: BTreeMap<String, ContextEntry>,
-    /// Reasoning effort, when the settings name one.
+    /// The model from here on; none keeps the thread's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Reasoning effort from here on; none keeps the thread's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effort: Option<String>,
+    /// JSON Schema of this turn's last answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
 }
 
 /// A piece of additional context.
@@ -129,14 +153,33 @@ pub enum ContextKind {
     Untrusted,
 }
 
-/// A piece of input.
+/// Parameters of [`method::TURN_STEER`].
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SteerParams {
+    /// The thread.
+    pub thread_id: String,
+    /// The turn that must be running.
+    pub expected_turn_id: String,
+    /// What a person says.
+    pub input: Vec<Input>,
+    /// `m:<id>`; comes back with the input when the turn takes it.
+    pub client_user_message_id: String,
+}
+
+/// A piece of input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Input {
     /// Text.
     Text {
         /// The text.
         text: String,
+    },
+    /// An image that codex reads and makes small enough.
+    LocalImage {
+        /// Its path.
+        path: String,
     },
 }
 
@@ -163,263 +206,6 @@ pub struct InterruptParams {
 pub struct CleanParams {
     /// The thread.
     pub thread_id: String,
-}
-
-/// A notification that is read.
-#[derive(Debug)]
-pub enum Notice {
-    /// [`method::TURN_STARTED`].
-    TurnStarted(TurnStarted),
-    /// [`method::TURN_COMPLETED`].
-    TurnCompleted(TurnCompleted),
-    /// [`method::ITEM_STARTED`].
-    ItemStarted(ItemEvent),
-    /// [`method::ITEM_COMPLETED`].
-    ItemCompleted(ItemEvent),
-    /// [`method::MESSAGE_DELTA`].
-    Delta(Delta),
-    /// [`method::ERROR`].
-    Error(ErrorEvent),
-    /// [`method::TOKEN_USAGE`].
-    Tokens(TokenEvent),
-    /// [`method::WARNING`].
-    Warning(Warning),
-    /// [`method::RATE_LIMITS`].
-    RateLimits(RateLimitsUpdated),
-    /// Anything else: a sign of life.
-    Other,
-}
-
-impl Notice {
-    /// Reads a notification's parameters by its method.
-    pub fn read(name: &str, params: &str) -> Result<Self, serde_json::Error> {
-        Ok(match name {
-            method::TURN_STARTED => Self::TurnStarted(serde_json::from_str(params)?),
-            method::TURN_COMPLETED => Self::TurnCompleted(serde_json::from_str(params)?),
-            method::ITEM_STARTED => Self::ItemStarted(serde_json::from_str(params)?),
-            method::ITEM_COMPLETED => Self::ItemCompleted(serde_json::from_str(params)?),
-            method::MESSAGE_DELTA => Self::Delta(serde_json::from_str(params)?),
-            method::ERROR => Self::Error(serde_json::from_str(params)?),
-            method::TOKEN_USAGE => Self::Tokens(serde_json::from_str(params)?),
-            method::WARNING => Self::Warning(serde_json::from_str(params)?),
-            method::RATE_LIMITS => Self::RateLimits(serde_json::from_str(params)?),
-            _ => Self::Other,
-        })
-    }
-}
-
-/// The beginning of a turn.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TurnStarted {
-    /// Its thread.
-    pub thread_id: String,
-    /// The turn.
-    pub turn: Named,
-}
-
-/// The end of a turn.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TurnCompleted {
-    /// Its thread.
-    pub thread_id: String,
-    /// The turn.
-    pub turn: Turn,
-}
-
-/// A turn at its end.
-#[derive(Debug, Deserialize)]
-pub struct Turn {
-    /// Its id.
-    pub id: String,
-    /// How it ended.
-    pub status: TurnStatus,
-    /// Why it failed.
-    pub error: Option<TurnError>,
-}
-
-/// How a turn ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum TurnStatus {
-    /// Well.
-    Completed,
-    /// By [`method::TURN_INTERRUPT`].
-    Interrupted,
-    /// With an error.
-    Failed,
-    /// Not yet.
-    InProgress,
-}
-
-/// What went wrong.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TurnError {
-    /// For people; sometimes the upstream's whole JSON body.
-    pub message: String,
-    /// The sort of error.
-    pub codex_error_info: Option<ErrorInfo>,
-    /// More words.
-    pub additional_details: Option<String>,
-}
-
-/// `codexErrorInfo`: a word, or a word with an object.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub enum ErrorInfo {
-    /// Such as `"usageLimitExceeded"`.
-    Word(String),
-    /// Such as `{"httpConnectionFailed":{"httpStatusCode":403}}`.
-    Http(BTreeMap<String, HttpStatus>),
-    /// A shape of a later version.
-    Other(Value),
-}
-
-/// The object of an [`ErrorInfo::Http`].
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HttpStatus {
-    /// The upstream's status, if it came to one.
-    pub http_status_code: Option<u16>,
-}
-
-/// A model call that failed.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ErrorEvent {
-    /// Its thread.
-    pub thread_id: String,
-    /// What went wrong.
-    pub error: TurnError,
-    /// Whether codex tries again by itself.
-    pub will_retry: bool,
-}
-
-/// A beginning or end of an item.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ItemEvent {
-    /// Its thread.
-    pub thread_id: String,
-    /// The item.
-    pub item: Item,
-}
-
-/// What a turn consists of.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Item {
-    /// The agent speaks. Commentary, partial and final answers alike.
-    AgentMessage {
-        /// What it says.
-        text: String,
-    },
-    /// A command runs.
-    CommandExecution {
-        /// As it was run, in its shell.
-        command: String,
-        /// As the model wrote it.
-        command_actions: Vec<CommandAction>,
-        /// At its end.
-        exit_code: Option<i32>,
-    },
-    /// Files change.
-    FileChange {
-        /// Which ones.
-        changes: Vec<FileChange>,
-    },
-    /// The model thinks.
-    Reasoning {},
-    /// A tool of an MCP server is called.
-    McpToolCall {
-        /// The server.
-        server: String,
-        /// The tool.
-        tool: String,
-    },
-    /// One of the client's tools is called.
-    DynamicToolCall {
-        /// The tool.
-        tool: String,
-    },
-    /// The web is searched.
-    WebSearch {
-        /// For what.
-        query: String,
-    },
-    /// The history is replaced by a summary.
-    ContextCompaction {},
-    /// Anything else.
-    #[serde(other)]
-    Other,
-}
-
-/// A part of a command, as codex understood it.
-#[derive(Debug, Deserialize)]
-pub struct CommandAction {
-    /// The part's text.
-    pub command: String,
-}
-
-/// A changed file.
-#[derive(Debug, Deserialize)]
-pub struct FileChange {
-    /// Its path.
-    pub path: String,
-}
-
-/// A piece of an agent's message.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Delta {
-    /// Its thread.
-    pub thread_id: String,
-    /// The piece.
-    pub delta: String,
-}
-
-/// Tokens so far.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TokenEvent {
-    /// The thread.
-    pub thread_id: String,
-    /// The turn.
-    pub turn_id: String,
-    /// The counts.
-    pub token_usage: TokenUsage,
-}
-
-/// Counts of tokens.
-#[derive(Debug, Deserialize)]
-pub struct TokenUsage {
-    /// Over the thread's life; can go down.
-    pub total: Tokens,
-    /// Of the latest model call.
-    pub last: Tokens,
-}
-
-/// Tokens by kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Tokens {
-    /// Input, cached included.
-    pub input_tokens: i64,
-    /// Cached input.
-    pub cached_input_tokens: i64,
-    /// Output, reasoning included.
-    pub output_tokens: i64,
-    /// Reasoning.
-    pub reasoning_output_tokens: i64,
-}
-
-/// Something that a person should know.
-#[derive(Debug, Deserialize)]
-pub struct Warning {
-    /// What.
-    pub message: String,
 }
 
 /// Parameters of [`method::COMPACT_START`].
@@ -453,7 +239,7 @@ pub fn answer(name: &str, params: &Value) -> Option<Value> {
         }
         method::TOOL_CALL => {
             let tool = params.get("tool").and_then(Value::as_str).unwrap_or("");
-            json!({"contentItems": [{"type": "inputText", "text": format!("no such tool: {tool}")}], "success": false})
+            tool_answer(false, &format!("{tool} cannot be called now: no turn is running"))
         }
         method::USER_INPUT => json!({"answers": {}}),
         method::ELICITATION => json!({"action": "decline"}),

@@ -42,6 +42,8 @@ pub struct Plan {
     pub missing: BTreeSet<MessageId>,
     /// Messages that it has.
     pub given: BTreeSet<MessageId>,
+    /// Messages of no batch that a turn over ours has, in order: they steered it.
+    pub steered: Vec<MessageId>,
     /// What the agent has said to those, complete.
     pub replies: Vec<String>,
     /// Whether it was done with them.
@@ -110,6 +112,8 @@ impl Plan {
             match item {
                 PastItem::UserMessage { .. } => {
                     let told: BTreeSet<_> = told(item).collect();
+                    let others = told.iter().filter(|id| !self.missing.contains(id) && !self.given.contains(id));
+                    self.steered.extend(others);
                     let (given, missing) = self.missing.iter().partition(|id| told.contains(*id));
                     self.missing = missing;
                     self.given.extend::<BTreeSet<_>>(given);

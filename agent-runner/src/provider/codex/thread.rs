@@ -11,10 +11,12 @@ use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use super::client::{Client, RequestError};
+use super::models::Catalogue;
 use super::process::Process;
-use super::protocol::{InitializeParams, ResumeParams, ThreadAnswer, ThreadParams};
+use super::protocol::{InitializeParams, ResumeParams, StartParams, ThreadAnswer, ThreadParams};
 use super::tokens::Meter;
-use super::{Broken, Codex, method, told};
+use super::tools::dynamic_tools;
+use super::{Broken, Codex, mcp, method, told};
 
 /// How long each request may take. Starting on a busy machine takes seconds, a resume reads the whole history.
 const INITIALIZE_LIMIT: Duration = Duration::from_secs(60);
@@ -72,10 +74,12 @@ impl Conversation {
 impl Codex {
     /// A running app-server that has the conversation's thread open, and the thread.
     pub(super) async fn open(&mut self) -> Result<(Client, String), Broken> {
-        if self.server.as_ref().is_none_or(Process::is_dead) {
+        let begins = self.server.as_ref().is_none_or(Process::is_dead);
+        if begins {
             // One that has died has its thread's lock freed already.
             self.server = None;
             let launched = self.launch().await?;
+            self.mcp.attach(&launched.client);
             self.server = Some(launched);
         }
         let Some(server) = &self.server else { return Err(self.died().await) };
@@ -85,12 +89,21 @@ impl Codex {
         {
             return Ok((client, thread.clone()));
         }
-        let thread = self.open_thread(&client).await?;
+        let thread = if begins { self.open_and_ask(&client).await? } else { self.open_thread(&client).await? };
         self.conversation.thread = Some(thread.clone());
         if let Some(server) = &mut self.server {
             server.thread = Some(thread.clone());
         }
         Ok((client, thread))
+    }
+
+    /// Opens the thread while a process that has just begun says what it knows of models.
+    async fn open_and_ask(&mut self, client: &Client) -> Result<String, Broken> {
+        let configured = self.settings.model.clone();
+        let asking = Catalogue::ask(client, configured.as_deref());
+        let (thread, catalogue) = tokio::join!(self.open_thread(client), asking);
+        self.models.know(catalogue);
+        thread
     }
 
     /// Starts an app-server and greets it.
@@ -127,10 +140,11 @@ impl Codex {
                 Err(error) => return Err(self.not_opened(error).await),
             }
         }
-        let started =
-            client.request::<ThreadAnswer>(method::THREAD_START, &self.thread_params(), THREAD_LIMIT).await;
-        match started {
+        let params = StartParams { thread: self.thread_params(), dynamic_tools: dynamic_tools(&self.settings) };
+        self.mcp.opening();
+        match client.request::<ThreadAnswer>(method::THREAD_START, &params, THREAD_LIMIT).await {
             Ok(answer) => {
+                self.models.opened(&answer);
                 let lost = self.conversation.lost.take();
                 self.conversation = Conversation { lost, ..Conversation::fresh(self.conversation.generation) };
                 Ok(answer.thread.id)
@@ -144,8 +158,10 @@ impl Codex {
             ResumeParams { thread_id: thread.to_owned(), exclude_turns: true, thread: self.thread_params() };
         let deadline = Instant::now() + BUSY_LIMIT;
         loop {
+            self.mcp.opening();
             match client.request::<ThreadAnswer>(method::THREAD_RESUME, &params, THREAD_LIMIT).await {
                 Ok(answer) => {
+                    self.models.opened(&answer);
                     self.conversation.has_turns = true;
                     return Ok(answer.thread.id);
                 }
@@ -166,7 +182,8 @@ impl Codex {
             RequestError::Refused(..) | RequestError::Malformed(..) => FailureKind::ProviderStart,
         };
         self.kill().await;
-        Broken::Turn(Failure::new(kind, told(&error)))
+        let message = mcp::required(&told(&error)).unwrap_or_else(|| told(&error));
+        Broken::Turn(Failure::new(kind, message))
     }
 
     /// Codex does not know the thread that it had open. It is resumed; `again` says that this did not help.

@@ -3,25 +3,18 @@
 use std::time::Instant;
 
 use cofferdam_protocol::runner::{
-    ActivityKind, BatchMessage, Compaction, CompactionCause, CompactionOutcome, Failure, FailureKind, Outcome,
+    ActivityKind, Compaction, CompactionCause, CompactionOutcome, Failure, FailureKind, Finish, Outcome, Usage,
 };
 
 use super::failure::{failure, words};
 use super::jsonrpc::Notification;
 use super::limits::Limits;
+use super::progress::{bounded_diff, plan_lines};
 use super::protocol::{Item, Notice, TurnCompleted, TurnStatus};
+use super::said::{Manner, Said};
 use super::tokens::Meter;
-
-/// The text of a turn's input: one message alone, several each under who wrote it and when.
-pub fn input(messages: &[BatchMessage]) -> String {
-    match messages {
-        [only] => only.text.clone(),
-        several => {
-            let part = |message: &BatchMessage| format!("[{}, {}]\n{}", message.sender, message.time, message.text);
-            several.iter().map(part).collect::<Vec<_>>().join("\n\n")
-        }
-    }
-}
+use super::watch::WatchEnd;
+use crate::outbox::one_line;
 
 /// What follows from one notification.
 #[derive(Debug, PartialEq)]
@@ -30,10 +23,28 @@ pub enum Step {
     Alive,
     /// A piece of the answer.
     Delta(String),
+    /// A reply for the chat at once.
+    Reply(String),
     /// Something to show.
     Activity(ActivityKind, String),
     /// Codex compacted the conversation by itself.
     Compacted(Compaction),
+    /// Tokens of the turn so far.
+    Tokens(Usage),
+    /// The turn has what was sent under this name.
+    Taken {
+        /// The name.
+        client_id: String,
+        /// It cut an answer that was being written, of which nothing remains.
+        cut: bool,
+    },
+    /// A call of an MCP server's tool failed on the way.
+    McpFailed {
+        /// The server.
+        server: String,
+        /// How.
+        error: String,
+    },
     /// The turn is over.
     End(Outcome),
 }
@@ -44,16 +55,16 @@ pub struct TurnLog<'a> {
     thread: &'a str,
     turn: &'a str,
     meter: &'a mut Meter,
-    /// Complete messages, in order.
-    pub replies: Vec<String>,
     /// The account's limits, as far as the turn said.
     pub limits: Limits,
     /// Since when codex compacts by itself.
     compacting: Option<Instant>,
-    /// Where the messages of the current model call begin in `replies`.
-    call: usize,
-    /// Messages of calls that were cut and are tried again: the same text once more is a repetition.
-    repeatable: Vec<String>,
+    /// What the agent said.
+    said: Said,
+    /// A part of a message was shown that is not complete.
+    half_said: bool,
+    /// What the turn changed in files, the latest.
+    diff: Option<String>,
 }
 
 impl<'a> TurnLog<'a> {
@@ -63,11 +74,22 @@ impl<'a> TurnLog<'a> {
             thread,
             turn,
             meter,
-            replies: Vec::new(),
             limits: Limits::default(),
             compacting: None,
-            call: 0,
-            repeatable: Vec::new(),
+            said: Said::default(),
+            half_said: false,
+            diff: None,
+        }
+    }
+
+    /// Adds what the turn came to, when it ended so: its replies in order, less those that went out at once, and what
+    /// it changed. When a completed turn has nothing but commentary, its last is the answer.
+    pub fn close(&self, end: &WatchEnd, finish: &mut Finish) {
+        let completed = matches!(end, WatchEnd::Over(Outcome::Completed));
+        finish.replies.extend(self.said.replies(completed && finish.replies.is_empty()));
+        if let Some(diff) = self.diff.as_deref().filter(|diff| !diff.is_empty()) {
+            // What a process changed before it was started again in this turn comes first.
+            finish.diff = Some(bounded_diff(&(finish.diff.take().unwrap_or_default() + diff)));
         }
     }
 
@@ -96,18 +118,27 @@ impl<'a> TurnLog<'a> {
                 began(event.item)
             }
             Notice::ItemCompleted(event) if event.thread_id == self.thread => self.completed(event.item),
-            Notice::Delta(delta) if delta.thread_id == self.thread => Step::Delta(delta.delta),
+            Notice::Delta(delta) if delta.thread_id == self.thread => {
+                self.half_said = true;
+                Step::Delta(delta.delta)
+            }
+            Notice::Plan(event) if event.thread_id == self.thread => {
+                Step::Activity(ActivityKind::Plan, plan_lines(&event.plan))
+            }
+            Notice::Diff(event) if event.turn_id == self.turn => {
+                self.diff = Some(event.diff);
+                Step::Alive
+            }
             Notice::Error(event) if event.thread_id == self.thread && event.will_retry => {
-                self.repeatable.extend(self.replies[self.call..].iter().cloned());
-                self.call = self.replies.len();
+                self.said.call_is_tried_again();
                 Step::Activity(ActivityKind::Retrying, words(&event.error))
             }
             Notice::Tokens(event) if event.thread_id == self.thread => {
                 if event.turn_id != self.turn {
                     self.meter.rebase(&event.token_usage);
                 } else if self.meter.count(&event.token_usage) {
-                    self.call = self.replies.len();
-                    self.repeatable.clear();
+                    self.said.call_ended();
+                    return self.meter.so_far().map_or(Step::Alive, Step::Tokens);
                 }
                 Step::Alive
             }
@@ -116,7 +147,7 @@ impl<'a> TurnLog<'a> {
                 Step::Alive
             }
             Notice::Warning(warning) => {
-                tracing::info!(warning = %crate::outbox::one_line(&warning.message, 300), "codex warns");
+                tracing::info!(warning = %one_line(&warning.message, 300), "codex warns");
                 Step::Alive
             }
             _ => Step::Alive,
@@ -125,14 +156,23 @@ impl<'a> TurnLog<'a> {
 
     fn completed(&mut self, item: Item) -> Step {
         match item {
-            Item::AgentMessage { text } => {
-                if let Some(at) = self.repeatable.iter().position(|earlier| *earlier == text) {
-                    self.repeatable.remove(at);
-                } else if !text.trim().is_empty() {
-                    self.replies.push(text);
+            Item::AgentMessage { text, phase, delivery } => {
+                self.half_said = false;
+                let manner = Manner::of(phase.as_deref(), delivery.as_deref());
+                match manner {
+                    _ if !self.said.add(&text, manner) => Step::Alive,
+                    Manner::Reply => Step::Alive,
+                    Manner::Async => Step::Reply(text),
+                    Manner::Commentary => Step::Activity(ActivityKind::Commentary, text),
                 }
-                Step::Alive
             }
+            Item::UserMessage { client_id: Some(client_id) } => {
+                Step::Taken { client_id, cut: std::mem::take(&mut self.half_said) }
+            }
+            Item::McpToolCall { server, error: Some(error), .. } => {
+                Step::McpFailed { server, error: error.message }
+            }
+            Item::ContextCompaction {} => self.compacted(),
             Item::CommandExecution { command, command_actions, exit_code } => {
                 let command = plain_command(command, &command_actions);
                 let how = exit_code.map_or_else(|| "ended".to_owned(), |code| format!("exit code {code}"));
@@ -142,7 +182,6 @@ impl<'a> TurnLog<'a> {
                 let paths: Vec<_> = changes.iter().map(|change| change.path.as_str()).collect();
                 Step::Activity(ActivityKind::FileChange, paths.join(", "))
             }
-            Item::ContextCompaction {} => self.compacted(),
             _ => Step::Alive,
         }
     }
@@ -166,11 +205,11 @@ fn began(item: Item) -> Step {
             Step::Activity(ActivityKind::CommandStarted, plain_command(command, &command_actions))
         }
         Item::Reasoning {} => Step::Activity(ActivityKind::Reasoning, String::new()),
-        Item::McpToolCall { server, tool } => Step::Activity(ActivityKind::Tool, format!("{server}: {tool}")),
+        Item::McpToolCall { server, tool, .. } => Step::Activity(ActivityKind::Tool, format!("{server}: {tool}")),
         Item::DynamicToolCall { tool } => Step::Activity(ActivityKind::Tool, tool),
         Item::WebSearch { query } => Step::Activity(ActivityKind::Tool, format!("web search: {query}")),
         Item::ContextCompaction {} => Step::Activity(ActivityKind::Compacting, String::new()),
-        Item::AgentMessage { .. } | Item::FileChange { .. } | Item::Other => Step::Alive,
+        Item::AgentMessage { .. } | Item::UserMessage { .. } | Item::FileChange { .. } | Item::Other => Step::Alive,
     }
 }
 
@@ -194,7 +233,6 @@ fn ended(end: &TurnCompleted) -> Step {
 
 #[cfg(test)]
 mod tests {
-    use cofferdam_protocol::ids::MessageId;
     use serde_json::{Value, json};
 
     use super::*;
@@ -205,9 +243,19 @@ mod tests {
         log.hear(&Notification { method: method.into(), params })
     }
 
-    fn says(log: &mut TurnLog, text: &str, phase: Value) {
+    fn says(log: &mut TurnLog, text: &str, phase: Value) -> Step {
         let item = json!({"type": "agentMessage", "id": "i", "text": text, "phase": phase});
-        hear(log, "item/completed", json!({"item": item, "turnId": "t"}));
+        hear(log, "item/completed", json!({"item": item, "turnId": "t"}))
+    }
+
+    fn says_at_once(log: &mut TurnLog, text: &str) -> Step {
+        let item = json!({"type": "agentMessage", "id": "i", "text": text, "phase": "commentary",
+            "delivery": "async", "questions": [{"new": 1}]});
+        hear(log, "item/completed", json!({"item": item, "turnId": "t"}))
+    }
+
+    fn replies(log: &TurnLog) -> Vec<String> {
+        log.said.replies(true)
     }
 
     fn tokens(log: &mut TurnLog, total: i64) {
@@ -224,13 +272,83 @@ mod tests {
     }
 
     #[test]
-    fn all_messages_are_kept_in_order_whatever_their_phase() {
+    fn commentary_is_shown_and_all_else_is_a_reply_in_order() {
         let mut meter = Meter::fresh();
         let mut log = TurnLog::new("T", "t", &mut meter);
-        says(&mut log, "looking", json!("commentary"));
+        assert_eq!(
+            says(&mut log, "looking", json!("commentary")),
+            Step::Activity(ActivityKind::Commentary, "looking".into())
+        );
+        says(&mut log, "half", json!("partial_answer"));
         says(&mut log, " ", json!(null));
+        says(&mut log, "older", json!(null));
+        says(&mut log, "newer", json!("a_phase_of_tomorrow"));
         says(&mut log, "done", json!("final_answer"));
-        assert_eq!(log.replies, ["looking", "done"]);
+        assert_eq!(replies(&log), ["half", "older", "newer", "done"]);
+        assert_eq!(log.said.replies(false).len(), 4);
+    }
+
+    #[test]
+    fn the_last_commentary_is_the_answer_of_a_completed_turn_that_has_no_other() {
+        let mut meter = Meter::fresh();
+        let mut log = TurnLog::new("T", "t", &mut meter);
+        says(&mut log, "one", json!("commentary"));
+        says(&mut log, "two", json!("commentary"));
+        assert_eq!(replies(&log), ["two"]);
+        assert!(log.said.replies(false).is_empty());
+        assert_eq!(says_at_once(&mut log, "for you"), Step::Reply("for you".into()));
+        assert!(replies(&log).is_empty(), "it went out, and is not said again");
+    }
+
+    #[test]
+    fn a_message_for_the_person_at_once_is_not_sent_again_after_a_cut_stream() {
+        let mut meter = Meter::fresh();
+        let mut log = TurnLog::new("T", "t", &mut meter);
+        assert_eq!(says_at_once(&mut log, "a"), Step::Reply("a".into()));
+        retries(&mut log);
+        assert_eq!(says_at_once(&mut log, "a"), Step::Alive);
+    }
+
+    #[test]
+    fn a_steered_message_says_whether_it_cut_an_answer() {
+        let mut meter = Meter::fresh();
+        let mut log = TurnLog::new("T", "t", &mut meter);
+        let taken = |log: &mut TurnLog| {
+            let item = json!({"type": "userMessage", "id": "u", "clientId": "m:7", "content": []});
+            hear(log, "item/completed", json!({"item": item, "turnId": "t"}))
+        };
+        let said = |cut| Step::Taken { client_id: "m:7".into(), cut };
+        assert_eq!(taken(&mut log), said(false));
+        hear(&mut log, "item/agentMessage/delta", json!({"delta": "half", "turnId": "t", "itemId": "i"}));
+        assert_eq!(taken(&mut log), said(true));
+        assert_eq!(taken(&mut log), said(false), "it was said");
+        hear(&mut log, "item/agentMessage/delta", json!({"delta": "whole", "turnId": "t", "itemId": "i"}));
+        says(&mut log, "whole", json!(null));
+        assert_eq!(taken(&mut log), said(false));
+    }
+
+    #[test]
+    fn a_plan_is_a_line_for_each_step() {
+        let mut meter = Meter::fresh();
+        let mut log = TurnLog::new("T", "t", &mut meter);
+        let step = |step: &str, status: &str| json!({"step": step, "status": status});
+        let plan = [step("look", "completed"), step("change\nit", "inProgress"), step("test", "pending")];
+        let shown = hear(&mut log, "turn/plan/updated", json!({"turnId": "t", "plan": plan}));
+        assert_eq!(shown, Step::Activity(ActivityKind::Plan, "[x] look\n[>] change it\n[ ] test".into()));
+    }
+
+    #[test]
+    fn the_latest_diff_of_the_turn_is_kept() {
+        let mut meter = Meter::fresh();
+        let mut log = TurnLog::new("T", "t", &mut meter);
+        let mut diff =
+            |turn: &str, diff: &str| hear(&mut log, "turn/diff/updated", json!({"turnId": turn, "diff": diff}));
+        diff("t", "old");
+        diff("t", "diff --git a/f b/f\n+ä\n");
+        diff("another", "x");
+        let mut finish = Finish::new(Outcome::Interrupted);
+        log.close(&WatchEnd::Stuck, &mut finish);
+        assert_eq!(finish.diff.unwrap(), "diff --git a/f b/f\n+ä\n");
     }
 
     #[test]
@@ -245,10 +363,10 @@ mod tests {
         assert_eq!(retries(&mut log), Step::Activity(ActivityKind::Retrying, "Reconnecting... 1/2 (cut)".into()));
         says(&mut log, "same", json!(null));
         tokens(&mut log, 20);
-        assert_eq!(log.replies, ["before", "same"]);
+        assert_eq!(replies(&log), ["before", "same"]);
         // Said twice on purpose, in two model calls, it stays twice.
         says(&mut log, "same", json!(null));
-        assert_eq!(log.replies, ["before", "same", "same"]);
+        assert_eq!(replies(&log), ["before", "same", "same"]);
     }
 
     #[test]
@@ -299,21 +417,5 @@ mod tests {
         assert_eq!((compaction.meter.since_compaction, compaction.meter.last_total), (0, Some(900)));
         tokens(&mut log, 950);
         assert_eq!(meter.context().since_compaction, 50);
-    }
-
-    #[test]
-    fn several_messages_say_who_wrote_them() {
-        let message = |sender: &str, text: &str| BatchMessage {
-            id: MessageId(1),
-            sender: sender.into(),
-            time: "2026-01-02T03:04:05Z".into(),
-            text: text.into(),
-            files: Vec::new(),
-        };
-        assert_eq!(input(&[message("ann", "hi")]), "hi");
-        assert_eq!(
-            input(&[message("ann", "hi"), message("bob", "ho")]),
-            "[ann, 2026-01-02T03:04:05Z]\nhi\n\n[bob, 2026-01-02T03:04:05Z]\nho"
-        );
     }
 }

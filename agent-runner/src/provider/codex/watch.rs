@@ -1,24 +1,32 @@
-//! Watching a turn that codex has accepted: what moves is shown, and silence or a stop interrupts it.
+//! Watching a turn that codex has accepted: what moves is shown, messages that come meanwhile are given to it, the
+//! host's tools are called for it, and silence or a stop interrupts it.
 
 use std::time::Duration;
 
-use cofferdam_protocol::runner::{ActivityKind, EventBody, Outcome};
+use cofferdam_protocol::runner::{ActivityKind, EventBody, Outcome, Usage};
 use serde::de::IgnoredAny;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::client::Client;
 use super::jsonrpc::Notification;
-use super::protocol::{CleanParams, InterruptParams};
+use super::mcp::Mcp;
+use super::protocol::InterruptParams;
+use super::steer::{Steer, Target};
+use super::thread::says;
+use super::tools::Calls;
 use super::turn::{Step, TurnLog};
-use super::{method, told};
+use super::{method, terminals, told};
 use crate::outbox::TurnEvents;
+use crate::provider::Scope;
 
 /// How long a turn may take to end after it was interrupted (10 ms were seen).
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(5);
-/// The shortest time between two signs of life that show nothing.
-const ALIVE_EVERY: Duration = Duration::from_secs(5);
+/// The pause before an interrupt that came before the turn's first step is sent again (a few ms pass between
+/// codex's answer and that step).
+const INTERRUPT_AGAIN: Duration = Duration::from_millis(20);
+/// The shortest time between two signs of life that show nothing, and between two counts of tokens.
+const SHOW_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a turn was interrupted by us.
 #[derive(Clone, Copy, PartialEq)]
@@ -44,100 +52,191 @@ pub enum WatchEnd {
 
 /// A turn that codex has accepted.
 pub struct Watch<'a> {
-    /// To speak to the app-server.
-    pub client: &'a Client,
-    /// Its thread.
-    pub thread: &'a str,
-    /// Its id.
-    pub turn: &'a str,
+    /// Where it runs.
+    pub at: Target<'a>,
     /// How long nothing may move.
     pub silence: Duration,
-    /// Where to show things.
-    pub events: &'a TurnEvents,
-    /// Cancelled when it shall stop.
-    pub interrupt: &'a CancellationToken,
+    /// Where to show things, and what steers or stops it.
+    pub scope: &'a mut Scope,
+    /// Messages that it was offered.
+    pub steer: &'a mut Steer,
+    /// Its calls of the host's tools.
+    pub calls: Calls,
+    /// The MCP servers of its thread.
+    pub mcp: &'a mut Mcp,
 }
 
 impl Watch<'_> {
     /// Follows the turn to its end, one way or another.
     pub async fn until_end(
-        &self,
+        mut self,
         notifications: &mut UnboundedReceiver<Notification>,
         log: &mut TurnLog<'_>,
     ) -> WatchEnd {
-        let mut interrupted = None;
+        let at = self.at;
+        let interrupt = self.scope.interrupt.clone();
+        let mut interrupted: Option<Interrupted> = None;
         let mut deadline = Instant::now() + self.silence;
-        let mut shown = Instant::now();
+        let mut shown = Shown::new();
         loop {
             tokio::select! {
                 notification = notifications.recv() => {
                     let Some(notification) = notification else {
-                        return if interrupted == Some(Why::Asked) { WatchEnd::Stuck } else { WatchEnd::Died };
+                        let asked = interrupted.is_some_and(|by| by.why == Why::Asked);
+                        return if asked { WatchEnd::Stuck } else { WatchEnd::Died };
                     };
                     if interrupted.is_none() {
                         deadline = Instant::now() + self.silence;
                     }
                     match log.hear(&notification) {
-                        Step::End(outcome) => return self.ended(outcome, interrupted),
-                        step => self.show(step, &mut shown),
+                        Step::End(outcome) => return Self::ended(at, notifications, outcome, interrupted.map(|by| by.why)).await,
+                        step => self.take(step, &mut shown),
                     }
                 }
-                () = self.interrupt.cancelled(), if interrupted.is_none() => {
-                    interrupted = Some(Why::Asked);
-                    deadline = self.ask_to_end();
+                () = interrupt.cancelled(), if interrupted.is_none() => {
+                    interrupted = Some(self.interrupt(Why::Asked));
+                    deadline = Instant::now() + INTERRUPT_LIMIT;
                 }
-                () = tokio::time::sleep_until(deadline) => match interrupted {
+                () = self.steer.run(&mut self.scope.steering, at), if interrupted.is_none() => {}
+                () = self.calls.advance(at.turn), if interrupted.is_none() => {
+                    deadline = Instant::now() + self.silence;
+                }
+                state = self.mcp.changed() => self.scope.events.session(EventBody::Mcp(state)),
+                () = tokio::time::sleep_until(deadline) => match &interrupted {
+                    // A person takes the time that a person takes.
+                    None if self.calls.are_pending() => {
+                        self.scope.events.activity(ActivityKind::Alive, "");
+                        deadline = Instant::now() + self.silence;
+                    }
                     None => {
                         tracing::warn!(seconds = self.silence.as_secs(), "nothing moves; interrupting the turn");
-                        interrupted = Some(Why::Silence);
-                        deadline = self.ask_to_end();
+                        interrupted = Some(self.interrupt(Why::Silence));
+                        deadline = Instant::now() + INTERRUPT_LIMIT;
                     }
-                    Some(Why::Silence) => return WatchEnd::Silent { ended: false },
-                    Some(Why::Asked) => return WatchEnd::Stuck,
+                    Some(by) if by.why == Why::Silence => return WatchEnd::Silent { ended: false },
+                    Some(_) => return WatchEnd::Stuck,
                 },
             }
         }
     }
 
-    fn show(&self, step: Step, shown: &mut Instant) {
+    fn take(&mut self, step: Step, shown: &mut Shown) {
+        let events = &self.scope.events;
         match step {
-            Step::Delta(text) => self.events.delta(text),
-            Step::Activity(kind, text) => self.events.activity(kind, &text),
-            Step::Compacted(compaction) => self.events.put(EventBody::Compacted(compaction)),
-            Step::Alive if shown.elapsed() >= ALIVE_EVERY => self.events.activity(ActivityKind::Alive, ""),
-            Step::Alive | Step::End(_) => return,
+            Step::Delta(text) => events.delta(text),
+            Step::Activity(kind, text) => events.activity(kind, &text),
+            Step::Reply(text) => events.reply(text),
+            Step::Compacted(compaction) => events.put(EventBody::Compacted(compaction)),
+            Step::Taken { client_id, cut } => {
+                let Some(message) = self.steer.taken(&client_id) else { return };
+                events.steered(vec![message]);
+                if cut {
+                    events.activity(ActivityKind::Retrying, "a new message came in; the answer begins anew");
+                }
+            }
+            Step::McpFailed { server, error } => {
+                self.mcp.call_failed(self.at.client, self.at.thread, &server, &error, events);
+            }
+            Step::Tokens(usage) => return shown.tokens(usage, events),
+            Step::Alive => return shown.alive(events),
+            Step::End(_) => return,
         }
-        *shown = Instant::now();
+        shown.anything = Instant::now();
     }
 
-    fn ended(&self, outcome: Outcome, interrupted: Option<Why>) -> WatchEnd {
+    async fn ended(
+        at: Target<'_>,
+        notifications: &mut UnboundedReceiver<Notification>,
+        outcome: Outcome,
+        interrupted: Option<Why>,
+    ) -> WatchEnd {
         if outcome != Outcome::Interrupted {
             return WatchEnd::Over(outcome);
         }
         // An interrupt leaves a running command behind as a background terminal.
-        let (client, params) = (self.client.clone(), CleanParams { thread_id: self.thread.to_owned() });
-        tokio::spawn(async move {
-            let cleaned = client.request::<IgnoredAny>(method::TERMINALS_CLEAN, &params, INTERRUPT_LIMIT).await;
-            if let Err(error) = cleaned {
-                tracing::debug!(error = told(&error), "left-over commands could not be ended");
-            }
-        });
+        terminals::end(at.client, at.thread, notifications).await;
         match interrupted {
             Some(Why::Silence) => WatchEnd::Silent { ended: true },
             Some(Why::Asked) | None => WatchEnd::Over(outcome),
         }
     }
 
-    /// Interrupts the turn; the answer is when to stop waiting for its end.
-    fn ask_to_end(&self) -> Instant {
-        let client = self.client.clone();
-        let params = InterruptParams { thread_id: self.thread.to_owned(), turn_id: self.turn.to_owned() };
-        tokio::spawn(async move {
-            let asked = client.request::<IgnoredAny>(method::TURN_INTERRUPT, &params, INTERRUPT_LIMIT).await;
-            if let Err(error) = asked {
-                tracing::warn!(error = told(&error), "codex did not take the interrupt");
+    /// Interrupts the turn.
+    fn interrupt(&self, why: Why) -> Interrupted {
+        let client = self.at.client.clone();
+        let params = InterruptParams { thread_id: self.at.thread.to_owned(), turn_id: self.at.turn.to_owned() };
+        let asking = tokio::spawn(async move {
+            loop {
+                match client.request::<IgnoredAny>(method::TURN_INTERRUPT, &params, INTERRUPT_LIMIT).await {
+                    Ok(_) => return,
+                    Err(error) if says(&error, "no active turn") => tokio::time::sleep(INTERRUPT_AGAIN).await,
+                    Err(error) => return tracing::warn!(error = told(&error), "codex did not take the interrupt"),
+                }
             }
         });
-        Instant::now() + INTERRUPT_LIMIT
+        Interrupted { why, _asking: AbortOnDropHandle::new(asking) }
+    }
+}
+
+/// An interrupt on its way.
+struct Interrupted {
+    why: Why,
+    /// Asks until codex obeys, or the turn ends.
+    _asking: AbortOnDropHandle<()>,
+}
+
+/// When what was shown last, so that nobody is flooded.
+struct Shown {
+    anything: Instant,
+    tokens: Option<Instant>,
+}
+
+impl Shown {
+    fn new() -> Self {
+        Self { anything: Instant::now(), tokens: None }
+    }
+
+    fn alive(&mut self, events: &TurnEvents) {
+        if self.anything.elapsed() >= SHOW_EVERY {
+            events.activity(ActivityKind::Alive, "");
+            self.anything = Instant::now();
+        }
+    }
+
+    fn tokens(&mut self, usage: Usage, events: &TurnEvents) {
+        if self.tokens.is_some_and(|last| last.elapsed() < SHOW_EVERY) {
+            return;
+        }
+        let text = format!("{} in, {} out", grouped(usage.input), grouped(usage.output));
+        events.activity(ActivityKind::Tokens, &text);
+        self.tokens = Some(Instant::now());
+        self.anything = Instant::now();
+    }
+}
+
+/// The number with a comma after each three digits, such as `12,300`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_three() {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (12_300, "12,300"), (1_234_567, "1,234,567")]
+        {
+            assert_eq!(grouped(number), text);
+        }
     }
 }

@@ -1,0 +1,114 @@
+//! Messages that come while a turn runs, given to that turn.
+//!
+//! Codex's answer to a steer only says that it waits in memory; a turn that ends first loses it. The turn has a
+//! message when it shows it as an item of its own, under the name that it was sent with.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use cofferdam_protocol::ids::MessageId;
+use cofferdam_protocol::runner::BatchMessage;
+use serde::de::IgnoredAny;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::client::{Client, RequestError};
+use super::input::input;
+use super::protocol::SteerParams;
+use super::{method, told};
+
+/// How long codex may take to accept a message (3 ms were seen).
+const LIMIT: Duration = Duration::from_secs(10);
+
+type Sending = AbortOnDropHandle<Result<IgnoredAny, RequestError>>;
+
+/// The messages that one turn was offered.
+#[derive(Default)]
+pub struct Steer {
+    waiting: VecDeque<BatchMessage>,
+    sending: Option<(MessageId, Sending)>,
+    /// Sent, and neither taken nor refused.
+    sent: Vec<MessageId>,
+    /// One was refused or not answered: to keep the order, those behind it wait for the next turn too.
+    closed: bool,
+}
+
+/// Where messages are sent.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// The app-server.
+    pub client: &'a Client,
+    /// Its thread.
+    pub thread: &'a str,
+    /// The running turn.
+    pub turn: &'a str,
+    /// The agent's working directory.
+    pub cwd: &'a str,
+}
+
+impl Steer {
+    /// Takes in offers and sends them, one after another: their order stays. Never ends; nothing is lost when it is
+    /// dropped and called again.
+    pub async fn run(&mut self, offers: &mut UnboundedReceiver<Vec<BatchMessage>>, to: Target<'_>) {
+        loop {
+            if let Some((message, sending)) = &mut self.sending {
+                let (message, answer) = (*message, sending.await);
+                self.sending = None;
+                match answer {
+                    Ok(answer) => self.answered(message, answer),
+                    Err(error) => tracing::error!(%message, %error, "steering broke off"),
+                }
+            } else if let Some(message) = self.waiting.pop_front() {
+                self.sent.push(message.id);
+                self.sending = Some((message.id, send(&message, to)));
+            } else {
+                match offers.recv().await {
+                    Some(_) if self.closed => {}
+                    Some(messages) => self.waiting.extend(messages),
+                    None => std::future::pending().await,
+                }
+            }
+        }
+    }
+
+    /// The message of this name, if the turn was given it and now has it.
+    pub fn taken(&mut self, client_id: &str) -> Option<MessageId> {
+        let at = self.sent.iter().position(|id| name(*id) == client_id)?;
+        Some(self.sent.remove(at))
+    }
+
+    /// The thread shows that it has this message: whether it was sent, and not said to be taken yet.
+    pub fn has(&mut self, message: MessageId) -> bool {
+        self.taken(&name(message)).is_some()
+    }
+
+    fn answered(&mut self, message: MessageId, answer: Result<IgnoredAny, RequestError>) {
+        let Err(error) = answer else {
+            tracing::info!(%message, "the running turn is steered");
+            return;
+        };
+        // Without an answer it may have it all the same, and would show it.
+        if matches!(error, RequestError::Refused(..)) {
+            self.sent.retain(|id| *id != message);
+        }
+        tracing::info!(%message, error = told(&error), "the turn cannot be steered; the message waits for the next");
+        self.closed = true;
+        self.waiting.clear();
+    }
+}
+
+fn name(message: MessageId) -> String {
+    format!("m:{message}")
+}
+
+fn send(message: &BatchMessage, to: Target<'_>) -> Sending {
+    let client = to.client.clone();
+    let params = SteerParams {
+        thread_id: to.thread.to_owned(),
+        expected_turn_id: to.turn.to_owned(),
+        input: input(std::slice::from_ref(message), to.cwd),
+        client_user_message_id: name(message.id),
+    };
+    let asking = async move { client.request(method::TURN_STEER, &params, LIMIT).await };
+    AbortOnDropHandle::new(tokio::spawn(asking))
+}

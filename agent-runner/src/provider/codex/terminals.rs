@@ -1,0 +1,75 @@
+//! Commands that a turn leaves running: ended, and heard to be gone.
+//!
+//! Codex answers when it has only begun to end them; each is gone when codex says that its item is complete.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::client::Client;
+use super::jsonrpc::Notification;
+use super::protocol::CleanParams;
+use super::{method, told};
+
+/// How long codex may take to answer (a few ms were seen).
+const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// How long the commands may take to be gone after that (up to 50 ms were seen).
+const GONE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Ends the thread's commands. Bounded in time; what could not be done is logged.
+pub async fn end(client: &Client, thread: &str, notifications: &mut UnboundedReceiver<Notification>) {
+    let params = CleanParams { thread_id: thread.to_owned() };
+    let running = client.request::<TerminalsAnswer>(method::TERMINALS_LIST, &params, REQUEST_LIMIT).await;
+    let running = running.map(|answer| answer.data).unwrap_or_else(|error| {
+        tracing::warn!(error = told(&error), "codex does not say which commands still run");
+        Vec::new()
+    });
+    let mut running: BTreeSet<_> = running.into_iter().map(|terminal| terminal.item_id).collect();
+    let cleaned = client.request::<IgnoredAny>(method::TERMINALS_CLEAN, &params, REQUEST_LIMIT).await;
+    if let Err(error) = cleaned {
+        tracing::warn!(error = told(&error), "left-over commands could not be ended");
+        return;
+    }
+    let all_gone = async {
+        while !running.is_empty() {
+            let Some(notification) = notifications.recv().await else { return };
+            if let Some(id) = completed(&notification) {
+                running.remove(&id);
+            }
+        }
+    };
+    if tokio::time::timeout(GONE_LIMIT, all_gone).await.is_err() {
+        tracing::warn!(?running, "codex does not say that all left-over commands have ended");
+    }
+}
+
+fn completed(notification: &Notification) -> Option<String> {
+    if notification.method != method::ITEM_COMPLETED {
+        return None;
+    }
+    let completed: Completed = serde_json::from_str(notification.params.get()).ok()?;
+    Some(completed.item.id)
+}
+
+/// The answer to [`method::TERMINALS_LIST`].
+#[derive(Debug, Deserialize)]
+pub struct TerminalsAnswer {
+    /// The commands that run.
+    pub data: Vec<Terminal>,
+}
+
+/// A command that runs.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Terminal {
+    /// The item that it is of some turn.
+    pub item_id: String,
+}
+
+#[derive(Deserialize)]
+struct Completed {
+    item: super::protocol::Named,
+}
