@@ -45,6 +45,8 @@ async fn a_turn_whose_app_server_is_killed_in_a_model_call_goes_on() {
     assert!(setup.model.last_input().contains("remember 4711") && was_told_to_go_on(&setup));
     assert_eq!(setup.model.calls().len(), 3);
     setup.model.assert_told_once("the question");
+    let shown = setup.door.activities(turn);
+    assert!(shown.iter().any(|(kind, text)| *kind == ActivityKind::Retrying && text.contains("started again")));
     assert_eq!(setup.say("y").await.outcome, Outcome::Completed);
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use cofferdam_protocol::runner::{Batch, EventBody, Failure, FailureKind, Finish, Outcome};
+use cofferdam_protocol::runner::{ActivityKind, Batch, EventBody, Failure, FailureKind, Finish, Outcome};
 use tokio::time::Instant;
 
 use super::client::Client;
@@ -47,6 +47,7 @@ impl Codex {
                 _ if scope.interrupt.is_cancelled() => break Outcome::Interrupted,
                 Broken::Server(failure) if !progress.restarted => {
                     tracing::warn!(error = failure.message, "codex is started again, and the turn goes on");
+                    scope.events.activity(ActivityKind::Retrying, "the provider's process is started again");
                     (progress.restarted, progress.look) = (true, true);
                 }
                 Broken::NotFound(error) if self.conversation.has_turns => {
