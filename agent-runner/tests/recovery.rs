@@ -4,10 +4,11 @@ mod common;
 
 use cofferdam_protocol::ids::MessageId;
 use cofferdam_protocol::runner::*;
-use common::codex::{Deed, shim};
+use common::codex::{Deed, shim, shim_after};
 use common::model::{Asked, Step, command, message, said_by};
 use common::runner::{Runner, signal_pid};
 use common::setup::{Setup, failure, thread_of};
+use futures_util::StreamExt as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -209,6 +210,31 @@ async fn a_stop_while_the_app_server_is_restarted_ends_the_turn() {
     runner.signal(Signal::TERM);
     assert_eq!(setup.door.finish(turn).await.outcome, Outcome::Interrupted);
     assert_eq!(runner.ended().await.code(), Some(0));
+}
+
+/// Kills codex in the place of its line after the first `pass`; the answer is whether it came to that.
+async fn killed_after(pass: usize) -> bool {
+    let mut setup = Setup::new().await;
+    setup.codex = shim_after(setup.directory.path(), Deed::Kill, "", pass, 1);
+    let _runner = setup.runner();
+    let answer = phased("done", "final_answer");
+    setup.model.script([Step::Items(vec![command("echo run >> runs.txt")]), Step::Items(vec![answer])]);
+    let finish = setup.say("the question").await;
+    assert_eq!(finish.outcome, Outcome::Completed, "killed after {pass} lines: {finish:?}");
+    assert_eq!(finish.replies.len(), 1, "killed after {pass} lines: {finish:?}");
+    assert!(setup.model.last_input().contains("the question"), "killed after {pass} lines");
+    setup.model.assert_told_once("the question");
+    let runs = std::fs::read_to_string(setup.workspace().join("runs.txt")).unwrap_or_default();
+    assert!(runs.len() <= "run\n".len(), "killed after {pass} lines: {runs}");
+    assert_eq!(setup.say("another").await.outcome, Outcome::Completed);
+    setup.directory.path().join("done").exists()
+}
+
+#[tokio::test]
+async fn a_kill_at_any_line_of_a_turn_with_a_command_costs_nothing() {
+    let deeds: Vec<_> = futures_util::stream::iter(0..48).map(killed_after).buffered(4).collect().await;
+    let lines = deeds.iter().take_while(|done| **done).count();
+    assert!(lines > 20, "codex says more than {lines} lines in two turns");
 }
 
 /// A second container, whose first turn has the message of the first one's: `m:10`.

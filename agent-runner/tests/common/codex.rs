@@ -90,6 +90,11 @@ pub enum Deed {
 /// A program between the runner and codex, in this directory. It does its deed `times` times, at lines that contain
 /// `words`; while the file `swap` is there, its words are another thread's id in whatever codex is asked.
 pub fn shim(directory: &Path, deed: Deed, words: &str, times: u32) -> PathBuf {
+    shim_after(directory, deed, words, 0, times)
+}
+
+/// The same, which lets so many such lines of each process pass first. Where it has done its deed, the file `done` is.
+pub fn shim_after(directory: &Path, deed: Deed, words: &str, pass: usize, times: u32) -> PathBuf {
     let deed = match deed {
         Deed::Kill => "kill -KILL $codex; exit 1",
         Deed::Garble => "line='codex: warning: this is no JSON'",
@@ -99,6 +104,7 @@ pub fn shim(directory: &Path, deed: Deed, words: &str, times: u32) -> PathBuf {
         .replace("@DIRECTORY@", directory.to_str().unwrap())
         .replace("@DEED@", deed)
         .replace("@WORDS@", words)
+        .replace("@PASS@", &pass.to_string())
         .replace("@TIMES@", &times.to_string());
     let path = directory.join("codex-shim");
     std::fs::write(&path, script).unwrap();
@@ -120,7 +126,8 @@ ask() {
 exec 5< <(exec @CODEX@ "$@" < <(ask))
 codex=$!
 while IFS= read -r line <&5; do
-    if [[ "$line" == *'@WORDS@'* && $(cat @DIRECTORY@/done 2>/dev/null | wc -l) -lt @TIMES@ ]]; then
+    [[ "$line" == *'@WORDS@'* ]] && seen=$((seen + 1))
+    if [[ "$line" == *'@WORDS@'* && $seen -gt @PASS@ && $(cat @DIRECTORY@/done 2>/dev/null | wc -l) -lt @TIMES@ ]]; then
         echo >> @DIRECTORY@/done
         @DEED@
     fi
