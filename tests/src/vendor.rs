@@ -81,6 +81,11 @@ impl Vendor {
         self.inside.script.lock().expect("a lock").extend(says);
     }
 
+    /// Says nothing of its script any more.
+    pub fn forget_script(&self) {
+        self.inside.script.lock().expect("a lock").clear();
+    }
+
     /// The calls so far.
     pub fn calls(&self) -> Vec<Call> {
         self.inside.calls.lock().expect("a lock").clone()

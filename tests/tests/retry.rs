@@ -76,7 +76,7 @@ async fn a_turn_that_said_something_already_is_not_tried_again() {
     assert_eq!((answer.replies(), answer.notices().len()), (vec!["so far"], 1));
 }
 
-/// Over the real provider: a vendor that is overloaded for one call.
+/// Over the real provider, which tries some calls again itself first.
 #[tokio::test]
 async fn codex_is_given_the_message_again_when_the_vendor_recovers() {
     use cofferdam_tests::vendor::{Say, Vendor};
@@ -87,8 +87,11 @@ async fn codex_is_given_the_message_again_when_the_vendor_recovers() {
     home.group("demo", &json!({})).await;
     let overloaded =
         json!({"error": {"code": "server_is_overloaded", "message": "too busy", "type": "server_error"}});
-    vendor.script([Say::Status(503, overloaded)]);
-    let answer = home.admin().chat("demo", "What is the colour?").await;
+    vendor.script(std::iter::repeat_n(Say::Status(503, overloaded), 100));
+    let mut chat = home.admin().send_text("demo", "What is the colour?").await;
+    retrying(&mut chat).await;
+    vendor.forget_script();
+    let answer = chat.end().await;
     assert!(answer.text().contains("vendor answer"), "{:#?}", answer.events);
     let notices = answer.notices();
     assert!(notices.len() == 1 && notices[0].contains("(2 of 4)"), "{notices:?}");

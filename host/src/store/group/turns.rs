@@ -164,6 +164,15 @@ struct Closing<'a> {
     chat: ChatRef,
 }
 
+/// What decides the last words of a turn, besides its outcome.
+struct Told {
+    work: Work,
+    /// Somebody asked for its end.
+    stop: bool,
+    /// The runner sent words with its end.
+    spoke: bool,
+}
+
 impl Closing<'_> {
     fn end(self, finish: &Finish, zone: &TimeZone) -> Result<Finished, StoreError> {
         let Self { tx, turn, .. } = self;
@@ -171,10 +180,14 @@ impl Closing<'_> {
         if let Some(why) = &finish.lost_thread {
             self.say(ReplyKind::Notice, &notice::thread_lost(why))?;
         }
-        for text in finish.replies.iter().filter(|text| !text.trim().is_empty()) {
-            self.say(ReplyKind::Reply, text)?;
-        }
         let work = work_of(tx, turn)?;
+        // What is said of a compaction is no answer of the agent's.
+        let kind = if work == Work::Compact { ReplyKind::Notice } else { ReplyKind::Reply };
+        let mut spoke = false;
+        for text in finish.replies.iter().filter(|text| !text.trim().is_empty()) {
+            self.say(kind, text)?;
+            spoke = true;
+        }
         if let (Outcome::Failed(failure), false, Work::Answer) = (&finish.outcome, stop, work)
             && let Some(retry) = retries::plan(tx, turn, failure, zone)?
         {
@@ -187,7 +200,7 @@ impl Closing<'_> {
         let failed = matches!(finish.outcome, Outcome::Failed(_));
         let outcome = if stop && failed { Outcome::Interrupted } else { finish.outcome.clone() };
         end_turn(tx, turn, TurnEvent::Finish(&outcome))?;
-        if let Some(words) = self.last_words(&outcome, work, stop, zone)? {
+        if let Some(words) = self.last_words(&outcome, Told { work, stop, spoke }, zone)? {
             self.say(ReplyKind::Notice, &words)?;
         }
         let words = if outcome == Outcome::Completed { notice::stopped_too_late() } else { notice::stopped() };
@@ -200,14 +213,12 @@ impl Closing<'_> {
     fn last_words(
         &self,
         outcome: &Outcome,
-        work: Work,
-        stop: bool,
+        Told { work, stop, spoke }: Told,
         zone: &TimeZone,
     ) -> Result<Option<String>, StoreError> {
-        let replied = has_replied(self.tx, self.turn)?;
         Ok(match outcome {
             Outcome::Completed if stop => Some(notice::stopped_too_late()),
-            Outcome::Completed if replied => None,
+            Outcome::Completed if spoke || has_replied(self.tx, self.turn)? => None,
             Outcome::Completed if work == Work::Compact => {
                 Some(notice::compacted(by_hand(self.tx, self.session, self.turn)?.as_ref()))
             }

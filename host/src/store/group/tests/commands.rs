@@ -247,6 +247,24 @@ async fn a_compact_is_a_turn_of_its_own_in_its_place() {
 }
 
 #[tokio::test]
+async fn what_a_runner_says_of_a_compaction_is_a_notice_and_it_is_not_tried_again() {
+    let failed = Outcome::Failed(Failure::new(FailureKind::Upstream, "500"));
+    for (outcome, replies, says) in [(Outcome::Completed, &["Compacted."][..], "Compacted."), (failed, &[], "500")]
+    {
+        let f = Fixture::new();
+        let (session, attempt) = f.with_models().await;
+        f.command("/compact").await;
+        let turn = f.claimed(&session, attempt).await.unwrap().turn;
+        f.finish(&session, attempt, 3, turn, finish(outcome, replies)).await;
+        let notice = f.leased().await.unwrap();
+        assert!(notice.kind == ReplyKind::Notice && notice.text.contains(says), "{notice:?}");
+        f.db.delivered(notice.id).await.unwrap();
+        assert!(f.leased().await.is_none());
+        assert_eq!(f.db.due(&session).await.unwrap(), Due::Later(None));
+    }
+}
+
+#[tokio::test]
 async fn a_compact_before_the_first_turn_needs_no_container() {
     let f = Fixture::new();
     let session = f.command("/compact").await.session;
