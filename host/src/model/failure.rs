@@ -101,7 +101,7 @@ mod tests {
             let resets = ahead.map(|ahead| NOW.unsigned_abs() / 1000 + ahead);
             match next_try(&failure(FailureKind::Connection, resets), failed, NOW, chance) {
                 Some(at) => {
-                    prop_assert!(at >= NOW + 15_000 && at <= NOW + 3_600_000 + 60_000);
+                    prop_assert!((NOW + 15_000..=NOW + 3_600_000 + 60_000).contains(&at));
                     prop_assert!((1..MOST_TRIES).contains(&failed));
                 }
                 None => prop_assert!(!(1..MOST_TRIES).contains(&failed) || ahead.is_some_and(|ahead| ahead > 3_600)),

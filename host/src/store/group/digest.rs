@@ -1,5 +1,6 @@
 //! What was said in a conversation whose thread is lost.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use cofferdam_protocol::ids::{MessageId, SessionId};
@@ -64,8 +65,8 @@ fn entries(tx: &Savepoint<'_>, session: &SessionId) -> Result<Vec<Entry>, StoreE
         })?;
         entries.extend(rows.collect::<Result<Vec<_>, _>>()?);
     }
-    // Stable: what has the same time keeps its order.
-    entries.sort_by(|a, b| b.at.cmp(&a.at));
+    // Of the same moment, a reply is the newer one.
+    entries.sort_by_key(|entry| (Reverse(entry.at), entry.sender.is_some()));
     entries.truncate(MOST_ENTRIES);
     Ok(entries)
 }

@@ -102,7 +102,6 @@ impl Play {
             (Step::ContainerDies(blameless), _) => {
                 self.f.end(&self.session, self.attempt, blameless).await;
                 self.attempt = self.f.begin(&self.session).await;
-                self.seq = 1_000_000 + self.seq;
                 self.over();
             }
             (Step::TimePasses, _) => self.f.time_passes().await,
