@@ -2,7 +2,9 @@
 
 use std::process::Stdio;
 
-use cofferdam_protocol::admin::{ChatOutcome, ErrorKind, FollowEvent, SessionDetail, SessionState, SettingSource};
+use cofferdam_protocol::admin::{
+    ChatEvent, ChatOutcome, ErrorKind, FollowEvent, SessionDetail, SessionState, SettingSource,
+};
 use cofferdam_protocol::ids::{Attempt, SessionId, TurnId};
 use cofferdam_protocol::runner::FailureKind;
 use cofferdam_tests::LIMIT;
@@ -44,6 +46,46 @@ async fn a_session_is_shown_with_its_settings_their_sources_and_what_failed() {
     let json = home.cli(&["session", "show", id, "--json"]).await.json();
     let printed: SessionDetail = serde_json::from_value(json).expect("the protocol's own type");
     assert_eq!((printed.session.id, printed.failures), (failed.session, detail.failures));
+}
+
+#[tokio::test]
+async fn what_was_chosen_in_the_chat_is_shown_as_chosen_there() {
+    let home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+    let admin = home.admin();
+    let session = admin.chat("demo", "hello").await.finished.session;
+    let model = admin.detail(&session).await.conversation.model;
+    assert_eq!((model.value.as_deref(), model.from), (Some("mock-large"), SettingSource::Provider));
+    for command in ["/model mock-small", "/clear"] {
+        admin.chat("demo", command).await;
+    }
+    let conversation = admin.detail(&session).await.conversation;
+    assert_eq!(
+        (conversation.model.value.as_deref(), conversation.model.from),
+        (Some("mock-small"), SettingSource::Chat)
+    );
+    assert_eq!(conversation.generation, 1);
+    let shown = home.cli(&["session", "show", session.as_str()]).await.stdout;
+    assert!(shown.contains("mock-small (chosen in the chat)") && shown.contains("cleared once"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_session_that_waits_for_another_try_says_when() {
+    let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+    let mut chat = home.admin().send_text("demo", "!fail rate_limited").await;
+    let session = chat.session();
+    let mut follow = home.admin().follow(&session, "?attempt=1").await;
+    follow.until("another try", |event| matches!(event, FollowEvent::Retrying { .. })).await;
+    chat.until("another try", |event| matches!(event, ChatEvent::Retrying { .. })).await;
+    let [waiting] = &home.admin().status().await.sessions[..] else { panic!("one session") };
+    assert!(waiting.id == session && waiting.retry_at.is_some(), "{waiting:?}");
+    let status = home.cli(&["status"]).await;
+    assert!(status.stdout.contains("tries again in"), "{status:?}");
+    home.stop().await;
+    chat.drain().await;
+    let status = home.cli(&["status"]).await;
+    assert!(status.stdout.contains("tries again"), "also when nobody looks after it: {status:?}");
+    let shown = home.cli(&["session", "show", session.as_str()]).await;
+    assert!(shown.stdout.contains("tries again"), "{shown:?}");
 }
 
 #[tokio::test]
