@@ -96,7 +96,7 @@ impl Daemon {
         channels.add(Arc::new(terminal.clone()));
         let delivery = Delivery::new(stores.clone(), channels.clone());
         let hub = Hub::default();
-        let reporter = Reporter::start(&hub, &stores, channels);
+        let reporter = Reporter::start(&hub, &stores, channels.clone());
         let sandbox = Arc::new(DockerSandbox::new(home.clone(), config.docker_host.clone(), config.runner.clone()));
         let nudge = delivery.clone();
         let supervisor = Supervisor::new(Parts {
@@ -107,6 +107,7 @@ impl Daemon {
             gateway: gateway.clone(),
             hub: hub.clone(),
             deliver: Box::new(move |due| nudge.nudge(due)),
+            abilities: Box::new(move |channel| channels.abilities(channel)),
             max_sessions: config.max_sessions,
             default_model: config.default_model.clone(),
         });

@@ -9,6 +9,7 @@ pub mod config;
 pub mod daemon;
 pub mod delivery;
 pub mod door;
+pub mod files;
 pub mod gateway;
 pub mod live;
 pub mod model;
@@ -17,6 +18,7 @@ pub mod router;
 pub mod sandbox;
 pub mod store;
 pub mod supervisor;
+pub mod tools;
 pub mod unix_socket;
 
 /// An error and its causes on one line, for logs and for people.

@@ -12,6 +12,7 @@
 //! | `GET /v1/sessions/{id}/diff` | [`TurnDiff`] of the newest turn that changed files; `?turn=N` another one's |
 //! | `GET /v1/sessions/{id}/follow` | JSON lines of [`FollowEvent`] without end; `?attempt=N&offset=M` goes on there |
 //! | `GET /v1/wirings` · `PATCH /v1/wirings` ([`WiringChange`]) | [`Vec<Wiring>`] · [`Wiring`] |
+//! | `POST /v1/files?group=&name=` with a body of at most [`MAX_FILE_BYTES`] | [`StagedFile`], for a message of the group |
 //! | `POST /v1/chat` ([`ChatRequest`]) | JSON lines of [`ChatEvent`] until the message's turn ended and its replies were handed over |
 //!
 //! Errors are an [`ErrorBody`] with a 4xx or 5xx status.
@@ -21,7 +22,7 @@ mod wiring;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Attempt, Folder, MessageId, SessionId, TurnId};
+use crate::ids::{Attempt, FileId, Folder, MessageId, ReplyId, SessionId, TurnId};
 use crate::runner::{ActivityKind, FailureKind, ProviderKind, Usage};
 
 pub use session::{
@@ -215,15 +216,34 @@ pub struct ChatRequest {
     pub message_id: String,
     /// Who writes.
     pub sender: String,
-    /// What they write; not empty, at most [`MAX_MESSAGE_BYTES`].
+    /// What they write; at most [`MAX_MESSAGE_BYTES`], and not empty unless there are files.
     pub text: String,
     /// JSON Schema that the answer must follow: an object of at most [`MAX_SCHEMA_BYTES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<serde_json::Value>,
+    /// Files that come with it, as `POST /v1/files` named them; at most [`MAX_FILES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileId>,
 }
 
 /// The largest JSON Schema of a [`ChatRequest`], in bytes.
 pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
+
+/// A file that waits for its message. It is kept for a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedFile {
+    /// Its id, for [`ChatRequest::files`].
+    pub id: FileId,
+    /// Its name as the agent will see it, made safe.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// The largest file that goes either way, in bytes.
+pub const MAX_FILE_BYTES: u64 = 20 * 1024 * 1024;
+/// The most files of one message.
+pub const MAX_FILES: usize = 10;
 
 /// The largest message, in bytes: Codex takes 1,048,576 characters, and a batch has room for a few.
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
@@ -297,18 +317,87 @@ pub enum ChatEvent {
     Reply {
         /// The turn it came from, if any.
         turn: Option<TurnId>,
+        /// Its number.
+        reply: ReplyId,
         /// The text.
         text: String,
+    },
+    /// A file from the agent, complete.
+    File {
+        /// The turn it came from, if any.
+        turn: Option<TurnId>,
+        /// Its number among the replies.
+        reply: ReplyId,
+        /// Its name.
+        name: String,
+        /// Where it lies on the host.
+        path: String,
+        /// Its size in bytes.
+        bytes: u64,
+        /// What the agent says about it.
+        caption: Option<String>,
+    },
+    /// The agent changed what it said in an earlier reply.
+    Edited {
+        /// The turn that changed it, if any.
+        turn: Option<TurnId>,
+        /// The change's own number among the replies.
+        edit: ReplyId,
+        /// The reply that is changed.
+        reply: ReplyId,
+        /// The text now.
+        text: String,
+    },
+    /// The agent reacted to a message.
+    Reacted {
+        /// The turn that reacted, if any.
+        turn: Option<TurnId>,
+        /// Its number among the replies.
+        reply: ReplyId,
+        /// The message.
+        message: MessageId,
+        /// With what.
+        emoji: String,
+    },
+    /// The agent asks, and waits: the next message of the chat is the answer.
+    Question {
+        /// The turn that asks, if any.
+        turn: Option<TurnId>,
+        /// Its number among the replies.
+        reply: ReplyId,
+        /// What it wants to know.
+        question: String,
+        /// What can be answered, numbered from 1; anything else is a free answer.
+        options: Vec<String>,
+        /// Until when it waits, ms since 1970.
+        expires_at: i64,
     },
     /// An error notice or another word from Cofferdam itself.
     Notice {
         /// The turn it came from, if any.
         turn: Option<TurnId>,
+        /// Its number among the replies.
+        reply: ReplyId,
         /// The text.
         text: String,
     },
     /// The message's turn has ended and all its replies were handed over. The last event.
     Finished(Finished),
+}
+
+impl ChatEvent {
+    /// The number of the reply or notice that it shows, by which a repeated one is known.
+    pub fn number(&self) -> Option<ReplyId> {
+        match self {
+            Self::Reply { reply, .. }
+            | Self::File { reply, .. }
+            | Self::Edited { edit: reply, .. }
+            | Self::Reacted { reply, .. }
+            | Self::Question { reply, .. }
+            | Self::Notice { reply, .. } => Some(*reply),
+            _ => None,
+        }
+    }
 }
 
 /// The end of a chat message's turn.

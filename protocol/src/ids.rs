@@ -71,12 +71,7 @@ impl FromStr for SessionId {
     type Err = BadSessionId;
 
     fn from_str(text: &str) -> Result<Self, BadSessionId> {
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if text.len() == 32 && text.bytes().all(hex) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(BadSessionId(text.chars().take(80).collect()))
-        }
+        if is_hex_32(text) { Ok(Self(text.to_owned())) } else { Err(BadSessionId(text.chars().take(80).collect())) }
     }
 }
 
@@ -90,6 +85,54 @@ impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A file that was handed to the daemon and waits for its message: 32 lower-case hex digits, made by the host. The first
+/// twelve are the time, milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct FileId(String);
+
+/// Why a text is not a [`FileId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a file id: `POST /v1/files` answers with one")]
+pub struct BadFileId(String);
+
+impl FileId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// When it was made, milliseconds since 1970.
+    pub fn millis(&self) -> i64 {
+        // Twelve hex digits always fit.
+        i64::from_str_radix(&self.0[..12], 16).unwrap_or(0)
+    }
+}
+
+impl FromStr for FileId {
+    type Err = BadFileId;
+
+    fn from_str(text: &str) -> Result<Self, BadFileId> {
+        if is_hex_32(text) { Ok(Self(text.to_owned())) } else { Err(BadFileId(text.chars().take(80).collect())) }
+    }
+}
+
+impl<'de> Deserialize<'de> for FileId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_hex_32(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 macro_rules! number {
@@ -120,6 +163,10 @@ number!(
     ReplyId
 );
 number!(
+    /// A question's row in its group's store.
+    QuestionId
+);
+number!(
     /// The fencing number of a session's container: +1 at every start.
     Attempt
 );
@@ -147,6 +194,13 @@ mod tests {
         assert!("0123456789abcdef0123456789abcdef".parse::<SessionId>().is_ok());
         assert!("../../etc/passwd/aaaaaaaaaaaaaaa".parse::<SessionId>().is_err());
         assert!("0123456789ABCDEF0123456789ABCDEF".parse::<SessionId>().is_err());
+    }
+
+    #[test]
+    fn file_ids_are_hex_only_and_carry_their_time() {
+        let id: FileId = "019ab5c3f0007abc8def0123456789ab".parse().unwrap();
+        assert_eq!(id.millis(), 0x019a_b5c3_f000);
+        assert!("../../etc/passwd/aaaaaaaaaaaaaaa".parse::<FileId>().is_err());
     }
 
     #[test]

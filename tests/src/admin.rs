@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ChatRequest, ErrorBody, Finished, Group, Session, Status};
+use cofferdam_protocol::admin::{
+    ChatEvent, ChatOutcome, ChatRequest, ErrorBody, Finished, Group, Session, StagedFile, Status,
+};
 use cofferdam_protocol::ids::{MessageId, SessionId};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -83,6 +85,16 @@ impl Admin {
         Ok(answer.text().await.expect("a log"))
     }
 
+    /// Hands in a file for a message of the group.
+    pub async fn upload(&self, group: &str, name: &str, content: Vec<u8>) -> Result<StagedFile, ErrorBody> {
+        let mut url = reqwest::Url::parse("http://cofferdam/v1/files").expect("a URL");
+        url.query_pairs_mut().append_pair("group", group).append_pair("name", name);
+        let request = self.client.post(url);
+        let answer =
+            checked(request.body(content).timeout(LIMIT).send().await.expect("the daemon answers")).await?;
+        Ok(answer.json().await.expect("a staged file"))
+    }
+
     /// Sends a message and answers with its stream.
     pub async fn request(&self, request: &ChatRequest) -> Result<Chat, ErrorBody> {
         let sent = self.client.post("http://cofferdam/v1/chat").json(request).send().await;
@@ -127,6 +139,7 @@ pub fn message(group: &str, text: &str) -> ChatRequest {
         sender: "tester".to_owned(),
         text: text.to_owned(),
         schema: None,
+        files: Vec::new(),
     }
 }
 

@@ -284,7 +284,7 @@ async fn a_burst_of_messages_is_answered_in_order_and_each_exactly_once() {
     assert!(turns.is_sorted(), "{turns:?}");
     let mut replies: Vec<(i64, String)> = Vec::new();
     for event in answers.iter().flat_map(|answer| &answer.events) {
-        if let ChatEvent::Reply { turn: Some(turn), text } = event {
+        if let ChatEvent::Reply { turn: Some(turn), text, .. } = event {
             turns_of(&mut replies, turn.0, text);
         }
     }

@@ -237,7 +237,7 @@ async fn group_view(admin: &Admin, row: GroupRow) -> Group {
     }
 }
 
-async fn registered(admin: &Admin, folder: &Folder) -> Result<GroupRow, Failed> {
+pub(super) async fn registered(admin: &Admin, folder: &Folder) -> Result<GroupRow, Failed> {
     admin.stores.central().group(folder).await?.ok_or_else(|| no_group(folder))
 }
 
@@ -259,7 +259,7 @@ pub(super) async fn load(
         .unwrap_or_else(|_| Err(crate::config::error::ConfigError::new(&path, "reading it failed")))
 }
 
-fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failed> {
+pub(super) fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failed> {
     text.parse().map_err(|error: T::Err| {
         Failed::new(cofferdam_protocol::admin::ErrorKind::Usage, error.to_string(), "see `cofferdam group --help`")
     })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ChatRequest, ErrorKind, Finished};
-use cofferdam_protocol::ids::{MessageId, ReplyId};
+use cofferdam_protocol::ids::{MessageId, ReplyId, TurnId};
 use cofferdam_protocol::runner::FailureKind;
 use futures_util::StreamExt;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -18,15 +18,18 @@ use tokio::sync::{broadcast, mpsc, watch};
 use super::Admin;
 use super::answers::no_group;
 use super::error::Failed;
-use super::schema;
+use super::{events, files, schema};
 use crate::channels::terminal;
 use crate::live::{Ended, Live};
 use crate::model::chat::{ChatRef, Due, Inbound};
 use crate::model::command::{Command, MessageKind};
 use crate::model::message::MessageState;
-use crate::model::reply::{Outbound, ReplyKind};
+use crate::model::reply::Outbound;
 use crate::router::{self, DropReason, MAX_MESSAGE_BYTES, Routed};
 use crate::store::GroupDb;
+
+/// How often a message that ended looks for replies that another client was handed.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Events that a slow client may be behind before the daemon waits for it.
 const BACKLOG: usize = 256;
@@ -40,6 +43,7 @@ pub(super) async fn chat(
         chat_id: request.group.to_string(),
         thread_id: request.thread.clone(),
     };
+    let files = files::place(&admin, &request, &chat).await?;
     // Attached before the message exists, so that no reply can pass by.
     let replies = admin.terminal.attach(chat.clone());
     let progress = admin.terminal.watch_progress(&chat);
@@ -51,6 +55,7 @@ pub(super) async fn chat(
         sender: request.sender,
         text: request.text,
         output_schema: schema::checked(request.schema)?,
+        files,
     };
     let (store, accepted) = match router::receive(&admin.stores, inbound).await? {
         Routed::Accepted(store, accepted) => (store, accepted),
@@ -67,6 +72,7 @@ pub(super) async fn chat(
         }
     };
     let folder = store.folder().clone();
+    files::forget(&admin, &folder, request.files);
     let live = admin.hub.watch(&accepted.session);
     let (events, body) = mpsc::channel(BACKLOG);
     let follower = Follower {
@@ -165,6 +171,7 @@ impl Follower {
                 let text = self.progress.borrow_and_update().clone();
                 self.tell(ChatEvent::Progress { text }).await
             }
+            () = tokio::time::sleep(LOOK_AGAIN), if self.ended.is_some() => self.catch_up().await,
             () = self.events.closed() => Err(Gone),
         }
     }
@@ -198,7 +205,7 @@ impl Follower {
             Live::Activity(kind, text) => self.tell(ChatEvent::Activity { kind: *kind, text: text.clone() }).await,
             Live::Ended(ended) if ended.messages.contains(&self.message) => {
                 self.ended.get_or_insert_with(|| ended.clone());
-                Ok(())
+                self.catch_up().await
             }
             Live::Started { .. } | Live::Working { .. } | Live::Retrying { .. } | Live::Ended(_) => Ok(()),
         }
@@ -208,19 +215,40 @@ impl Follower {
         if !self.handed_over.insert(reply.id) {
             return Ok(());
         }
-        let event = match reply.kind {
-            ReplyKind::Reply => ChatEvent::Reply { turn: reply.turn, text: reply.text },
-            ReplyKind::Notice => ChatEvent::Notice { turn: reply.turn, text: reply.text },
-        };
-        self.tell(event).await
+        self.tell(events::of(reply)).await
+    }
+
+    /// Tells what the message's turn said before we came, or while our connection was broken: others were handed it.
+    async fn catch_up(&mut self) -> Result<(), Gone> {
+        while let Ok(reply) = self.replies.try_recv() {
+            self.on_reply(reply).await?;
+        }
+        let Some(turn) = self.ended.as_ref().and_then(|ended| ended.turn) else { return Ok(()) };
+        if self.complete().is_some() {
+            return Ok(());
+        }
+        self.tell_delivered(turn).await
+    }
+
+    async fn tell_delivered(&mut self, turn: TurnId) -> Result<(), Gone> {
+        for reply in self.store.delivered_of(turn).await.unwrap_or_default() {
+            self.on_reply(reply).await?;
+        }
+        Ok(())
     }
 
     /// Reads how the message stands. The replies of one that was sent before may have gone to a connection that broke;
     /// those of a new one come to us.
     async fn look_up(&mut self, sent_before: bool) -> Result<(), Gone> {
         let Ok(Some(view)) = self.store.message(self.message).await else { return Ok(()) };
-        if view.state != MessageState::Done || self.ended.is_some() {
+        if self.ended.is_some() {
             return Ok(());
+        }
+        if view.state != MessageState::Done {
+            return match view.turn.filter(|_| sent_before) {
+                Some(turn) => self.tell_delivered(turn.id).await,
+                None => Ok(()),
+            };
         }
         let turn = view.turn.as_ref();
         let outcome = match turn {
@@ -229,10 +257,10 @@ impl Follower {
         };
         let mut coming = Vec::new();
         for reply in self.store.answers_to(self.message).await.unwrap_or_default() {
-            if !sent_before {
-                coming.push(reply.id);
-            } else if !self.handed_over.contains(&reply.id) {
+            if sent_before {
                 self.on_reply(reply).await?;
+            } else {
+                coming.push(reply.id);
             }
         }
         self.ended = Some(Ended {

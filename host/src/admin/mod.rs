@@ -1,13 +1,16 @@
 //! The daemon's own socket: what the CLI asks. HTTP/1.1 on a Unix socket, 0600; whoever can open it owns the home.
 //!
 //! - [`answers`]: groups, sessions, status. - [`detail`]: a session in depth. - [`wirings`]: chats of groups.
-//! - [`chat`]: the terminal's messages and their streamed answers. - [`follow`]: a session as it goes on, with
-//!   [`log_tail`]. - [`schema`]: of answers. - [`error`]: every error as a person reads it.
+//! - [`chat`]: the terminal's messages and their streamed answers. - [`files`]: what people send along. - [`events`]:
+//!   replies as a client sees them. - [`follow`]: a session as it goes on, with [`log_tail`]. - [`schema`]: of answers.
+//! - [`error`]: every error as a person reads it.
 
 mod answers;
 mod chat;
 mod detail;
 mod error;
+mod events;
+mod files;
 mod follow;
 mod log_tail;
 mod schema;
@@ -106,6 +109,7 @@ fn routes(admin: Arc<Admin>) -> Router {
         .route("/v1/sessions/{id}/logs", get(answers::logs))
         .route("/v1/wirings", get(wirings::list).patch(wirings::change))
         .route("/v1/chat", post(chat::chat))
+        .route("/v1/files", post(files::upload))
         .layer(DefaultBodyLimit::max((MAX_MESSAGE_BYTES + MAX_SCHEMA_BYTES) * 6 + 4096))
         .with_state(admin)
 }

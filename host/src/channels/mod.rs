@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cofferdam_protocol::ids::TurnId;
 
+pub use crate::model::action::Abilities;
 use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
 
@@ -17,13 +18,12 @@ pub trait Channel: Send + Sync {
     /// Its name in wirings.
     fn name(&self) -> &'static str;
 
+    /// What it can do besides showing text. An action that it lacks is not asked of it; a question comes all the same,
+    /// its text with the options as a list.
+    fn abilities(&self) -> Abilities;
+
     /// Hands a reply over. `Ok` means that the platform has it.
     async fn send(&self, reply: &Outbound) -> Result<(), SendError>;
-
-    /// What it can do besides sending text.
-    fn abilities(&self) -> Abilities {
-        Abilities::default()
-    }
 
     /// Shows the chat what a turn does: a typing mark, and one message that is changed and goes away at the turn's end.
     /// Called at most once a second, and every few seconds when nothing changed, so that a typing mark can be renewed. A
@@ -31,13 +31,6 @@ pub trait Channel: Send + Sync {
     async fn progress(&self, _chat: &ChatRef, _progress: &Progress) -> Result<(), SendError> {
         Ok(())
     }
-}
-
-/// What a channel can do besides sending text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Abilities {
-    /// It shows [`Progress`].
-    pub progress: bool,
 }
 
 /// What a turn does now.
@@ -76,6 +69,11 @@ impl Channels {
     /// Adds a channel.
     pub fn add(&mut self, channel: Arc<dyn Channel>) {
         self.by_name.insert(channel.name(), channel);
+    }
+
+    /// What the channel with this name can do; a channel that is not there can nothing.
+    pub fn abilities(&self, name: &str) -> Abilities {
+        self.get(name).map(|channel| channel.abilities()).unwrap_or_default()
     }
 
     /// The channel with this name.

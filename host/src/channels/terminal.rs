@@ -62,16 +62,17 @@ impl Channel for Terminal {
         NAME
     }
 
+    fn abilities(&self) -> Abilities {
+        // Options are a numbered list there.
+        Abilities { files: true, edit: true, react: true, buttons: false, progress: true }
+    }
+
     async fn send(&self, reply: &Outbound) -> Result<(), SendError> {
         let mut taken = false;
         for terminal in self.present(&reply.chat) {
             taken |= terminal.send(reply.clone()).await.is_ok();
         }
         if taken { Ok(()) } else { Err(SendError::Absent) }
-    }
-
-    fn abilities(&self) -> Abilities {
-        Abilities { progress: true }
     }
 
     async fn progress(&self, chat: &ChatRef, progress: &Progress) -> Result<(), SendError> {
@@ -103,6 +104,7 @@ mod tests {
             turn: None,
             kind: ReplyKind::Reply,
             text: "x".into(),
+            action: None,
             tries: 0,
         }
     }

@@ -115,6 +115,9 @@ pub(super) struct ChatArgs {
     pub group: Folder,
     /// The message; `-` reads it from standard input. Without one: a line editor, or one message per line of a pipe
     pub message: Option<String>,
+    /// A file to send with the message; more than once for several. A message is not needed then
+    #[arg(long = "file", value_name = "PATH")]
+    pub files: Vec<PathBuf>,
     /// A named conversation of its own
     #[arg(long, value_name = "NAME")]
     pub thread: Option<String>,

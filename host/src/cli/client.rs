@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
-use cofferdam_protocol::admin::{ChatEvent, ChatRequest, ErrorBody, ErrorKind, FollowEvent};
+use cofferdam_protocol::admin::{ChatEvent, ChatRequest, ErrorBody, ErrorKind, FollowEvent, StagedFile};
+use cofferdam_protocol::ids::Folder;
 use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -105,6 +106,13 @@ impl Client {
         self.call(Method::DELETE, path, Bytes::new()).await.map(drop)
     }
 
+    /// Hands in a file for a message of the group.
+    pub async fn upload(&self, group: &Folder, name: &str, content: Bytes) -> Result<StagedFile, ClientError> {
+        let path = format!("/v1/files?group={group}&name={}", url_encoded(name));
+        let body = self.call(Method::POST, &path, content).await?;
+        serde_json::from_slice(&body).map_err(broken)
+    }
+
     pub async fn patch<T: DeserializeOwned>(&self, path: &str, change: &impl Serialize) -> Result<T, ClientError> {
         let change = serde_json::to_vec(change).map_err(broken)?;
         let body = self.call(Method::PATCH, path, change.into()).await?;
@@ -157,6 +165,14 @@ impl Client {
     }
 }
 
+/// A text as a value of a URL's query.
+fn url_encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
 async fn collect(response: Response<Incoming>) -> Result<Bytes, ClientError> {
     let body = http_body_util::Limited::new(response.into_body(), MAX_ANSWER);
     Ok(body.collect().await.map_err(broken)?.to_bytes())
@@ -201,5 +217,15 @@ impl<T: DeserializeOwned> JsonLines<T> {
                 None => return Err(broken("it ended too early")),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_fits_into_a_query() {
+        assert_eq!(url_encoded("a b&c=ü/..\n"), "a%20b%26c%3D%C3%BC%2F..%0A");
     }
 }

@@ -131,6 +131,16 @@ impl Home {
         self.group_data(folder).join("sessions").join(session.as_str())
     }
 
+    /// Files from people that wait for their message.
+    pub fn staging(&self, folder: &Folder) -> PathBuf {
+        self.group_data(folder).join("staging")
+    }
+
+    /// Copies of the files that a session's agent sent, as [`Home::group_data`] has them.
+    pub fn sent(&self, session: &SessionId) -> PathBuf {
+        Path::new("sessions").join(session.as_str()).join("sent")
+    }
+
     /// One session's codex home, mounted at `~/.codex`.
     pub fn codex_home(&self, folder: &Folder, session: &SessionId) -> PathBuf {
         self.session(folder, session).join("codex")

@@ -47,6 +47,21 @@ pub struct Inbound {
     pub text: String,
     /// JSON Schema that the answer must follow.
     pub output_schema: Option<String>,
+    /// What they sent with it; it lies in the workspace already.
+    pub files: Vec<Attachment>,
+}
+
+/// A file that came with a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its name, made safe.
+    pub name: String,
+    /// Where it is, below the workspace.
+    pub path: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Whether a model can look at it as an image.
+    pub image: bool,
 }
 
 /// Which messages of a wiring share a session.

@@ -16,12 +16,14 @@
 //! session   see [`session`]
 //! ```
 
+pub mod action;
 pub mod chat;
 pub mod command;
 pub mod failure;
 pub mod message;
 pub mod notice;
 pub mod reply;
+pub mod said;
 pub mod session;
 pub mod setting;
 pub mod turn;

@@ -171,6 +171,11 @@ pub fn bad_config(what: &str) -> String {
     format!("The session cannot start: {what}. Mend the file, then send the message again.")
 }
 
+/// The notice for a question that nobody answered.
+pub fn unanswered(secs: i64) -> String {
+    format!("No answer came within {secs} s; the agent goes on without it.")
+}
+
 /// The stated "nothing to say".
 pub fn nothing_to_say() -> String {
     "The agent finished without a reply.".to_owned()

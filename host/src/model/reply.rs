@@ -3,6 +3,7 @@
 use cofferdam_protocol::ids::{ReplyId, TurnId};
 
 use super::IllegalTransition;
+use super::action::Action;
 use super::chat::ChatRef;
 
 /// Where a reply is.
@@ -73,6 +74,8 @@ pub struct Outbound {
     pub kind: ReplyKind,
     /// The text.
     pub text: String,
+    /// What the channel does instead of showing the text.
+    pub action: Option<Action>,
     /// How often it was tried before.
     pub tries: i64,
 }

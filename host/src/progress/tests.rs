@@ -34,7 +34,7 @@ impl Channel for Noting {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { progress: true }
+        Abilities { progress: true, ..Abilities::default() }
     }
 
     async fn progress(&self, chat: &ChatRef, progress: &Progress) -> Result<(), SendError> {

@@ -34,7 +34,7 @@ pub enum Decision {
 pub enum DropReason {
     /// No wiring for its chat (invariant 5: absent policy means drop).
     Unwired,
-    /// No text in it.
+    /// No text in it, and no file with it.
     Empty,
     /// Over [`MAX_MESSAGE_BYTES`].
     TooLarge,
@@ -54,7 +54,7 @@ impl DropReason {
 /// Decides; pure.
 pub fn decide(message: &Inbound, wiring: Option<&Wiring>) -> Decision {
     let Some(wiring) = wiring else { return Decision::Drop(DropReason::Unwired) };
-    if message.text.trim().is_empty() {
+    if message.text.trim().is_empty() && message.files.is_empty() {
         return Decision::Drop(DropReason::Empty);
     }
     if message.text.len() > MAX_MESSAGE_BYTES {
@@ -105,6 +105,7 @@ mod tests {
             sender: "me".into(),
             text: text.into(),
             output_schema: None,
+            files: Vec::new(),
         }
     }
 

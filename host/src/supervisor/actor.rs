@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cofferdam_protocol::ids::{Folder, SessionId};
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::calls::Call;
@@ -65,6 +65,8 @@ pub(super) struct Actor {
     due_again: Option<Instant>,
     queued_at: Option<Instant>,
     pub(super) stop_waiters: Vec<oneshot::Sender<()>>,
+    /// Tells calls that wait for a person to look at their rows.
+    pub(super) look_again: Arc<Notify>,
 }
 
 enum Happening {
@@ -99,6 +101,7 @@ impl Actor {
             due_again: None,
             queued_at: None,
             stop_waiters: Vec::new(),
+            look_again: Arc::default(),
         }
     }
 
@@ -164,9 +167,7 @@ impl Actor {
                 let _ = reply.send(self.on_events(attempt, events).await);
             }
             Call::Control(request, reply) => self.on_control(request, reply).await,
-            Call::Tool(call, reply) => {
-                let _ = reply.send(self.on_tool(call).await);
-            }
+            Call::Tool(call, reply) => self.on_tool(call, reply),
             Call::Digest(attempt, reply) => {
                 let _ = reply.send(self.on_digest(attempt).await);
             }
@@ -188,6 +189,7 @@ impl Actor {
 
     /// Messages may wait: asks for a place, or hands them to the runner.
     pub(super) async fn wake(&mut self) {
+        self.look_again.notify_waiters();
         match self.phase.state() {
             SessionState::Stopped if self.ending == Ending::No => {
                 // Somebody who writes again may have mended it: tried at once, but not in a loop.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::actor::Actor;
 use super::answered_live;
 use super::launch::{self, LaunchError};
+use super::tools;
 use super::turns::refused;
 use crate::config::conversation::DuringTurn;
 use crate::config::group::GroupConfig;
@@ -120,7 +121,7 @@ pub fn inherited(config: &GroupConfig, account: Option<&str>) -> Inherited {
 /// A turn as its runner is given it.
 pub(super) fn batch_of(claimed: Claimed, config: &GroupConfig) -> Batch {
     let zone = config.zone();
-    let context = context(&claimed, &zone);
+    let context = context(&claimed, &zone) + &tools::left_open(claimed.question.as_deref());
     Batch {
         turn: claimed.turn,
         work: claimed.work,
@@ -138,7 +139,7 @@ fn batch_message(message: ClaimedMessage, zone: &TimeZone) -> BatchMessage {
         sender: message.sender,
         time: local_time(message.accepted_at, zone),
         text: message.text,
-        files: Vec::new(),
+        files: tools::in_container(message.files),
     }
 }
 
@@ -183,6 +184,7 @@ mod tests {
             retried: false,
             options: TurnOptions::default(),
             chat: ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: Some("x".into()) },
+            question: None,
             messages: senders
                 .iter()
                 .zip(1..)
@@ -191,6 +193,7 @@ mod tests {
                     sender: sender.into(),
                     text: "hi".into(),
                     accepted_at: 0,
+                    files: Vec::new(),
                 })
                 .collect(),
         }

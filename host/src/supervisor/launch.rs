@@ -19,6 +19,7 @@ use crate::live::Blocked;
 use crate::sandbox::mounts::{self, Plan, PrepareError};
 use crate::sandbox::{ContainerId, Limits, Mount, Owner, Running, SandboxError, Spec, User};
 use crate::store::{GroupDb, StoreError};
+use crate::tools;
 
 /// Why a container could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -230,7 +231,7 @@ pub(super) fn settings_of(inner: &Inner, config: &GroupConfig) -> Settings {
             threshold_tokens: config.compaction.threshold_tokens,
             timeout_secs: config.compaction.timeout_secs,
         },
-        tools: Vec::new(),
+        tools: tools::specs(),
         mcp_servers: mcp_servers_of(config),
     }
 }

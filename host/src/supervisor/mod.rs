@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::home::Home;
 use crate::gateway::Gateway;
 use crate::live::{Ended, Hub, Live};
+use crate::model::action::Abilities;
 use crate::model::chat::Due;
 use crate::model::notice;
 use crate::sandbox::Sandbox;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub hub: Hub,
     /// Hints that a chat has replies due.
     pub deliver: Box<dyn Fn(Due) + Send + Sync>,
+    /// What a channel can do, by its name.
+    pub abilities: Box<dyn Fn(&str) -> Abilities + Send + Sync>,
     /// The most containers at once.
     pub max_sessions: usize,
     /// The model of groups that name none.

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use cofferdam_protocol::admin::{ChatEvent, ChatRequest, Finished};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::follow::follow;
 use super::live::Live;
@@ -15,6 +18,7 @@ const HELP: &str = "\
 /quit or Ctrl-D   leave
 /help             this text
 Ctrl-C            stop waiting for an answer, or clear the line
+At `answer>` the agent waits for you: an option's number, or your own words.
 Everything else goes to the agent.";
 
 /// What a line asks for.
@@ -35,10 +39,52 @@ fn parse(line: &str) -> Line<'_> {
     }
 }
 
+/// The lines that a person writes. One reading goes on until its line is there, whoever waits for it.
+struct Lines {
+    editor: Option<DefaultEditor>,
+    reading: Option<JoinHandle<(DefaultEditor, Result<String, ReadlineError>)>>,
+    history: PathBuf,
+}
+
+impl Lines {
+    async fn open(history: PathBuf) -> Result<Self, CliError> {
+        Ok(Self { editor: Some(open(history.clone()).await?), reading: None, history })
+    }
+
+    /// The next line; none at Ctrl-C. Cancelling keeps what is being written for the next call.
+    async fn next(&mut self, prompt: &str) -> Result<Option<String>, CliError> {
+        if let Some(mut editor) = self.editor.take() {
+            let prompt = prompt.to_owned();
+            self.reading = Some(tokio::task::spawn_blocking(move || {
+                let line = editor.readline(&prompt);
+                (editor, line)
+            }));
+        }
+        let Some(reading) = &mut self.reading else { return Err(CliError::internal("no line can be read")) };
+        let read = reading.await;
+        self.reading = None;
+        let (editor, line) = read.map_err(|error| CliError::internal(error.to_string()))?;
+        self.editor = Some(editor);
+        match line {
+            Ok(line) => Ok(Some(line)),
+            Err(ReadlineError::Interrupted) => Ok(None),
+            Err(ReadlineError::Eof) => Ok(Some("/quit".to_owned())),
+            Err(error) => Err(CliError::internal(format!("the terminal cannot be read: {error}"))),
+        }
+    }
+
+    fn remember(&mut self, line: &str) {
+        if let Some(editor) = &mut self.editor {
+            // A history that cannot be kept is no reason to stop talking.
+            let _ = editor.add_history_entry(line);
+            let _ = editor.append_history(&self.history);
+        }
+    }
+}
+
 /// Talks until the person leaves.
 pub(super) async fn run(talk: &Talk<'_>) -> Result<u8, CliError> {
-    let history = talk.context.home.data().join("history");
-    let mut editor = open(history.clone()).await?;
+    let mut lines = Lines::open(talk.context.home.data().join("history")).await?;
     let group = &talk.args.group;
     let prompt = match &talk.args.thread {
         Some(thread) => format!("{group}#{}> ", terminal::clean_line(thread, 40)),
@@ -46,28 +92,16 @@ pub(super) async fn run(talk: &Talk<'_>) -> Result<u8, CliError> {
     };
     terminal::out(&format!("Talking to {group}. /help shows the commands, Ctrl-D leaves."))?;
     loop {
-        let asked = prompt.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let line = editor.readline(&asked);
-            (editor, line)
-        });
-        let (back, line) = read.await.map_err(|error| CliError::internal(error.to_string()))?;
-        editor = back;
-        let line = match line {
-            Ok(line) => line,
-            Err(ReadlineError::Interrupted) => continue,
-            Err(ReadlineError::Eof) => return Ok(0),
-            Err(error) => return Err(CliError::internal(format!("the terminal cannot be read: {error}"))),
-        };
+        let Some(line) = lines.next(&prompt).await? else { continue };
         match parse(&line) {
             Line::Nothing => {}
             Line::Quit => return Ok(0),
             Line::Help => terminal::out(HELP)?,
             Line::Message(message) => {
-                // A history that cannot be kept is no reason to stop talking.
-                let _ = editor.add_history_entry(message);
-                let _ = editor.append_history(&history);
-                send(talk, message).await?;
+                lines.remember(message);
+                if send(talk, message, &mut lines).await? == Then::Leave {
+                    return Ok(0);
+                }
             }
         }
     }
@@ -84,28 +118,85 @@ async fn open(history: PathBuf) -> Result<DefaultEditor, CliError> {
     editor.map_err(|error| CliError::internal(format!("the terminal cannot be used: {error}")))
 }
 
-/// One message; what goes wrong with it is told and does not end the talk.
-async fn send(talk: &Talk<'_>, message: &str) -> Result<(), CliError> {
+/// What comes after a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    Leave,
+}
+
+/// One message and its turn, with the answers to what the agent asks; what goes wrong with it is told and does not end
+/// the talk.
+async fn send(talk: &Talk<'_>, message: &str, lines: &mut Lines) -> Result<Then, CliError> {
     if let Err(wrong) = check(message) {
         error::report(&wrong, false);
-        return Ok(());
+        return Ok(Then::GoOn);
     }
     let request = talk.request(message.to_owned());
     let stdout = std::io::stdout();
-    let mut live = Live::new(&stdout, Style::of(&stdout));
-    let followed = tokio::select! {
-        finished = follow(talk.connection.client(), &request, &mut live) => finished,
-        _ = tokio::signal::ctrl_c() => {
-            live.close()?;
-            return live.aside("stopped waiting: the turn goes on, and its reply comes with the next message");
+    let (asked, mut questions) = mpsc::unbounded_channel();
+    let mut live = Live::new(&stdout, Style::of(&stdout)).telling(asked);
+    let ended = {
+        let followed = follow(talk.connection.client(), &request, &mut live);
+        tokio::pin!(followed);
+        let mut open = 0_usize;
+        loop {
+            tokio::select! {
+                finished = &mut followed => break Ended::Turn(finished),
+                Some(()) = questions.recv() => open += 1,
+                line = lines.next("answer> "), if open > 0 => match line?.as_deref().map(parse) {
+                    None => break Ended::Stopped(Then::GoOn),
+                    Some(Line::Quit) => break Ended::Stopped(Then::Leave),
+                    Some(Line::Nothing) => {}
+                    Some(Line::Help) => terminal::out(HELP)?,
+                    Some(Line::Message(text)) => {
+                        lines.remember(text);
+                        open -= usize::from(answer(talk, text).await);
+                    }
+                },
+                _ = tokio::signal::ctrl_c() => break Ended::Stopped(Then::GoOn),
+            }
         }
     };
-    match followed {
-        Ok(finished) => live.finish(&finished),
-        Err(wrong) => {
+    match ended {
+        Ended::Turn(Ok(finished)) => live.finish(&finished)?,
+        Ended::Turn(Err(wrong)) => {
             live.close()?;
             error::report(&wrong, false);
-            Ok(())
+        }
+        Ended::Stopped(then) => {
+            live.close()?;
+            live.aside("stopped waiting: the turn goes on, and its reply comes with the next message")?;
+            return Ok(then);
+        }
+    }
+    if lines.reading.is_some() {
+        live.aside("(the question is over: what you write now is a new message)")?;
+    }
+    Ok(Then::GoOn)
+}
+
+/// Why a turn is not followed any more.
+enum Ended {
+    Turn(Result<Finished, CliError>),
+    Stopped(Then),
+}
+
+/// Sends the answer to a question; its turn is followed already. Answers whether the daemon has it.
+async fn answer(talk: &Talk<'_>, text: &str) -> bool {
+    let sent = async {
+        check(text)?;
+        // What the turn's last answer must look like is no matter of this one.
+        let request = ChatRequest { schema: None, ..talk.request(text.to_owned()) };
+        let mut events = talk.connection.client().chat(&request).await?;
+        while !matches!(events.next().await?, ChatEvent::Accepted { .. }) {}
+        Ok::<_, CliError>(())
+    };
+    match sent.await {
+        Ok(()) => true,
+        Err(wrong) => {
+            error::report(&wrong, false);
+            false
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Sends a message and follows it to the end of its turn, over restarts of the daemon.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cofferdam_protocol::admin::{ChatEvent, ChatRequest, ErrorKind, Finished};
-use cofferdam_protocol::ids::TurnId;
+use cofferdam_protocol::ids::ReplyId;
 use tokio::time::{Instant, sleep};
 
 use crate::cli::client::{Client, ClientError};
@@ -49,7 +50,6 @@ pub(super) async fn follow(
         if since.elapsed() >= PATIENCE {
             return Err(way.give_up(&error));
         }
-        way.printed.append(&mut way.now);
         sleep(RETRY).await;
     }
 }
@@ -59,18 +59,14 @@ enum Ended {
     Listener(CliError),
 }
 
-type Words = (bool, Option<TurnId>, String);
-
 /// What is known about the message so far.
 #[derive(Default)]
 struct Way {
     accepted: bool,
     /// Since when the daemon is away.
     lost: Option<Instant>,
-    /// Replies and notices that were shown before the connection broke, and may come a second time.
-    printed: Vec<Words>,
-    /// Those of this connection.
-    now: Vec<Words>,
+    /// What was shown; it comes a second time after the connection broke.
+    shown: BTreeSet<ReplyId>,
 }
 
 impl Way {
@@ -96,17 +92,7 @@ impl Way {
     }
 
     fn is_repeated(&mut self, event: &ChatEvent) -> bool {
-        let words = match event {
-            ChatEvent::Reply { turn, text } => (true, *turn, text.clone()),
-            ChatEvent::Notice { turn, text } => (false, *turn, text.clone()),
-            _ => return false,
-        };
-        let before = self.printed.iter().position(|known| *known == words);
-        if let Some(at) = before {
-            self.printed.swap_remove(at);
-        }
-        self.now.push(words);
-        before.is_some()
+        event.number().is_some_and(|number| !self.shown.insert(number))
     }
 
     fn give_up(&self, error: &ClientError) -> CliError {

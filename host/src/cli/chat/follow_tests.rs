@@ -5,12 +5,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::routing::post;
+use cofferdam_protocol::ids::TurnId;
 use serde_json::json;
 
 use super::*;
 
 const FINISHED: &str = r#"{"event":"finished","session":"0123456789abcdef0123456789abcdef","turn":1,"attempt":1,"container":"c","outcome":{"outcome":"replied"},"usage":null,"timings_ms":{"queued":null,"container_start":null,"provider_ready":null,"provider":null,"total":1.0}}"#;
-const REPLY: &str = r#"{"event":"reply","turn":1,"text":"hello"}"#;
+const REPLY: &str = r#"{"event":"reply","turn":1,"reply":7,"text":"hello"}"#;
+const SAME_WORDS: &str = r#"{"event":"reply","turn":1,"reply":8,"text":"hello"}"#;
 const ACCEPTED: &str =
     r#"{"event":"accepted","message":1,"session":"0123456789abcdef0123456789abcdef","duplicate":false}"#;
 
@@ -71,6 +73,7 @@ fn request() -> ChatRequest {
         sender: "s".into(),
         text: "hi".into(),
         schema: None,
+        files: Vec::new(),
     }
 }
 
@@ -89,7 +92,7 @@ async fn a_message_is_followed_to_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broken_stream_is_taken_up_with_the_same_id_and_nothing_is_shown_twice() {
-    let again = format!("{ACCEPTED}\n{REPLY}\n{REPLY}\n{FINISHED}\n");
+    let again = format!("{ACCEPTED}\n{REPLY}\n{SAME_WORDS}\n{FINISHED}\n");
     let fake = Fake::start(vec![(StatusCode::OK, format!("{ACCEPTED}\n{REPLY}\n")), (StatusCode::OK, again)]);
     let mut heard = Heard::default();
     followed(&fake.socket(), &mut heard).await.unwrap();

@@ -3,11 +3,12 @@
 use std::io::Write;
 
 use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, Finished, SessionState};
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::activity;
 use super::follow::Listener;
 use super::once::{LOST, state_line};
 use super::status_line::StatusLine;
+use super::{activity, acts};
 use crate::cli::error::CliError;
 use crate::cli::terminal::{Cleaner, Style, clean, clean_line};
 
@@ -25,6 +26,8 @@ pub(super) struct Live<W> {
     /// The state that was shown last.
     state: Option<String>,
     status: StatusLine,
+    /// Told of each question.
+    asked: Option<UnboundedSender<()>>,
 }
 
 impl<W: Write> Live<W> {
@@ -38,7 +41,13 @@ impl<W: Write> Live<W> {
             answered: false,
             state: None,
             status: StatusLine::new(style),
+            asked: None,
         }
+    }
+
+    /// Tells `asked` of each question that is shown.
+    pub fn telling(self, asked: UnboundedSender<()>) -> Self {
+        Self { asked: Some(asked), ..self }
     }
 
     /// The end of the turn.
@@ -149,6 +158,20 @@ impl<W: Write> Listener for Live<W> {
                 // An answer that is being written says enough.
                 if self.open { Ok(()) } else { self.write("") }
             }
+            ChatEvent::File { .. }
+            | ChatEvent::Edited { .. }
+            | ChatEvent::Reacted { .. }
+            | ChatEvent::Question { .. } => {
+                self.answered = true;
+                if let (ChatEvent::Question { .. }, Some(asked)) = (event, &self.asked) {
+                    // Nobody listens any more when the person stopped waiting.
+                    let _ = asked.send(());
+                }
+                match acts::words(event) {
+                    Some(words) => self.line(&words),
+                    None => Ok(()),
+                }
+            }
             ChatEvent::State { .. }
             | ChatEvent::Accepted { .. }
             | ChatEvent::Started { .. }
@@ -167,7 +190,7 @@ impl<W: Write> Listener for Live<W> {
 
 #[cfg(test)]
 mod tests {
-    use cofferdam_protocol::ids::Attempt;
+    use cofferdam_protocol::ids::{Attempt, ReplyId};
     use cofferdam_protocol::runner::ActivityKind;
 
     use super::*;
@@ -177,7 +200,7 @@ mod tests {
     }
 
     fn reply(text: &str) -> ChatEvent {
-        ChatEvent::Reply { turn: None, text: text.into() }
+        ChatEvent::Reply { turn: None, reply: ReplyId(1), text: text.into() }
     }
 
     fn shown(events: &[ChatEvent]) -> String {
@@ -263,6 +286,18 @@ mod tests {
             hint: Some("start it".into()),
         };
         assert_eq!(shown(&[blocked, reply("hello")]), "waits: the engine does not answer; start it\nhello\n");
+    }
+
+    #[test]
+    fn a_question_is_shown_and_told_of() {
+        let (asked, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let (mut out, options) = (Vec::new(), vec!["red".to_owned()]);
+        let (turn, reply, question) = (None, ReplyId(2), "Which?".to_owned());
+        let mut live = Live::new(&mut out, Style::PLAIN).telling(asked);
+        live.event(&delta("I ask.")).unwrap();
+        live.event(&ChatEvent::Question { turn, reply, question, options, expires_at: 0 }).unwrap();
+        assert!(told.try_recv().is_ok());
+        assert_eq!(String::from_utf8(out).unwrap(), "I ask.\n[question] Which?\n  1. red\n");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `cofferdam chat GROUP [MESSAGE]`: one message, one message per line of a pipe, or a line editor.
 
+mod acts;
 mod editor;
 mod follow;
 mod live;
@@ -8,8 +9,13 @@ mod schema;
 mod status_line;
 
 use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
 
-use cofferdam_protocol::admin::{ChatOutcome, ChatRequest, ErrorKind, MAX_MESSAGE_BYTES};
+use bytes::Bytes;
+use cofferdam_protocol::admin::{
+    ChatOutcome, ChatRequest, ErrorKind, MAX_FILE_BYTES, MAX_FILES, MAX_MESSAGE_BYTES,
+};
+use cofferdam_protocol::ids::FileId;
 use cofferdam_protocol::runner::ActivityKind;
 use uuid::Uuid;
 
@@ -27,16 +33,22 @@ pub(super) async fn run(context: &Context, args: ChatArgs) -> Result<u8, CliErro
     let message = match args.message.as_deref() {
         Some("-") => Some(read_message()?),
         Some(text) => Some(text.to_owned()),
-        None => None,
+        // Files speak for themselves.
+        None => (!args.files.is_empty()).then(String::new),
     };
-    if let Some(message) = &message {
+    if let Some(message) = message.as_deref().filter(|message| args.files.is_empty() || !message.trim().is_empty())
+    {
         check(message)?;
     }
     let schema = args.schema.as_deref().map(schema::read).transpose()?;
+    let files = read_files(&args.files)?;
     let connection = connect::connect_or_host(&context.home, Mode::InProcess).await?;
     let talk = Talk { schema, ..Talk::new(context, &connection, &args) };
     let result = match message {
-        Some(message) => once::run(&talk, message).await,
+        Some(message) => match talk.hand_in(files).await {
+            Ok(files) => once::run(&talk, message, files).await,
+            Err(error) => Err(error),
+        },
         None if std::io::stdin().is_terminal() && !context.json => editor::run(&talk).await,
         None => once::lines(&talk).await,
     };
@@ -69,7 +81,17 @@ impl<'c> Talk<'c> {
             sender: self.sender.clone(),
             text,
             schema: self.schema.clone(),
+            files: Vec::new(),
         }
+    }
+
+    /// Gives the daemon the files that go with a message.
+    async fn hand_in(&self, files: Vec<(String, Bytes)>) -> Result<Vec<FileId>, CliError> {
+        let mut ids = Vec::new();
+        for (name, content) in files {
+            ids.push(self.connection.client().upload(&self.args.group, &name, content).await?.id);
+        }
+        Ok(ids)
     }
 
     /// What Ctrl-C leaves behind, in words.
@@ -81,6 +103,27 @@ impl<'c> Talk<'c> {
              `cofferdam up` or the next `chat`"
         }
     }
+}
+
+/// Reads the files that go with a message, before anything starts.
+fn read_files(paths: &[PathBuf]) -> Result<Vec<(String, Bytes)>, CliError> {
+    if paths.len() > MAX_FILES {
+        return Err(CliError::usage(format!("{} files; at most {MAX_FILES} go with one message", paths.len())));
+    }
+    paths.iter().map(|path| read_file(path)).collect()
+}
+
+fn read_file(path: &Path) -> Result<(String, Bytes), CliError> {
+    let cannot = |error: &std::io::Error| CliError::usage(format!("{} cannot be read: {error}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| cannot(&error))?;
+    let mut content = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content).map_err(|error| cannot(&error))?;
+    if content.len() as u64 > MAX_FILE_BYTES {
+        let message = format!("{} has over {MAX_FILE_BYTES} bytes", path.display());
+        return Err(CliError::usage(message).with_hint("copy it into the group's workspace and name it there"));
+    }
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    Ok((name, content.into()))
 }
 
 /// Whether the text can be a message.
@@ -145,6 +188,18 @@ mod tests {
         assert_eq!(check(" \n").unwrap_err().kind(), ErrorKind::Usage);
         assert_eq!(check(&"x".repeat(MAX_MESSAGE_BYTES + 1)).unwrap_err().kind(), ErrorKind::Usage);
         check(&"x".repeat(MAX_MESSAGE_BYTES)).unwrap();
+    }
+
+    #[test]
+    fn files_that_cannot_go_with_a_message_are_refused_before_anything_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.txt");
+        assert_eq!(read_files(std::slice::from_ref(&path)).unwrap_err().kind(), ErrorKind::Usage);
+        std::fs::File::create(&path).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
+        assert_eq!(read_files(std::slice::from_ref(&path)).unwrap_err().kind(), ErrorKind::Usage);
+        std::fs::write(&path, "hello").unwrap();
+        assert_eq!(read_files(std::slice::from_ref(&path)).unwrap(), [("a.txt".to_owned(), "hello".into())]);
+        assert!(read_files(&vec![path; MAX_FILES + 1]).is_err());
     }
 
     #[test]

@@ -2,20 +2,20 @@
 
 use std::io::IsTerminal;
 
-use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ErrorBody, Finished, SessionState, Timings};
-use cofferdam_protocol::ids::{Attempt, Folder, SessionId, TurnId};
+use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ChatRequest, ErrorBody, Finished, SessionState, Timings};
+use cofferdam_protocol::ids::{Attempt, FileId, Folder, SessionId, TurnId};
 use cofferdam_protocol::runner::Usage;
 use serde::Serialize;
 
 use super::follow::{Listener, follow};
 use super::status_line::StatusLine;
-use super::{INTERRUPTED_BY_USER, Talk, activity, check, exit_code};
+use super::{INTERRUPTED_BY_USER, Talk, activity, acts, check, exit_code};
 use crate::cli::error::CliError;
 use crate::cli::terminal::{self, Style};
 
 /// Sends one message and waits for its turn.
-pub(super) async fn run(talk: &Talk<'_>, message: String) -> Result<u8, CliError> {
-    let request = talk.request(message);
+pub(super) async fn run(talk: &Talk<'_>, message: String, files: Vec<FileId>) -> Result<u8, CliError> {
+    let request = ChatRequest { files, ..talk.request(message) };
     let mut heard = Heard::new(talk.context.json);
     heard.raw = talk.schema.is_some() && !std::io::stdout().is_terminal();
     let finished = tokio::select! {
@@ -32,7 +32,7 @@ pub(super) async fn run(talk: &Talk<'_>, message: String) -> Result<u8, CliError
     let code = exit_code(&finished.outcome);
     if talk.context.json {
         terminal::out_json(&heard.answer(&talk.args.group, finished))?;
-    } else if heard.replies.is_empty() && heard.notices.is_empty() && finished.outcome == ChatOutcome::Replied {
+    } else if heard.is_empty() && finished.outcome == ChatOutcome::Replied {
         terminal::err("(the agent has nothing to say)");
     } else if heard.notices.is_empty() && finished.outcome == ChatOutcome::Interrupted {
         terminal::err("(the turn was interrupted)");
@@ -56,7 +56,7 @@ pub(super) async fn lines(talk: &Talk<'_>) -> Result<u8, CliError> {
             continue;
         }
         check(&line)?;
-        let this = run(talk, line.trim_end_matches(['\r', '\n']).to_owned()).await?;
+        let this = run(talk, line.trim_end_matches(['\r', '\n']).to_owned(), Vec::new()).await?;
         if this == INTERRUPTED_BY_USER {
             return Ok(this);
         }
@@ -68,6 +68,7 @@ pub(super) async fn lines(talk: &Talk<'_>) -> Result<u8, CliError> {
 struct Heard {
     replies: Vec<(Option<TurnId>, String)>,
     notices: Vec<(Option<TurnId>, String)>,
+    actions: Vec<ChatEvent>,
     json: bool,
     /// How activity is shown on standard error; not at all when nobody looks.
     activity: Option<Style>,
@@ -84,6 +85,9 @@ struct Answer<'a> {
     /// What still waited from earlier turns of the chat, replies and notices.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     earlier: Vec<String>,
+    /// Files, questions, edits and reactions, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    actions: Vec<ChatEvent>,
     group: &'a Folder,
     session: SessionId,
     turn: Option<TurnId>,
@@ -96,11 +100,16 @@ struct Answer<'a> {
 }
 
 impl Heard {
+    /// Whether the agent and Cofferdam said nothing.
+    fn is_empty(&self) -> bool {
+        self.replies.is_empty() && self.notices.is_empty() && self.actions.is_empty()
+    }
+
     fn new(json: bool) -> Self {
         let stderr = std::io::stderr();
         let activity = (stderr.is_terminal() && !json).then(|| Style::of(&stderr));
         let status = StatusLine::new(activity.unwrap_or(Style::PLAIN));
-        Self { replies: vec![], notices: vec![], json, activity, status, raw: false }
+        Self { replies: vec![], notices: vec![], actions: vec![], json, activity, status, raw: false }
     }
 
     /// Writes something while the status line is away.
@@ -129,6 +138,7 @@ impl Heard {
             replies,
             notices,
             earlier,
+            actions: self.actions,
             group,
             session: finished.session,
             turn: finished.turn,
@@ -144,7 +154,7 @@ impl Heard {
 impl Listener for Heard {
     fn event(&mut self, event: &ChatEvent) -> Result<(), CliError> {
         match event {
-            ChatEvent::Reply { turn, text } => {
+            ChatEvent::Reply { turn, text, .. } => {
                 if self.raw && !self.json {
                     self.aside(|| terminal::out(text))?;
                 } else if !self.json {
@@ -152,11 +162,23 @@ impl Listener for Heard {
                 }
                 self.replies.push((*turn, text.clone()));
             }
-            ChatEvent::Notice { turn, text } => {
+            ChatEvent::Notice { turn, text, .. } => {
                 if !self.json {
                     self.aside(|| terminal::say(terminal::clean(text).trim_end()))?;
                 }
                 self.notices.push((*turn, text.clone()));
+            }
+            ChatEvent::File { .. }
+            | ChatEvent::Edited { .. }
+            | ChatEvent::Reacted { .. }
+            | ChatEvent::Question { .. } => {
+                if let (false, Some(words)) = (self.json, acts::words(event)) {
+                    self.aside(|| terminal::out(&words))?;
+                }
+                if let (true, ChatEvent::Question { .. }) = (self.activity.is_some(), event) {
+                    self.aside(|| terminal::say("it waits for the answer: send it with another `cofferdam chat`"))?;
+                }
+                self.actions.push(event.clone());
             }
             ChatEvent::Blocked { kind, message, hint } => {
                 let message = format!("{message}; the message stays accepted and is answered when that is mended");
@@ -204,6 +226,7 @@ pub(super) fn state_line(state: SessionState, note: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cofferdam_protocol::ids::ReplyId;
     use cofferdam_protocol::runner::FailureKind;
 
     use super::*;
@@ -213,6 +236,12 @@ mod tests {
         let heard = Heard {
             replies: vec![(Some(TurnId(3)), "of before".into()), (Some(TurnId(4)), "hi".into())],
             notices: vec![(Some(TurnId(4)), "failed".into())],
+            actions: vec![ChatEvent::Edited {
+                turn: None,
+                edit: ReplyId(9),
+                reply: ReplyId(8),
+                text: "better".into(),
+            }],
             json: true,
             activity: None,
             status: StatusLine::new(Style::PLAIN),
@@ -238,6 +267,15 @@ mod tests {
           ],
           "earlier": [
             "of before"
+          ],
+          "actions": [
+            {
+              "event": "edited",
+              "turn": null,
+              "edit": 9,
+              "reply": 8,
+              "text": "better"
+            }
           ],
           "group": "demo",
           "session": "0123456789abcdef0123456789abcdef",

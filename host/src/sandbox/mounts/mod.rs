@@ -80,11 +80,17 @@ pub fn container_user() -> User {
     if uid == 0 { User { uid: AGENT, gid: AGENT } } else { User { uid, gid } }
 }
 
+/// The group's workspace, made if need be and given to `user`.
+pub fn own_workspace(home: &Home, folder: &Folder, user: User) -> Result<PathBuf, PrepareError> {
+    let workspace = home.workspace(folder);
+    own_dir(&workspace, user)?;
+    Ok(workspace)
+}
+
 /// Makes ready what a container of the session mounts.
 pub fn prepare(home: &Home, plan: &Plan<'_>) -> Result<Prepared, PrepareError> {
     let (folder, session) = (plan.folder, plan.session);
-    let workspace = home.workspace(folder);
-    own_dir(&workspace, plan.user)?;
+    let workspace = own_workspace(home, folder, plan.user)?;
     let (agents, settings) = (home.agents_md(folder), home.container_json(folder));
     if fs::symlink_metadata(&agents).is_err() {
         fs::write(&agents, "").map_err(at(&agents))?;

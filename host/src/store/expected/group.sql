@@ -85,10 +85,13 @@ CREATE TABLE questions (
     options    TEXT NOT NULL,
     state      TEXT NOT NULL CHECK (state IN ('open', 'answered', 'expired', 'withdrawn')),
     answer     TEXT,
+    -- The message that was the answer.
+    message    INTEGER REFERENCES inbox (id),
     asked_at   INTEGER NOT NULL,
     expires_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX questions_open ON questions (session) WHERE state = 'open';
+CREATE INDEX questions_turn ON questions (turn);
 CREATE TABLE sessions (
     id           TEXT PRIMARY KEY,
     key          TEXT NOT NULL UNIQUE,

@@ -8,7 +8,7 @@ use super::inbox::Answered;
 use super::mcp::forget_states;
 use super::outbox::insert_reply;
 use super::turns::{chat_of_turn, end_turn, finish_messages, stop_requested, stopped_elsewhere};
-use super::{GroupDb, chat_of, fence};
+use super::{GroupDb, chat_of, fence, questions};
 use crate::model::chat::ChatRef;
 use crate::model::message::{MAX_TRIES, MessageEvent, MessageState};
 use crate::model::notice;
@@ -161,6 +161,7 @@ fn stop(tx: &Savepoint<'_>, session: &SessionId, turn: TurnId) -> Result<EndedTu
     let chat = chat_of_turn(tx, turn)?;
     let elsewhere = stopped_elsewhere(tx, session, turn, &chat, &notice::stopped())?;
     end_turn(tx, turn, TurnEvent::Stopped)?;
+    questions::turn_ended(tx, session, turn)?;
     let messages = finish_messages(tx, turn)?;
     let reply = insert_reply(tx, session, Some(turn), &chat, ReplyKind::Notice, &notice::stopped())?;
     Ok(EndedTurn::Stopped(turn, Answered { messages, chat, reply }, elsewhere))
@@ -175,6 +176,7 @@ fn abandon(
 ) -> Result<EndedTurn, StoreError> {
     let chat = chat_of_turn(tx, turn)?;
     end_turn(tx, turn, TurnEvent::ContainerGone)?;
+    questions::calls_ended(tx, turn)?;
     if blameless {
         tx.execute("UPDATE inbox SET tries = tries - 1 WHERE turn = ?1 AND state = 'claimed'", [turn.0])?;
     }
@@ -190,6 +192,7 @@ fn abandon(
         "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND state = 'claimed'",
         params![MessageState::Claimed.next(MessageEvent::Release)?.as_str(), turn.0],
     )?;
+    questions::free_answers(tx, turn)?;
     if given_up.is_empty() {
         return Ok(EndedTurn::Requeued(turn));
     }

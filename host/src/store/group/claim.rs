@@ -7,8 +7,8 @@ use rusqlite::{Savepoint, params};
 use super::attempts::running_turn;
 use super::inbox::{Waiting, walk};
 use super::models::{Inherited, options};
-use super::{GroupDb, chat_of, fence};
-use crate::model::chat::ChatRef;
+use super::{GroupDb, chat_of, fence, files, questions};
+use crate::model::chat::{Attachment, ChatRef};
 use crate::model::command::MessageKind;
 use crate::model::message::{MessageEvent, MessageState};
 use crate::model::turn::TurnState;
@@ -47,6 +47,8 @@ pub struct Claimed {
     pub options: TurnOptions,
     /// The chat that its replies go to.
     pub chat: ChatRef,
+    /// What the turn before asked and nobody answered: a message may be the answer.
+    pub question: Option<String>,
     /// Its messages, oldest first.
     pub messages: Vec<ClaimedMessage>,
 }
@@ -62,6 +64,8 @@ pub struct ClaimedMessage {
     pub text: String,
     /// When it was accepted, ms.
     pub accepted_at: i64,
+    /// What they sent with it.
+    pub files: Vec<Attachment>,
 }
 
 impl GroupDb {
@@ -77,10 +81,15 @@ impl GroupDb {
         self.db
             .write(Durability::Relaxed, move |tx| {
                 fence(tx, &session, attempt)?;
-                match running_turn(tx, &session)? {
-                    Some(turn) => Ok(Claim::Turn(Box::new(read_turn(tx, &session, turn, &inherited)?))),
-                    None => new_turn(tx, &session, attempt, &inherited),
+                let mut claim = match running_turn(tx, &session)? {
+                    Some(turn) => Claim::Turn(Box::new(read_turn(tx, &session, turn, &inherited)?)),
+                    None => new_turn(tx, &session, attempt, &inherited)?,
+                };
+                if let Claim::Turn(claimed) = &mut claim {
+                    files::fill(tx, &mut claimed.messages)?;
+                    claimed.question = questions::unanswered(tx, &session)?;
                 }
+                Ok(claim)
             })
             .await
     }
@@ -144,7 +153,7 @@ fn new_turn(
     let turn = begin_turn(tx, session, attempt, work, &batch.rows)?;
     let messages = batch.rows.into_iter().map(ClaimedMessage::from).collect();
     let generation = generation_of(tx, session)?;
-    Ok(Claim::Turn(Box::new(Claimed { turn, work, generation, retried, options, chat, messages })))
+    Ok(Claim::Turn(Box::new(Claimed { turn, work, generation, retried, options, chat, question: None, messages })))
 }
 
 fn begin_turn(
@@ -178,7 +187,8 @@ fn read_turn(
     let work = work_of(tx, turn)?;
     let mut statement = tx.prepare_cached(
         "SELECT id, sender, text, accepted_at, channel, chat_id, thread_id, output_schema FROM inbox
-         WHERE turn = ?1 AND state = 'claimed' AND kind <> 'stop' ORDER BY id",
+         WHERE turn = ?1 AND state = 'claimed' AND kind <> 'stop'
+               AND id NOT IN (SELECT message FROM questions WHERE turn = ?1 AND message IS NOT NULL) ORDER BY id",
     )?;
     let mut rows = statement.query([turn.0])?;
     let (mut chat, mut messages, mut schema) = (None, Vec::new(), None);
@@ -190,6 +200,7 @@ fn read_turn(
             sender: row.get(1)?,
             text: row.get(2)?,
             accepted_at: row.get(3)?,
+            files: Vec::new(),
         });
     }
     let chat = chat.ok_or(StoreError::Unknown { what: "turn without messages", value: turn.to_string() })?;
@@ -197,12 +208,13 @@ fn read_turn(
     options.output_schema = schema_of(schema.as_deref());
     let generation = generation_of(tx, session)?;
     // Its runner may have begun it.
-    Ok(Claimed { turn, work, generation, retried: true, options, chat, messages })
+    Ok(Claimed { turn, work, generation, retried: true, options, chat, question: None, messages })
 }
 
 impl From<Waiting> for ClaimedMessage {
     fn from(row: Waiting) -> Self {
-        Self { id: row.id, sender: row.sender, text: row.text, accepted_at: row.accepted_at }
+        let Waiting { id, sender, text, accepted_at, .. } = row;
+        Self { id, sender, text, accepted_at, files: Vec::new() }
     }
 }
 

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
 use super::commands::stop;
 use super::outbox::insert_reply;
-use super::{GroupDb, chat_of, session_of};
+use super::{GroupDb, chat_of, files, questions, session_of};
 use crate::model::chat::{ChatRef, Inbound};
 use crate::model::command::{Command, MessageKind};
 use crate::model::message::{MessageEvent, MessageState};
@@ -56,6 +56,10 @@ impl GroupDb {
                 let session = session_for(tx, &session_key, &message.chat, now)?;
                 let kind = command.as_ref().map_or(MessageKind::Message, Command::kind);
                 let id = insert(tx, &session, &message, kind, now)?;
+                files::attach(tx, id, &message.files)?;
+                if kind == MessageKind::Message && message.output_schema.is_none() {
+                    questions::take_answer(tx, &session, id, &message.chat, &message.text)?;
+                }
                 let answered =
                     if kind == MessageKind::Stop { stop(tx, &session, id, &message.chat)? } else { None };
                 Ok(Accepted { message: id, session, duplicate: false, answered })

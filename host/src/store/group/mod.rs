@@ -3,8 +3,9 @@
 //! - [`inbox`]: ① accept. - [`claim`]: ② claim. - [`commands`]: what people ask of us in a chat.
 //! - [`attempts`]: fencing, hello, a container's end. - [`turns`]: ③ ready, ④ finish. - `retries`: a failure that can
 //!   pass. - [`steering`]: what changes while a turn runs. - [`compactions`], [`mcp`], [`models`]: what runners report.
-//! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`digest`]: what was said before. - [`views`]: what people look at;
-//!   [`detail`]: in depth.
+//! - [`tools`]: calls of the host's tools. - [`questions`]: the agent's, and their answers. - [`files`]: people's.
+//! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
+//!   at; [`detail`]: in depth.
 
 pub mod attempts;
 pub mod claim;
@@ -12,16 +13,20 @@ pub mod commands;
 pub mod compactions;
 pub mod detail;
 pub mod digest;
+pub mod files;
+pub mod history;
 pub mod inbox;
 pub mod mcp;
 pub mod models;
 pub mod outbox;
+pub mod questions;
 mod retries;
 pub mod steering;
+pub mod tools;
 pub mod turns;
 pub mod views;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
 use rusqlite::{OptionalExtension, Savepoint};
@@ -35,13 +40,16 @@ use crate::model::chat::ChatRef;
 #[derive(Clone)]
 pub struct GroupDb {
     folder: Folder,
+    /// The group's data directory.
+    data: PathBuf,
     db: Db,
 }
 
 impl GroupDb {
     /// Opens or makes the database.
     pub fn open(folder: Folder, path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { folder, db: Db::open(path, Kind::Group)? })
+        let data = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Self { folder, data, db: Db::open(path, Kind::Group)? })
     }
 
     /// Closes the database in order.
@@ -79,3 +87,5 @@ fn chat_of(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<ChatRef> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tool_tests;

@@ -1,9 +1,12 @@
 //! ⑤ lease and ⑥ delivered.
 
+use std::path::Path;
+
 use cofferdam_protocol::ids::{ReplyId, SessionId, TurnId};
 use rusqlite::{OptionalExtension, Savepoint, params};
 
 use super::{GroupDb, chat_of};
+use crate::model::action::Action;
 use crate::model::chat::ChatRef;
 use crate::model::reply::{Outbound, ReplyEvent, ReplyKind, ReplyState};
 use crate::store::db::Durability;
@@ -17,19 +20,19 @@ pub enum NextReply {
     /// The oldest is to be tried again at this time, ms. Those behind it wait: order is kept.
     At(i64),
     /// Leased to the caller.
-    Leased(Outbound),
+    Leased(Box<Outbound>),
 }
 
 impl GroupDb {
     /// ⑤ Takes the oldest undelivered reply of a chat. There is one worker per chat, so a lease that is found
     /// was lost by a crash, and is taken over.
     pub async fn lease(&self, chat: &ChatRef) -> Result<NextReply, StoreError> {
-        let chat = chat.clone();
+        let (chat, data) = (chat.clone(), self.data.clone());
         self.db
             .write(Durability::Relaxed, move |tx| {
                 let row = tx
                     .prepare_cached(
-                        "SELECT id, turn, kind, text, tries, next_try_at, state FROM outbox
+                        "SELECT id, turn, kind, text, tries, next_try_at, state, action FROM outbox
                          WHERE channel = ?1 AND chat_id = ?2 AND thread_id IS ?3 AND state IN ('pending', 'leased')
                          ORDER BY id LIMIT 1",
                     )?
@@ -40,12 +43,18 @@ impl GroupDb {
                             turn: row.get::<_, Option<i64>>(1)?.map(TurnId),
                             kind: ReplyKind::Reply,
                             text: row.get(3)?,
+                            action: None,
                             tries: row.get(4)?,
                         };
-                        Ok((outbound, row.get::<_, String>(2)?, row.get::<_, i64>(5)?, row.get::<_, String>(6)?))
+                        let kept: (String, i64, String, Option<String>) =
+                            (row.get(2)?, row.get(5)?, row.get(6)?, row.get(7)?);
+                        Ok((outbound, kept))
                     })
                     .optional()?;
-                let Some((mut outbound, kind, next_try_at, state)) = row else { return Ok(NextReply::None) };
+                let Some((mut outbound, (kind, next_try_at, state, action))) = row else {
+                    return Ok(NextReply::None);
+                };
+                outbound.action = action_of(action, &data);
                 outbound.kind = ReplyKind::parse(&kind).ok_or(StoreError::Unknown { what: "kind", value: kind })?;
                 let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
                 if state == ReplyState::Pending && next_try_at > now_ms() {
@@ -54,7 +63,7 @@ impl GroupDb {
                 let leased = state.next(ReplyEvent::Lease)?;
                 tx.prepare_cached("UPDATE outbox SET state = ?1 WHERE id = ?2")?
                     .execute(params![leased.as_str(), outbound.id.0])?;
-                Ok(NextReply::Leased(outbound))
+                Ok(NextReply::Leased(Box::new(outbound)))
             })
             .await
     }
@@ -111,6 +120,33 @@ impl GroupDb {
             })
             .await
     }
+}
+
+/// A kept action, its paths absolute. One that this version does not know is left out: the text says the same.
+pub(super) fn action_of(kept: Option<String>, data: &Path) -> Option<Action> {
+    let mut action = serde_json::from_str(&kept?)
+        .inspect_err(|error| tracing::warn!(%error, "a reply's action is not known; its text is shown"))
+        .ok()?;
+    if let Action::File(file) = &mut action {
+        file.path = data.join(&file.path).display().to_string();
+    }
+    Some(action)
+}
+
+/// Puts a reply that is more than its text at the end of the outbox.
+pub(super) fn insert_action(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    turn: TurnId,
+    chat: &ChatRef,
+    action: &Action,
+    text: &str,
+) -> Result<ReplyId, StoreError> {
+    let reply = insert_reply(tx, session, Some(turn), chat, ReplyKind::Reply, text)?;
+    let action = serde_json::to_string(action)
+        .map_err(|error| StoreError::Unknown { what: "action", value: error.to_string() })?;
+    tx.prepare_cached("UPDATE outbox SET action = ?1 WHERE id = ?2")?.execute(params![action, reply.0])?;
+    Ok(reply)
 }
 
 /// Puts a reply at the end of the outbox.

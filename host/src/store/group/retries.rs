@@ -48,6 +48,16 @@ pub(super) fn has_replied(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, Stor
         .query_row([turn.0], |row| row.get(0))?)
 }
 
+/// Whether a turn has answered in its chat: a question alone is no answer.
+pub(super) fn has_spoken(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM outbox WHERE turn = ?1 AND kind = 'reply'
+                            AND (action IS NULL OR json_type(action, '$.file') IS NOT NULL))",
+        )?
+        .query_row([turn.0], |row| row.get(0))?)
+}
+
 /// Puts a turn's messages back until its next try. The end of a provider is not their fault, and counts apart.
 pub(super) fn release(tx: &Savepoint<'_>, turn: TurnId, retry: &Retry) -> Result<Vec<MessageId>, StoreError> {
     let pending = MessageState::Claimed.next(MessageEvent::Release)?;

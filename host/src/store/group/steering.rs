@@ -8,7 +8,7 @@ use super::attempts::running_turn;
 use super::claim::{BATCH_BYTES, BATCH_MESSAGES, ClaimedMessage, work_of};
 use super::inbox::walk;
 use super::turns::{chat_of_turn, hear, stop_requested};
-use super::{GroupDb, chat_of, fence};
+use super::{GroupDb, chat_of, fence, files};
 use crate::model::chat::ChatRef;
 use crate::model::command::MessageKind;
 use crate::model::message::{MessageEvent, MessageState};
@@ -53,7 +53,8 @@ impl GroupDb {
                 if !steer || request.interrupted || !can_be_steered(tx, request.turn)? {
                     return Ok(Orders::default());
                 }
-                let steer = offer(tx, &session, &request)?;
+                let mut steer = offer(tx, &session, &request)?;
+                files::fill(tx, &mut steer)?;
                 Ok(Orders { interrupt: false, steer })
             })
             .await

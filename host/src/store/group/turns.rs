@@ -14,8 +14,8 @@ use super::compactions::by_hand;
 use super::inbox::{Answered, answer};
 use super::models::keep_models;
 use super::outbox::insert_reply;
-use super::retries::{self, has_replied};
-use super::{GroupDb, chat_of, fence};
+use super::retries::{self, has_spoken};
+use super::{GroupDb, chat_of, fence, questions};
 use crate::model::chat::ChatRef;
 use crate::model::message::{MessageEvent, MessageState};
 use crate::model::notice;
@@ -177,6 +177,7 @@ impl Closing<'_> {
     fn end(self, finish: &Finish, zone: &TimeZone) -> Result<Finished, StoreError> {
         let Self { tx, turn, .. } = self;
         let stop = stop_requested(tx, turn)?;
+        questions::turn_ended(tx, self.session, turn)?;
         if let Some(why) = &finish.lost_thread {
             self.say(ReplyKind::Notice, &notice::thread_lost(why))?;
         }
@@ -218,7 +219,7 @@ impl Closing<'_> {
     ) -> Result<Option<String>, StoreError> {
         Ok(match outcome {
             Outcome::Completed if stop => Some(notice::stopped_too_late()),
-            Outcome::Completed if spoke || has_replied(self.tx, self.turn)? => None,
+            Outcome::Completed if spoke || has_spoken(self.tx, self.turn)? => None,
             Outcome::Completed if work == Work::Compact => {
                 Some(notice::compacted(by_hand(self.tx, self.session, self.turn)?.as_ref()))
             }

@@ -1,10 +1,13 @@
 //! What people and recovery look at.
 
+use std::path::Path;
+
 use cofferdam_protocol::admin::{ChatOutcome, Session, SessionState};
 use cofferdam_protocol::ids::{Attempt, Folder, MessageId, ReplyId, SessionId, TurnId};
 use cofferdam_protocol::runner::{FailureKind, ProviderKind, Usage};
 use rusqlite::{OptionalExtension, Row, Savepoint};
 
+use super::outbox::action_of;
 use super::{GroupDb, chat_of, session_of};
 use crate::model::command::MessageKind;
 use crate::model::message::MessageState;
@@ -111,31 +114,50 @@ impl GroupDb {
     /// What answered a message in its chat, in order, whatever became of it: what its newest turn put into the outbox, or
     /// the notice that it ended in without one.
     pub async fn answers_to(&self, message: MessageId) -> Result<Vec<Outbound>, StoreError> {
+        let data = self.data.clone();
         self.db
             .read(move |tx| {
                 let mut statement = tx.prepare_cached(
                     "SELECT outbox.id, outbox.kind, outbox.text, outbox.tries, outbox.channel, outbox.chat_id,
-                            outbox.thread_id, outbox.turn
+                            outbox.thread_id, outbox.turn, outbox.action
                      FROM inbox JOIN outbox ON outbox.id = inbox.notice OR outbox.turn = inbox.turn
                      WHERE inbox.id = ?1 AND outbox.channel = inbox.channel AND outbox.chat_id = inbox.chat_id
                            AND outbox.thread_id IS inbox.thread_id
                      ORDER BY outbox.id",
                 )?;
-                let rows = statement.query_and_then([message.0], |row| {
-                    let kind: String = row.get(1)?;
-                    Ok(Outbound {
-                        id: ReplyId(row.get(0)?),
-                        chat: chat_of(row, 4)?,
-                        turn: row.get::<_, Option<i64>>(7)?.map(TurnId),
-                        kind: ReplyKind::parse(&kind).ok_or(StoreError::Unknown { what: "kind", value: kind })?,
-                        text: row.get(2)?,
-                        tries: row.get(3)?,
-                    })
-                })?;
+                let rows = statement.query_and_then([message.0], |row| outbound(row, &data))?;
                 rows.collect()
             })
             .await
     }
+
+    /// What a turn put into the outbox and its channel has, in order.
+    pub async fn delivered_of(&self, turn: TurnId) -> Result<Vec<Outbound>, StoreError> {
+        let data = self.data.clone();
+        self.db
+            .read(move |tx| {
+                let mut statement = tx.prepare_cached(
+                    "SELECT id, kind, text, tries, channel, chat_id, thread_id, turn, action
+                     FROM outbox WHERE turn = ?1 AND state IN ('delivered', 'dead') ORDER BY id",
+                )?;
+                let rows = statement.query_and_then([turn.0], |row| outbound(row, &data))?;
+                rows.collect()
+            })
+            .await
+    }
+}
+
+fn outbound(row: &Row<'_>, data: &Path) -> Result<Outbound, StoreError> {
+    let kind: String = row.get(1)?;
+    Ok(Outbound {
+        id: ReplyId(row.get(0)?),
+        chat: chat_of(row, 4)?,
+        turn: row.get::<_, Option<i64>>(7)?.map(TurnId),
+        kind: ReplyKind::parse(&kind).ok_or(StoreError::Unknown { what: "kind", value: kind })?,
+        text: row.get(2)?,
+        action: action_of(row.get(8)?, data),
+        tries: row.get(3)?,
+    })
 }
 
 fn turn_view(tx: &Savepoint<'_>, turn: TurnId) -> Result<TurnView, StoreError> {

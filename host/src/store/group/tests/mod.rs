@@ -40,6 +40,7 @@ fn message(id: &str) -> Inbound {
         sender: "me".into(),
         text: format!("text of {id}"),
         output_schema: None,
+        files: Vec::new(),
     }
 }
 
@@ -147,7 +148,7 @@ impl Fixture {
 
     async fn leased(&self) -> Option<Outbound> {
         match self.db.lease(&chat(None)).await.unwrap() {
-            NextReply::Leased(reply) => Some(reply),
+            NextReply::Leased(reply) => Some(*reply),
             NextReply::None | NextReply::At(_) => None,
         }
     }

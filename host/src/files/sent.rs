@@ -1,0 +1,123 @@
+//! Copies of the files that agents send.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::beneath::{self, OpenError};
+use super::{MAX_BYTES, copy_bounded, safe_name};
+
+/// A copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// The file's name, made safe.
+    pub name: String,
+    /// Where the copy is, below the data directory.
+    pub path: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// Why a file was not copied.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// The agent's side.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The agent's side: it changed while it was read.
+    #[error("it could not be read: {0}")]
+    Read(io::Error),
+    /// Our side: the copy could not be written.
+    #[error("the copy could not be written")]
+    Write(#[source] io::Error),
+}
+
+impl TakeError {
+    /// Whether it is no fault of the file's, so that it may work later.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Write(_))
+    }
+}
+
+/// Copies the file `from` of a workspace to a fresh directory in `dir`, which is below `data`. Safe against whatever the
+/// agent does meanwhile: the copy is of one open file, and bounded.
+pub fn take(workspace: &Path, from: &Path, data: &Path, dir: &Path) -> Result<Copy, TakeError> {
+    let (mut file, _) = beneath::open_file(beneath::open_root(workspace)?, from)?;
+    let name = safe_name(&from.file_name().unwrap_or_default().to_string_lossy());
+    let place = dir.join(uuid::Uuid::new_v4().simple().to_string());
+    let path = place.join(&name);
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data.join(&place))
+        .and_then(|()| fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(data.join(&path)));
+    let mut copy = made.map_err(TakeError::Write)?;
+    let copied = copy_bounded(&mut file, &mut copy, MAX_BYTES);
+    // The reply that names it is durable; so is the copy.
+    let synced = copied.and_then(|(bytes, _)| copy.sync_all().map(|()| bytes));
+    let bytes = synced.map_err(|error| {
+        forget(&data.join(&path));
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => {
+                TakeError::Write(error)
+            }
+            _ => TakeError::Read(error),
+        }
+    })?;
+    Ok(Copy { name, path: path.to_string_lossy().into_owned(), bytes })
+}
+
+/// Removes a copy that nobody needs.
+pub fn forget(path: &Path) {
+    if let Some(place) = path.parent()
+        && let Err(error) = fs::remove_dir_all(place)
+    {
+        tracing::debug!(%error, path = %path.display(), "a copy was not removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_copy_is_of_the_moment_and_under_a_safe_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ws, data) = (dir.path().join("ws"), dir.path().join("data"));
+        fs::create_dir_all(ws.join("sub")).unwrap();
+        fs::write(ws.join("sub/.report\u{202e}.md"), "first").unwrap();
+        let copy = take(&ws, Path::new("sub/.report\u{202e}.md"), &data, Path::new("sent")).unwrap();
+        fs::write(ws.join("sub/.report\u{202e}.md"), "second").unwrap();
+        assert_eq!((copy.name.as_str(), copy.bytes), ("report.md", 5));
+        assert_eq!(fs::read_to_string(data.join(&copy.path)).unwrap(), "first");
+        forget(&data.join(&copy.path));
+        assert_eq!(fs::read_dir(data.join("sent")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_must_not_be_read_leaves_no_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ws, data) = (dir.path().join("ws"), dir.path().join("data"));
+        fs::create_dir_all(ws.join("sub")).unwrap();
+        symlink("/etc", ws.join("etc")).unwrap();
+        symlink("/etc/passwd", ws.join("passwd")).unwrap();
+        fs::File::create(ws.join("huge")).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        for path in ["passwd", "etc/passwd", "huge", "sub", "gone", "../ws/huge"] {
+            let error = take(&ws, Path::new(path), &data, Path::new("sent")).unwrap_err();
+            assert!(!error.is_ours(), "{path}: {error}");
+        }
+        assert!(!data.exists(), "nothing was written");
+    }
+
+    #[test]
+    fn a_full_disk_is_ours_to_mend() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "x").unwrap();
+        // A data directory that cannot be made, since a file is there.
+        let error = take(dir.path(), Path::new("a"), &dir.path().join("a"), Path::new("sent")).unwrap_err();
+        assert!(error.is_ours(), "{error}");
+    }
+}

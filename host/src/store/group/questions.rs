@@ -1,0 +1,282 @@
+//! The agent's questions, and the messages that answer them.
+//!
+//! ```text
+//! open ──answered (the chat's next message)──▶ answered
+//!   ├────expired (its time is over)───────────▶ expired
+//!   └────withdrawn (its turn ended first)─────▶ withdrawn
+//! ```
+//! A question outlives its turn's container: the turn that runs the same messages again takes it over when it asks the
+//! same, with the answer that came meanwhile.
+
+use cofferdam_protocol::ids::{MessageId, QuestionId, ReplyId, SessionId, TurnId};
+use cofferdam_protocol::runner::ToolAnswer;
+use rusqlite::{OptionalExtension, Savepoint, params};
+
+use super::outbox::{insert_action, insert_reply};
+use super::tools::{self, CallKey, Called, Known};
+use super::turns::chat_of_turn;
+use super::{GroupDb, files};
+use crate::model::action::{Action, Asked, meant, question_words};
+use crate::model::chat::ChatRef;
+use crate::model::message::{MessageEvent, MessageState};
+use crate::model::notice;
+use crate::model::reply::ReplyKind;
+use crate::store::db::Durability;
+use crate::store::{StoreError, now_ms};
+
+/// A question that is to be asked.
+#[derive(Debug, Clone)]
+pub struct NewQuestion {
+    /// What.
+    pub text: String,
+    /// What can be chosen; none is a free answer.
+    pub options: Vec<String>,
+    /// How long an answer is waited for, in seconds.
+    pub timeout_secs: i64,
+}
+
+/// How a waiting call stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// Until this time, ms.
+    Until(i64),
+    /// Not any more; a notice about it may have gone into the outbox.
+    Over(ToolAnswer, Option<(ChatRef, ReplyId)>),
+}
+
+struct Row {
+    id: i64,
+    state: String,
+    options: Vec<String>,
+    answer: Option<String>,
+    message: Option<i64>,
+    asked_at: i64,
+    expires_at: i64,
+}
+
+const COLUMNS: &str = "id, state, options, answer, message, asked_at, expires_at";
+
+fn question_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let options: String = row.get(2)?;
+    Ok(Row {
+        id: row.get(0)?,
+        state: row.get(1)?,
+        // Ours, written as JSON; without it the answer is free.
+        options: serde_json::from_str(&options).unwrap_or_default(),
+        answer: row.get(3)?,
+        message: row.get(4)?,
+        asked_at: row.get(5)?,
+        expires_at: row.get(6)?,
+    })
+}
+
+impl GroupDb {
+    /// How a call that asked stands; ends it when it is answered or its time is over.
+    pub async fn waiting(&self, key: &CallKey) -> Result<Waiting, StoreError> {
+        let key = key.clone();
+        self.db
+            .write(Durability::Durable, move |tx| match tools::earlier(tx, &key)? {
+                Some(Known::Done(answer)) => Ok(Waiting::Over(answer, None)),
+                Some(Known::Waiting) => look(tx, &key),
+                _ => Ok(Waiting::Over(tools::failed("this was never asked"), None)),
+            })
+            .await
+    }
+}
+
+/// Part of ②: the question that the session's last turn left without an answer, for the next turn to know.
+pub(super) fn unanswered(tx: &Savepoint<'_>, session: &SessionId) -> Result<Option<String>, StoreError> {
+    let row: Option<(String, String)> = tx
+        .prepare_cached(
+            "SELECT text, options FROM questions
+             WHERE turn = (SELECT max(id) FROM turns WHERE session = ?1 AND state <> 'running')
+               AND session = ?1 AND state <> 'answered' ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row([session.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(row.map(|(text, options)| {
+        let options: Vec<String> = serde_json::from_str(&options).unwrap_or_default();
+        question_words(&text, &options)
+    }))
+}
+
+/// Asks, or takes over what an earlier try of this turn asked.
+pub(super) fn ask(
+    tx: &Savepoint<'_>,
+    key: &CallKey,
+    chat: &ChatRef,
+    new: &NewQuestion,
+) -> Result<Called, StoreError> {
+    let now = now_ms();
+    let expires_at = now + new.timeout_secs * 1000;
+    if let Some(known) = left_behind(tx, key, chat, &new.text, now)? {
+        return take_over(tx, key, &known, expires_at);
+    }
+    let options = serde_json::to_string(&new.options).unwrap_or_default();
+    tx.prepare_cached(
+        "INSERT INTO questions (session, turn, call_id, channel, chat_id, thread_id, text, options, state, asked_at, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'open', ?9, ?10)",
+    )?
+    .execute(params![
+        key.session.as_str(),
+        key.turn.0,
+        key.call_id,
+        chat.channel,
+        chat.chat_id,
+        chat.thread_id,
+        new.text,
+        options,
+        now,
+        expires_at,
+    ])?;
+    let asked = Asked {
+        id: QuestionId(tx.last_insert_rowid()),
+        question: new.text.clone(),
+        options: new.options.clone(),
+        expires_at,
+    };
+    let words = question_words(&new.text, &new.options);
+    let reply = insert_action(tx, &key.session, key.turn, chat, &Action::Question(asked), &words)?;
+    Ok(Called { answer: ToolAnswer::Pending, posted: Some((chat.clone(), reply)) })
+}
+
+/// The same question of an earlier try: since it was asked, every turn of the session lost its container.
+fn left_behind(
+    tx: &Savepoint<'_>,
+    key: &CallKey,
+    chat: &ChatRef,
+    text: &str,
+    now: i64,
+) -> Result<Option<Row>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM questions
+         WHERE turn > coalesce((SELECT max(id) FROM turns
+                                WHERE session = ?1 AND id < ?2 AND state <> 'abandoned'), 0)
+           AND turn < ?2 AND session = ?1 AND text = ?3 AND channel = ?4 AND chat_id = ?5 AND thread_id IS ?6
+           AND (state = 'answered' OR (state = 'open' AND expires_at > ?7))
+         ORDER BY id DESC LIMIT 1"
+    );
+    Ok(tx
+        .prepare_cached(&sql)?
+        .query_row(
+            params![key.session.as_str(), key.turn.0, text, chat.channel, chat.chat_id, chat.thread_id, now],
+            question_row,
+        )
+        .optional()?)
+}
+
+fn take_over(tx: &Savepoint<'_>, key: &CallKey, known: &Row, expires_at: i64) -> Result<Called, StoreError> {
+    tx.prepare_cached("UPDATE questions SET turn = ?1, call_id = ?2, expires_at = ?3 WHERE id = ?4")?
+        .execute(params![key.turn.0, key.call_id, expires_at, known.id])?;
+    let answer = match &known.answer {
+        Some(answer) if known.state == "answered" => {
+            if let Some(message) = known.message {
+                join(tx, MessageId(message), key.turn)?;
+            }
+            ToolAnswer::Done { success: true, text: answer.clone() }
+        }
+        _ => ToolAnswer::Pending,
+    };
+    Ok(Called { answer, posted: None })
+}
+
+fn look(tx: &Savepoint<'_>, key: &CallKey) -> Result<Waiting, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM questions WHERE turn = ?1 AND call_id = ?2");
+    let row = tx.prepare_cached(&sql)?.query_row(params![key.turn.0, key.call_id], question_row).optional()?;
+    let Some(row) = row else { return Ok(Waiting::Over(tools::failed("this was never asked"), None)) };
+    let (answer, told) = match (row.state.as_str(), row.answer) {
+        ("answered", Some(text)) => (ToolAnswer::Done { success: true, text }, None),
+        ("open", _) if row.expires_at > now_ms() => return Ok(Waiting::Until(row.expires_at)),
+        ("open", _) => {
+            tx.prepare_cached("UPDATE questions SET state = 'expired' WHERE id = ?1")?.execute([row.id])?;
+            let secs = (row.expires_at - row.asked_at) / 1000;
+            let chat = chat_of_turn(tx, key.turn)?;
+            let text = notice::unanswered(secs);
+            let reply = insert_reply(tx, &key.session, Some(key.turn), &chat, ReplyKind::Notice, &text)?;
+            (tools::failed(format!("no answer within {secs} s")), Some((chat, reply)))
+        }
+        _ => (tools::failed("the question was withdrawn"), None),
+    };
+    tools::settle(tx, key, &answer)?;
+    Ok(Waiting::Over(answer, told))
+}
+
+/// Part of ①: takes a new message as the answer to the chat's open question, if there is one. The message joins the turn
+/// that asked, when that still runs; else it waits, and the turn that takes the question over takes it too.
+pub(super) fn take_answer(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    message: MessageId,
+    chat: &ChatRef,
+    text: &str,
+) -> Result<bool, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, turn, (SELECT state = 'running' FROM turns WHERE id = questions.turn) FROM questions
+         WHERE session = ?1 AND state = 'open' AND channel = ?2 AND chat_id = ?3 AND thread_id IS ?4 AND expires_at > ?5
+         ORDER BY id LIMIT 1"
+    );
+    let found = tx
+        .prepare_cached(&sql)?
+        .query_row(params![session.as_str(), chat.channel, chat.chat_id, chat.thread_id, now_ms()], |row| {
+            Ok((question_row(row)?, TurnId(row.get(7)?), row.get::<_, bool>(8)?))
+        })
+        .optional()?;
+    let Some((question, turn, running)) = found else { return Ok(false) };
+    let mut answer = meant(&question.options, text).to_owned();
+    for file in files::of_message(tx, message)? {
+        answer += &format!("\n[file {}]", file.path);
+    }
+    tx.prepare_cached("UPDATE questions SET state = 'answered', answer = ?1, message = ?2 WHERE id = ?3")?
+        .execute(params![answer, message.0, question.id])?;
+    if running {
+        join(tx, message, turn)?;
+    }
+    Ok(true)
+}
+
+/// Makes a waiting message one of a running turn's.
+fn join(tx: &Savepoint<'_>, message: MessageId, turn: TurnId) -> Result<(), StoreError> {
+    let claimed = MessageState::Pending.next(MessageEvent::Claim)?;
+    tx.prepare_cached(
+        "UPDATE inbox SET state = ?1, turn = ?2, tries = tries + 1 WHERE id = ?3 AND state = 'pending'",
+    )?
+    .execute(params![claimed.as_str(), turn.0, message.0])?;
+    Ok(())
+}
+
+/// Part of ④: the session's questions are withdrawn, and a message whose answer the turn never fetched waits again, as
+/// an ordinary one.
+pub(super) fn turn_ended(tx: &Savepoint<'_>, session: &SessionId, turn: TurnId) -> Result<(), StoreError> {
+    let waits = MessageState::Claimed.next(MessageEvent::Release)?;
+    tx.prepare_cached(
+        "UPDATE inbox SET state = ?1, turn = NULL, tries = tries - 1
+         WHERE turn = ?2 AND state = 'claimed' AND id IN
+               (SELECT message FROM questions JOIN tool_calls USING (turn, call_id)
+                WHERE questions.turn = ?2 AND questions.state = 'answered' AND tool_calls.state = 'waiting')",
+    )?
+    .execute(params![waits.as_str(), turn.0])?;
+    tx.prepare_cached("UPDATE questions SET state = 'withdrawn' WHERE session = ?1 AND state = 'open'")?
+        .execute([session.as_str()])?;
+    calls_ended(tx, turn)
+}
+
+/// Messages that answered a lost turn's questions do not go with its others when those are tried again: they were never
+/// its input. They wait for the question to be asked again, or else for a turn of their own.
+pub(super) fn free_answers(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE inbox SET turn = NULL WHERE turn = ?1 AND state = 'pending'
+                AND id IN (SELECT message FROM questions WHERE turn = ?1 AND message IS NOT NULL)",
+    )?
+    .execute([turn.0])?;
+    Ok(())
+}
+
+/// The calls of a turn that is over wait for nothing.
+pub(super) fn calls_ended(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE tool_calls SET state = 'failed', answer = 'the turn ended first', finished_at = ?1
+         WHERE turn = ?2 AND state = 'waiting'",
+    )?
+    .execute(params![now_ms(), turn.0])?;
+    Ok(())
+}
