@@ -25,13 +25,18 @@ impl Setup {
         Self::of("gpt-5.5").await
     }
 
+    /// With this model, and a tool of the host.
     async fn of(model_name: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let model = Model::start().await;
         common::codex::write_home_of(&directory.path().join("codex"), model.port, model_name);
         let workspace = directory.path().join("workspace");
         std::fs::create_dir(&workspace).unwrap();
-        Self { door: Door::open(settings(ProviderKind::Codex, &workspace), None), directory, model }
+        let mut settings = settings(ProviderKind::Codex, &workspace);
+        let input_schema = json!({"type": "object", "properties": {"text": {"type": "string"}}});
+        settings.tools =
+            vec![ToolSpec { name: "chat_reply".into(), description: "Replies now.".into(), input_schema }];
+        Self { door: Door::open(settings, None), directory, model }
     }
 
     fn runner(&self) -> Runner {
@@ -155,6 +160,24 @@ async fn a_command_runs_in_code_mode() {
     assert!(setup.model.last_input().contains("out-42"), "{}", setup.model.last_input());
     let shown = setup.door.activities(turn);
     assert!(shown.iter().any(|(kind, _)| *kind == ActivityKind::CommandFinished), "{shown:?}");
+}
+
+#[tokio::test]
+async fn a_tool_of_the_host_is_called_with_both_kinds_of_models() {
+    let direct = json!({"type": "function_call", "name": "chat_reply", "call_id": "call_1",
+        "arguments": "{\"text\":\"soon\"}"});
+    let script = "text(await tools.chat_reply({text: \"soon\"}));";
+    let code = json!({"type": "custom_tool_call", "name": "exec", "input": script, "call_id": "call_1"});
+    for (model, call) in [("gpt-5.5", direct), ("gpt-6.1-sol", code)] {
+        let setup = Setup::of(model).await;
+        let _runner = setup.runner();
+        setup.model.script([Step::Items(vec![call]), Step::Text("done")]);
+        assert_eq!(setup.say("tell me").await.replies, ["done"], "{model}");
+        let calls = setup.door.orders.tool_calls();
+        assert_eq!(calls.len(), 1, "{model}: {calls:?}");
+        assert_eq!((calls[0].tool.as_str(), &calls[0].arguments), ("chat_reply", &json!({"text": "soon"})));
+        assert!(setup.model.last_input().contains("chat_reply did"), "{model}: {}", setup.model.last_input());
+    }
 }
 
 #[tokio::test]
