@@ -57,7 +57,7 @@ async fn a_command_is_shown_as_one_and_the_next_turn_resumes_the_thread() {
     setup.door.stop();
     runner.ended().await;
     let thread = finish.thread.unwrap().continuation.unwrap();
-    setup.new_attempt(&thread, |_| {});
+    setup.new_attempt(&thread);
     let _runner = setup.runner();
     assert_eq!(setup.say("and now").await.thread.unwrap().continuation, Some(thread));
     assert!(setup.model.last_input().contains("out-42"));
