@@ -135,6 +135,10 @@ async fn failed_turns_say_why_and_the_next_message_works() {
         assert!(failure(&finish).message.contains(words), "{finish:?}");
         assert!(!failure(&finish).message.is_empty());
     }
+    let unknown = json!({"error": {"code": "model_not_found", "message": "no such model"}});
+    setup.model.script([Step::Status(404, unknown)]);
+    let finish = setup.say("x").await;
+    assert!(failure(&finish).message.contains("Known models: gpt-"), "{finish:?}");
     setup.model.script([]);
     assert_eq!(setup.say("y").await.outcome, Outcome::Completed);
 }

@@ -9,6 +9,7 @@ use cofferdam_protocol::runner::{ActivityKind, Batch, EventBody, Failure, Failur
 use tokio::time::Instant;
 
 use super::client::Client;
+use super::failure::naming_models;
 use super::protocol::{TurnAnswer, TurnParams};
 use super::recovery::{self, Plan};
 use super::steer::{Steer, Target};
@@ -199,19 +200,20 @@ impl Codex {
         Ok(match outcome {
             Outcome::Failed(failure) => {
                 self.conversation.overflowed |= failure.kind == FailureKind::ContextWindow;
-                Outcome::Failed(self.dated(failure))
+                Outcome::Failed(self.in_full(failure))
             }
             outcome => outcome,
         })
     }
 
-    /// The failure with the time at which the account's limit ends, when it is one and that is known.
-    fn dated(&self, mut failure: Failure) -> Failure {
+    /// The failure with what helps: when the account's limit ends, or which models there are.
+    fn in_full(&self, mut failure: Failure) -> Failure {
         let surely = failure.kind == FailureKind::UsageLimit;
         if surely || failure.kind == FailureKind::RateLimited {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
             failure.resets_at = self.limits.resets_at(surely, now);
         }
-        failure
+        let known: Vec<_> = self.models.listed().iter().map(|model| model.name.as_str()).collect();
+        naming_models(failure, &known)
     }
 }

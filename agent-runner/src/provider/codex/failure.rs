@@ -17,7 +17,8 @@ pub fn failure(error: &TurnError) -> Failure {
 /// The same failure with the names of the models that there are, when it is about one that there is not.
 pub fn naming_models(mut failure: Failure, known: &[&str]) -> Failure {
     if failure.kind == FailureKind::ModelNotFound && !known.is_empty() {
-        let all = format!("{} Known models: {}.", failure.message.trim_end(), known.join(", "));
+        let said = failure.message.trim_end().trim_end_matches('.');
+        let all = format!("{said}. Known models: {}.", known.join(", "));
         failure.message = one_line(&all, MAX_MESSAGE);
     }
     failure
