@@ -96,18 +96,6 @@ impl Orders {
         self.wait(|state| (state.calls.len() >= count).then(|| state.calls.clone())).await
     }
 
-    /// Waits until the runner has said that it was offered these.
-    pub async fn offered(&self, turn: TurnId, ids: &[MessageId]) {
-        let told =
-            |request: &ControlRequest| request.turn == turn && ids.iter().all(|id| request.offered.contains(id));
-        self.wait(|state| state.asked.iter().any(told).then_some(())).await;
-    }
-
-    /// How often the runner asked for orders of this turn.
-    pub fn asked(&self, turn: TurnId) -> usize {
-        self.state.lock().unwrap().asked.iter().filter(|request| request.turn == turn).count()
-    }
-
     pub async fn control(&self, request: ControlRequest) -> Response<Full<Bytes>> {
         self.change(|state| state.asked.push(request.clone()));
         let control = self

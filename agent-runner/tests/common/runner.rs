@@ -2,13 +2,24 @@
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::Notify;
 
 use super::door::{Door, LIMIT};
 
 pub struct Runner {
     child: Child,
+    log: Arc<Log>,
+}
+
+/// What it has logged so far.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    more: Notify,
 }
 
 /// The variables of one runner besides the door's.
@@ -38,7 +49,26 @@ impl Runner {
         if let Some(home) = &extra.codex_home {
             command.env("CODEX_HOME", home).env("HOME", home);
         }
-        Self { child: command.spawn().unwrap() }
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Log::default());
+        tokio::spawn(log.clone().read(child.stderr.take().unwrap()));
+        Self { child, log }
+    }
+
+    /// Waits until it has logged so many lines with these words.
+    pub async fn logged(&self, words: &str, count: usize) {
+        let waiting = async {
+            loop {
+                let more = self.log.more.notified();
+                if self.log.lines.lock().unwrap().iter().filter(|line| line.contains(words)).count() >= count {
+                    return;
+                }
+                more.await;
+            }
+        };
+        tokio::time::timeout(LIMIT, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("'{words}' was not logged {count} times"));
     }
 
     pub fn pid(&self) -> i32 {
@@ -67,6 +97,17 @@ impl Runner {
         let path = format!("/proc/{0}/task/{0}/children", self.pid());
         let text = std::fs::read_to_string(path).unwrap();
         text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+}
+
+impl Log {
+    async fn read(self: Arc<Self>, stderr: ChildStderr) {
+        let mut lines = BufReader::new(stderr).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            eprintln!("{line}");
+            self.lines.lock().unwrap().push(line);
+            self.more.notify_waiters();
+        }
     }
 }
 

@@ -328,6 +328,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_tools_call_is_answered_by_who_serves_them_and_else_at_once() {
+        let (client, mut server) = pair();
+        let call =
+            r#"{"id":0,"method":"item/tool/call","params":{"turnId":"t","callId":"c","tool":"x","arguments":{}}}"#;
+        server.say(call).await;
+        assert_eq!(server.hear().await["result"]["success"], false);
+        let mut calls = client.serve_tools();
+        server.say(call).await;
+        let request = calls.recv().await.unwrap();
+        assert_eq!((request.params.tool.as_str(), request.params.call_id.as_str()), ("x", "c"));
+        request.responder.answer(&serde_json::json!({"late": true}));
+        assert_eq!(server.hear().await["result"]["late"], true);
+        drop(calls);
+        server.say(call).await;
+        assert_eq!(server.hear().await["result"]["success"], false, "the turn is over");
+    }
+
+    #[tokio::test]
     async fn bad_lines_and_a_large_one_do_not_stop_the_reader() {
         let (client, mut server) = pair();
         let mut notifications = client.subscribe();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::protocol::{ContextEntry, ContextKind};
 
-/// The longest value, in characters: codex cuts at about 4,000.
+/// The longest value, in bytes: codex cuts the middle out of what is longer than 4,000.
 const MAX_VALUE: usize = 3_500;
 
 /// The context of one turn, in the making.
@@ -44,11 +44,11 @@ impl Context {
     }
 }
 
-/// The text in pieces of at most [`MAX_VALUE`] characters, cut at ends of lines where there are any.
+/// The text in pieces of at most [`MAX_VALUE`] bytes, cut at ends of lines where there are any.
 fn pieces(mut text: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
     while !text.is_empty() {
-        let end = text.char_indices().nth(MAX_VALUE).map_or(text.len(), |(at, _)| at);
+        let end = text.floor_char_boundary(MAX_VALUE);
         let cut = match text[..end].rfind('\n') {
             Some(line) if end < text.len() && line > 0 => line + 1,
             _ => end,
@@ -82,14 +82,14 @@ mod tests {
         context.untrusted("earlier_conversation", 3, &lines.join("\n"));
         let entries = context.into_entries();
         assert!(entries.keys().all(|key| key.starts_with("earlier_conversation_3_0")), "{:?}", entries.keys());
-        assert!(entries.values().all(|entry| entry.value.chars().count() <= MAX_VALUE));
+        assert!(entries.values().all(|entry| entry.value.len() <= MAX_VALUE));
         let values: Vec<_> = entries.values().map(|entry| entry.value.as_str()).collect();
         assert_eq!(values.join("\n"), lines.join("\n"));
     }
 
     #[test]
     fn a_line_longer_than_a_piece_is_cut_inside() {
-        let text = "ä".repeat(MAX_VALUE + 1);
-        assert_eq!(pieces(&text).iter().map(|piece| piece.chars().count()).collect::<Vec<_>>(), [MAX_VALUE, 1]);
+        let text = "ä".repeat(MAX_VALUE / 2 + 1);
+        assert_eq!(pieces(&text).iter().map(|piece| piece.chars().count()).collect::<Vec<_>>(), [MAX_VALUE / 2, 1]);
     }
 }

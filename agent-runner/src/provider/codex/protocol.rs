@@ -136,7 +136,7 @@ pub struct TurnParams {
 pub struct ContextEntry {
     /// Whose words they are.
     pub kind: ContextKind,
-    /// The words; codex cuts what is longer than about 4,000 characters.
+    /// The words; codex cuts what is longer than 4,000 bytes.
     pub value: String,
     /// What an untrusted piece is called.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -72,3 +72,41 @@ impl Said {
         of(Manner::Commentary).next_back().into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_a_reply() {
+        assert_eq!(Manner::of(Some("commentary"), None), Manner::Commentary);
+        assert_eq!(Manner::of(Some("commentary"), Some("async")), Manner::Async);
+        for phase in [None, Some("final_answer"), Some("partial_answer"), Some("a_phase_of_tomorrow")] {
+            assert_eq!(Manner::of(phase, None), Manner::Reply);
+            assert_eq!(Manner::of(phase, Some("by pigeon")), Manner::Reply);
+        }
+    }
+
+    #[test]
+    fn the_last_commentary_is_the_answer_of_a_turn_that_has_no_other() {
+        let mut said = Said::default();
+        said.add("one", Manner::Commentary);
+        said.add("two", Manner::Commentary);
+        assert_eq!(said.replies(true), ["two"]);
+        assert!(said.replies(false).is_empty());
+        said.add("for you", Manner::Async);
+        assert!(said.replies(true).is_empty(), "it went out, and is not said again");
+        said.add("three", Manner::Reply);
+        assert_eq!(said.replies(true), ["three"]);
+    }
+
+    #[test]
+    fn a_message_for_the_person_at_once_is_not_said_again_after_a_cut() {
+        let mut said = Said::default();
+        assert!(said.add("a", Manner::Async));
+        said.call_is_tried_again();
+        assert!(!said.add("a", Manner::Async));
+        said.call_ended();
+        assert!(said.add("a", Manner::Async));
+    }
+}

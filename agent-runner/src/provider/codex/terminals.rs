@@ -1,6 +1,7 @@
-//! Commands that a turn leaves running: ended, and heard to be gone.
+//! Commands that a turn leaves running: ended, and heard to have ended.
 //!
-//! Codex answers when it has only begun to end them; each is gone when codex says that its item is complete.
+//! Codex answers when it has only begun to end them. Each was killed when codex says that its item is complete; until the
+//! kernel has removed its process some milliseconds can pass.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::{method, told};
 
 /// How long codex may take to answer (a few ms were seen).
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
-/// How long the commands may take to be gone after that (up to 50 ms were seen).
+/// How long codex may take to say so of all of them (up to 50 ms were seen).
 const GONE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Ends the thread's commands. Bounded in time; what could not be done is logged.
