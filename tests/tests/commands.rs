@@ -1,6 +1,6 @@
 //! What people ask of Cofferdam itself in a chat.
 
-use cofferdam_protocol::admin::{ChatOutcome, SessionState};
+use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, SessionState};
 use cofferdam_protocol::ids::Attempt;
 use cofferdam_tests::admin::{Admin, Answer, message};
 use cofferdam_tests::home::TestHome;
@@ -160,4 +160,21 @@ async fn early_words_come_before_the_answer_and_are_not_repeated() {
     let home = mock(json!({})).await;
     let answer = home.admin().chat("demo", "!early I begin\nhello").await;
     assert_eq!(answer.replies(), ["I begin", "mock reply to: hello\n(turn 1)"]);
+}
+
+/// Over the real provider: the command that runs is ended with the turn, and the conversation goes on.
+#[tokio::test]
+async fn a_stop_ends_what_codex_runs_and_its_conversation_goes_on() {
+    let home = TestHome::with_demo(&json!({})).await;
+    let admin = home.admin();
+    let mut running = admin.send_text("demo", "!run echo my first words; sleep 600").await;
+    let container = running.started().await;
+    running.until("the command runs", |event| matches!(event, ChatEvent::Activity { .. })).await;
+    let stop = admin.send_text("demo", "/stop").await;
+    let (running, stop) = tokio::join!(running.end(), stop.end());
+    assert_eq!(running.finished.outcome, ChatOutcome::Interrupted, "{:#?}", running.events);
+    assert!(stop.notices()[0].contains("background commands"), "{:?}", stop.notices());
+    let next = admin.chat("demo", "!run pgrep sleep || echo none").await;
+    assert_eq!(next.container(), container);
+    assert!(next.text().contains("none"), "{}", next.text());
 }
