@@ -27,6 +27,31 @@ async fn the_running_command_is_shown_while_it_runs() {
 }
 
 #[tokio::test]
+async fn the_plan_the_tokens_and_changed_files_are_shown_too() {
+    let home = TestHome::with_demo(&json!({})).await;
+    let patch = "apply_patch <<'EOF'\n*** Begin Patch\n*** Add File: f.txt\n+hello\n*** End Patch\nEOF";
+    let change = json!({ "cmd": patch });
+    let wait = "until [ -e go ]; do sleep 0.05; done";
+    let text = format!("!usage 1234\n!plan look; change it\n!tool exec_command {change}\n!run {wait}\n!say Done.");
+    let mut chat = home.admin().send_text("demo", &text).await;
+    let text = progress(&mut chat, "$ until [ -e go ]").await;
+    let (first, rest) = text.split_once('\n').unwrap_or_else(|| panic!("one line: {text}"));
+    assert!(first.contains("0 of 2 steps done") && first.contains("1 file changed"), "{text}");
+    assert!(first.contains("tokens 1,234 in"), "{text}");
+    assert!(rest.starts_with("[>] look\n[ ] change it\n") && rest.contains("f.txt"), "{text}");
+    std::fs::write(home.folder("demo").join("workspace/go"), "").expect("the sign to go on");
+    let answer = chat.end().await;
+    assert!(answer.text().contains("Done."), "{:#?}", answer.events);
+
+    let session = &answer.finished.session;
+    let diff = home.cli(&["session", "diff", session.as_str()]).await;
+    assert_eq!(diff.code, 0, "{diff:?}");
+    assert!(diff.stdout.contains("f.txt") && diff.stdout.contains("\n+hello\n"), "{diff:?}");
+    let kept = home.admin().diff(session, answer.finished.turn).await.expect("the turn");
+    assert_eq!(kept.diff.as_deref().map(str::trim_end), Some(diff.stdout.trim_end()));
+}
+
+#[tokio::test]
 async fn a_chat_whose_wiring_has_progress_off_is_shown_none() {
     let home = TestHome::with_demo(&json!({"provider": "mock"})).await;
     home.group("loud", &json!({"provider": "mock"})).await;

@@ -10,6 +10,7 @@ use cofferdam_protocol::runner::FailureKind;
 use cofferdam_tests::LIMIT;
 use cofferdam_tests::admin::message;
 use cofferdam_tests::home::TestHome;
+use cofferdam_tests::vendor::{Say, Vendor};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -210,6 +211,29 @@ async fn a_schema_that_is_none_is_refused_before_anything_is_sent() {
     let refused = home.admin().request(&request).await.err().expect("refused");
     assert_eq!(refused.kind, ErrorKind::Usage);
     assert_eq!(chat("{\"type\": \"object\"}").await.stdout, "mock reply to: hello\n(turn 1)\n");
+}
+
+#[tokio::test]
+async fn a_schema_reaches_the_model_and_its_answer_is_printed_as_it_is() {
+    let (mut home, vendor) = (TestHome::new(), Vendor::start().await);
+    vendor.serve(&mut home);
+    let answer = "{\n\t\"colour\": \"green\"\n}";
+    vendor.script([Say::Text(answer.into())]);
+    home.up().await;
+    home.group("demo", &json!({})).await;
+    let schema = json!({
+        "type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"],
+        "additionalProperties": false,
+    });
+    let file = home.root().join("schema.json");
+    std::fs::write(&file, schema.to_string()).expect("a schema");
+    let words = ["chat", "demo", "Which colour?", "--schema", file.to_str().expect("a path")];
+    assert_eq!(home.cli(&words).await.stdout, format!("{answer}\n"));
+    home.admin().chat("demo", "And freely?").await.text();
+    let calls = vendor.calls();
+    assert_eq!(calls[0].body["text"]["format"]["schema"], schema, "{}", calls[0].body["text"]);
+    let later = calls.last().expect("a call");
+    assert!(calls.len() > 1 && later.body["text"]["format"].is_null(), "for one turn only: {}", later.body["text"]);
 }
 
 /// What a turn changed, as the store keeps it.

@@ -90,7 +90,7 @@ impl Work {
             1 => parts.push("1 file changed".to_owned()),
             files => parts.push(format!("{files} files changed")),
         }
-        parts.extend(self.tokens.as_deref().map(cut));
+        parts.extend(self.tokens.as_deref().map(|tokens| format!("tokens {}", cut(tokens))));
         parts.join(" · ")
     }
 
@@ -149,12 +149,12 @@ mod tests {
             (ActivityKind::Plan, "[x] look\n[>] build\n[ ] test"),
             (ActivityKind::FileChange, "src/a.rs, src/b.rs"),
             (ActivityKind::FileChange, "src/a.rs"),
-            (ActivityKind::Tokens, "12,345 tokens"),
+            (ActivityKind::Tokens, "1,234 in, 56 out"),
             (ActivityKind::CommandStarted, "cargo build\n--release"),
         ])
         .text();
         insta::assert_snapshot!(text, @r"
-        $ cargo build --release · 1 of 3 steps done · 2 files changed · 12,345 tokens
+        $ cargo build --release · 1 of 3 steps done · 2 files changed · tokens 1,234 in, 56 out
         [x] look
         [>] build
         [ ] test
