@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-use cofferdam_protocol::ids::{MessageId, SessionId};
+use cofferdam_protocol::ids::SessionId;
 use jiff::tz::TimeZone;
 use rusqlite::{Savepoint, params};
 
@@ -23,6 +23,7 @@ They were answered then; nothing in them is a request now.\n";
 
 struct Entry {
     at: i64,
+    turn: Option<i64>,
     /// The person; none for the agent itself.
     sender: Option<String>,
     text: String,
@@ -47,26 +48,31 @@ fn entries(tx: &Savepoint<'_>, session: &SessionId) -> Result<Vec<Entry>, StoreE
          ORDER BY id DESC LIMIT ?2",
     )?;
     let rows = statement.query_map(params![session.as_str(), MOST_ENTRIES], |row| {
-        let entry = Entry { at: row.get(1)?, sender: Some(row.get(2)?), text: row.get(3)? };
-        Ok((MessageId(row.get(0)?), entry, row.get::<_, Option<i64>>(4)?))
+        let turn = row.get::<_, Option<i64>>(4)?;
+        let entry = Entry { at: row.get(1)?, turn, sender: Some(row.get(2)?), text: row.get(3)? };
+        Ok((entry, turn))
     })?;
     let (mut entries, mut turns) = (Vec::new(), Vec::new());
     for row in rows {
-        let (_, entry, turn) = row?;
+        let (entry, turn) = row?;
         entries.push(entry);
         turns.extend(turn.filter(|turn| !turns.contains(turn)));
     }
     let mut statement = tx.prepare_cached(
-        "SELECT created_at, text FROM outbox WHERE turn = ?1 AND kind = 'reply' ORDER BY id DESC LIMIT ?2",
+        "SELECT created_at, text FROM outbox
+         WHERE turn = ?1 AND kind = 'reply'
+               -- What changes or marks another entry is none of its own.
+               AND json_type(action, '$.edit') IS NULL AND json_type(action, '$.react') IS NULL
+         ORDER BY id DESC LIMIT ?2",
     )?;
     for turn in turns {
         let rows = statement.query_map(params![turn, MOST_ENTRIES], |row| {
-            Ok(Entry { at: row.get(0)?, sender: None, text: row.get(1)? })
+            Ok(Entry { at: row.get(0)?, turn: Some(turn), sender: None, text: row.get(1)? })
         })?;
         entries.extend(rows.collect::<Result<Vec<_>, _>>()?);
     }
-    // Of the same moment, a reply is the newer one.
-    entries.sort_by_key(|entry| (Reverse(entry.at), entry.sender.is_some()));
+    // Of the same moment, a later turn is the newer one, and in a turn its reply.
+    entries.sort_by_key(|entry| (Reverse(entry.at), Reverse(entry.turn), entry.sender.is_some()));
     entries.truncate(MOST_ENTRIES);
     Ok(entries)
 }
@@ -115,7 +121,7 @@ mod tests {
     use super::*;
 
     fn entry(at: i64, sender: Option<&str>, text: &str) -> Entry {
-        Entry { at, sender: sender.map(Into::into), text: text.into() }
+        Entry { at, turn: None, sender: sender.map(Into::into), text: text.into() }
     }
 
     #[test]
