@@ -107,6 +107,7 @@ fn sent() -> Vec<(&'static str, Value)> {
         (method::COMPACT_START, json!(CompactParams { thread_id: "t".into() })),
         (method::TURNS_LIST, json!(turns)),
         (method::THREAD_REVERT, json!(RevertParams { thread_id: "t".into(), before_turn_id: "u".into() })),
+        (method::THREAD_ARCHIVE, json!(CleanParams { thread_id: "t".into() })),
         (method::TURN_STEER, json!(steer)),
         (method::TERMINALS_LIST, json!(CleanParams { thread_id: "t".into() })),
         (method::MODEL_LIST, json!(NoParams {})),

@@ -258,4 +258,6 @@ async fn a_newer_conversation_begins_with_a_fresh_thread_in_the_same_process() {
         _ => None,
     };
     assert_eq!(setup.door.events().iter().find_map(announced), thread.continuation);
+    // The one before is ended, and its history kept.
+    setup.until_written(&setup.home().join("archived_sessions"), "remember 4711").await;
 }

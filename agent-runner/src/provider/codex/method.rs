@@ -22,6 +22,8 @@ pub const COMPACT_START: &str = "thread/compact/start";
 pub const TURNS_LIST: &str = "thread/turns/list";
 /// Drops a turn and what came after it.
 pub const THREAD_REVERT: &str = "thread/revert";
+/// Ends a thread and keeps its history apart.
+pub const THREAD_ARCHIVE: &str = "thread/archive";
 /// Says which commands still run.
 pub const TERMINALS_LIST: &str = "thread/backgroundTerminals/list";
 /// Names the models.
@@ -76,7 +78,7 @@ pub const USER_INPUT: &str = "item/tool/requestUserInput";
 pub const ELICITATION: &str = "mcpServer/elicitation/request";
 
 /// Requests that we send.
-pub const REQUESTS: [&str; 15] = [
+pub const REQUESTS: [&str; 16] = [
     INITIALIZE,
     THREAD_START,
     THREAD_RESUME,
@@ -86,6 +88,7 @@ pub const REQUESTS: [&str; 15] = [
     COMPACT_START,
     TURNS_LIST,
     THREAD_REVERT,
+    THREAD_ARCHIVE,
     TURN_STEER,
     TERMINALS_LIST,
     MODEL_LIST,

@@ -200,7 +200,7 @@ pub struct InterruptParams {
     pub turn_id: String,
 }
 
-/// Parameters of [`method::TERMINALS_CLEAN`].
+/// Parameters of [`method::TERMINALS_CLEAN`], [`method::TERMINALS_LIST`] and [`method::THREAD_ARCHIVE`].
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CleanParams {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::client::{Client, RequestError};
 use super::models::Catalogue;
 use super::process::Process;
-use super::protocol::{InitializeParams, ResumeParams, StartParams, ThreadAnswer, ThreadParams};
+use super::protocol::{CleanParams, InitializeParams, ResumeParams, StartParams, ThreadAnswer, ThreadParams};
 use super::tokens::Meter;
 use super::tools::dynamic_tools;
 use super::{Broken, Codex, mcp, method, told};
@@ -91,8 +91,9 @@ impl Codex {
         }
         let thread = if begins { self.open_and_ask(&client).await? } else { self.open_thread(&client).await? };
         self.conversation.thread = Some(thread.clone());
-        if let Some(server) = &mut self.server {
-            server.thread = Some(thread.clone());
+        let earlier = self.server.as_mut().and_then(|server| server.thread.replace(thread.clone()));
+        if let Some(earlier) = earlier {
+            let_go(client.clone(), earlier);
         }
         Ok((client, thread))
     }
@@ -227,6 +228,19 @@ fn is_busy(error: &RequestError) -> bool {
 fn is_stale(error: &RequestError) -> bool {
     let words = ["no rollout found", "invalid session id", "failed to read thread", "thread not found"];
     words.iter().any(|words| says(error, words))
+}
+
+/// Ends a thread that the conversation has left behind, and with it the MCP servers that it keeps running. Its history
+/// stays on the disk.
+fn let_go(client: Client, thread: String) {
+    /// 12 ms were seen; nothing waits for it.
+    const LIMIT: Duration = Duration::from_secs(10);
+    tokio::spawn(async move {
+        let params = CleanParams { thread_id: thread };
+        if let Err(error) = client.request::<IgnoredAny>(method::THREAD_ARCHIVE, &params, LIMIT).await {
+            tracing::debug!(error = told(&error), "a thread that was left could not be ended");
+        }
+    });
 }
 
 #[cfg(test)]

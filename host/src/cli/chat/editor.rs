@@ -18,6 +18,10 @@ const HELP: &str = "\
 /quit or Ctrl-D   leave
 /help             this text
 Ctrl-C            stop waiting for an answer, or clear the line
+/stop             end the running turn
+/clear            begin a new conversation
+/compact          shorten the conversation to a summary
+/model, /effort   show or choose the model and how much it thinks
 At `answer>` the agent waits for you: an option's number, or your own words.
 Everything else goes to the agent.";
 
