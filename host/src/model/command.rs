@@ -29,6 +29,13 @@ super::sql_state!(MessageKind {
     Effort = "effort",
 });
 
+impl MessageKind {
+    /// Whether it is done although messages of its chat before it wait for another try: it may be what helps them.
+    pub fn overtakes(self) -> bool {
+        matches!(self, Self::Model | Self::Effort)
+    }
+}
+
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {

@@ -34,7 +34,7 @@ impl Actor {
     /// The runner asks what changes for its turn. Answered when something does.
     pub(super) async fn on_control(&mut self, request: ControlRequest, reply: oneshot::Sender<Control>) {
         let Ok(life) = self.life_of(request.attempt) else { return };
-        life.last_sign = Instant::now();
+        // No sign of life: the runner asks whatever its provider does.
         life.control = Some((request, reply));
         self.answer_control().await;
     }

@@ -142,7 +142,7 @@ pub(super) struct Waiting {
 }
 
 /// Shows the waiting messages of a session in order, until `visit` has enough. A chat whose oldest message is not due
-/// is left out: its order is kept, and the other chats go on. Answers when the first of those left out is due, in ms.
+/// is left out but for what [`MessageKind::overtakes`]: its order is kept, and the other chats go on. Answers when the first of those left out is due, in ms.
 pub(super) fn walk(
     tx: &Savepoint<'_>,
     session: &SessionId,
@@ -155,11 +155,10 @@ pub(super) fn walk(
     let mut rows = statement.query([session.as_str()])?;
     let (now, mut held, mut next) = (now_ms(), Vec::new(), None::<i64>);
     while let Some(row) = rows.next()? {
-        let chat = chat_of(row, 1)?;
-        if held.contains(&chat) {
+        let waiting = waiting(row, chat_of(row, 1)?)?;
+        if held.contains(&waiting.chat) && !waiting.kind.overtakes() {
             continue;
         }
-        let waiting = waiting(row, chat)?;
         if waiting.due_at > now {
             next = Some(next.map_or(waiting.due_at, |next| next.min(waiting.due_at)));
             held.push(waiting.chat);

@@ -51,6 +51,23 @@ async fn what_waits_for_a_try_keeps_its_chats_order_and_holds_up_no_other_chat()
 }
 
 #[tokio::test]
+async fn another_model_is_chosen_while_a_message_waits_for_its_try() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    let (turn, _) = f.claim(&session, attempt).await.unwrap();
+    f.finish(&session, attempt, 1, turn, failed(FailureKind::RateLimited)).await;
+    f.all_told().await;
+    f.command("/clear").await;
+    f.command("/model other").await;
+    assert!(f.claim(&session, attempt).await.is_none());
+    let told = f.all_told().await;
+    assert!(told.len() == 1 && told[0].contains("other"), "the model at once, the clearing in its place: {told:?}");
+    f.time_passes().await;
+    assert_eq!(f.claimed(&session, attempt).await.unwrap().options.model.as_deref(), Some("other"));
+}
+
+#[tokio::test]
 async fn a_turn_that_said_something_is_not_tried_again() {
     for early in [true, false] {
         let f = Fixture::new();
