@@ -10,23 +10,18 @@ use tokio::time::Instant;
 
 use super::calls::Call;
 use super::ends::STOP_GRACE;
-use super::launch::{self, LaunchError, Started};
+use super::launch::{LaunchError, Started};
 use super::life::Life;
+use super::starting::{SHORTEST_PAUSE, Trouble};
 use super::{Inner, View, lock};
 use crate::error_chain;
-use crate::live::{Blocked, Live};
+use crate::live::Live;
 use crate::model::notice;
 use crate::model::session::{Phase, PhaseEvent};
 use crate::sandbox::{Exit, SandboxError};
 use crate::store::group::commands::Due;
 use crate::store::{GroupDb, now_ms};
 use cofferdam_protocol::admin::{ChatOutcome, SessionState};
-use cofferdam_protocol::runner::FailureKind;
-
-/// The shortest pause between two starts that fail.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause between two starts that fail.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The daemon's end, as an actor sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +32,6 @@ pub(super) enum Ending {
     Drain,
     /// Now.
     CutOff,
-}
-
-/// A session that cannot start just now.
-struct Trouble {
-    since: Instant,
-    failures: u32,
-    again: Instant,
-    blocked: Blocked,
 }
 
 /// One session's actor.
@@ -60,10 +47,10 @@ pub(super) struct Actor {
     mailbox: mpsc::UnboundedReceiver<Call>,
     view: Arc<Mutex<View>>,
     pub(super) starting: Option<BoxFuture<'static, Result<Started, SandboxError>>>,
-    trouble: Option<Trouble>,
+    pub(super) trouble: Option<Trouble>,
     /// When messages that wait for another try are due.
     due_again: Option<Instant>,
-    queued_at: Option<Instant>,
+    pub(super) queued_at: Option<Instant>,
     pub(super) stop_waiters: Vec<oneshot::Sender<()>>,
     /// Tells calls that wait for a person to look at their rows.
     pub(super) look_again: Arc<Notify>,
@@ -247,94 +234,6 @@ impl Actor {
         });
     }
 
-    fn ask_for_a_place(&mut self) {
-        self.queued_at = Some(Instant::now());
-        self.advance(PhaseEvent::Wake);
-        let session = self.session.clone();
-        self.inner.with_admission(|admission| admission.request(session));
-        let ahead = lock(&self.inner.admission).ahead(&self.session);
-        let note = ahead.map(|ahead| format!("waits for a place (max_sessions), {ahead} before it"));
-        self.show(note);
-    }
-
-    async fn on_granted(&mut self) {
-        if self.phase.state() != SessionState::Queued {
-            self.give_back_place();
-            return;
-        }
-        self.advance(PhaseEvent::Granted);
-        self.show(None);
-        let ready = match self.store().await {
-            Ok(store) => launch::get_ready(&self.inner, &store, &self.session, &self.calls).await,
-            Err(error) => Err(error),
-        };
-        match ready {
-            Ok(ready) => {
-                self.starting = Some(Box::pin(launch::start(&self.inner, &self.folder, &self.session, &ready)));
-                let queued = self.queued_at.take().map(|at| at.elapsed());
-                self.life = Some(Life::new(ready, queued));
-                self.show(None);
-            }
-            Err(error) => self.not_started(&error).await,
-        }
-    }
-
-    async fn on_started(&mut self, result: Result<Started, SandboxError>) {
-        self.starting = None;
-        match result {
-            Ok(started) => {
-                self.inner.set_engine_error(None);
-                let id = started.running.id.clone();
-                let Some(life) = &mut self.life else { return };
-                life.started(started);
-                let attempt = life.attempt;
-                tracing::info!(%attempt, container = %id, "started");
-                self.show(None);
-                if let Some(store) = &self.store
-                    && let Err(error) = store.set_container(&self.session, attempt, id.0).await
-                {
-                    tracing::warn!(error = %error_chain(&error), "the container's id was not kept");
-                }
-                match self.phase.state() {
-                    SessionState::Stopping => self.kill(STOP_GRACE, self.ending != Ending::No),
-
-                    // Its runner was quicker than the engine's answer.
-                    SessionState::Idle => self.hand_out().await,
-                    _ => {}
-                }
-            }
-            Err(error) => self.not_started(&error.into()).await,
-        }
-    }
-
-    async fn not_started(&mut self, error: &LaunchError) {
-        if let LaunchError::Sandbox(SandboxError::Unreachable(_)) = error {
-            self.inner.set_engine_error(Some(error_chain(error)));
-        }
-        self.life = None;
-        self.advance(PhaseEvent::Gone);
-        self.give_back_place();
-        if let LaunchError::Config(what) = error {
-            let outcome = ChatOutcome::Failed { kind: FailureKind::ProviderStart };
-            self.refuse_waiting(notice::bad_config(what), outcome).await;
-        } else {
-            self.in_trouble(error);
-        }
-        self.show(self.trouble.as_ref().map(|trouble| trouble.blocked.message.clone()));
-        self.answer_stop_waiters();
-    }
-
-    /// Tries again after a pause, and says why it waits.
-    fn in_trouble(&mut self, error: &LaunchError) {
-        let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures).saturating_add(1);
-        let pause = Duration::from_millis(500 << failures.min(7)).min(LONGEST_PAUSE);
-        tracing::warn!(error = %error_chain(error), failures, ?pause, "cannot start; its messages wait");
-        let blocked = error.blocked();
-        self.tell(Live::Blocked(blocked.clone()));
-        let since = Instant::now();
-        self.trouble = Some(Trouble { since, failures, again: since + pause, blocked });
-    }
-
     async fn on_exit(&mut self, exit: Exit) {
         if self.life.as_ref().is_some_and(|life| life.stopped_by_person) {
             self.interrupt_what_runs().await;
@@ -389,21 +288,6 @@ impl Actor {
             SessionState::Stopping if life.kill_is_due(now) => self.kill(Duration::from_secs(1), false),
             _ => {}
         }
-    }
-
-    async fn wake_after_trouble(&mut self) {
-        let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures);
-        self.wake().await;
-        if let Some(trouble) = &mut self.trouble
-            && self.phase.state() == SessionState::Stopped
-        {
-            trouble.failures = trouble.failures.max(failures);
-        }
-    }
-
-    /// The start worked.
-    pub(super) fn out_of_trouble(&mut self) {
-        self.trouble = None;
     }
 
     pub(super) fn give_back_place(&self) {

@@ -19,6 +19,7 @@ mod launch;
 mod life;
 mod recovery;
 mod remote;
+mod starting;
 mod tools;
 mod turns;
 
