@@ -30,7 +30,7 @@ pub(super) fn home(home: &Home) -> Result<Vec<PathBuf>, CliError> {
     Ok(made)
 }
 
-/// Makes a group's folder and its two files; returns what was made.
+/// Makes a group's folder, its two files and its workspace; returns what was made.
 pub(super) fn group(home: &Home, folder: &Folder) -> Result<Vec<PathBuf>, CliError> {
     let agents = if folder.as_str() == "demo" { DEMO_AGENTS.to_owned() } else { agents_md(folder) };
     let mut made = Vec::new();
@@ -38,6 +38,7 @@ pub(super) fn group(home: &Home, folder: &Folder) -> Result<Vec<PathBuf>, CliErr
     directory(&home.group(folder), 0o755, &mut made)?;
     file(&home.container_json(folder), 0o644, CONTAINER_JSON, &mut made)?;
     file(&home.agents_md(folder), 0o644, &agents, &mut made)?;
+    directory(&home.workspace(folder), 0o755, &mut made)?;
     Ok(made)
 }
 

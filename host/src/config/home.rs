@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
 
+/// The folder beside the groups' with what all of them share; no group can have its name.
+pub const SHARED: &str = "global";
+
 /// The home directory of one installation, absolute.
 ///
 /// ```text
@@ -88,7 +91,7 @@ impl Home {
 
     /// What all groups share; no group can have that name.
     pub fn shared(&self) -> PathBuf {
-        self.groups().join("global")
+        self.groups().join(SHARED)
     }
 
     /// The instructions of all groups.

@@ -168,7 +168,7 @@ pub fn group_removed() -> String {
 
 /// The notice for a group whose `container.json` cannot be used.
 pub fn bad_config(what: &str) -> String {
-    format!("The session cannot start: {what}. Mend the file, then send the message again.")
+    format!("The session cannot start: {} Mend that, then send the message again.", sentence(what))
 }
 
 /// The notice for a question that nobody answered.

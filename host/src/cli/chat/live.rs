@@ -28,6 +28,8 @@ pub(super) struct Live<W> {
     status: StatusLine,
     /// Told of each question.
     asked: Option<UnboundedSender<()>>,
+    /// A question waits for its answer: the line is the person's.
+    asks: bool,
 }
 
 impl<W: Write> Live<W> {
@@ -42,6 +44,7 @@ impl<W: Write> Live<W> {
             state: None,
             status: StatusLine::new(style),
             asked: None,
+            asks: false,
         }
     }
 
@@ -122,8 +125,14 @@ impl<W: Write> Live<W> {
 impl<W: Write> Listener for Live<W> {
     fn event(&mut self, event: &ChatEvent) -> Result<(), CliError> {
         match event {
-            ChatEvent::Delta { text } => self.delta(text),
-            ChatEvent::Reply { text, .. } => self.reply(text),
+            ChatEvent::Delta { text } => {
+                self.asks = false;
+                self.delta(text)
+            }
+            ChatEvent::Reply { text, .. } => {
+                self.asks = false;
+                self.reply(text)
+            }
             ChatEvent::Notice { text, .. } => {
                 let text = self.style.yellow(clean(text).trim());
                 self.answered = true;
@@ -153,6 +162,7 @@ impl<W: Write> Listener for Live<W> {
                 self.cleaner = Cleaner::default();
                 self.close()
             }
+            ChatEvent::Progress { .. } if self.asks => Ok(()),
             ChatEvent::Progress { text } => {
                 self.status.set(text.as_deref());
                 // An answer that is being written says enough.
@@ -163,6 +173,10 @@ impl<W: Write> Listener for Live<W> {
             | ChatEvent::Reacted { .. }
             | ChatEvent::Question { .. } => {
                 self.answered = true;
+                if let ChatEvent::Question { .. } = event {
+                    self.asks = true;
+                    self.status.set(None);
+                }
                 if let (ChatEvent::Question { .. }, Some(asked)) = (event, &self.asked) {
                     // Nobody listens any more when the person stopped waiting.
                     let _ = asked.send(());

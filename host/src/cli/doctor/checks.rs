@@ -12,7 +12,7 @@ use super::Check;
 use crate::cli::connect;
 use crate::config::ConfigError;
 use crate::config::group::GroupConfig;
-use crate::config::home::Home;
+use crate::config::home::{Home, SHARED};
 use crate::config::host::HostConfig;
 use crate::unix_socket::Reach;
 
@@ -183,7 +183,8 @@ pub(super) fn groups(home: &Home) -> Vec<Check> {
         .flatten()
         .filter(|entry| entry.path().is_dir())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| !name.starts_with('.'))
+        // The second is what all groups share.
+        .filter(|name| !name.starts_with('.') && name != SHARED)
         .collect();
     names.sort();
     let mut checks: Vec<_> = names.iter().filter_map(|name| group(home, name)).collect();
