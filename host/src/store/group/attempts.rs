@@ -181,7 +181,7 @@ fn abandon(
         tx.execute("UPDATE inbox SET tries = tries - 1 WHERE turn = ?1 AND state = 'claimed'", [turn.0])?;
     }
     let done = MessageState::Claimed.next(MessageEvent::Finish)?;
-    let given_up: Vec<MessageId> = tx
+    let mut given_up: Vec<MessageId> = tx
         .prepare_cached(
             "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND state = 'claimed' AND tries >= ?3 RETURNING id",
         )?
@@ -193,6 +193,7 @@ fn abandon(
         params![MessageState::Claimed.next(MessageEvent::Release)?.as_str(), turn.0],
     )?;
     questions::free_answers(tx, turn)?;
+    given_up.extend(questions::end_answers(tx, turn)?);
     if given_up.is_empty() {
         return Ok(EndedTurn::Requeued(turn));
     }

@@ -7,6 +7,7 @@ use rusqlite::{Savepoint, params};
 use super::attempts::running_turn;
 use super::inbox::{Waiting, walk};
 use super::models::{Inherited, options};
+use super::questions::FETCHED;
 use super::{GroupDb, chat_of, fence, files, questions};
 use crate::model::chat::{Attachment, ChatRef};
 use crate::model::command::MessageKind;
@@ -173,6 +174,10 @@ fn begin_turn(
     for row in rows {
         update.execute(params![claimed.as_str(), turn.0, row.id.0])?;
     }
+    // They were all in the same one.
+    if let Some(earlier) = rows.first().and_then(|row| row.turn) {
+        questions::carry_answers(tx, earlier, turn)?;
+    }
     tx.prepare_cached("UPDATE sessions SET active_at = ?1 WHERE id = ?2")?
         .execute(params![now, session.as_str()])?;
     Ok(turn)
@@ -185,11 +190,12 @@ fn read_turn(
     inherited: &Inherited,
 ) -> Result<Claimed, StoreError> {
     let work = work_of(tx, turn)?;
-    let mut statement = tx.prepare_cached(
+    let sql = format!(
         "SELECT id, sender, text, accepted_at, channel, chat_id, thread_id, output_schema FROM inbox
-         WHERE turn = ?1 AND state = 'claimed' AND kind <> 'stop'
-               AND id NOT IN (SELECT message FROM questions WHERE turn = ?1 AND message IS NOT NULL) ORDER BY id",
-    )?;
+         WHERE turn = ?1 AND state = 'claimed' AND kind <> 'stop' AND id NOT IN ({FETCHED})
+               AND id NOT IN (SELECT message FROM questions WHERE turn = ?1 AND message IS NOT NULL) ORDER BY id"
+    );
+    let mut statement = tx.prepare_cached(&sql)?;
     let mut rows = statement.query([turn.0])?;
     let (mut chat, mut messages, mut schema) = (None, Vec::new(), None);
     while let Some(row) = rows.next()? {

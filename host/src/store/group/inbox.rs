@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
 use super::commands::stop;
 use super::outbox::insert_reply;
+use super::questions::FETCHED;
 use super::{GroupDb, chat_of, files, questions, session_of};
 use crate::model::chat::{ChatRef, Inbound};
 use crate::model::command::{Command, MessageKind};
@@ -142,16 +143,18 @@ pub(super) struct Waiting {
 }
 
 /// Shows the waiting messages of a session in order, until `visit` has enough. A chat whose oldest message is not due
-/// is left out but for what [`MessageKind::overtakes`]: its order is kept, and the other chats go on. Answers when the first of those left out is due, in ms.
+/// is left out but for what [`MessageKind::overtakes`]: its order is kept, and the other chats go on. Answers that were
+/// given are left out: they go with the messages of their turn. Answers when the first that is not due is due, in ms.
 pub(super) fn walk(
     tx: &Savepoint<'_>,
     session: &SessionId,
     mut visit: impl FnMut(Waiting) -> bool,
 ) -> Result<Option<i64>, StoreError> {
-    let mut statement = tx.prepare_cached(
+    let sql = format!(
         "SELECT id, channel, chat_id, thread_id, kind, sender, text, accepted_at, turn, output_schema, due_at
-         FROM inbox WHERE session = ?1 AND state = 'pending' ORDER BY id",
-    )?;
+         FROM inbox WHERE session = ?1 AND state = 'pending' AND id NOT IN ({FETCHED}) ORDER BY id"
+    );
+    let mut statement = tx.prepare_cached(&sql)?;
     let mut rows = statement.query([session.as_str()])?;
     let (now, mut held, mut next) = (now_ms(), Vec::new(), None::<i64>);
     while let Some(row) = rows.next()? {

@@ -44,6 +44,10 @@ pub enum Waiting {
     Over(ToolAnswer, Option<(ChatRef, ReplyId)>),
 }
 
+/// The messages whose answer a call was given: they are part of what their turn knows, and no input of any other.
+pub(super) const FETCHED: &str = "SELECT questions.message FROM questions JOIN tool_calls USING (turn, call_id)
+     WHERE questions.message IS NOT NULL AND tool_calls.state = 'done'";
+
 struct Row {
     id: i64,
     state: String,
@@ -260,15 +264,40 @@ pub(super) fn turn_ended(tx: &Savepoint<'_>, session: &SessionId, turn: TurnId) 
     calls_ended(tx, turn)
 }
 
-/// Messages that answered a lost turn's questions do not go with its others when those are tried again: they were never
-/// its input. They wait for the question to be asked again, or else for a turn of their own.
+/// Messages whose answers a lost turn never fetched do not go with its others when those are tried again: they were
+/// never its input. They wait for the question to be asked again, or else for a turn of their own.
 pub(super) fn free_answers(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), StoreError> {
-    tx.prepare_cached(
-        "UPDATE inbox SET turn = NULL WHERE turn = ?1 AND state = 'pending'
-                AND id IN (SELECT message FROM questions WHERE turn = ?1 AND message IS NOT NULL)",
-    )?
-    .execute([turn.0])?;
+    let sql = format!(
+        "UPDATE inbox SET turn = NULL WHERE turn = ?1 AND state = 'pending' AND id NOT IN ({FETCHED})
+                AND id IN (SELECT message FROM questions WHERE turn = ?1 AND message IS NOT NULL)"
+    );
+    tx.prepare_cached(&sql)?.execute([turn.0])?;
     Ok(())
+}
+
+/// Part of ②: answers that an earlier try fetched end with the turn that takes its messages.
+pub(super) fn carry_answers(tx: &Savepoint<'_>, earlier: TurnId, turn: TurnId) -> Result<(), StoreError> {
+    let claimed = MessageState::Pending.next(MessageEvent::Claim)?;
+    let sql = format!(
+        "UPDATE inbox SET state = ?1, turn = ?2, tries = tries + 1
+         WHERE turn = ?3 AND state = 'pending' AND id IN ({FETCHED})"
+    );
+    tx.prepare_cached(&sql)?.execute(params![claimed.as_str(), turn.0, earlier.0])?;
+    Ok(())
+}
+
+/// Answers that a lost turn fetched end with it when none of its messages is tried again.
+pub(super) fn end_answers(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<MessageId>, StoreError> {
+    let done = MessageState::Pending.next(MessageEvent::Answer)?;
+    let sql = format!(
+        "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND state = 'pending' AND id IN ({FETCHED})
+                AND NOT EXISTS (SELECT 1 FROM inbox AS input WHERE input.turn = ?2 AND input.state = 'pending'
+                                AND input.id NOT IN ({FETCHED}))
+         RETURNING id"
+    );
+    let mut statement = tx.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![done.as_str(), turn.0], |row| Ok(MessageId(row.get(0)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The calls of a turn that is over wait for nothing.

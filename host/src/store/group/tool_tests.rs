@@ -16,6 +16,8 @@ use crate::model::reply::{Outbound, ReplyKind};
 use crate::model::said::By;
 use jiff::tz::TimeZone;
 
+mod retried;
+
 struct Fixture {
     _dir: tempfile::TempDir,
     db: GroupDb,

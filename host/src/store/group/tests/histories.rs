@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::group::commands::Due;
+use crate::store::group::questions::NewQuestion;
+use crate::store::group::tools::{CallKey, CallLimits, Deed, NewCall};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -14,6 +16,8 @@ enum Step {
     Offer,
     Take,
     Early,
+    Ask(bool),
+    Fetch,
     Finish(usize),
     ContainerDies(bool),
     TimePasses,
@@ -27,6 +31,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Offer),
         2 => Just(Step::Take),
         1 => Just(Step::Early),
+        2 => any::<bool>().prop_map(Step::Ask),
+        2 => Just(Step::Fetch),
         3 => (0usize..4).prop_map(Step::Finish),
         1 => any::<bool>().prop_map(Step::ContainerDies),
         1 => Just(Step::TimePasses),
@@ -49,6 +55,8 @@ struct Play {
     attempt: Attempt,
     turn: Option<TurnId>,
     offered: Vec<MessageId>,
+    /// The newest question of the running turn.
+    asked: Option<CallKey>,
     said: Vec<MessageId>,
     seq: i64,
 }
@@ -64,6 +72,7 @@ impl Play {
             attempt,
             turn: None,
             offered: Vec::new(),
+            asked: None,
             said: vec![first.message],
             seq: 0,
         }
@@ -95,6 +104,20 @@ impl Play {
             (Step::Early, Some(turn)) => {
                 self.f.db.reply(&self.session, self.attempt, seq, turn, "early".into()).await.unwrap();
             }
+            (Step::Ask(same), Some(turn)) => {
+                let text = if same { "Which?".to_owned() } else { format!("Which, {}?", self.seq) };
+                let question = NewQuestion { text, options: Vec::new(), timeout_secs: 600 };
+                let key = self.key(turn);
+                self.asked = Some(key.clone());
+                let limits = CallLimits { calls: 1000, posts: 1000 };
+                let call = NewCall { key, tool: "ask_user".into(), summary: "s".into(), limits };
+                self.f.db.call(call, Deed::Ask(question)).await.unwrap();
+            }
+            (Step::Fetch, Some(_)) => {
+                if let Some(key) = &self.asked {
+                    self.f.db.waiting(key).await.unwrap();
+                }
+            }
             (Step::Finish(which), Some(turn)) => {
                 self.f.finish(&self.session, self.attempt, seq.0, turn, finish(outcome(which), &[])).await.unwrap();
                 self.over();
@@ -105,11 +128,17 @@ impl Play {
                 self.over();
             }
             (Step::TimePasses, _) => self.f.time_passes().await,
-            (Step::Offer | Step::Take | Step::Early | Step::Finish(_), None) => {}
+            (Step::Offer | Step::Take | Step::Early | Step::Ask(_) | Step::Fetch | Step::Finish(_), None) => {}
         }
     }
 
+    /// Of a call in its own right.
+    fn key(&self, turn: TurnId) -> CallKey {
+        CallKey { session: self.session.clone(), attempt: self.attempt, turn, call_id: format!("c{}", self.seq) }
+    }
+
     fn over(&mut self) {
+        self.asked = None;
         self.turn = None;
         self.offered.clear();
     }
