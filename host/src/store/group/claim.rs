@@ -83,12 +83,17 @@ impl GroupDb {
             .write(Durability::Relaxed, move |tx| {
                 fence(tx, &session, attempt)?;
                 let mut claim = match running_turn(tx, &session)? {
-                    Some(turn) => Claim::Turn(Box::new(read_turn(tx, &session, turn, &inherited)?)),
+                    Some(turn) => {
+                        // It may have begun under an earlier one; its calls come from this one now.
+                        tx.prepare_cached("UPDATE turns SET attempt = ?1 WHERE id = ?2")?
+                            .execute(params![attempt.0, turn.0])?;
+                        Claim::Turn(Box::new(read_turn(tx, &session, turn, &inherited)?))
+                    }
                     None => new_turn(tx, &session, attempt, &inherited)?,
                 };
                 if let Claim::Turn(claimed) = &mut claim {
                     files::fill(tx, &mut claimed.messages)?;
-                    claimed.question = questions::unanswered(tx, &session)?;
+                    claimed.question = questions::unanswered(tx, &session, claimed.turn, &claimed.chat)?;
                 }
                 Ok(claim)
             })

@@ -88,20 +88,42 @@ impl GroupDb {
     }
 }
 
-/// Part of ②: the question that the session's last turn left without an answer, for the next turn to know.
-pub(super) fn unanswered(tx: &Savepoint<'_>, session: &SessionId) -> Result<Option<String>, StoreError> {
+/// Part of ②: a question in the turn's chat that the turn should know: the one that its messages answer, though no
+/// call got the answer, or else the one that the session's last turn left without an answer.
+pub(super) fn unanswered(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    turn: TurnId,
+    chat: &ChatRef,
+) -> Result<Option<String>, StoreError> {
+    let sql = format!(
+        "SELECT text, options FROM questions
+         WHERE session = ?1 AND turn <> ?2 AND channel = ?3 AND chat_id = ?4 AND thread_id IS ?5
+           AND CASE WHEN state = 'answered'
+                    THEN message IN (SELECT id FROM inbox WHERE turn = ?2) AND message NOT IN ({FETCHED})
+                    ELSE turn = (SELECT max(id) FROM turns WHERE session = ?1 AND state <> 'running') END
+         ORDER BY state = 'answered' DESC, id DESC LIMIT 1"
+    );
     let row: Option<(String, String)> = tx
-        .prepare_cached(
-            "SELECT text, options FROM questions
-             WHERE turn = (SELECT max(id) FROM turns WHERE session = ?1 AND state <> 'running')
-               AND session = ?1 AND state <> 'answered' ORDER BY id DESC LIMIT 1",
-        )?
-        .query_row([session.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached(&sql)?
+        .query_row(params![session.as_str(), turn.0, chat.channel, chat.chat_id, chat.thread_id], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     Ok(row.map(|(text, options)| {
         let options: Vec<String> = serde_json::from_str(&options).unwrap_or_default();
         question_words(&text, &options)
     }))
+}
+
+/// The waiting messages that answered a question and were not fetched.
+pub(super) fn answers(tx: &Savepoint<'_>, session: &SessionId) -> Result<Vec<i64>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT inbox.id FROM questions JOIN inbox ON inbox.id = questions.message
+         WHERE inbox.session = ?1 AND inbox.state = 'pending'",
+    )?;
+    let rows = statement.query_map([session.as_str()], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Asks, or takes over what an earlier try of this turn asked.
@@ -144,7 +166,7 @@ pub(super) fn ask(
     Ok(Called { answer: ToolAnswer::Pending, posted: Some((chat.clone(), reply)) })
 }
 
-/// The same question of an earlier try: since it was asked, every turn of the session lost its container.
+/// The same question of an earlier try: since it was asked, no message has ended with a turn of the session.
 fn left_behind(
     tx: &Savepoint<'_>,
     key: &CallKey,
@@ -155,7 +177,8 @@ fn left_behind(
     let sql = format!(
         "SELECT {COLUMNS} FROM questions
          WHERE turn > coalesce((SELECT max(id) FROM turns
-                                WHERE session = ?1 AND id < ?2 AND state <> 'abandoned'), 0)
+                                WHERE session = ?1 AND id < ?2 AND state <> 'abandoned'
+                                      AND EXISTS (SELECT 1 FROM inbox WHERE turn = turns.id AND state = 'done')), 0)
            AND turn < ?2 AND session = ?1 AND text = ?3 AND channel = ?4 AND chat_id = ?5 AND thread_id IS ?6
            AND (state = 'answered' OR (state = 'open' AND expires_at > ?7))
          ORDER BY id DESC LIMIT 1"

@@ -21,13 +21,14 @@ pub(super) struct Retry {
 }
 
 /// Whether a failed turn is tried again, and when. One that has told the chat something is not: it would say it twice.
+/// Nor is one that has a question, also of an earlier try: its answer is given, or lost to another try.
 pub(super) fn plan(
     tx: &Savepoint<'_>,
     turn: TurnId,
     failure: &Failure,
     zone: &TimeZone,
 ) -> Result<Option<Retry>, StoreError> {
-    if has_replied(tx, turn)? {
+    if has_replied(tx, turn)? || has_asked(tx, turn)? {
         return Ok(None);
     }
     let before: u32 = tx
@@ -42,9 +43,16 @@ pub(super) fn plan(
 }
 
 /// Whether a turn has told the chat something of the agent's.
-pub(super) fn has_replied(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, StoreError> {
+fn has_replied(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, StoreError> {
     Ok(tx
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM outbox WHERE turn = ?1 AND kind = 'reply')")?
+        .query_row([turn.0], |row| row.get(0))?)
+}
+
+/// Whether a turn has a question, its own or one that it took over.
+fn has_asked(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM questions WHERE turn = ?1)")?
         .query_row([turn.0], |row| row.get(0))?)
 }
 

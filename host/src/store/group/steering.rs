@@ -8,7 +8,7 @@ use super::attempts::running_turn;
 use super::claim::{BATCH_BYTES, BATCH_MESSAGES, ClaimedMessage, work_of};
 use super::inbox::walk;
 use super::turns::{chat_of_turn, hear, stop_requested};
-use super::{GroupDb, chat_of, fence, files};
+use super::{GroupDb, chat_of, fence, files, questions};
 use crate::model::chat::ChatRef;
 use crate::model::command::MessageKind;
 use crate::model::message::{MessageEvent, MessageState};
@@ -110,13 +110,16 @@ fn offer(
     request: &ControlRequest,
 ) -> Result<Vec<ClaimedMessage>, StoreError> {
     let chat = chat_of_turn(tx, request.turn)?;
+    // The agent gets these when it asks again.
+    let answers = questions::answers(tx, session)?;
     let (mut steer, mut bytes) = (Vec::new(), 0);
     walk(tx, session, |row| {
         if row.chat != chat {
             return true;
         }
         let earlier = row.turn.is_some_and(|turn| turn != request.turn);
-        if row.kind != MessageKind::Message || row.output_schema.is_some() || earlier {
+        if row.kind != MessageKind::Message || row.output_schema.is_some() || earlier || answers.contains(&row.id.0)
+        {
             return false;
         }
         if request.offered.contains(&row.id) {

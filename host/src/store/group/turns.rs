@@ -177,7 +177,6 @@ impl Closing<'_> {
     fn end(self, finish: &Finish, zone: &TimeZone) -> Result<Finished, StoreError> {
         let Self { tx, turn, .. } = self;
         let stop = stop_requested(tx, turn)?;
-        questions::turn_ended(tx, self.session, turn)?;
         if let Some(why) = &finish.lost_thread {
             self.say(ReplyKind::Notice, &notice::thread_lost(why))?;
         }
@@ -193,10 +192,13 @@ impl Closing<'_> {
             && let Some(retry) = retries::plan(tx, turn, failure, zone)?
         {
             end_turn(tx, turn, TurnEvent::Finish(&finish.outcome))?;
+            // It has no questions: those that wait for it are left to its next try.
+            questions::calls_ended(tx, turn)?;
             let messages = retries::release(tx, turn, &retry)?;
             self.say(ReplyKind::Notice, &retry.text)?;
             return self.finished(messages, End::Again(retry.at), Vec::new());
         }
+        questions::turn_ended(tx, self.session, turn)?;
         // Whatever a turn that was to be stopped failed of: it was stopped.
         let failed = matches!(finish.outcome, Outcome::Failed(_));
         let outcome = if stop && failed { Outcome::Interrupted } else { finish.outcome.clone() };
