@@ -164,8 +164,13 @@ fn context(claimed: &Claimed, zone: &TimeZone) -> String {
 /// A foreign name as one short word.
 fn quoted(name: &str) -> String {
     const MOST_CHARS: usize = 60;
+    in_quotes(name, MOST_CHARS)
+}
+
+/// Foreign text in quotes and one line, without anything that could end them or pass as a tag.
+pub(super) fn in_quotes(text: &str, most_chars: usize) -> String {
     let plain = |c: &char| !c.is_control() && !matches!(c, '"' | '<' | '>');
-    format!("\"{}\"", name.chars().filter(plain).take(MOST_CHARS).collect::<String>())
+    format!("\"{}\"", text.chars().filter(plain).take(most_chars).collect::<String>())
 }
 
 #[cfg(test)]
