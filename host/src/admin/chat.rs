@@ -27,6 +27,7 @@ use crate::model::message::MessageState;
 use crate::model::reply::Outbound;
 use crate::router::{self, DropReason, MAX_MESSAGE_BYTES, Routed};
 use crate::store::GroupDb;
+use crate::store::group::views::MessageView;
 
 /// How often a message that ended looks for replies that another client was handed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -245,8 +246,8 @@ impl Follower {
             return Ok(());
         }
         if view.state != MessageState::Done {
-            return match view.turn.filter(|_| sent_before) {
-                Some(turn) => self.tell_delivered(turn.id).await,
+            return match turn_of(&view).filter(|_| sent_before) {
+                Some(turn) => self.tell_delivered(turn).await,
                 None => Ok(()),
             };
         }
@@ -301,5 +302,26 @@ impl Follower {
 
     async fn tell(&self, event: ChatEvent) -> Result<(), Gone> {
         self.events.send(event).await.map_err(|_| Gone)
+    }
+}
+
+/// The turn that a message is in. One that waits may be noted at a turn that it was only offered to.
+fn turn_of(view: &MessageView) -> Option<TurnId> {
+    view.turn.as_ref().filter(|_| view.state != MessageState::Pending).map(|turn| turn.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_protocol::ids::Attempt;
+
+    use super::*;
+    use crate::store::group::views::TurnView;
+
+    #[test]
+    fn a_message_that_waits_is_in_no_turn() {
+        let turn = TurnView { id: TurnId(7), attempt: Attempt(1), outcome: None, usage: None, provider_ms: None };
+        let view = |state| MessageView { state, kind: MessageKind::Message, turn: Some(turn.clone()) };
+        assert_eq!(turn_of(&view(MessageState::Pending)), None, "only offered to it");
+        assert_eq!(turn_of(&view(MessageState::Claimed)), Some(TurnId(7)));
     }
 }

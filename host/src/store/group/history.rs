@@ -71,6 +71,8 @@ fn messages(
         "SELECT inbox.id, inbox.sender, substr(inbox.text, 1, ?5), inbox.accepted_at, turns.id
          FROM turns JOIN inbox ON inbox.turn = turns.id JOIN sessions ON sessions.id = turns.session
          WHERE turns.session = ?1 AND turns.id BETWEEN ?2 AND ?3 AND inbox.kind = 'message'
+           -- What was only offered to a turn is noted at it too.
+           AND inbox.state <> 'pending'
            AND inbox.accepted_at < ?4 AND inbox.id > sessions.cleared_at",
     )?;
     let rows = statement.query_map(params![session.as_str(), first, last, until, TEXT_CHARS], |row| {

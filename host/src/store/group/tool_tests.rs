@@ -402,4 +402,8 @@ async fn history_is_what_was_said_oldest_first_and_pages() {
     assert_eq!(texts(f.db.said(&f.session, None, 2).await.unwrap()), ["second", "a moment"]);
     let before = f.db.said(&f.session, Some(MessageId(2)), 50).await.unwrap();
     assert!(!texts(before).contains(&"second".to_owned()));
+    let third = f.says("3", "third").await;
+    assert_eq!(f.offered().await, [third]);
+    let said = texts(f.db.said(&f.session, None, 50).await.unwrap());
+    assert!(!said.contains(&"third".to_owned()), "only offered to the turn: {said:?}");
 }

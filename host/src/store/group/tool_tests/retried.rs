@@ -9,7 +9,7 @@ use crate::store::group::commands::Due;
 use crate::store::group::turns::{End, Finished};
 
 impl Fixture {
-    async fn offered(&self) -> Vec<MessageId> {
+    pub(super) async fn offered(&self) -> Vec<MessageId> {
         let request =
             ControlRequest { attempt: self.attempt, turn: self.turn, interrupted: false, offered: Vec::new() };
         let orders = self.db.orders(&self.session, request, true).await.unwrap();
