@@ -28,6 +28,18 @@ impl Fixture {
 }
 
 #[tokio::test]
+async fn an_answer_that_was_fetched_before_the_container_died_is_given_again() {
+    let mut f = Fixture::new().await;
+    f.call("c1", "ask_user", question("Which?")).await;
+    let answer = f.says("2", "red").await;
+    assert_eq!(f.db.waiting(&f.key("c1")).await.unwrap(), Waiting::Over(done("Red"), None));
+    f.container_dies().await;
+    assert_eq!(f.next_turn().await, ["hello"]);
+    assert_eq!(f.call("c1", "ask_user", question("Which?")).await.answer, done("Red"));
+    assert_eq!(f.state_of(answer).await, (MessageState::Claimed, Some(f.turn)));
+}
+
+#[tokio::test]
 async fn an_answer_that_was_fetched_ends_with_the_messages_of_its_turn_and_is_no_turn_of_its_own() {
     let mut f = Fixture::new().await;
     f.call("c1", "ask_user", question("Which?")).await;
