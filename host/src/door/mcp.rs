@@ -81,7 +81,6 @@ struct Upstream {
 struct Target<'r> {
     name: &'r str,
     upstream: &'r Upstream,
-    url: Url,
 }
 
 impl Remotes {
@@ -117,7 +116,7 @@ impl Remotes {
             headers.remove(name);
         }
         headers.extend(target.upstream.headers.clone());
-        let mut call = target.upstream.client.request(method.clone(), target.url.clone()).headers(headers);
+        let mut call = target.upstream.client.request(method.clone(), target.upstream.url.clone()).headers(headers);
         // Held until the answer begins.
         let mut _place = None;
         if method == Method::POST {
@@ -137,16 +136,14 @@ impl Remotes {
 
     fn target<'r>(&'r self, request: &Request) -> Result<Target<'r>, Fault> {
         let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
-        let (name, rest) = path.find('/').map_or((path, ""), |at| path.split_at(at));
-        let Some((name, upstream)) = self.servers.get_key_value(name) else {
-            let named: String = name.chars().filter(char::is_ascii_graphic).take(64).collect();
+        // The address is the configured one as it is: another path or query of that host could do anything with the
+        // host's credentials.
+        let Some((name, upstream)) = self.servers.get_key_value(path) else {
+            let named: String = path.chars().filter(char::is_ascii_graphic).take(64).collect();
             let words = format!("this session has no remote MCP server '{named}'");
             return Err(Fault::new(StatusCode::NOT_FOUND, words));
         };
-        let url = upstream.url(rest, request.uri().query()).ok_or_else(|| {
-            Fault::new(StatusCode::BAD_REQUEST, "this path could lead out of the MCP server's own")
-        })?;
-        Ok(Target { name, upstream, url })
+        Ok(Target { name, upstream })
     }
 
     fn answer(&self, target: &Target<'_>, answer: reqwest::Response) -> Result<Response, Fault> {
@@ -232,24 +229,6 @@ impl Upstream {
         }
         let client = client.build().map_err(|_| "no client can be made")?;
         Ok(Self { client, url, headers, secrets: server.secrets, patience: server.wait + SLACK })
-    }
-
-    /// The address for a path below the server's own; none when it could lead elsewhere.
-    fn url(&self, rest: &str, query: Option<&str>) -> Option<Url> {
-        let mut url = self.url.clone();
-        if !rest.is_empty() && rest != "/" {
-            let plain = rest.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\");
-            if plain.contains('\\') || plain.split('/').any(|segment| segment == "." || segment == "..") {
-                return None;
-            }
-            let path = format!("{}{rest}", url.path().trim_end_matches('/'));
-            url.set_path(&path);
-        }
-        if let Some(query) = query.filter(|query| !query.is_empty()) {
-            let both = url.query().map_or_else(|| query.to_owned(), |own| format!("{own}&{query}"));
-            url.set_query(Some(&both));
-        }
-        Some(url)
     }
 }
 

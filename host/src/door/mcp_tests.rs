@@ -94,24 +94,26 @@ async fn the_transports_headers_pass_and_the_containers_credentials_do_not() {
 }
 
 #[tokio::test]
-async fn paths_and_queries_stay_below_the_servers_own() {
+async fn only_the_configured_address_is_reached_whatever_path_and_query_are_asked_for() {
     let (seen, base) = upstream().await;
     let remotes = remotes(&format!("{base}/a/mcp?own=1"));
-    for (path, wanted) in [
-        ("/mcp/far", "/a/mcp?own=1"),
-        ("/mcp/far/", "/a/mcp?own=1"),
-        ("/mcp/far/sub/x?y=2", "/a/mcp/sub/x?own=1&y=2"),
-        ("/mcp/far?y=2", "/a/mcp?own=1&y=2"),
-    ] {
+    for path in ["/mcp/far", "/mcp/far?", "/mcp/far?y=2", "/mcp/far?own=2&y=/../x"] {
         assert_eq!(remotes.handle(request("GET", path, &[], "")).await.status(), 200, "{path}");
-        assert_eq!(seen.requests.lock().unwrap().pop().unwrap().1, wanted);
+        assert_eq!(seen.requests.lock().unwrap().pop().unwrap().1, "/a/mcp?own=1", "{path}");
     }
-    for path in
-        ["/mcp/far/../x", "/mcp/far/%2e%2E/x", "/mcp/far/.%2e", "/mcp/far/a%2f..%2fb", "/mcp/far/a%5c..%5cb"]
-    {
-        assert_eq!(remotes.handle(request("GET", path, &[], "")).await.status(), 400, "{path}");
-    }
-    for path in ["/mcp/", "/mcp/other", "/mcp/farther", "/mcp//far"] {
+    for path in [
+        "/mcp/",
+        "/mcp/other",
+        "/mcp/farther",
+        "/mcp//far",
+        "/mcp/far/",
+        "/mcp/far/sub/x?y=2",
+        "/mcp/far/../x",
+        "/mcp/far/%2e%2E/x",
+        "/mcp/far/.%2e",
+        "/mcp/far%2fx",
+        "/mcp/far%5c..%5cb",
+    ] {
         assert_eq!(remotes.handle(request("GET", path, &[], "")).await.status(), 404, "{path}");
     }
     assert_eq!(remotes.handle(request("PUT", "/mcp/far", &[], "")).await.status(), 405);

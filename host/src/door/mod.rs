@@ -88,8 +88,8 @@ const CONNECTIONS: usize = 128;
 const MODEL_CALLS: usize = 4;
 /// The largest `hello`, `next`, `control` or `digest`, in bytes.
 const SMALL_BODY: usize = 4096;
-/// The largest call of a tool, in bytes: a reply of 256 KiB, escaped.
-const TOOL_BODY: usize = 2 * 1024 * 1024;
+/// The largest call of a tool, in bytes: a text of 64 KiB ([`crate::tools::MAX_TEXT`]), each byte of it escaped to six.
+const TOOL_BODY: usize = 512 * 1024;
 
 /// An open door; dropping it closes it.
 pub struct Door {

@@ -37,6 +37,8 @@ impl Inbox {
             match beneath::open_dir(&root, Path::new(NAME)) {
                 Ok(dir) => {
                     let dir = if made { owned(dir, owner)? } else { dir };
+                    // Also when it was there: whoever made it may not have come so far.
+                    rustix::fs::fsync(&root).map_err(io::Error::from)?;
                     return Ok(Self { dir, owner });
                 }
                 Err(error @ OpenError::Unsupported) => return Err(error),
@@ -63,9 +65,10 @@ impl Inbox {
         let put = || {
             let copied = super::copy_bounded(from, &mut file, super::MAX_BYTES)?;
             let file = owned(file.into(), self.owner)?;
-            // The message that names it is durable; so is the file.
+            // The message that names it is durable; so is the file, and its name.
             rustix::fs::fsync(&file)?;
             rustix::fs::renameat(&self.dir, &fresh, &self.dir, name)?;
+            rustix::fs::fsync(&self.dir)?;
             Ok(copied)
         };
         put().inspect_err(|_: &io::Error| {

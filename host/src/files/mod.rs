@@ -5,7 +5,9 @@ pub mod beneath;
 pub mod inbox;
 pub mod sent;
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 /// The largest file that goes either way, in bytes.
 pub const MAX_BYTES: u64 = cofferdam_protocol::admin::MAX_FILE_BYTES;
@@ -15,12 +17,12 @@ pub const MAX_IMAGE_BYTES: u64 = 10 * 1024 * 1024;
 const MAX_NAME: usize = 100;
 
 /// A name that is safe in any directory and on any terminal: the last component, no control characters, no separators,
-/// no leading dots, at most [`MAX_NAME`] bytes with its extension kept. Never empty.
+/// no leading dots, dashes or tildes, at most [`MAX_NAME`] bytes with its extension kept. Never empty.
 pub fn safe_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).find(|part| !part.trim().is_empty()).unwrap_or_default();
     let clean: String = last.chars().filter(|c| !is_unsafe(*c)).collect();
-    let clean = clean.trim().trim_start_matches('.').trim_start();
-    let clean = clean.trim_start_matches(['-', '~']);
+    // In one step: what one of them hides must not come to the front.
+    let clean = clean.trim_end().trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '.' | '-' | '~'));
     if clean.is_empty() {
         return "file".to_owned();
     }
@@ -65,6 +67,11 @@ pub fn copy_bounded(from: &mut impl Read, to: &mut impl io::Write, most: u64) ->
     Ok((bytes, head))
 }
 
+/// Makes durable what a directory of ours has in it: a file that was synced can still lose its name in a power cut.
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -85,6 +92,13 @@ mod tests {
             ("gpj\u{202e}.exe", "gpj.exe"),
             ("übersicht 🦀.md", "übersicht 🦀.md"),
             ("-rf", "rf"),
+            ("-..", "file"),
+            ("-.", "file"),
+            ("-.bashrc", "bashrc"),
+            ("~/..", "file"),
+            (" ..", "file"),
+            ("...-", "file"),
+            ("~ -. .a", "a"),
         ] {
             assert_eq!(safe_name(name), safe, "{name:?}");
         }
@@ -94,10 +108,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_escapes(name in any::<String>()) {
+        fn no_name_escapes(name in prop_oneof![any::<String>(), "[-.~ /a]{0,8}"]) {
             let safe = safe_name(&name);
             prop_assert!(!safe.is_empty() && safe.len() <= MAX_NAME);
-            prop_assert!(!safe.starts_with('.') && !safe.contains(['/', '\\', '\0']));
+            prop_assert!(!safe.starts_with(['.', '-', '~', ' ']) && !safe.contains(['/', '\\', '\0']), "{:?}", safe);
             prop_assert!(!safe.chars().any(char::is_control));
         }
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::beneath::{self, OpenError};
-use super::{MAX_BYTES, copy_bounded, safe_name};
+use super::{MAX_BYTES, copy_bounded, safe_name, sync_dir};
 
 /// A copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,9 @@ pub enum TakeError {
     /// The agent's side: it changed while it was read.
     #[error("it could not be read: {0}")]
     Read(io::Error),
+    /// The agent's side: no copy can have its name.
+    #[error("a file of this name cannot be copied: {0}")]
+    Name(io::Error),
     /// Our side: the copy could not be written.
     #[error("the copy could not be written")]
     Write(#[source] io::Error),
@@ -47,25 +50,44 @@ pub fn take(workspace: &Path, from: &Path, data: &Path, dir: &Path) -> Result<Co
     let name = safe_name(&from.file_name().unwrap_or_default().to_string_lossy());
     let place = dir.join(uuid::Uuid::new_v4().simple().to_string());
     let path = place.join(&name);
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data.join(&place))
+    let made = make(data, &place)
         .and_then(|()| fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(data.join(&path)));
-    let mut copy = made.map_err(TakeError::Write)?;
+    let undone = |error: io::Error| {
+        forget(&data.join(&path));
+        error
+    };
+    let mut copy = made.map_err(|error| of_making(undone(error)))?;
     let copied = copy_bounded(&mut file, &mut copy, MAX_BYTES);
     // The reply that names it is durable; so is the copy.
     let synced = copied.and_then(|(bytes, _)| copy.sync_all().map(|()| bytes));
-    let bytes = synced.map_err(|error| {
-        forget(&data.join(&path));
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => {
-                TakeError::Write(error)
-            }
-            _ => TakeError::Read(error),
-        }
-    })?;
+    let bytes = synced.map_err(|error| of_copying(undone(error)))?;
+    sync_dir(&data.join(&place)).map_err(|error| TakeError::Write(undone(error)))?;
     Ok(Copy { name, path: path.to_string_lossy().into_owned(), bytes })
+}
+
+/// Makes the directory of a copy, and what is missing above it, durably.
+fn make(data: &Path, place: &Path) -> io::Result<()> {
+    let missing: Vec<_> = place.ancestors().take_while(|dir| !data.join(dir).exists()).collect();
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(data.join(place))?;
+    // A new directory's name is kept by the one above it.
+    missing.iter().filter_map(|dir| dir.parent()).try_for_each(|above| sync_dir(&data.join(above)))
+}
+
+/// A name that the file system does not take is the agent's: it would never work later.
+fn of_making(error: io::Error) -> TakeError {
+    match error.kind() {
+        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => TakeError::Name(error),
+        _ => TakeError::Write(error),
+    }
+}
+
+fn of_copying(error: io::Error) -> TakeError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => {
+            TakeError::Write(error)
+        }
+        _ => TakeError::Read(error),
+    }
 }
 
 /// Removes a copy that nobody needs.
@@ -95,6 +117,28 @@ mod tests {
         assert_eq!(fs::read_to_string(data.join(&copy.path)).unwrap(), "first");
         forget(&data.join(&copy.path));
         assert_eq!(fs::read_dir(data.join("sent")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_name_of_dots_behind_a_dash_is_copied_under_a_plain_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ws, data) = (dir.path().join("ws"), dir.path().join("data"));
+        fs::create_dir_all(&ws).unwrap();
+        fs::write(ws.join("-.."), "x").unwrap();
+        let copy = take(&ws, Path::new("-.."), &data, Path::new("sessions/a/sent")).unwrap();
+        assert_eq!(copy.name, "file");
+        assert_eq!(fs::read_to_string(data.join(&copy.path)).unwrap(), "x");
+    }
+
+    #[test]
+    fn a_name_that_no_file_can_have_is_the_agents_fault() {
+        for (kind, ours) in [
+            (io::ErrorKind::InvalidFilename, false),
+            (io::ErrorKind::StorageFull, true),
+            (io::ErrorKind::PermissionDenied, true),
+        ] {
+            assert_eq!(of_making(kind.into()).is_ours(), ours, "{kind}");
+        }
     }
 
     #[test]
