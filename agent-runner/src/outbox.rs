@@ -10,16 +10,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cofferdam_protocol::ids::{Attempt, MessageId, Seq, TurnId};
-use cofferdam_protocol::runner::{ActivityKind, EVENTS, Event, EventAck, EventBatch, EventBody, Finish};
+use cofferdam_protocol::runner::{
+    ActivityKind, EVENTS, Event, EventAck, EventBatch, EventBody, Finish, MAX_EVENTS,
+};
 use tokio::sync::{Notify, oneshot};
 
 use crate::door::{DoorError, Lane};
 
 /// How long a transient event waits for others before it is sent.
 pub const FLUSH: Duration = Duration::from_millis(25);
-/// The most text of transient events that waits, in bytes; with the replies' limit and JSON's escapes (at most
-/// six bytes for one) a batch stays below `MAX_EVENT_BYTES`.
+/// The most text of transient events that waits, in bytes.
 const MAX_TRANSIENT: usize = 384 * 1024;
+/// The most text of one batch, in bytes: the longest end of a turn fits, and with JSON's escapes (at most six bytes for
+/// one) it stays below `MAX_EVENT_BYTES`.
+const MAX_BATCH: usize = 2560 * 1024;
 /// What a transient event costs besides its text, in bytes.
 const OVERHEAD: usize = 128;
 /// The most text of one turn's replies, in bytes.
@@ -133,7 +137,8 @@ impl TurnEvents {
     }
 
     /// A reply for the chat at once.
-    pub fn reply(&self, text: String) {
+    pub fn reply(&self, mut text: String) {
+        cut(&mut text, MAX_REPLIES);
         self.outbox.put(Some(self.turn), EventBody::Reply { text });
     }
 
@@ -202,11 +207,20 @@ impl Queue {
         true
     }
 
+    /// The next batch: no more than the host takes in one.
     fn take(&mut self) -> (Vec<Event>, Vec<oneshot::Sender<()>>) {
-        (self.transient_bytes, self.durable) = (0, 0);
-        let mut acks = Vec::new();
-        let mut events = Vec::with_capacity(self.entries.len());
-        for entry in self.entries.drain(..) {
+        let (mut acks, mut events, mut room) = (Vec::new(), Vec::new(), MAX_BATCH);
+        while let Some(entry) = self.entries.front() {
+            let cost = cost(&entry.body);
+            if events.len() == MAX_EVENTS || (cost > room && !events.is_empty()) {
+                break;
+            }
+            let Some(entry) = self.entries.pop_front() else { break };
+            room = room.saturating_sub(cost);
+            match entry.body.is_durable() {
+                true => self.durable -= 1,
+                false => self.transient_bytes = self.transient_bytes.saturating_sub(cost),
+            }
             self.last_seq += 1;
             acks.extend(entry.acked);
             events.push(Event { seq: Seq(self.last_seq), turn: entry.turn, body: entry.body });
@@ -220,7 +234,11 @@ impl Queue {
 fn cost(body: &EventBody) -> usize {
     OVERHEAD
         + match body {
-            EventBody::Delta { text } | EventBody::Activity { text, .. } => text.len(),
+            EventBody::Delta { text } | EventBody::Activity { text, .. } | EventBody::Reply { text } => text.len(),
+            EventBody::Finish(finish) => {
+                let replies: usize = finish.replies.iter().map(String::len).sum();
+                replies + finish.diff.as_ref().map_or(0, String::len)
+            }
             _ => 0,
         }
 }
@@ -249,17 +267,21 @@ fn short_lines(text: &str) -> String {
 fn bounded(mut finish: Finish) -> Finish {
     let mut room = MAX_REPLIES;
     for reply in &mut finish.replies {
-        if reply.len() > room {
-            let total = reply.len();
-            reply.truncate(reply.floor_char_boundary(room));
-            let kept = reply.len();
-            reply.push_str(&format!("\n[cut: {} of {total} bytes were too much]", total - kept));
-            room = 0;
-        } else {
-            room -= reply.len();
-        }
+        let fits = reply.len().min(room);
+        cut(reply, room);
+        room -= fits;
     }
     finish
+}
+
+/// Cuts a reply to so many bytes and says so in the text.
+fn cut(reply: &mut String, room: usize) {
+    let total = reply.len();
+    if total > room {
+        reply.truncate(reply.floor_char_boundary(room));
+        let kept = reply.len();
+        reply.push_str(&format!("\n[cut: {} of {total} bytes were too much]", total - kept));
+    }
 }
 
 #[cfg(test)]
@@ -309,11 +331,43 @@ mod tests {
         let outbox = Outbox::default();
         let worst = "\u{1}".repeat(MAX_TRANSIENT - OVERHEAD);
         outbox.put(Some(TurnId(1)), delta(&worst));
+        for _ in 0..3 {
+            TurnEvents::new(outbox.clone(), TurnId(1)).reply("\u{1}".repeat(2 * MAX_REPLIES));
+        }
         let end = bounded(finish(vec!["\u{1}".repeat(3 * MAX_REPLIES), "\u{1}".repeat(MAX_REPLIES)]));
         assert!(end.replies[0].contains("[cut: "));
+        let end = Finish { diff: Some("\u{1}".repeat(256 * 1024)), ..end };
         outbox.put(Some(TurnId(1)), EventBody::Finish(Box::new(end)));
-        let batch = EventBatch { attempt: Attempt(1), events: outbox.queue().take().0 };
-        assert!(serde_json::to_vec(&batch).unwrap().len() < cofferdam_protocol::runner::MAX_EVENT_BYTES);
+        let mut taken = 0;
+        while !outbox.queue().entries.is_empty() {
+            let batch = EventBatch { attempt: Attempt(1), events: outbox.queue().take().0 };
+            taken += batch.events.len();
+            let size = serde_json::to_vec(&batch).unwrap().len();
+            assert!(size < cofferdam_protocol::runner::MAX_EVENT_BYTES, "{size}");
+        }
+        assert_eq!(taken, 5);
+    }
+
+    #[test]
+    fn many_events_go_out_in_several_batches_in_order() {
+        let outbox = Outbox::default();
+        for turn in 0..2_500 {
+            outbox.put(Some(TurnId(turn)), delta("x"));
+        }
+        outbox.put(None, EventBody::Steered { messages: Vec::new() });
+        let sizes = [MAX_EVENTS, MAX_EVENTS, 501];
+        let mut seq = 0;
+        for size in sizes {
+            assert_eq!(outbox.queue().durable, 1);
+            let (events, _) = outbox.queue().take();
+            assert_eq!(events.len(), size);
+            assert!(events.iter().all(|event| {
+                seq += 1;
+                event.seq.0 == seq
+            }));
+        }
+        let queue = outbox.queue();
+        assert_eq!((queue.durable, queue.transient_bytes, queue.entries.len()), (0, 0, 0));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use cofferdam_protocol::RUNNER_PROTOCOL;
 use cofferdam_protocol::ids::{Attempt, Seq, SessionId};
 use cofferdam_protocol::runner::{
     self, Control, ControlRequest, Digest, DigestRequest, Event, EventAck, EventBatch, Hello, LONG_POLL_SECS,
-    MAX_EVENT_BYTES, Next, NextRequest, Refusal, Settings, Thread, ToolAnswer, ToolCall, Welcome,
+    MAX_EVENT_BYTES, MAX_EVENTS, Next, NextRequest, Refusal, Settings, Thread, ToolAnswer, ToolCall, Welcome,
 };
 use tokio::sync::{Semaphore, oneshot};
 
@@ -61,6 +61,9 @@ pub enum Refused {
     /// The caller's attempt is not the session's newest: it must end itself.
     #[error("this attempt is over")]
     Stale,
+    /// No honest runner says that: it must end itself.
+    #[error("not understood: {0}")]
+    Malformed(String),
     /// The host cannot just now, such as with a full disk: the runner tries again.
     #[error("not just now: {0}")]
     Later(String),
@@ -216,6 +219,10 @@ async fn events(
     Json(batch): Json<EventBatch>,
 ) -> Result<Json<EventAck>, Answer> {
     inside.check_attempt(batch.attempt)?;
+    if batch.events.len() > MAX_EVENTS {
+        let words = format!("{} events in one call; at most {MAX_EVENTS} are taken", batch.events.len());
+        return Err(Refused::Malformed(words).into());
+    }
     let acked = inside.api.events(batch.attempt, batch.events).await?;
     Ok(Json(EventAck { acked }))
 }
@@ -300,6 +307,7 @@ impl From<Refused> for Answer {
     fn from(refused: Refused) -> Self {
         let status = match refused {
             Refused::Stale => StatusCode::CONFLICT,
+            Refused::Malformed(_) => StatusCode::BAD_REQUEST,
             Refused::Later(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self(status, refused.to_string())

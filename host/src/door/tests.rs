@@ -147,6 +147,25 @@ async fn there_is_nothing_else_behind_the_door() {
 }
 
 #[tokio::test]
+async fn a_batch_of_too_many_events_is_refused_whole() {
+    let door = open();
+    let (_, welcome) = door.hello(RUNNER_PROTOCOL, 7).await;
+    let token = welcome["token"].as_str().unwrap();
+    let batch = |count: usize| {
+        let events: Vec<_> =
+            (1..=count).map(|seq| json!({"seq": seq, "turn": 1, "event": "delta", "text": ""})).collect();
+        json!({"attempt": 7, "events": events}).to_string()
+    };
+    assert_eq!(
+        door.post(runner::EVENTS, Some(token), batch(MAX_EVENTS)).await,
+        (200, json!({"acked": MAX_EVENTS}))
+    );
+    let (status, refusal) = door.post(runner::EVENTS, Some(token), batch(MAX_EVENTS + 1)).await;
+    assert_eq!(status, 400);
+    assert!(refusal["error"].as_str().unwrap().contains("1001 events"), "{refusal}");
+}
+
+#[tokio::test]
 async fn an_oversized_hello_is_refused() {
     let door = open();
     assert_eq!(door.post(runner::HELLO, None, vec![b' '; SMALL_BODY + 1]).await.0, 413);

@@ -13,6 +13,11 @@ const MAX_FILES: usize = 8;
 /// The most changed files that are told apart.
 const KNOWN_FILES: usize = 200;
 
+/// The most lines of a plan that are counted.
+const KNOWN_STEPS: usize = 200;
+/// The most characters that are kept of a line, a path or a command.
+const MAX_KEPT: usize = 400;
+
 /// What a turn has shown so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Work {
@@ -38,7 +43,10 @@ impl Work {
             ActivityKind::Compacting => self.now = Some("compacts the conversation".to_owned()),
             ActivityKind::CommandFinished | ActivityKind::Reasoning => self.now = None,
             ActivityKind::FileChange => self.add_files(text),
-            ActivityKind::Plan => self.plan = text.lines().map(clean).filter(|line| !line.is_empty()).collect(),
+            ActivityKind::Plan => {
+                let lines = text.lines().take(KNOWN_STEPS).map(clean);
+                self.plan = lines.filter(|line| !line.is_empty()).collect();
+            }
             ActivityKind::Tokens => self.tokens = Some(clean(text)),
             ActivityKind::Alive => {}
         }
@@ -47,7 +55,10 @@ impl Work {
 
     fn add_files(&mut self, text: &str) {
         for path in text.split(", ").map(clean).filter(|path| !path.is_empty()) {
-            if !self.files.contains(&path) && self.files.len() < KNOWN_FILES {
+            if self.files.len() == KNOWN_FILES {
+                return;
+            }
+            if !self.files.contains(&path) {
                 self.files.push(path);
             }
         }
@@ -104,10 +115,10 @@ impl Work {
     }
 }
 
-/// The harmless part of a text, in one line: platforms and terminals obey other characters.
+/// The harmless part of a text, in one line of at most [`MAX_KEPT`] characters: platforms and terminals obey other characters.
 fn clean(text: &str) -> String {
-    let plain: String =
-        text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| is_plain(*c)).collect();
+    let spaced = text.trim_start().chars().map(|c| if c.is_whitespace() { ' ' } else { c });
+    let plain: String = spaced.filter(|c| is_plain(*c)).take(MAX_KEPT).collect();
     plain.trim().to_owned()
 }
 
@@ -191,6 +202,18 @@ mod tests {
         );
         assert_eq!(text.lines().count(), 1 + MAX_STEPS + 1);
         assert!(text.ends_with("and 22 more"), "{text}");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let long = "x".repeat(100_000);
+        let work = work(&[
+            (ActivityKind::Plan, &format!("[ ] {long}\n").repeat(300)),
+            (ActivityKind::CommandStarted, &long),
+            (ActivityKind::FileChange, &long),
+        ]);
+        assert!(work.plan.len() == KNOWN_STEPS && work.plan.iter().all(|line| line.len() <= MAX_KEPT));
+        assert!(work.now.unwrap().len() <= MAX_KEPT + 2 && work.files[0].len() <= MAX_KEPT);
     }
 
     proptest! {

@@ -5,6 +5,7 @@ use cofferdam_protocol::runner::{ActivityKind, Event, EventBody};
 use tokio::time::Instant;
 
 use super::actor::Actor;
+use super::bounds::bounded;
 use super::life::Life;
 use super::turns::refused;
 use crate::door::Refused;
@@ -26,7 +27,7 @@ impl Actor {
     async fn on_event(&mut self, attempt: Attempt, event: Event) -> Result<(), Refused> {
         let store = self.store.clone().ok_or(Refused::Stale)?;
         let seq = event.seq;
-        match event.body {
+        match bounded(event.body)? {
             EventBody::Delta { text } => self.tell(Live::Delta(text)),
             EventBody::Activity { kind, text } => {
                 if kind == ActivityKind::Compacting {
@@ -56,6 +57,7 @@ impl Actor {
                 // No more of it is to be noted.
                 self.show(None);
             }
+            EventBody::Mcp(state) if !self.life_of(attempt)?.has_server(&state.name) => {}
             EventBody::Mcp(state) => {
                 let told = store.mcp_state(&self.session, attempt, seq, state).await.map_err(refused)?;
                 if let Some((chat, _)) = told {
@@ -89,5 +91,5 @@ impl Actor {
 
 /// The turn of an event that is always a turn's.
 fn turn_of(turn: Option<TurnId>) -> Result<TurnId, Refused> {
-    turn.ok_or_else(|| Refused::Later("an event of a turn without its turn".to_owned()))
+    turn.ok_or_else(|| Refused::Malformed("an event of a turn without its turn".to_owned()))
 }

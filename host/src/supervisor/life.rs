@@ -46,6 +46,8 @@ pub(super) struct Life {
     pub(super) stopped_by_person: bool,
     /// A turn was handed to it: it works.
     pub(super) served: bool,
+    /// It reported an MCP server that the group has not; told once.
+    reported_strange: bool,
     door: Option<Door>,
     container: Option<ContainerId>,
     started_at: Option<Instant>,
@@ -77,6 +79,7 @@ impl Life {
             last_sign: Instant::now(),
             stopped_by_person: false,
             served: false,
+            reported_strange: false,
             door: Some(ready.door),
             container: None,
             started_at: None,
@@ -106,12 +109,22 @@ impl Life {
             last_sign: Instant::now(),
             stopped_by_person: false,
             served: true,
+            reported_strange: false,
             door: Some(door),
             container: Some(running.id),
             started_at: None,
             idle_since: row.running.is_none().then(Instant::now),
             stopping: None,
         }
+    }
+
+    /// Whether the group has an MCP server of this name. What a runner says of others is not kept.
+    pub(super) fn has_server(&mut self, name: &str) -> bool {
+        let known = self.config.config.mcp_servers.contains_key(name);
+        if !known && !std::mem::replace(&mut self.reported_strange, true) {
+            tracing::warn!("the runner reports an MCP server that the group's file does not name; ignored");
+        }
+        known
     }
 
     pub(super) fn started(&mut self, started: Started) {

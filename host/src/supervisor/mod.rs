@@ -10,6 +10,7 @@
 
 mod actor;
 pub mod admission;
+mod bounds;
 mod calls;
 pub mod conversation;
 mod ends;

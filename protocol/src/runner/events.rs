@@ -9,6 +9,8 @@ use crate::ids::{Attempt, MessageId, Seq, TurnId};
 pub const EVENTS: &str = "/runner/events";
 /// The largest body of an [`EventBatch`] that the host takes, in bytes.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
+/// The most events in one [`EventBatch`].
+pub const MAX_EVENTS: usize = 1000;
 
 /// Events of one attempt, in order.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ pub use batch::{Batch, BatchMessage, InboundFile, Next, NextRequest, TurnOptions
 pub use control::{CONTROL, Control, ControlRequest};
 pub use events::{
     ActivityKind, Compaction, CompactionCause, CompactionOutcome, ContextMeter, EVENTS, Event, EventAck,
-    EventBatch, EventBody, Finish, MAX_EVENT_BYTES, McpState, McpStatus, Model, Outcome, Usage,
+    EventBatch, EventBody, Finish, MAX_EVENT_BYTES, MAX_EVENTS, McpState, McpStatus, Model, Outcome, Usage,
 };
 pub use failure::{Failure, FailureKind};
 pub use tool::{DIGEST, Digest, DigestRequest, TOOL, ToolAnswer, ToolCall, ToolSpec};
