@@ -23,6 +23,9 @@ ALTER TABLE inbox ADD COLUMN notice INTEGER REFERENCES outbox (id);
 -- JSON Schema that its answer must follow.
 ALTER TABLE inbox ADD COLUMN output_schema TEXT;
 
+-- A session's newest messages, without a walk over the group's.
+CREATE INDEX inbox_session ON inbox (session, id);
+
 ALTER TABLE turns ADD COLUMN work TEXT NOT NULL DEFAULT 'answer' CHECK (work IN ('answer', 'compact'));
 -- Somebody asked for its end.
 ALTER TABLE turns ADD COLUMN stop_requested INTEGER NOT NULL DEFAULT 0;

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ChatRequest, ErrorKind, Finished};
-use cofferdam_protocol::ids::{MessageId, ReplyId, TurnId};
+use cofferdam_protocol::ids::{Folder, MessageId, ReplyId, TurnId};
 use cofferdam_protocol::runner::FailureKind;
 use futures_util::StreamExt;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -44,33 +44,29 @@ pub(super) async fn chat(
         chat_id: request.group.to_string(),
         thread_id: request.thread.clone(),
     };
-    let files = files::place(&admin, &request, &chat).await?;
-    // Attached before the message exists, so that no reply can pass by.
-    let replies = admin.terminal.attach(chat.clone());
-    let progress = admin.terminal.watch_progress(&chat);
-    let accepted_at = Instant::now();
-    let stop = Command::parse(&request.text) == Some(Command::Stop);
-    let inbound = Inbound {
+    let mut inbound = Inbound {
         chat: chat.clone(),
         platform_id: request.message_id,
         sender: request.sender,
         text: request.text,
         output_schema: schema::checked(request.schema)?,
-        files,
+        files: Vec::new(),
     };
+    // A message that is refused leaves no file in the workspace.
+    if !request.files.is_empty() {
+        if let Some(reason) = router::before_files(&admin.stores, &inbound).await? {
+            return Err(dropped(reason, &request.group));
+        }
+        inbound.files = files::place(&admin, &request.group, &inbound, &request.files).await?;
+    }
+    // Attached before the message exists, so that no reply can pass by.
+    let replies = admin.terminal.attach(chat.clone());
+    let progress = admin.terminal.watch_progress(&chat);
+    let accepted_at = Instant::now();
+    let stop = Command::parse(&inbound.text) == Some(Command::Stop);
     let (store, accepted) = match router::receive(&admin.stores, inbound).await? {
         Routed::Accepted(store, accepted) => (store, accepted),
-        Routed::Dropped(DropReason::Unwired) => return Err(no_group(&request.group)),
-        Routed::Dropped(DropReason::Empty) => {
-            return Err(Failed::new(ErrorKind::Usage, "the message is empty", "write something"));
-        }
-        Routed::Dropped(DropReason::TooLarge) => {
-            return Err(Failed::new(
-                ErrorKind::Usage,
-                format!("the message is over {MAX_MESSAGE_BYTES} bytes"),
-                "put it into a file in the group's workspace and write where it is",
-            ));
-        }
+        Routed::Dropped(reason) => return Err(dropped(reason, &request.group)),
     };
     let folder = store.folder().clone();
     files::forget(&admin, &folder, request.files);
@@ -99,6 +95,19 @@ pub(super) async fn chat(
     admin.supervisor.accepted(&folder, &accepted);
     let lines = tokio_stream(body).map(|event| Ok::<_, std::convert::Infallible>(line(&event)));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+/// Why a message was not accepted, and what to do.
+fn dropped(reason: DropReason, group: &Folder) -> Failed {
+    match reason {
+        DropReason::Unwired => no_group(group),
+        DropReason::Empty => Failed::new(ErrorKind::Usage, "the message is empty", "write something"),
+        DropReason::TooLarge => Failed::new(
+            ErrorKind::Usage,
+            format!("the message is over {MAX_MESSAGE_BYTES} bytes"),
+            "put it into a file in the group's workspace and write where it is",
+        ),
+    }
 }
 
 fn tokio_stream(mut receiver: mpsc::Receiver<ChatEvent>) -> impl futures_util::Stream<Item = ChatEvent> {

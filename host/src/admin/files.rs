@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::{Query, Request, State};
-use cofferdam_protocol::admin::{ChatRequest, ErrorKind, MAX_FILE_BYTES, MAX_FILES, StagedFile};
+use cofferdam_protocol::admin::{ErrorKind, MAX_FILE_BYTES, MAX_FILES, StagedFile};
 use cofferdam_protocol::ids::{FileId, Folder};
 use futures_util::StreamExt;
 use serde::Deserialize;
@@ -21,7 +21,7 @@ use crate::error_chain;
 use crate::files::beneath::OpenError;
 use crate::files::inbox::{self, Inbox};
 use crate::files::{is_image, safe_name};
-use crate::model::chat::{Attachment, ChatRef};
+use crate::model::chat::{Attachment, Inbound};
 use crate::sandbox::mounts;
 
 /// How long a file waits for its message.
@@ -95,19 +95,23 @@ async fn take(request: Request, path: &Path) -> Result<u64, Failed> {
 
 /// Puts a message's files into the workspace's inbox, before the message is accepted: an accepted message has them.
 /// Doing it again is harmless, since their names come from their ids; a message that is known has them already.
-pub(super) async fn place(admin: &Admin, request: &ChatRequest, chat: &ChatRef) -> Result<Vec<Attachment>, Failed> {
-    if request.files.is_empty() {
-        return Ok(Vec::new());
-    }
-    if request.files.len() > MAX_FILES {
-        let message = format!("{} files with one message", request.files.len());
+pub(super) async fn place(
+    admin: &Admin,
+    group: &Folder,
+    inbound: &Inbound,
+    files: &[FileId],
+) -> Result<Vec<Attachment>, Failed> {
+    if files.len() > MAX_FILES {
+        let message = format!("{} files with one message", files.len());
         return Err(Failed::new(ErrorKind::Usage, message, format!("send at most {MAX_FILES}")));
     }
-    let folder = registered(admin, &request.group).await?.folder;
-    if let Some(known) = admin.stores.group(&folder).await?.files_of_known(chat, &request.message_id).await? {
+    let folder = registered(admin, group).await?.folder;
+    if let Some(known) =
+        admin.stores.group(&folder).await?.files_of_known(&inbound.chat, &inbound.platform_id).await?
+    {
         return Ok(known);
     }
-    let (home, files) = (admin.home.clone(), request.files.clone());
+    let (home, files) = (admin.home.clone(), files.to_vec());
     let placed = tokio::task::spawn_blocking(move || {
         let user = mounts::container_user();
         let workspace = mounts::own_workspace(&home, &folder, user).map_err(|error| disk(&error))?;

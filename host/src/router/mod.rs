@@ -53,18 +53,41 @@ impl DropReason {
 
 /// Decides; pure.
 pub fn decide(message: &Inbound, wiring: Option<&Wiring>) -> Decision {
-    let Some(wiring) = wiring else { return Decision::Drop(DropReason::Unwired) };
-    if message.text.trim().is_empty() && message.files.is_empty() {
-        return Decision::Drop(DropReason::Empty);
-    }
-    if message.text.len() > MAX_MESSAGE_BYTES {
-        return Decision::Drop(DropReason::TooLarge);
-    }
+    let wiring = match admitted(message, !message.files.is_empty(), wiring) {
+        Ok(wiring) => wiring,
+        Err(reason) => return Decision::Drop(reason),
+    };
     Decision::Accept {
         folder: wiring.folder.clone(),
         session_key: wiring.session_mode.session_key(&message.chat),
         command: Command::parse(&message.text),
     }
+}
+
+/// The wiring that takes a message, with or without files.
+fn admitted<'w>(message: &Inbound, files: bool, wiring: Option<&'w Wiring>) -> Result<&'w Wiring, DropReason> {
+    let wiring = wiring.ok_or(DropReason::Unwired)?;
+    if message.text.trim().is_empty() && !files {
+        return Err(DropReason::Empty);
+    }
+    if message.text.len() > MAX_MESSAGE_BYTES {
+        return Err(DropReason::TooLarge);
+    }
+    Ok(wiring)
+}
+
+/// Looks at a message whose files are yet to be put into the workspace: if it is to be dropped, they are not, and the
+/// drop is counted.
+pub async fn before_files(stores: &Stores, message: &Inbound) -> Result<Option<DropReason>, StoreError> {
+    let wiring = stores.central().wiring(&message.chat.channel, &message.chat.chat_id).await?;
+    let Err(reason) = admitted(message, true, wiring.as_ref()) else { return Ok(None) };
+    drop_it(stores, message, reason).await?;
+    Ok(Some(reason))
+}
+
+async fn drop_it(stores: &Stores, message: &Inbound, reason: DropReason) -> Result<(), StoreError> {
+    tracing::info!(chat = %message.chat, reason = reason.as_str(), "dropped");
+    stores.central().record_drop(&message.chat.channel, &message.chat.chat_id, reason.as_str()).await
 }
 
 /// What became of a message.
@@ -86,8 +109,7 @@ pub async fn receive(stores: &Stores, message: Inbound) -> Result<Routed, StoreE
             Ok(Routed::Accepted(store, accepted))
         }
         Decision::Drop(reason) => {
-            tracing::info!(chat = %message.chat, reason = reason.as_str(), "dropped");
-            stores.central().record_drop(&message.chat.channel, &message.chat.chat_id, reason.as_str()).await?;
+            drop_it(stores, &message, reason).await?;
             Ok(Routed::Dropped(reason))
         }
     }
@@ -129,6 +151,15 @@ mod tests {
         assert_eq!(decide(&message(" \n"), Some(&wiring())), Decision::Drop(DropReason::Empty));
         let long = "x".repeat(MAX_MESSAGE_BYTES + 1);
         assert_eq!(decide(&message(&long), Some(&wiring())), Decision::Drop(DropReason::TooLarge));
+    }
+
+    #[test]
+    fn files_are_enough_but_excuse_no_other_fault() {
+        let wiring = wiring();
+        assert_eq!(admitted(&message(""), true, Some(&wiring)).err(), None);
+        let long = message(&"x".repeat(MAX_MESSAGE_BYTES + 1));
+        assert_eq!(admitted(&long, true, Some(&wiring)).err(), Some(DropReason::TooLarge));
+        assert_eq!(admitted(&message("hi"), true, None).err(), Some(DropReason::Unwired));
     }
 
     #[test]

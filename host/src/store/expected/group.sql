@@ -38,6 +38,7 @@ CREATE TABLE inbox (
     UNIQUE (channel, chat_id, platform_id)
 ) STRICT;
 CREATE INDEX inbox_due ON inbox (session, id) WHERE state = 'pending';
+CREATE INDEX inbox_session ON inbox (session, id);
 CREATE INDEX inbox_turn ON inbox (turn) WHERE turn IS NOT NULL;
 CREATE TABLE mcp_servers (
     session TEXT NOT NULL REFERENCES sessions (id),

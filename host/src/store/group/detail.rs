@@ -19,7 +19,7 @@ use crate::store::{StoreError, now_ms, rfc3339};
 /// The most that is shown of each list.
 const SHOWN: usize = 20;
 /// The most characters that are shown of an answer or a failure.
-const SHOWN_CHARS: i64 = 300;
+pub(super) const SHOWN_CHARS: i64 = 300;
 
 /// A session in depth: what is known besides what every listing shows.
 #[derive(Debug, Clone)]

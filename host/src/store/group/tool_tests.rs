@@ -129,6 +129,18 @@ impl Fixture {
 }
 
 #[tokio::test]
+async fn a_long_answer_is_kept_while_its_turn_runs_and_then_its_beginning() {
+    let f = Fixture::new().await;
+    let answer = "ü".repeat(4000);
+    f.call("c1", "chat_history", Deed::Answer(answer.clone())).await;
+    assert_eq!(f.db.known_call(&f.key("c1")).await.unwrap(), Known::Done(done(&answer)));
+    f.finish(&["hi"]).await;
+    let kept =
+        |tx: &Savepoint<'_>| Ok(tx.query_row("SELECT answer FROM tool_calls", [], |row| row.get::<_, String>(0))?);
+    assert_eq!(f.db.db.read(kept).await.unwrap(), "ü".repeat(300));
+}
+
+#[tokio::test]
 async fn a_repeated_call_is_done_once_and_gets_the_first_answer() {
     let f = Fixture::new().await;
     assert_eq!(f.db.known_call(&f.key("c1")).await.unwrap(), Known::New(chat()));

@@ -11,6 +11,7 @@ use rusqlite::{Savepoint, params};
 use super::attempts::running_turn;
 use super::claim::work_of;
 use super::compactions::by_hand;
+use super::detail::SHOWN_CHARS;
 use super::inbox::{Answered, answer};
 use super::models::keep_models;
 use super::outbox::insert_reply;
@@ -26,6 +27,9 @@ use crate::store::{StoreError, now_ms};
 
 /// The largest diff of a turn that is kept, in bytes; the rest of a longer one is left out.
 const MOST_DIFF: usize = 512 * 1024;
+
+/// The newest turns of a session whose diffs are kept.
+const MOST_DIFFS: usize = 50;
 
 /// What a finished turn left to do.
 #[derive(Debug, Clone)]
@@ -312,7 +316,25 @@ pub(super) fn end_turn(tx: &Savepoint<'_>, turn: TurnId, event: TurnEvent<'_>) -
         now_ms(),
         turn.0
     ])?;
+    forget_much(tx, turn)?;
     Ok(next)
+}
+
+/// Lets go of what grows with every turn: a call's answer is said again only while its turn runs, and people look at
+/// its beginning and at the newest diffs.
+fn forget_much(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE tool_calls SET answer = substr(answer, 1, ?2) WHERE turn = ?1 AND length(answer) > ?2",
+    )?
+    .execute(params![turn.0, SHOWN_CHARS])?;
+    // Each end moves the bound by one turn, so that there are never many behind it.
+    tx.prepare_cached(
+        "UPDATE turns SET diff = NULL WHERE diff IS NOT NULL AND id IN (
+             SELECT id FROM turns WHERE session = (SELECT session FROM turns WHERE id = ?1)
+             ORDER BY id DESC LIMIT 10 OFFSET ?2)",
+    )?
+    .execute(params![turn.0, MOST_DIFFS])?;
+    Ok(())
 }
 
 fn keep_figures(tx: &Savepoint<'_>, turn: TurnId, finish: &Finish) -> Result<(), StoreError> {

@@ -61,6 +61,58 @@ async fn a_turns_diff_is_kept_and_bounded() {
 }
 
 #[tokio::test]
+async fn the_diffs_of_old_turns_are_let_go() {
+    let f = Fixture::new();
+    let session = f.accept("0").await;
+    let attempt = f.begin(&session).await;
+    let mut turns = Vec::new();
+    for seq in 1..=53 {
+        f.accept(&seq.to_string()).await;
+        let (turn, _) = f.claim(&session, attempt).await.unwrap();
+        let end = Finish { diff: Some(format!("+{seq}\n")), ..finish(Outcome::Completed, &[]) };
+        f.finish(&session, attempt, seq, turn, end).await;
+        turns.push(turn);
+    }
+    let mut kept = Vec::new();
+    for turn in &turns {
+        kept.push(f.db.diff(&session, Some(*turn)).await.unwrap().unwrap().diff.is_some());
+    }
+    assert_eq!((kept.iter().filter(|kept| **kept).count(), kept[2], kept[3]), (50, false, true));
+}
+
+#[tokio::test]
+async fn a_digest_shows_a_replys_newest_text_also_when_a_later_turn_changed_it() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    let (turn, _) = f.claim(&session, attempt).await.unwrap();
+    let (_, reply) = f.db.reply(&session, attempt, Seq(1), turn, "blu".into()).await.unwrap().unwrap();
+    f.finish(&session, attempt, 2, turn, finish(Outcome::Completed, &["well"])).await;
+    f.accept("2").await;
+    let (turn, _) = f.claim(&session, attempt).await.unwrap();
+    let edit = crate::model::action::Action::Edit { reply };
+    let by = session.clone();
+    let put = move |tx: &Savepoint<'_>| outbox::insert_action(tx, &by, turn, &chat(None), &edit, "blue");
+    f.db.db.write(crate::store::db::Durability::Relaxed, put).await.unwrap();
+    f.finish(&session, attempt, 3, turn, finish(Outcome::Completed, &["done"])).await;
+    let digest = f.db.digest(&session, TimeZone::UTC).await.unwrap().unwrap();
+    let said: Vec<_> = digest.lines().filter_map(|line| line.split_once("agent: ")).map(|(_, text)| text).collect();
+    assert_eq!(said, ["blue", "well", "done"], "{digest}");
+}
+
+#[tokio::test]
+async fn a_sessions_newest_messages_are_found_by_their_index() {
+    let f = Fixture::new();
+    let plan = |tx: &Savepoint<'_>| {
+        let mut statement = tx.prepare(&format!("EXPLAIN QUERY PLAN {}", digest::NEWEST))?;
+        let rows = statement.query_map(rusqlite::params!["a", 20, 600], |row| row.get::<_, String>(3))?;
+        Ok(rows.collect::<Result<Vec<_>, _>>()?.join("; "))
+    };
+    let plan = f.db.db.read(plan).await.unwrap();
+    assert!(plan.contains("inbox_session (session=? AND id>?)") && !plan.contains("TEMP B-TREE"), "{plan}");
+}
+
+#[tokio::test]
 async fn compactions_are_kept_with_the_meter() {
     let f = Fixture::new();
     let session = f.accept("1").await;
