@@ -368,6 +368,22 @@ async fn an_inbox_that_the_agent_made_a_link_is_moved_aside_and_never_written_th
 }
 
 #[tokio::test]
+async fn a_refused_message_leaves_no_file_in_the_workspace() {
+    let home = mock().await;
+    let staged = home.admin().upload("demo", "a.txt", b"a".to_vec()).await.expect("kept");
+    let wrong_schema = ChatRequest { schema: Some(json!([1])), ..message("demo", "look") };
+    for refused in [wrong_schema, message("demo", &"x".repeat(1024 * 1024))] {
+        let error = home.admin().request(&with_files(refused, vec![staged.id.clone()])).await.err();
+        assert!(error.is_some_and(|error| error.message.contains("schema") || error.message.contains("over")));
+    }
+    let inbox = home.folder("demo").join("workspace/inbox");
+    assert!(!inbox.exists());
+    let taken = with_files(message("demo", "look"), vec![staged.id]);
+    home.admin().request(&taken).await.expect("the file still waits").end().await.text();
+    assert_eq!(std::fs::read_dir(inbox).expect("the inbox").count(), 1);
+}
+
+#[tokio::test]
 async fn files_that_cannot_be_taken_are_refused_with_the_mend() {
     let home = mock().await;
     let huge = home.admin().upload("demo", "huge", vec![0; 20 * 1024 * 1024 + 1]).await.expect_err("too large");

@@ -4,9 +4,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use super::beneath::{self, OpenError};
 use super::{MAX_BYTES, copy_bounded, safe_name, sync_dir};
+
+/// How long a copy is kept after it was made.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +94,20 @@ fn of_copying(error: io::Error) -> TakeError {
     }
 }
 
+/// Removes the copies in `dir` that are older than [`KEPT`], but those that somebody still waits for, whose paths below
+/// `data` are `waiting`.
+pub fn sweep(data: &Path, dir: &Path, waiting: &[String]) {
+    let Ok(places) = fs::read_dir(data.join(dir)) else { return };
+    for place in places.flatten() {
+        let modified = place.metadata().and_then(|about| about.modified());
+        let old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > KEPT));
+        let place = dir.join(place.file_name());
+        if old && !waiting.iter().any(|path| Path::new(path).starts_with(&place)) {
+            forget(&data.join(place).join("copy"));
+        }
+    }
+}
+
 /// Removes a copy that nobody needs.
 pub fn forget(path: &Path) {
     if let Some(place) = path.parent()
@@ -128,6 +146,23 @@ mod tests {
         let copy = take(&ws, Path::new("-.."), &data, Path::new("sessions/a/sent")).unwrap();
         assert_eq!(copy.name, "file");
         assert_eq!(fs::read_to_string(data.join(&copy.path)).unwrap(), "x");
+    }
+
+    #[test]
+    fn old_copies_go_but_those_that_are_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ws, data, sent) = (dir.path().join("ws"), dir.path().join("data"), Path::new("sent"));
+        fs::create_dir_all(&ws).unwrap();
+        fs::write(ws.join("a"), "x").unwrap();
+        let copies: Vec<_> = (0..3).map(|_| take(&ws, Path::new("a"), &data, sent).unwrap()).collect();
+        for copy in &copies[..2] {
+            let place = fs::File::open(data.join(&copy.path).parent().unwrap()).unwrap();
+            place.set_modified(std::time::SystemTime::now() - KEPT - Duration::from_secs(60)).unwrap();
+        }
+        sweep(&data, sent, &[copies[1].path.clone()]);
+        let there: Vec<_> = copies.iter().map(|copy| data.join(&copy.path).exists()).collect();
+        assert_eq!(there, [false, true, true], "old, old and waited for, new");
+        sweep(&data, Path::new("gone"), &[]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::config::group::{GroupConfig, LoadedGroup};
 use crate::config::process_env;
 use crate::door::{Door, DoorSpec};
 use crate::error_chain;
+use crate::files;
 use crate::gateway::Caller;
 use crate::live::Blocked;
 use crate::sandbox::mounts::{self, Plan, PrepareError};
@@ -92,9 +93,23 @@ pub(super) async fn get_ready(
     }
     let attempt = store.begin_attempt(session, config.config.provider, config.hash.clone()).await?;
     let user = mounts::container_user();
+    sweep_sent(inner, store, session).await;
     let mounts = prepare_files(inner, folder.clone(), session.clone(), user, config.clone()).await?;
     let door = open_door(inner, &folder, session, attempt, None, calls).map_err(LaunchError::Door)?;
     Ok(Ready { attempt, config, door, user, mounts })
+}
+
+/// Old copies of files that the agent sent go at a start; nothing waits for it, and a failure only leaves them.
+async fn sweep_sent(inner: &Arc<Inner>, store: &GroupDb, session: &SessionId) {
+    let waiting = match store.files_on_their_way(session).await {
+        Ok(waiting) => waiting,
+        Err(error) => {
+            tracing::warn!(error = %error_chain(&error), "old copies of sent files were not cleared");
+            return;
+        }
+    };
+    let (data, dir) = (inner.parts.home.group_data(store.folder()), inner.parts.home.sent(session));
+    tokio::task::spawn_blocking(move || files::sent::sweep(&data, &dir, &waiting));
 }
 
 /// The group's `container.json`, as it is now.

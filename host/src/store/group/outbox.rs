@@ -108,6 +108,22 @@ impl GroupDb {
             .await
     }
 
+    /// The session's file copies, below the group's data directory, that a chat has yet to be handed.
+    pub async fn files_on_their_way(&self, session: &SessionId) -> Result<Vec<String>, StoreError> {
+        let session = session.clone();
+        self.db
+            .read(move |tx| {
+                let mut statement = tx.prepare_cached(
+                    "SELECT json_extract(action, '$.file.path') FROM outbox
+                     WHERE session = ?1 AND state IN ('pending', 'leased')
+                           AND json_type(action, '$.file.path') = 'text'",
+                )?;
+                let rows = statement.query_map([session.as_str()], |row| row.get(0))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
     /// Chats with something in the outbox: what a start has to look at.
     pub async fn due_chats(&self) -> Result<Vec<ChatRef>, StoreError> {
         self.db

@@ -234,8 +234,11 @@ async fn a_sent_files_path_is_below_the_groups_data_wherever_that_is() {
     let f = Fixture::new().await;
     let file = SentFile { name: "a".into(), path: "sessions/x/sent/1/a".into(), bytes: 1, caption: None };
     f.call("c1", "chat_send_file", Deed::Post { text: file.words(), action: Some(Action::File(file)) }).await;
+    f.call("c2", "chat_reply", reply("that was it")).await;
+    assert_eq!(f.db.files_on_their_way(&f.session).await.unwrap(), ["sessions/x/sent/1/a"]);
     let Some(Action::File(file)) = f.outbox().await.remove(0).action else { panic!("not a file") };
     assert_eq!(Path::new(&file.path), f._dir.path().join("sessions/x/sent/1/a"));
+    assert!(f.db.files_on_their_way(&f.session).await.unwrap().is_empty(), "handed over");
 }
 
 #[tokio::test]
