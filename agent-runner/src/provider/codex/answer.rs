@@ -123,7 +123,7 @@ impl Codex {
         if !progress.look || !self.conversation.has_turns {
             return Ok(Plan::all(&batch.messages));
         }
-        match recovery::look(client, thread, &batch.messages).await {
+        match recovery::look(client, thread, &batch.messages, progress.steer.ever_sent()).await {
             Ok(plan) => {
                 tracing::info!(missing = plan.missing.len(), answered = plan.answered, "looked up the turn");
                 Ok(plan)

@@ -58,8 +58,12 @@ impl Plan {
         Self { missing: messages.into_iter().map(|message| message.id).collect(), ..Self::default() }
     }
 
-    /// From the thread's latest turns, oldest first.
-    pub fn decide<'a>(messages: impl IntoIterator<Item = &'a BatchMessage>, turns: &[PastTurn]) -> Self {
+    /// From the thread's latest turns, oldest first. A turn that was given one of `steered` is ours too.
+    pub fn decide<'a>(
+        messages: impl IntoIterator<Item = &'a BatchMessage>,
+        steered: &BTreeSet<MessageId>,
+        turns: &[PastTurn],
+    ) -> Self {
         let mut plan = Self::all(messages);
         let mut commentary = None;
         // Whether a turn over other messages did not come to its end.
@@ -67,7 +71,8 @@ impl Plan {
         for turn in turns {
             let with_messages = turn.items.iter().any(|item| matches!(item, PastItem::UserMessage { .. }));
             let mut told = turn.items.iter().flat_map(told);
-            let ours = told.any(|id| plan.missing.contains(&id) || plan.given.contains(&id));
+            let ours =
+                told.any(|id| plan.missing.contains(&id) || plan.given.contains(&id) || steered.contains(&id));
             // One without messages goes on with one before.
             if ours || (!with_messages && !others_open && !plan.given.is_empty()) {
                 plan.take_turn(turn, &mut commentary);
@@ -156,8 +161,13 @@ pub fn note_key(turn: TurnId) -> String {
     format!("cofferdam_resume_{turn}")
 }
 
-/// Looks up what the thread has of these messages.
-pub async fn look(client: &Client, thread: &str, messages: &[BatchMessage]) -> Result<Plan, RequestError> {
+/// Looks up what the thread has of these messages, whose turn was also sent `steered`.
+pub async fn look(
+    client: &Client,
+    thread: &str,
+    messages: &[BatchMessage],
+    steered: &BTreeSet<MessageId>,
+) -> Result<Plan, RequestError> {
     let mut turns = Vec::new();
     let mut cursor = None;
     for _ in 0..PAGES {
@@ -175,7 +185,7 @@ pub async fn look(client: &Client, thread: &str, messages: &[BatchMessage]) -> R
         }
     }
     turns.reverse();
-    Ok(Plan::decide(messages, &turns))
+    Ok(Plan::decide(messages, steered, &turns))
 }
 
 fn finds_all(messages: &[BatchMessage], turns: &[PastTurn]) -> bool {
@@ -195,8 +205,13 @@ mod tests {
     }
 
     fn decide(ids: &[i64], turns: Value) -> Plan {
+        decide_steered(ids, &[], turns)
+    }
+
+    fn decide_steered(ids: &[i64], steered: &[i64], turns: Value) -> Plan {
         let messages: Vec<_> = ids.iter().copied().map(message).collect();
-        Plan::decide(&messages, &serde_json::from_value::<Vec<PastTurn>>(turns).unwrap())
+        let steered = steered.iter().copied().map(MessageId).collect();
+        Plan::decide(&messages, &steered, &serde_json::from_value::<Vec<PastTurn>>(turns).unwrap())
     }
 
     fn turn(status: &str, items: &[Value]) -> Value {
@@ -290,6 +305,19 @@ mod tests {
         assert!(plan.is_done());
         assert_eq!(plan.replies, ["a"]);
         assert!(decide(&[2], json!([cut, turn("completed", &[])])).is_done());
+    }
+
+    #[test]
+    fn going_on_that_was_steered_is_ours_still() {
+        let command = json!({"type": "commandExecution", "id": "c"});
+        let turns = json!([
+            turn("failed", &[user("m:2")]),
+            turn("completed", &[command, user("m:5"), agent("to both", json!(null))]),
+        ]);
+        let plan = decide_steered(&[2], &[5], turns.clone());
+        assert!(plan.is_done());
+        assert_eq!((plan.replies, plan.steered), (vec!["to both".to_owned()], vec![MessageId(5)]));
+        assert!(!decide(&[2], turns).is_done(), "of another turn");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Codex's answer to a steer only says that it waits in memory; a turn that ends first loses it. The turn has a
 //! message when it shows it as an item of its own, under the name that it was sent with.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use cofferdam_protocol::ids::MessageId;
@@ -29,6 +29,8 @@ pub struct Steer {
     sending: Option<(MessageId, Sending)>,
     /// Sent, and neither taken nor refused.
     sent: Vec<MessageId>,
+    /// All that were ever sent.
+    ever_sent: BTreeSet<MessageId>,
     /// One was refused or not answered: to keep the order, those behind it wait for the next turn too.
     closed: bool,
 }
@@ -60,6 +62,7 @@ impl Steer {
                 }
             } else if let Some(message) = self.waiting.pop_front() {
                 self.sent.push(message.id);
+                self.ever_sent.insert(message.id);
                 self.sending = Some((message.id, send(&message, to)));
             } else {
                 match offers.recv().await {
@@ -75,6 +78,11 @@ impl Steer {
     pub fn taken(&mut self, client_id: &str) -> Option<MessageId> {
         let at = self.sent.iter().position(|id| name(*id) == client_id)?;
         Some(self.sent.remove(at))
+    }
+
+    /// All that the turn was ever sent, taken or not.
+    pub fn ever_sent(&self) -> &BTreeSet<MessageId> {
+        &self.ever_sent
     }
 
     /// The thread shows that it has this message: whether it was sent, and not said to be taken yet.
