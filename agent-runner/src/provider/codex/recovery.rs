@@ -66,7 +66,8 @@ impl Plan {
     ) -> Self {
         let mut plan = Self::all(messages);
         let mut commentary = None;
-        // Whether a turn over other messages did not come to its end.
+        // Whether a turn over other messages did not come to its end. Going on after it may be theirs: to ask the
+        // model once more is better than to give one chat the answer to another.
         let mut others_open = false;
         for turn in turns {
             let with_messages = turn.items.iter().any(|item| matches!(item, PastItem::UserMessage { .. }));
@@ -76,8 +77,9 @@ impl Plan {
             // One without messages goes on with one before.
             if ours || (!with_messages && !others_open && !plan.given.is_empty()) {
                 plan.take_turn(turn, &mut commentary);
-                others_open = false;
-            } else if with_messages || others_open {
+            } else if with_messages {
+                others_open |= turn.status != TurnStatus::Completed;
+            } else if others_open {
                 others_open = turn.status != TurnStatus::Completed;
             }
         }
@@ -347,5 +349,9 @@ mod tests {
         };
         assert!(!decide(&[2], between("interrupted")).is_done());
         assert_eq!(decide(&[2], between("completed")).replies, ["late"]);
+        // Two were cut: whose turn goes on is not known, and so nobody's answer is delivered.
+        let late = turn("completed", &[agent("to two", json!(null))]);
+        let plan = decide(&[9], json!([turn("failed", &[user("m:2")]), turn("failed", &[user("m:9")]), late]));
+        assert!(!plan.is_done() && plan.replies.is_empty() && plan.note().is_some());
     }
 }
