@@ -58,7 +58,7 @@ fn only_rollout(setup: &Setup) -> std::path::PathBuf {
 #[tokio::test]
 async fn every_form_of_a_lost_thread_is_replaced_for_the_same_message() {
     type Loss = fn(&Setup);
-    let forms: [(&str, Loss, &str); 4] = [
+    let forms: [(&str, Loss, &str); 5] = [
         ("deleted", |setup| std::fs::remove_file(only_rollout(setup)).unwrap(), "no rollout found"),
         (
             "corrupt",
@@ -67,6 +67,7 @@ async fn every_form_of_a_lost_thread_is_replaced_for_the_same_message() {
         ),
         ("empty", |setup| std::fs::write(only_rollout(setup), "").unwrap(), "failed to read"),
         ("wiped", |setup| wipe(&setup.home()), "no rollout found"),
+        ("in a damaged database", |setup| damage(&setup.home(), "thread_history"), "(code: 26)"),
     ];
     for (form, lose, why) in forms {
         let (mut setup, thread) = with_past(|_| {}).await;
@@ -76,6 +77,14 @@ async fn every_form_of_a_lost_thread_is_replaced_for_the_same_message() {
         println!("a rollout that is {form}");
         goes_on_fresh(&setup, &thread, why).await;
     }
+}
+
+/// Puts something else in the place of a database of codex.
+fn damage(home: &Path, name: &str) {
+    let entries = std::fs::read_dir(home).unwrap().flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(name));
+    let written = ours.map(|entry| std::fs::write(entry.path(), "this is no database; ".repeat(500)).unwrap());
+    assert!(written.count() > 0, "no {name} in {home:?}");
 }
 
 /// Everything in the home but its configuration and credential.

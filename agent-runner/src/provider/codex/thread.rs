@@ -227,7 +227,10 @@ fn is_busy(error: &RequestError) -> bool {
 /// Whether the answer to a resume means that this thread will never open again.
 fn is_stale(error: &RequestError) -> bool {
     let words = ["no rollout found", "invalid session id", "failed to read thread", "thread not found"];
+    // SQLite's codes for a file that is damaged, and for one that is no database; others may pass.
+    let damaged = ["(code: 11)", "(code: 26)"];
     words.iter().any(|words| says(error, words))
+        || (says(error, "failed to list thread history") && damaged.iter().any(|code| says(error, code)))
 }
 
 /// Ends a thread that the conversation has left behind, and with it the MCP servers that it keeps running. Its history
@@ -264,6 +267,8 @@ mod tests {
             "invalid session id: invalid character",
             "failed to read thread: thread-store internal error: failed to read session metadata",
             "thread not found: t",
+            "failed to list thread history: error returned from database: (code: 26) file is not a database",
+            "failed to list thread history: error returned from database: (code: 11) malformed",
         ] {
             assert!(is_stale(&refused(gone)), "{gone}");
         }
@@ -272,6 +277,7 @@ mod tests {
             "error resuming thread: Fatal error: Failed to initialize session: required MCP servers failed",
             "unauthorized",
             "unsupported rollout version",
+            "failed to list thread history: error returned from database: (code: 14) unable to open database file",
         ] {
             assert!(!is_stale(&refused(passing)), "{passing}");
         }
