@@ -157,6 +157,17 @@ async fn a_thread_that_is_not_found_by_a_turn_is_replaced_for_the_same_message()
 }
 
 #[tokio::test]
+async fn a_thread_that_is_not_found_by_its_first_turn_is_replaced_without_a_word() {
+    let setup = forgetful(0).await;
+    let _runner = setup.runner();
+    let thread = setup.door.ready().await;
+    std::fs::write(setup.directory.path().join("swap"), &thread).unwrap();
+    let finish = setup.say("hello").await;
+    assert_eq!((finish.outcome.clone(), finish.lost_thread.clone()), (Outcome::Completed, None));
+    assert_ne!(thread_of(&finish), thread);
+}
+
+#[tokio::test]
 async fn a_thread_that_is_not_found_by_a_compaction_is_replaced_for_the_next_message() {
     let setup = forgetful(150).await;
     let _runner = setup.runner();

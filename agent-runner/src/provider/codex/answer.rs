@@ -51,7 +51,7 @@ impl Codex {
                     scope.events.activity(ActivityKind::Retrying, "the provider's process is started again");
                     (progress.restarted, progress.look) = (true, true);
                 }
-                Broken::NotFound(error) if self.conversation.has_turns => {
+                Broken::NotFound(error) if !progress.reopened || self.conversation.has_turns => {
                     self.not_found(&error, progress.reopened);
                     progress.reopened = true;
                 }
