@@ -76,13 +76,17 @@ impl Mcp {
     }
 
     /// Waits until each configured server of a thread that was just opened is ready or has failed, or its time is
-    /// over. Ends at once when interrupted; the next turn waits on.
+    /// over. Ends at once when interrupted, where the next turn waits on, and when the app-server is gone, which is no
+    /// failure of theirs.
     pub async fn started(&mut self, events: &TurnEvents, interrupt: &CancellationToken) {
         let Some(opened) = self.opened else { return };
         let mut alive = Instant::now() + ALIVE_EVERY;
         while let Some(deadline) = self.pending_until(opened, events) {
             tokio::select! {
-                state = self.changed() => tell(events, state),
+                state = self.next() => match state {
+                    Some(state) => tell(events, state),
+                    None => return,
+                },
                 () = tokio::time::sleep_until(deadline.min(alive)) => {
                     events.activity(ActivityKind::Alive, "");
                     alive = Instant::now() + ALIVE_EVERY;
@@ -117,15 +121,21 @@ impl Mcp {
 
     /// The next change. Nothing is lost when it is dropped.
     pub async fn changed(&mut self) -> McpState {
+        match self.next().await {
+            Some(state) => state,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next change; none when the app-server is gone.
+    async fn next(&mut self) -> Option<McpState> {
         loop {
-            let Some(heard) = &mut self.heard else { std::future::pending().await };
-            match heard.recv().await {
-                Some(notification) => {
-                    if let Some(state) = self.hear(&notification) {
-                        return state;
-                    }
-                }
-                None => self.heard = None,
+            let Some(notification) = self.heard.as_mut()?.recv().await else {
+                self.heard = None;
+                return None;
+            };
+            if let Some(state) = self.hear(&notification) {
+                return Some(state);
             }
         }
     }
@@ -289,9 +299,11 @@ pub struct McpStartup {
 
 #[cfg(test)]
 mod tests {
+    use cofferdam_protocol::ids::TurnId;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::outbox::Outbox;
 
     fn hear(mcp: &mut Mcp, status: &str, error: Value) -> Option<McpState> {
         let params = json!({"threadId": "t", "name": "s", "status": status, "error": error, "failureReason": null});
@@ -307,6 +319,20 @@ mod tests {
         assert_eq!(hear(&mut mcp, "ready", Value::Null), None);
         assert_eq!(hear(&mut mcp, "cancelled", Value::Null).unwrap().status, McpStatus::Failed);
         assert_eq!(hear(&mut mcp, "dancing", Value::Null), None);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_the_servers_of_an_app_server_that_is_gone() {
+        let server = McpServer { name: "s".into(), startup_timeout_secs: 3600 };
+        let mut mcp = Mcp::new(vec![server]);
+        let (here, there) = tokio::io::duplex(64);
+        let (reader, writer) = tokio::io::split(here);
+        mcp.attach(&Client::new(reader, writer));
+        mcp.opening();
+        let events = TurnEvents::new(Outbox::default(), TurnId(1));
+        drop(there);
+        mcp.started(&events, &CancellationToken::new()).await;
+        assert!(mcp.states.is_empty(), "nothing false is told: {:?}", mcp.states);
     }
 
     #[test]
