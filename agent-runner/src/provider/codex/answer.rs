@@ -77,7 +77,7 @@ impl Codex {
         self.announce(&scope.events);
         let plan = self.plan(&client, &thread, batch, progress).await?;
         finish.replies.clone_from(&plan.replies);
-        let steered: Vec<_> = plan.steered.iter().copied().filter(|id| progress.steer.has(*id)).collect();
+        let steered = progress.steer.taken_over(&plan.steered);
         if !steered.is_empty() {
             scope.events.steered(steered);
         }

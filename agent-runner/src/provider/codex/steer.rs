@@ -85,9 +85,14 @@ impl Steer {
         &self.ever_sent
     }
 
-    /// The thread shows that it has this message: whether it was sent, and not said to be taken yet.
-    pub fn has(&mut self, message: MessageId) -> bool {
-        self.taken(&name(message)).is_some()
+    /// Another app-server takes the turn over, whose thread shows `shown`: those of them that were not said to be taken
+    /// yet. What it does not show was lost; it waits for the next turn, and so does all that comes behind it.
+    pub fn taken_over(&mut self, shown: &[MessageId]) -> Vec<MessageId> {
+        let (taken, lost) = std::mem::take(&mut self.sent).into_iter().partition(|id| shown.contains(id));
+        if !Vec::is_empty(&lost) {
+            self.close();
+        }
+        taken
     }
 
     fn answered(&mut self, message: MessageId, answer: Result<IgnoredAny, RequestError>) {
@@ -100,6 +105,10 @@ impl Steer {
             self.sent.retain(|id| *id != message);
         }
         tracing::info!(%message, error = told(&error), "the turn cannot be steered; the message waits for the next");
+        self.close();
+    }
+
+    fn close(&mut self) {
         self.closed = true;
         self.waiting.clear();
     }
@@ -119,4 +128,20 @@ fn send(message: &BatchMessage, to: Target<'_>) -> Sending {
     };
     let asking = async move { client.request(method::TURN_STEER, &params, LIMIT).await };
     AbortOnDropHandle::new(tokio::spawn(asking))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_steered_past_a_message_that_was_lost_with_its_app_server() {
+        let ids = |ids: &[i64]| ids.iter().copied().map(MessageId).collect::<Vec<_>>();
+        let mut steer = Steer { sent: ids(&[5, 6]), ..Steer::default() };
+        assert_eq!(steer.taken_over(&ids(&[4, 5, 6])), ids(&[5, 6]));
+        assert!(!steer.closed, "nothing was lost");
+        steer.sent = ids(&[7, 8]);
+        assert_eq!(steer.taken_over(&ids(&[7])), ids(&[7]));
+        assert!(steer.closed && steer.sent.is_empty());
+    }
 }
