@@ -41,6 +41,8 @@ pub struct Outbox(Arc<Shared>);
 struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
+    /// Told when the host has taken a batch.
+    taken: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +50,8 @@ struct Queue {
     entries: VecDeque<Entry>,
     transient_bytes: usize,
     durable: usize,
+    /// A batch is on its way.
+    sending: bool,
     last_seq: i64,
     dropped: u64,
 }
@@ -76,6 +80,21 @@ impl Outbox {
         let _ = kept.await;
     }
 
+    /// Waits until the host has all that was put. Never ends when nobody sends.
+    pub async fn sent(&self) {
+        loop {
+            let taken = self.0.taken.notified();
+            let all = {
+                let queue = self.queue();
+                queue.entries.is_empty() && !queue.sending
+            };
+            if all {
+                return;
+            }
+            taken.await;
+        }
+    }
+
     /// Sends events as they come; ends only when the host does not want them.
     pub async fn send_all(&self, mut lane: Lane, attempt: Attempt) -> DoorError {
         loop {
@@ -96,6 +115,8 @@ impl Outbox {
             for ack in acks {
                 let _ = ack.send(());
             }
+            self.queue().sending = false;
+            self.0.taken.notify_waiters();
         }
     }
 
@@ -209,6 +230,7 @@ impl Queue {
 
     /// The next batch: no more than the host takes in one.
     fn take(&mut self) -> (Vec<Event>, Vec<oneshot::Sender<()>>) {
+        self.sending = true;
         let (mut acks, mut events, mut room) = (Vec::new(), Vec::new(), MAX_BATCH);
         while let Some(entry) = self.entries.front() {
             let cost = cost(&entry.body);

@@ -26,6 +26,8 @@ const INTERRUPT_GRACE: Duration = Duration::from_millis(800);
 const LAST_FINISH: Duration = Duration::from_millis(600);
 /// How long the provider may take to stop.
 const STOP_GRACE: Duration = Duration::from_millis(500);
+/// How long the host may take for events that wait meanwhile.
+const LAST_EVENTS: Duration = STOP_GRACE;
 
 /// Why the runner ended other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -143,13 +145,23 @@ impl Session {
                 Next::Batch(batch) => {
                     let span = tracing::info_span!("turn", turn = %batch.turn);
                     self.turn(*batch).instrument(span).await?;
-                    self.provider.settle(&self.outbox, &self.stop).await;
+                    tokio::select! {
+                        () = self.provider.settle(&self.outbox, &self.stop) => {}
+                        () = overdue(&self.stop, INTERRUPT_GRACE) => tracing::warn!("what is due between turns is cut off"),
+                    }
                 }
             }
             next = ask(&mut self.lane, self.attempt, &self.stop).await?;
         }
-        if tokio::time::timeout(STOP_GRACE, self.provider.stop()).await.is_err() {
+        let stopping = tokio::time::timeout(STOP_GRACE, self.provider.stop());
+        // Such as a compaction's end, which was put a moment ago.
+        let sending = tokio::time::timeout(LAST_EVENTS, self.outbox.sent());
+        let (stopped, sent) = tokio::join!(stopping, sending);
+        if stopped.is_err() {
             tracing::warn!("the provider did not stop in time; it is killed");
+        }
+        if sent.is_err() {
+            tracing::warn!("stopping before the host took the last events");
         }
         tracing::info!("stopped");
         Ok(())

@@ -184,10 +184,10 @@ async fn a_signal_ends_a_compaction_soon() {
     setup.model.script_summaries([Step::Hang]);
     setup.say("one").await;
     setup.model.asked_for(Asked::Summary, 1).await;
-    let begun = std::time::Instant::now();
+    // The compaction itself has a minute, and the model never answers.
     runner.signal(Signal::TERM);
     assert_eq!(runner.ended().await.code(), Some(0));
-    assert!(begun.elapsed().as_secs_f64() < 2.5, "{:?}", begun.elapsed());
+    assert_eq!(failed(&setup.door.compactions()[0]), "the compaction was interrupted");
 }
 
 #[tokio::test]
