@@ -190,6 +190,22 @@ async fn a_stop_that_waited_for_the_turn_ends_it_at_its_beginning() {
 }
 
 #[tokio::test]
+async fn a_stop_ends_a_turn_that_codex_does_not_begin() {
+    let setup = setup().await;
+    let mut runner = setup.runner();
+    setup.say("warm").await;
+    let codex = runner.children()[0];
+    common::runner::signal_pid(codex, Signal::STOP);
+    let turn = setup.door.say("x");
+    setup.door.handed(turn).await;
+    setup.door.orders.interrupt(turn);
+    assert_eq!(setup.door.finish(turn).await.outcome, Outcome::Interrupted);
+    runner.logged("in a turn that was stopped", 1).await;
+    runner.reaped(codex).await;
+    assert_eq!(setup.say("y").await.outcome, Outcome::Completed);
+}
+
+#[tokio::test]
 async fn a_refusal_of_control_ends_the_runner_in_the_middle_of_a_turn() {
     for status in [401, 409] {
         let setup = setup().await;
@@ -257,8 +273,8 @@ async fn a_message_that_the_turn_has_is_said_to_be_taken_although_codex_died_bef
     runner.logged(STEERED, ids.len()).await;
     told.notify_one();
     assert_eq!(setup.door.finish(turn).await.outcome, Outcome::Completed);
-    let had = setup.model.last_input().contains("more");
-    assert_eq!(setup.door.steered(turn), if had { ids } else { Vec::new() });
+    assert!(setup.model.last_input().contains("more"), "its history had the message");
+    assert_eq!(setup.door.steered(turn), ids);
 }
 
 /// As the host has it: codex does not cut an answer off for a message.

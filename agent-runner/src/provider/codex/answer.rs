@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use cofferdam_protocol::runner::{ActivityKind, Batch, EventBody, Failure, FailureKind, Finish, Outcome};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
 use super::failure::naming_models;
@@ -15,7 +16,7 @@ use super::recovery::{self, Plan};
 use super::steer::{Steer, Target};
 use super::tools::Calls;
 use super::turn::TurnLog;
-use super::watch::{Watch, WatchEnd};
+use super::watch::{INTERRUPT_LIMIT, Watch, WatchEnd};
 use super::{Broken, Codex, Scope, method};
 use crate::outbox::TurnEvents;
 
@@ -75,7 +76,10 @@ impl Codex {
             () = scope.interrupt.cancelled() => return Ok(Outcome::Interrupted),
         };
         self.announce(&scope.events);
-        let plan = self.plan(&client, &thread, batch, progress).await?;
+        let plan = tokio::select! {
+            plan = self.plan(&client, &thread, batch, progress) => plan?,
+            () = ignored(&scope.interrupt) => return Ok(self.kill_stopped().await),
+        };
         finish.replies.clone_from(&plan.replies);
         let steered = progress.steer.taken_over(&plan.steered);
         if !steered.is_empty() {
@@ -162,7 +166,14 @@ impl Codex {
     ) -> Result<Outcome, Broken> {
         let mut notifications = client.subscribe();
         let calls = Calls::new(client.serve_tools(), scope.host.clone(), scope.events.turn());
-        let turn = match client.request::<TurnAnswer>(method::TURN_START, &params, self.quick()).await {
+        let answer = tokio::select! {
+            answer = client.request::<TurnAnswer>(method::TURN_START, &params, self.quick()) => answer,
+            () = ignored(&scope.interrupt) => {
+                // It would begin the turn later, with nobody there.
+                return Ok(self.kill_stopped().await);
+            }
+        };
+        let turn = match answer {
             Ok(answer) => answer.turn.id,
             Err(error) => return Err(self.broken(error).await),
         };
@@ -175,6 +186,13 @@ impl Codex {
         log.close(&end, finish);
         self.limits.learn(log.limits.known());
         self.conclude(end).await
+    }
+
+    /// The turn was stopped while codex did not answer.
+    async fn kill_stopped(&mut self) -> Outcome {
+        tracing::warn!("codex does not answer in a turn that was stopped; it is killed");
+        self.kill().await;
+        Outcome::Interrupted
     }
 
     async fn conclude(&mut self, end: WatchEnd) -> Result<Outcome, Broken> {
@@ -216,4 +234,10 @@ impl Codex {
         let known: Vec<_> = self.models.listed().iter().map(|model| model.name.as_str()).collect();
         naming_models(failure, &known)
     }
+}
+
+/// Ends when codex has not obeyed this for too long.
+async fn ignored(interrupt: &CancellationToken) {
+    interrupt.cancelled().await;
+    tokio::time::sleep(INTERRUPT_LIMIT).await;
 }

@@ -21,7 +21,7 @@ use crate::outbox::TurnEvents;
 use crate::provider::Scope;
 
 /// How long a turn may take to end after it was interrupted (10 ms were seen).
-const INTERRUPT_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const INTERRUPT_LIMIT: Duration = Duration::from_secs(5);
 /// The pause before an interrupt that came before the turn's first step is sent again (a few ms pass between
 /// codex's answer and that step).
 const INTERRUPT_AGAIN: Duration = Duration::from_millis(20);
