@@ -1,6 +1,7 @@
 //! A thread's history as `thread/turns/list` shows it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 #[cfg(doc)]
 use super::method;
@@ -36,7 +37,8 @@ pub struct TurnsAnswer {
 pub struct PastTurn {
     /// How it ended; a process that died leaves it [`TurnStatus::Interrupted`].
     pub status: TurnStatus,
-    /// What is kept of it.
+    /// What is kept of it. One that cannot be read is [`PastItem::Other`].
+    #[serde(deserialize_with = "readable")]
     pub items: Vec<PastItem>,
 }
 
@@ -63,4 +65,33 @@ pub enum PastItem {
     /// Anything else.
     #[serde(other)]
     Other,
+}
+
+fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PastItem>, D::Error> {
+    let items = Vec::<Value>::deserialize(deserializer)?;
+    let read = |item| {
+        serde_json::from_value(item).unwrap_or_else(|error| {
+            tracing::warn!(%error, "an item of the thread's history is malformed");
+            PastItem::Other
+        })
+    };
+    Ok(items.into_iter().map(read).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_item_that_cannot_be_read_does_not_hide_the_others() {
+        let strange = [json!({"type": "agentMessage", "text": 7}), json!({"type": "plan"}), json!("x"), json!({})];
+        let mut items = strange.to_vec();
+        items.push(json!({"type": "userMessage", "clientId": "m:2"}));
+        let turn: PastTurn = serde_json::from_value(json!({"status": "completed", "items": items})).unwrap();
+        let (last, others) = turn.items.split_last().unwrap();
+        assert!(matches!(last, PastItem::UserMessage { client_id: Some(id) } if id == "m:2"));
+        assert!(others.len() == 4 && others.iter().all(|item| matches!(item, PastItem::Other)));
+    }
 }
