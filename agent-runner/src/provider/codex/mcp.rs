@@ -55,6 +55,12 @@ impl Mcp {
         self.heard = Some(client.subscribe_mcp());
     }
 
+    /// How long a thread takes to open at most for its servers: codex waits for those that are required.
+    pub fn longest_start(&self) -> Duration {
+        let longest = self.servers.iter().map(|server| server.startup_timeout_secs).max();
+        longest.map_or(Duration::ZERO, |seconds| Duration::from_secs(seconds) + BEYOND)
+    }
+
     /// A thread is about to be opened, which starts them.
     pub fn opening(&mut self) {
         while let Some(heard) = &mut self.heard
@@ -327,6 +333,7 @@ mod tests {
         let mut mcp = Mcp::new(vec![server]);
         let (here, there) = tokio::io::duplex(64);
         let (reader, writer) = tokio::io::split(here);
+        assert_eq!(mcp.longest_start(), Duration::from_secs(3605));
         mcp.attach(&Client::new(reader, writer));
         mcp.opening();
         let events = TurnEvents::new(Outbox::default(), TurnId(1));

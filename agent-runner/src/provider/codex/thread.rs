@@ -18,7 +18,8 @@ use super::tokens::Meter;
 use super::tools::dynamic_tools;
 use super::{Broken, Codex, mcp, method, told};
 
-/// How long each request may take. Starting on a busy machine takes seconds, a resume reads the whole history.
+/// How long each request may take. Starting on a busy machine takes seconds, a resume reads the whole history, and a
+/// required MCP server may have more time than that.
 const INITIALIZE_LIMIT: Duration = Duration::from_secs(60);
 const THREAD_LIMIT: Duration = Duration::from_secs(120);
 /// How long another process may hold the thread; one that was killed lets go at once, one that is stopping soon.
@@ -143,7 +144,7 @@ impl Codex {
         }
         let params = StartParams { thread: self.thread_params(), dynamic_tools: dynamic_tools(&self.settings) };
         self.mcp.opening();
-        match client.request::<ThreadAnswer>(method::THREAD_START, &params, THREAD_LIMIT).await {
+        match client.request::<ThreadAnswer>(method::THREAD_START, &params, self.thread_limit()).await {
             Ok(answer) => {
                 self.models.opened(&answer);
                 let lost = self.conversation.lost.take();
@@ -160,7 +161,7 @@ impl Codex {
         let deadline = Instant::now() + BUSY_LIMIT;
         loop {
             self.mcp.opening();
-            match client.request::<ThreadAnswer>(method::THREAD_RESUME, &params, THREAD_LIMIT).await {
+            match client.request::<ThreadAnswer>(method::THREAD_RESUME, &params, self.thread_limit()).await {
                 Ok(answer) => {
                     self.models.opened(&answer);
                     self.conversation.has_turns = true;
@@ -172,6 +173,11 @@ impl Codex {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// How long opening a thread may take.
+    fn thread_limit(&self) -> Duration {
+        THREAD_LIMIT.max(self.mcp.longest_start())
     }
 
     /// The app-server runs, but the thread does not open: none of it is kept but the thread's name.
