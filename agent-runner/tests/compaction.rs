@@ -4,6 +4,7 @@
 mod common;
 
 use cofferdam_protocol::runner::*;
+use common::codex::{Deed, shim_after};
 use common::model::{Asked, Step, message, said_by};
 use common::runner::signal_pid;
 use common::setup::{Setup, failure, thread_of};
@@ -248,6 +249,20 @@ async fn an_answer_without_a_summary_is_undone() {
     let history = setup.model.asked(Asked::Answer).pop().unwrap()["input"].to_string();
     assert!(history.contains("model reply 1"), "what the agent said is still there: {history}");
     assert_eq!(setup.door.compacted(2).await.outcome, CompactionOutcome::Completed);
+}
+
+#[tokio::test]
+async fn a_history_that_cannot_be_put_back_is_not_compacted_once_more() {
+    let mut setup = setup(50, 60).await;
+    // The answer to the second thing that is asked about a thread: the revert.
+    setup.codex = shim_after(setup.directory.path(), Deed::Kill, r#""result":{"thread":"#, 1, 1);
+    let _runner = setup.runner();
+    setup.model.script_summaries([Step::Counted(vec![], 100, 0)]);
+    setup.say("one").await;
+    let compaction = setup.door.compacted(1).await;
+    assert!(failed(&compaction).contains("could not be put back: "), "{compaction:?}");
+    assert_eq!(setup.model.asked(Asked::Summary).len(), 1);
+    assert_eq!(setup.say("two").await.outcome, Outcome::Completed);
 }
 
 #[tokio::test]

@@ -182,7 +182,15 @@ impl Codex {
                     let message = "the model wrote no summary; the conversation is as it was";
                     Err(Broken::Turn(Failure::new(FailureKind::Upstream, message)))
                 }
-                Err(error) => Err(self.broken(error).await),
+                // Not once more: it would summarize what is left.
+                Err(error) => {
+                    let why = self.broken(error).await.failure();
+                    let message = format!(
+                        "the model wrote no summary, and the conversation before it could not be put back: {}",
+                        why.message
+                    );
+                    Err(Broken::Turn(Failure::new(why.kind, message)))
+                }
             };
         }
         meter.compacted();
