@@ -227,10 +227,12 @@ async fn a_broken_configuration_is_reported_in_codexs_own_words() {
 async fn a_daemon_restart_in_a_turn_loses_nothing() {
     let setup = Setup::new().await;
     let _runner = setup.runner();
-    setup.model.script([Step::Items(vec![command("sleep 0.5")]), Step::Text("done")]);
+    let script = "while [ ! -e go ]; do sleep 0.02; done";
+    setup.model.script([Step::Items(vec![command(script)]), Step::Text("done")]);
     let turn = setup.door.say("x");
     setup.model.called(1).await;
     setup.door.unbind().await;
+    std::fs::write(setup.workspace().join("go"), "").unwrap();
     setup.model.called(2).await;
     setup.door.bind();
     assert_eq!(setup.door.finish(turn).await.replies, ["done"]);

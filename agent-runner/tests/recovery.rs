@@ -207,6 +207,7 @@ async fn a_stop_while_the_app_server_is_restarted_ends_the_turn() {
     let turn = setup.door.say("the question");
     setup.model.called(1).await;
     kill_codex(&runner);
+    setup.door.shown(turn, ActivityKind::Retrying).await;
     runner.signal(Signal::TERM);
     assert_eq!(setup.door.finish(turn).await.outcome, Outcome::Interrupted);
     assert_eq!(runner.ended().await.code(), Some(0));
