@@ -34,6 +34,7 @@
 //!
 //! The agent sees none of the `COFFERDAM_` variables.
 
+pub mod bounds;
 pub mod config;
 pub mod control;
 pub mod door;

@@ -11,27 +11,22 @@ use std::time::Duration;
 
 use cofferdam_protocol::ids::{Attempt, MessageId, Seq, TurnId};
 use cofferdam_protocol::runner::{
-    ActivityKind, EVENTS, Event, EventAck, EventBatch, EventBody, Finish, MAX_EVENTS,
+    ActivityKind, EVENTS, Event, EventAck, EventBatch, EventBody, Finish, MAX_EVENT_BYTES, MAX_EVENTS,
 };
 use tokio::sync::{Notify, oneshot};
 
+use crate::bounds::{MAX_LINE, MAX_REPLIES, bounded, cut, one_line, short_lines};
 use crate::door::{DoorError, Lane};
 
 /// How long a transient event waits for others before it is sent.
 pub const FLUSH: Duration = Duration::from_millis(25);
 /// The most text of transient events that waits, in bytes.
 const MAX_TRANSIENT: usize = 384 * 1024;
-/// The most text of one batch, in bytes: the longest end of a turn fits, and with JSON's escapes (at most six bytes for
-/// one) it stays below `MAX_EVENT_BYTES`.
-const MAX_BATCH: usize = 2560 * 1024;
+/// The most bytes of one batch as JSON. The largest single event fits: replies, and a diff of a
+/// quarter of a MiB, with JSON's escapes (at most six bytes for one).
+const MAX_BATCH: usize = MAX_EVENT_BYTES - 64 * 1024;
 /// What a transient event costs besides its text, in bytes.
 const OVERHEAD: usize = 128;
-/// The most text of one turn's replies, in bytes.
-const MAX_REPLIES: usize = 2 * 1024 * 1024;
-/// The longest line of an activity, in characters.
-const MAX_LINE: usize = 400;
-/// The most lines of an activity.
-const MAX_LINES: usize = 40;
 
 /// Where events are put. Clones share one queue.
 #[derive(Debug, Clone, Default)]
@@ -228,20 +223,25 @@ impl Queue {
         true
     }
 
-    /// The next batch: no more than the host takes in one.
+    /// The next events, as many as the host takes at once.
     fn take(&mut self) -> (Vec<Event>, Vec<oneshot::Sender<()>>) {
         self.sending = true;
-        let (mut acks, mut events, mut room) = (Vec::new(), Vec::new(), MAX_BATCH);
-        while let Some(entry) = self.entries.front() {
-            let cost = cost(&entry.body);
-            if events.len() == MAX_EVENTS || (cost > room && !events.is_empty()) {
+        let mut acks = Vec::new();
+        let mut events = Vec::with_capacity(self.entries.len().min(MAX_EVENTS));
+        let mut room = MAX_BATCH;
+        while events.len() < MAX_EVENTS
+            && let Some(entry) = self.entries.pop_front()
+        {
+            let bytes = json_bytes(&entry.body);
+            if bytes > room && !events.is_empty() {
+                self.entries.push_front(entry);
                 break;
             }
-            let Some(entry) = self.entries.pop_front() else { break };
-            room = room.saturating_sub(cost);
-            match entry.body.is_durable() {
-                true => self.durable -= 1,
-                false => self.transient_bytes = self.transient_bytes.saturating_sub(cost),
+            room = room.saturating_sub(bytes);
+            if entry.body.is_durable() {
+                self.durable -= 1;
+            } else {
+                self.transient_bytes = self.transient_bytes.saturating_sub(cost(&entry.body));
             }
             self.last_seq += 1;
             acks.extend(entry.acked);
@@ -253,57 +253,17 @@ impl Queue {
     }
 }
 
+/// What an event takes in a batch.
+fn json_bytes(body: &EventBody) -> usize {
+    OVERHEAD + serde_json::to_string(body).map_or(0, |json| json.len())
+}
+
 fn cost(body: &EventBody) -> usize {
     OVERHEAD
         + match body {
-            EventBody::Delta { text } | EventBody::Activity { text, .. } | EventBody::Reply { text } => text.len(),
-            EventBody::Finish(finish) => {
-                let replies: usize = finish.replies.iter().map(String::len).sum();
-                replies + finish.diff.as_ref().map_or(0, String::len)
-            }
+            EventBody::Delta { text } | EventBody::Activity { text, .. } => text.len(),
             _ => 0,
         }
-}
-
-/// The text on one line, cut to `limit` characters.
-pub fn one_line(text: &str, limit: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut cut: String = line.chars().filter(|c| !c.is_control()).take(limit).collect();
-    if line.chars().count() > limit {
-        cut.push('…');
-    }
-    cut
-}
-
-/// The text's lines, each short, and not too many of them.
-fn short_lines(text: &str) -> String {
-    let mut lines: Vec<_> = text.lines().take(MAX_LINES).map(|line| one_line(line, MAX_LINE)).collect();
-    let more = text.lines().count() - lines.len();
-    if more > 0 {
-        lines.push(format!("… {more} more"));
-    }
-    lines.join("\n")
-}
-
-/// The same end with replies that the host can take; a cut is said in the text.
-fn bounded(mut finish: Finish) -> Finish {
-    let mut room = MAX_REPLIES;
-    for reply in &mut finish.replies {
-        let fits = reply.len().min(room);
-        cut(reply, room);
-        room -= fits;
-    }
-    finish
-}
-
-/// Cuts a reply to so many bytes and says so in the text.
-fn cut(reply: &mut String, room: usize) {
-    let total = reply.len();
-    if total > room {
-        reply.truncate(reply.floor_char_boundary(room));
-        let kept = reply.len();
-        reply.push_str(&format!("\n[cut: {} of {total} bytes were too much]", total - kept));
-    }
 }
 
 #[cfg(test)]
@@ -348,60 +308,44 @@ mod tests {
         assert!(size < 2 * MAX_TRANSIENT, "{size}");
     }
 
-    #[test]
-    fn the_largest_batch_is_one_that_the_host_takes() {
-        let outbox = Outbox::default();
-        let worst = "\u{1}".repeat(MAX_TRANSIENT - OVERHEAD);
-        outbox.put(Some(TurnId(1)), delta(&worst));
-        for _ in 0..3 {
-            TurnEvents::new(outbox.clone(), TurnId(1)).reply("\u{1}".repeat(2 * MAX_REPLIES));
-        }
-        let end = bounded(finish(vec!["\u{1}".repeat(3 * MAX_REPLIES), "\u{1}".repeat(MAX_REPLIES)]));
-        assert!(end.replies[0].contains("[cut: "));
-        let end = Finish { diff: Some("\u{1}".repeat(256 * 1024)), ..end };
-        outbox.put(Some(TurnId(1)), EventBody::Finish(Box::new(end)));
-        let mut taken = 0;
-        while !outbox.queue().entries.is_empty() {
-            let batch = EventBatch { attempt: Attempt(1), events: outbox.queue().take().0 };
-            taken += batch.events.len();
-            let size = serde_json::to_vec(&batch).unwrap().len();
-            assert!(size < cofferdam_protocol::runner::MAX_EVENT_BYTES, "{size}");
-        }
-        assert_eq!(taken, 5);
+    /// All that waits, as the host gets it.
+    fn batches(outbox: &Outbox) -> Vec<EventBatch> {
+        let take = || Some(outbox.queue().take().0).filter(|events| !events.is_empty());
+        std::iter::from_fn(take).map(|events| EventBatch { attempt: Attempt(1), events }).collect()
     }
 
     #[test]
-    fn many_events_go_out_in_several_batches_in_order() {
+    fn the_largest_batch_is_one_that_the_host_takes() {
+        let outbox = Outbox::default();
+        let events = TurnEvents::new(outbox.clone(), TurnId(1));
+        let worst = |bytes: usize| "\u{1}".repeat(bytes);
+        events.delta(worst(MAX_TRANSIENT - OVERHEAD));
+        for _ in 0..3 {
+            events.reply(worst(2 * MAX_REPLIES));
+        }
+        let mut end = bounded(finish(vec![worst(3 * MAX_REPLIES), worst(MAX_REPLIES)]));
+        assert!(end.replies[0].contains("[cut: "));
+        end.diff = Some(crate::provider::codex::progress::bounded_diff(
+            &format!("{}\n", worst(99)).repeat(MAX_REPLIES / 100),
+        ));
+        assert!(end.diff.as_ref().is_some_and(|diff| diff.len() > 256 * 1024 - 100));
+        events.put(EventBody::Finish(Box::new(end)));
+        let batches = batches(&outbox);
+        let sizes: Vec<_> = batches.iter().map(|batch| serde_json::to_vec(batch).unwrap().len()).collect();
+        assert!(sizes.iter().all(|size| *size < MAX_EVENT_BYTES), "{sizes:?}");
+        let seqs = batches.iter().flat_map(|batch| &batch.events).map(|event| event.seq.0);
+        assert!(seqs.eq(1..=5));
+    }
+
+    #[test]
+    fn many_events_go_in_several_batches() {
         let outbox = Outbox::default();
         for turn in 0..2_500 {
             outbox.put(Some(TurnId(turn)), delta("x"));
         }
-        outbox.put(None, EventBody::Steered { messages: Vec::new() });
-        let sizes = [MAX_EVENTS, MAX_EVENTS, 501];
-        let mut seq = 0;
-        for size in sizes {
-            assert_eq!(outbox.queue().durable, 1);
-            let (events, _) = outbox.queue().take();
-            assert_eq!(events.len(), size);
-            assert!(events.iter().all(|event| {
-                seq += 1;
-                event.seq.0 == seq
-            }));
-        }
+        let counts: Vec<_> = batches(&outbox).iter().map(|batch| batch.events.len()).collect();
+        assert_eq!(counts, [MAX_EVENTS, MAX_EVENTS, 500]);
         let queue = outbox.queue();
-        assert_eq!((queue.durable, queue.transient_bytes, queue.entries.len()), (0, 0, 0));
-    }
-
-    #[test]
-    fn an_activity_is_one_short_line() {
-        assert_eq!(one_line("a\n  b\tc", 400), "a b c");
-        assert_eq!(one_line("äöü", 2), "äö…");
-    }
-
-    #[test]
-    fn a_plan_keeps_its_lines_up_to_a_bound() {
-        assert_eq!(short_lines("[x] a  b\n[ ] c"), "[x] a b\n[ ] c");
-        let many = short_lines(&"[ ] step\n".repeat(50));
-        assert_eq!((many.lines().count(), many.lines().last()), (MAX_LINES + 1, Some("… 10 more")));
+        assert_eq!((queue.transient_bytes, queue.durable), (0, 0));
     }
 }

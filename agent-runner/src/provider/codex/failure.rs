@@ -4,7 +4,7 @@ use cofferdam_protocol::runner::{Failure, FailureKind};
 use serde_json::Value;
 
 use super::protocol::{ErrorInfo, TurnError};
-use crate::outbox::one_line;
+use crate::bounds::one_line;
 
 /// The longest message, in characters.
 const MAX_MESSAGE: usize = 800;

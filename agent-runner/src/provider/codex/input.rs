@@ -8,8 +8,8 @@ use super::Codex;
 use super::context::Context;
 use super::protocol::{Input, TurnParams};
 use super::recovery::{self, Plan};
+use crate::bounds::one_line;
 use crate::format;
-use crate::outbox::one_line;
 
 /// A larger image is only named. Codex makes an image smaller, but reads it whole into memory first.
 const MAX_IMAGE: u64 = 20 * 1024 * 1024;

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::client::Client;
 use super::jsonrpc::Notification;
 use super::{method, told};
-use crate::outbox::{TurnEvents, one_line};
+use crate::bounds::one_line;
+use crate::outbox::TurnEvents;
 
 /// How long codex may be silent about a server beyond the server's own time.
 const BEYOND: Duration = Duration::from_secs(5);

@@ -195,7 +195,7 @@ impl Provider for Codex {
 /// The error with the server's own words, on one line.
 fn told(error: &RequestError) -> String {
     match std::error::Error::source(error) {
-        Some(cause) => crate::outbox::one_line(&format!("{error}: {cause}"), 800),
+        Some(cause) => crate::bounds::one_line(&format!("{error}: {cause}"), 800),
         None => error.to_string(),
     }
 }

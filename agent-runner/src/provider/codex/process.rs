@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
+use crate::bounds::one_line;
 use crate::config::OWN_PREFIX;
-use crate::outbox::one_line;
 
 /// How much of stderr is kept, in bytes and in lines.
 const TAIL_BYTES: usize = 8 * 1024;

@@ -1,7 +1,7 @@
 //! Plans and diffs as people are shown them, bounded.
 
 use super::protocol::PlanStep;
-use crate::outbox::one_line;
+use crate::bounds::one_line;
 
 /// The longest diff that is kept, in bytes.
 const MAX_DIFF: usize = 256 * 1024;

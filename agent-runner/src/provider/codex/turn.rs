@@ -14,7 +14,7 @@ use super::protocol::{Item, Notice, TurnCompleted, TurnStatus};
 use super::said::{Manner, Said};
 use super::tokens::Meter;
 use super::watch::WatchEnd;
-use crate::outbox::one_line;
+use crate::bounds::one_line;
 
 /// What follows from one notification.
 #[derive(Debug, PartialEq)]
