@@ -235,7 +235,27 @@ fn state(startup: &McpStartup) -> Option<McpState> {
 fn plain(error: &str) -> String {
     let ends = ["Stack backtrace:", " Add or adjust `startup_timeout_sec`"];
     let end = ends.iter().filter_map(|end| error.find(end)).min().unwrap_or(error.len());
-    one_line(&error[..end], MAX_ERROR)
+    one_line(&without_types(&error[..end]), MAX_ERROR)
+}
+
+/// Codex names Rust types in brackets, at length, in front of what people can use.
+fn without_types(text: &str) -> String {
+    let (mut kept, mut rest) = (String::new(), text);
+    while let Some(begin) = rest.find('[') {
+        let depth = |depth: &mut i32, c: char| {
+            *depth += i32::from(c == '[') - i32::from(c == ']');
+            Some(*depth)
+        };
+        let length = rest[begin..].chars().scan(0, depth).take_while(|depth| *depth > 0).count();
+        let end = rest[begin..].char_indices().nth(length).map_or(rest.len(), |(at, c)| begin + at + c.len_utf8());
+        kept.push_str(&rest[..begin]);
+        let within = &rest[begin..end];
+        if !within.contains("::") {
+            kept.push_str(within);
+        }
+        rest = &rest[end..];
+    }
+    kept + rest
 }
 
 /// Whether codex itself says that the server is dead.
@@ -341,6 +361,13 @@ mod tests {
         drop(there);
         mcp.started(&events, &CancellationToken::new()).await;
         assert!(mcp.states.is_empty(), "nothing false is told: {:?}", mcp.states);
+    }
+
+    #[test]
+    fn errors_name_no_types() {
+        let error =
+            "failed: Send message error Transport [a::b<c::d<[u8]>>] error: refused [os error 111], when [x::y";
+        assert_eq!(plain(error), "failed: Send message error Transport error: refused [os error 111], when");
     }
 
     #[test]
