@@ -88,7 +88,7 @@ mod tests {
         let (_dir, at) = fresh();
         let folder: Folder = "demo".parse().unwrap();
         assert!(!home(&at).unwrap().is_empty());
-        assert_eq!(group(&at, &folder).unwrap().len(), 3);
+        assert_eq!(group(&at, &folder).unwrap().len(), 4);
         HostConfig::load(&at, &|_| None).unwrap();
         GroupConfig::load(&at, &folder).unwrap();
         std::fs::write(at.agents_md(&folder), "mine").unwrap();

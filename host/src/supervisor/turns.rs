@@ -23,9 +23,9 @@ use crate::model::session::PhaseEvent;
 use crate::sandbox::Exit;
 use crate::store::group::attempts::EndedTurn;
 use crate::store::group::claim::{Claim, Claimed};
+use crate::store::group::closing::End;
 use crate::store::group::inbox::Answered;
 use crate::store::group::models::Inherited;
-use crate::store::group::turns::End;
 use crate::store::{GroupDb, StoreError, rfc3339};
 
 /// The pause after a claim that the store refused, such as with a full disk.

@@ -1,7 +1,7 @@
 //! One group's `state.db`.
 //!
-//! - [`inbox`]: ① accept. - [`claim`]: ② claim. - [`commands`]: what people ask of us in a chat.
-//! - [`attempts`]: fencing, hello, a container's end. - [`turns`]: ③ ready, ④ finish. - `retries`: a failure that can
+//! - [`inbox`]: ① accept. - [`claim`]: ② claim. - [`closing`]: ④ finish. - [`commands`]: what people ask of us in a chat.
+//! - [`attempts`]: fencing, hello, a container's end. - [`turns`]: ③ ready. - `retries`: a failure that can
 //!   pass. - [`steering`]: what changes while a turn runs. - [`compactions`], [`mcp`], [`models`]: what runners report.
 //! - [`tools`]: calls of the host's tools. - [`questions`]: the agent's, and their answers. - [`files`]: people's.
 //! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
@@ -9,6 +9,7 @@
 
 pub mod attempts;
 pub mod claim;
+pub mod closing;
 pub mod commands;
 pub mod compactions;
 pub mod detail;

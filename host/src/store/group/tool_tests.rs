@@ -95,7 +95,7 @@ impl Fixture {
         self.db.call(call, deed).await.unwrap()
     }
 
-    async fn finish(&self, replies: &[&str]) -> super::turns::Finished {
+    async fn finish(&self, replies: &[&str]) -> super::closing::Finished {
         let replies = replies.iter().map(|text| (*text).to_owned()).collect();
         let finish = Finish { replies, ..Finish::new(Outcome::Completed) };
         self.db

@@ -7,10 +7,11 @@ use jiff::tz::TimeZone;
 
 use super::attempts::EndedTurn;
 use super::claim::{Claim, Claimed};
+use super::closing::Finished;
 use super::inbox::Accepted;
 use super::models::Inherited;
 use super::outbox::NextReply;
-use super::turns::{Finished, Ready};
+use super::turns::Ready;
 use super::*;
 use crate::model::chat::Inbound;
 use crate::model::command::Command;

@@ -1,8 +1,8 @@
 //! Failures that can pass.
 
 use super::*;
+use crate::store::group::closing::End;
 use crate::store::group::commands::Due;
-use crate::store::group::turns::End;
 use cofferdam_protocol::admin::ChatOutcome;
 
 fn failed(kind: FailureKind) -> Finish {

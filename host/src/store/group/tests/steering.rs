@@ -3,8 +3,8 @@
 use cofferdam_protocol::runner::ControlRequest;
 
 use super::*;
+use crate::store::group::closing::End;
 use crate::store::group::steering::Orders;
-use crate::store::group::turns::End;
 
 struct Turn {
     f: Fixture,

@@ -5,8 +5,8 @@ use cofferdam_protocol::runner::{ControlRequest, Failure, FailureKind};
 use super::*;
 use crate::store::db::Durability;
 use crate::store::group::attempts::EndedTurn;
+use crate::store::group::closing::{End, Finished};
 use crate::store::group::commands::Due;
-use crate::store::group::turns::{End, Finished};
 
 impl Fixture {
     pub(super) async fn offered(&self) -> Vec<MessageId> {
