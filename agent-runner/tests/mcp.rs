@@ -226,6 +226,17 @@ async fn a_server_that_dies_again_and_again_is_brought_back_once_in_a_turn() {
 }
 
 #[tokio::test]
+async fn a_server_that_died_in_the_last_call_of_a_turn_is_told_as_ready_without_another_turn() {
+    let servers = Servers::new(&[("good", GOOD)]).await;
+    let setup = &servers.setup;
+    let _runner = setup.runner();
+    let die = vec![mcp_call("good", "die", json!({}), "call_1")];
+    setup.model.script([Step::Items(die), Step::Text("done")]);
+    assert_eq!(setup.say("x").await.replies, ["done"]);
+    servers.is("good", &[McpStatus::Failed, McpStatus::Starting, McpStatus::Ready]).await;
+}
+
+#[tokio::test]
 async fn a_server_that_only_hangs_is_left_alone() {
     let servers = Servers::new(&[("good", &format!("{GOOD}\ntool_timeout_sec = 1"))]).await;
     let setup = &servers.setup;

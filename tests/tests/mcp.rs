@@ -198,7 +198,9 @@ async fn a_container_that_outlives_its_daemon_keeps_the_servers_that_it_started_
     home.up().await;
     vendor.script([Say::Call("mcp__far", "echo", json!({"x": "again"})), Say::Text("done".into())]);
     let second = home.admin().chat("demo", "two").await;
-    assert_eq!((second.text().as_str(), second.container()), ("done", first.container()), "the same container");
+    // The daemon may have died before it noted that the first answer was handed over: then it comes once more.
+    assert!(second.text().ends_with("done"), "{}", second.text());
+    assert_eq!(second.container(), first.container(), "the same container");
     assert!(vendor.calls().last().expect("a call").input().contains("far heard again"));
     assert_eq!(far.calls("tools/call").len(), 1);
     // Its next start is one without.

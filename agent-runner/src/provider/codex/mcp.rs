@@ -17,7 +17,7 @@ use super::client::Client;
 use super::jsonrpc::Notification;
 use super::{method, told};
 use crate::bounds::one_line;
-use crate::outbox::TurnEvents;
+use crate::outbox::{Outbox, TurnEvents};
 
 /// How long codex may be silent about a server beyond the server's own time.
 const BEYOND: Duration = Duration::from_secs(5);
@@ -174,6 +174,29 @@ impl Mcp {
                 tracing::warn!(server, error = told(&error), "codex does not start an MCP server again");
             }
         });
+    }
+
+    /// After a turn: waits a moment for servers that it started again, so that the host knows how they stand.
+    pub async fn settled(&mut self, outbox: &Outbox, interrupt: &CancellationToken) {
+        /// 60 ms were seen; what comes later is told by the next turn.
+        const MOMENT: Duration = Duration::from_secs(2);
+        let waiting = async {
+            while self.revived.iter().any(|name| self.is_starting(name)) {
+                let Some(state) = self.next().await else { return };
+                outbox.put(None, EventBody::Mcp(state));
+            }
+        };
+        tokio::select! {
+            () = waiting => {}
+            () = tokio::time::sleep(MOMENT) => {}
+            () = interrupt.cancelled() => {}
+        }
+    }
+
+    fn is_starting(&self, name: &str) -> bool {
+        let starting =
+            |state: &McpState| state.status == McpStatus::Starting || state.error.as_deref() == Some(DIED);
+        self.told.get(name).is_some_and(starting)
     }
 
     fn died(&mut self, server: &str) -> McpState {

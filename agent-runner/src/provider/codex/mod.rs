@@ -182,6 +182,7 @@ impl Provider for Codex {
     }
 
     async fn settle(&mut self, outbox: &Outbox, interrupt: &CancellationToken) {
+        self.mcp.settled(outbox, interrupt).await;
         self.compact_when_due(&|body| outbox.put(None, body), interrupt).await;
     }
 
