@@ -177,7 +177,7 @@ async fn an_app_server_that_died_while_idle_is_replaced_unnoticed() {
 async fn a_silent_turn_is_interrupted_and_the_next_one_works() {
     let setup = Setup::with(|settings| settings.silence_secs = 1).await;
     let _runner = setup.runner();
-    setup.model.script([Step::Hang]);
+    setup.model.script([Step::Hang, Step::Hang]);
     let finish = setup.say("x").await;
     assert_eq!(failure(&finish).kind, FailureKind::Silence);
     assert_eq!(setup.say("y").await.outcome, Outcome::Completed);

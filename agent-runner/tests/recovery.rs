@@ -316,10 +316,33 @@ async fn a_message_that_is_tried_again_but_was_never_given_is_sent() {
 }
 
 #[tokio::test]
-async fn a_silent_model_endpoint_is_told_and_not_asked_again() {
+async fn a_silent_model_endpoint_is_asked_once_more_with_the_message_told_once() {
     let setup = Setup::with(|settings| settings.silence_secs = 1).await;
     let runner = setup.runner();
-    setup.model.script([Step::Hang]);
+    setup.model.script([Step::Hang, Step::Text("done")]);
+    let turn = setup.door.say("the question");
+    setup.model.called(1).await;
+    let codex = runner.children();
+    assert_eq!(setup.door.finish(turn).await.replies, ["done"]);
+    assert_ne!(runner.children(), codex, "by another process");
+    assert_eq!(setup.model.asked(Asked::Answer).len(), 2);
+    assert_eq!(setup.model.last_input().matches("the question").count(), 1);
+}
+
+#[tokio::test]
+async fn a_model_endpoint_that_stays_silent_is_told() {
+    let setup = Setup::with(|settings| settings.silence_secs = 1).await;
+    let _runner = setup.runner();
+    setup.model.script([Step::Hang, Step::Hang]);
+    assert_eq!(failure(&setup.say("the question").await).kind, FailureKind::Silence);
+    assert_eq!(setup.model.asked(Asked::Answer).len(), 2);
+}
+
+#[tokio::test]
+async fn a_silent_command_is_told_and_not_run_again() {
+    let setup = Setup::with(|settings| settings.silence_secs = 1).await;
+    let runner = setup.runner();
+    setup.model.script([Step::Items(vec![command("sleep 300")])]);
     let turn = setup.door.say("the question");
     setup.model.called(1).await;
     let codex = runner.children();

@@ -124,7 +124,7 @@ async fn a_person_may_take_longer_than_the_silence_timeout() {
     let calls = setup.door.orders.tool_calls();
     assert!(calls.iter().all(|call| call.call_id == "call_1" && call.turn == turn));
     // After it silence counts again.
-    setup.model.script([Step::Hang]);
+    setup.model.script([Step::Hang, Step::Hang]);
     assert_eq!(failure(&setup.say("y").await).kind, FailureKind::Silence);
 }
 

@@ -198,14 +198,14 @@ impl Codex {
     async fn conclude(&mut self, end: WatchEnd) -> Result<Outcome, Broken> {
         let outcome = match end {
             WatchEnd::Over(outcome) => outcome,
-            WatchEnd::Silent { ended: true } => {
-                let message = format!("nothing moved for {} s", self.settings.silence_secs.max(1));
-                Outcome::Failed(Failure::new(FailureKind::Silence, message))
-            }
-            WatchEnd::Silent { ended: false } => {
+            WatchEnd::Silent => Outcome::Failed(self.silent()),
+            WatchEnd::Mute { ended } => {
                 self.kill().await;
-                let message = "codex neither speaks nor ends the turn, and was killed";
-                return Err(Broken::Server(Failure::new(FailureKind::Silence, message)));
+                let stuck = || {
+                    let message = "codex neither speaks nor ends the turn, and was killed";
+                    Failure::new(FailureKind::Silence, message)
+                };
+                return Err(Broken::Server(if ended { self.silent() } else { stuck() }));
             }
             WatchEnd::Stuck => {
                 self.kill().await;
@@ -222,6 +222,11 @@ impl Codex {
             }
             outcome => outcome,
         })
+    }
+
+    fn silent(&self) -> Failure {
+        let message = format!("nothing moved for {} s", self.settings.silence_secs.max(1));
+        Failure::new(FailureKind::Silence, message)
     }
 
     /// The failure with what helps: when the account's limit ends, or which models there are.

@@ -20,19 +20,22 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// How long codex may take to say so of all of them (up to 50 ms were seen).
 const GONE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Ends the thread's commands. Bounded in time; what could not be done is logged.
-pub async fn end(client: &Client, thread: &str, notifications: &mut UnboundedReceiver<Notification>) {
+/// Ends the thread's commands, and says whether there may have been some. Bounded in time; what could not be done is
+/// logged.
+pub async fn end(client: &Client, thread: &str, notifications: &mut UnboundedReceiver<Notification>) -> bool {
     let params = CleanParams { thread_id: thread.to_owned() };
     let running = client.request::<TerminalsAnswer>(method::TERMINALS_LIST, &params, REQUEST_LIMIT).await;
+    let unknown = running.is_err();
     let running = running.map(|answer| answer.data).unwrap_or_else(|error| {
         tracing::warn!(error = told(&error), "codex does not say which commands still run");
         Vec::new()
     });
+    let any = unknown || !running.is_empty();
     let mut running: BTreeSet<_> = running.into_iter().map(|terminal| terminal.item_id).collect();
     let cleaned = client.request::<IgnoredAny>(method::TERMINALS_CLEAN, &params, REQUEST_LIMIT).await;
     if let Err(error) = cleaned {
         tracing::warn!(error = told(&error), "left-over commands could not be ended");
-        return;
+        return any;
     }
     let all_gone = async {
         while !running.is_empty() {
@@ -45,6 +48,7 @@ pub async fn end(client: &Client, thread: &str, notifications: &mut UnboundedRec
     if tokio::time::timeout(GONE_LIMIT, all_gone).await.is_err() {
         tracing::warn!(?running, "codex does not say that all left-over commands have ended");
     }
+    any
 }
 
 fn completed(notification: &Notification) -> Option<String> {

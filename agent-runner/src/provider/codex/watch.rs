@@ -39,8 +39,10 @@ enum Why {
 pub enum WatchEnd {
     /// Codex ended it.
     Over(Outcome),
-    /// Interrupted for silence; `ended` says whether codex still obeyed.
-    Silent {
+    /// Interrupted for the silence of a command that ran.
+    Silent,
+    /// Interrupted for the silence of the model, since no command ran; `ended` says whether codex still obeyed.
+    Mute {
         /// Whether the turn is over.
         ended: bool,
     },
@@ -113,7 +115,7 @@ impl Watch<'_> {
                         interrupted = Some(self.interrupt(Why::Silence));
                         deadline = Instant::now() + INTERRUPT_LIMIT;
                     }
-                    Some(by) if by.why == Why::Silence => return WatchEnd::Silent { ended: false },
+                    Some(by) if by.why == Why::Silence => return WatchEnd::Mute { ended: false },
                     Some(_) => return WatchEnd::Stuck,
                 },
             }
@@ -154,9 +156,10 @@ impl Watch<'_> {
             return WatchEnd::Over(outcome);
         }
         // An interrupt leaves a running command behind as a background terminal.
-        terminals::end(at.client, at.thread, notifications).await;
+        let commands = terminals::end(at.client, at.thread, notifications).await;
         match interrupted {
-            Some(Why::Silence) => WatchEnd::Silent { ended: true },
+            Some(Why::Silence) if commands => WatchEnd::Silent,
+            Some(Why::Silence) => WatchEnd::Mute { ended: true },
             Some(Why::Asked) | None => WatchEnd::Over(outcome),
         }
     }
