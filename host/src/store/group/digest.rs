@@ -70,7 +70,9 @@ fn entries(tx: &Savepoint<'_>, session: &SessionId) -> Result<Vec<Entry>, StoreE
         add_replies(tx, turn, &mut entries)?;
     }
     // Of the same moment, a later turn is the newer one, and in a turn its reply.
-    entries.sort_by_key(|entry| (Reverse(entry.at), Reverse(entry.turn), entry.sender.is_some()));
+    entries.sort_by_key(|entry| {
+        (Reverse(entry.at), Reverse(entry.turn), entry.sender.is_some(), Reverse(entry.reply))
+    });
     entries.truncate(MOST_ENTRIES);
     Ok(entries)
 }
