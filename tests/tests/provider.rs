@@ -258,15 +258,18 @@ async fn a_codex_that_stops_in_a_turn_is_replaced_and_the_turn_goes_on() {
 }
 
 #[tokio::test]
-async fn a_model_that_says_nothing_ends_in_a_notice_and_the_next_message_is_answered() {
+async fn a_model_that_says_nothing_is_asked_once_more_and_then_told() {
     let home = TestHome::with_demo(&json!({"timeouts": {"silence_secs": 8}})).await;
-    let answer = home.admin().chat("demo", "!hang").await;
+    let answer = home.admin().chat("demo", "!hang\n!say Better now.").await;
+    assert_eq!(answer.finished.outcome, ChatOutcome::Replied);
+    assert!(answer.text().contains("Better now."), "{}", answer.text());
+    let answer = home.admin().chat("demo", "!hang\n!hang").await;
     assert_eq!(answer.finished.outcome, ChatOutcome::Failed { kind: FailureKind::Silence });
     let notices = answer.notices();
     assert!(notices.len() == 1 && notices[0].contains("timeouts.silence_secs"), "{notices:?}");
     let next = home.admin().chat("demo", "!say Here I am.").await;
     assert!(next.text().contains("Here I am."), "{}", next.text());
-    assert_eq!(next.container(), answer.container(), "codex was well");
+    assert_eq!(next.container(), answer.container(), "the container was well");
 }
 
 #[tokio::test]
