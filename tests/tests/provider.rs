@@ -263,7 +263,7 @@ async fn a_model_that_says_nothing_is_asked_once_more_and_then_told() {
     let answer = home.admin().chat("demo", "!hang\n!say Better now.").await;
     assert_eq!(answer.finished.outcome, ChatOutcome::Replied);
     assert!(answer.text().contains("Better now."), "{}", answer.text());
-    let answer = home.admin().chat("demo", "!hang\n!hang").await;
+    let answer = home.admin().chat("demo", "!hang\n!run true\n!hang").await;
     assert_eq!(answer.finished.outcome, ChatOutcome::Failed { kind: FailureKind::Silence });
     let notices = answer.notices();
     assert!(notices.len() == 1 && notices[0].contains("timeouts.silence_secs"), "{notices:?}");
