@@ -50,7 +50,8 @@ demo: machine ## from nothing to a first reply
 	@scripts/demo.sh
 
 test: engine runner codex-older ## run all tests, on the real engine and the real Codex
-	@cargo build --locked --package cofferdam --bin cofferdam
+	@# Together, so that the program has the hooks that the tests pull.
+	@cargo build --locked --package cofferdam --package cofferdam-tests --bins
 	@COFFERDAM_RUNNER="$(RUNNER)" "$(DEV)" --home "$(CURDIR)" image build
 	@scripts/readme.sh "$(DEV)"
 	@COFFERDAM_RUNNER="$(RUNNER)" COFFERDAM_TEST_HOME="$(CURDIR)" COFFERDAM_TEST_CODEX="$(CODEX)" \

@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod door;
 pub mod files;
 pub mod gateway;
+pub mod hooks;
 pub mod live;
 pub mod model;
 pub mod progress;

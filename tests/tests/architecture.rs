@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Each room, and the rooms that it may use. What [`ROOT`] names is everybody's.
 const TABLE: &[(&str, &[&str])] = &[
-    ("unix_socket", &[]),
+    ("hooks", &[]),
     ("model", &[]),
     ("config", &[]),
     ("live", &["model"]),
@@ -74,7 +74,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 ];
 
 /// What the crate's root has besides the rooms.
-const ROOT: &[&str] = &["error_chain", "unix_socket"];
+const ROOT: &[&str] = &["error_chain", "hooks", "unix_socket"];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join("host/src")

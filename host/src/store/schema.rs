@@ -5,10 +5,12 @@ use rusqlite_migration::{M, Migrations};
 const CENTRAL: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/central/0001_init.sql")),
     M::up(include_str!("../../../migrations/central/0002_progress.sql")),
+    M::up(include_str!("../../../migrations/central/0003_set_aside.sql")),
 ];
 const GROUP: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/group/0001_init.sql")),
     M::up(include_str!("../../../migrations/group/0002_conversations.sql")),
+    M::up(include_str!("../../../migrations/group/0003_resilience.sql")),
 ];
 
 /// Which schema a database has.

@@ -14,7 +14,7 @@ CREATE TABLE groups (
     config        TEXT NOT NULL,
     config_hash   TEXT NOT NULL,
     registered_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+, set_aside TEXT) STRICT, WITHOUT ROWID;
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -19,6 +19,23 @@ CREATE TABLE compactions (
     at            INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX compactions_session ON compactions (session, id);
+CREATE TABLE dead_letters (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    session    TEXT NOT NULL REFERENCES sessions (id),
+    -- Exactly one of the two.
+    message    INTEGER REFERENCES inbox (id),
+    reply      INTEGER REFERENCES outbox (id),
+    cause      TEXT NOT NULL CHECK (cause IN ('start', 'provider', 'container', 'delivery')),
+    error      TEXT NOT NULL,
+    tries      INTEGER NOT NULL,
+    state      TEXT NOT NULL CHECK (state IN ('open', 'retried', 'dropped')),
+    at         INTEGER NOT NULL,
+    settled_at INTEGER,
+    CHECK ((message IS NULL) <> (reply IS NULL))
+) STRICT;
+CREATE INDEX dead_letters_message ON dead_letters (message) WHERE message IS NOT NULL;
+CREATE INDEX dead_letters_open ON dead_letters (id) WHERE state = 'open';
+CREATE INDEX dead_letters_reply ON dead_letters (reply) WHERE reply IS NOT NULL;
 CREATE TABLE inbox (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     session     TEXT NOT NULL REFERENCES sessions (id),
@@ -70,9 +87,10 @@ CREATE TABLE outbox (
     next_try_at  INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
     delivered_at INTEGER
-, action TEXT) STRICT;
+, action TEXT, doubt INTEGER NOT NULL DEFAULT 0, last_error TEXT, told INTEGER REFERENCES turns (id)) STRICT;
 CREATE INDEX outbox_due ON outbox (channel, chat_id, id) WHERE state IN ('pending', 'leased');
 CREATE INDEX outbox_turn ON outbox (turn) WHERE turn IS NOT NULL;
+CREATE INDEX outbox_untold ON outbox (session) WHERE state = 'dead' AND told IS NULL;
 CREATE TABLE questions (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     session    TEXT NOT NULL REFERENCES sessions (id),
@@ -112,7 +130,7 @@ CREATE TABLE sessions (
     continuation TEXT,
     created_at   INTEGER NOT NULL,
     active_at    INTEGER NOT NULL
-, generation INTEGER NOT NULL DEFAULT 0, cleared_at INTEGER NOT NULL DEFAULT 0, model TEXT, effort TEXT, since_compaction INTEGER NOT NULL DEFAULT 0, last_total INTEGER) STRICT;
+, generation INTEGER NOT NULL DEFAULT 0, cleared_at INTEGER NOT NULL DEFAULT 0, model TEXT, effort TEXT, since_compaction INTEGER NOT NULL DEFAULT 0, last_total INTEGER, start_failures INTEGER NOT NULL DEFAULT 0, start_again_at INTEGER NOT NULL DEFAULT 0, start_error TEXT) STRICT;
 CREATE TABLE tool_calls (
     turn        INTEGER NOT NULL REFERENCES turns (id),
     call_id     TEXT NOT NULL,

@@ -1,0 +1,35 @@
+-- What survives trouble: tries of starts and deliveries, doubts, dead letters.
+
+-- Container starts that failed in a row, when the next one is due (ms), and why the last failed.
+ALTER TABLE sessions ADD COLUMN start_failures INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN start_again_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN start_error TEXT;
+
+-- How often its channel may have taken it without our knowing: a lease that was lost, or an answer that never came.
+ALTER TABLE outbox ADD COLUMN doubt INTEGER NOT NULL DEFAULT 0;
+-- Why the last try failed.
+ALTER TABLE outbox ADD COLUMN last_error TEXT;
+-- The turn that was told that its chat never got this.
+ALTER TABLE outbox ADD COLUMN told INTEGER REFERENCES turns (id);
+
+CREATE INDEX outbox_untold ON outbox (session) WHERE state = 'dead' AND told IS NULL;
+
+-- What was tried for the last time; a person decides what becomes of it.
+CREATE TABLE dead_letters (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    session    TEXT NOT NULL REFERENCES sessions (id),
+    -- Exactly one of the two.
+    message    INTEGER REFERENCES inbox (id),
+    reply      INTEGER REFERENCES outbox (id),
+    cause      TEXT NOT NULL CHECK (cause IN ('start', 'provider', 'container', 'delivery')),
+    error      TEXT NOT NULL,
+    tries      INTEGER NOT NULL,
+    state      TEXT NOT NULL CHECK (state IN ('open', 'retried', 'dropped')),
+    at         INTEGER NOT NULL,
+    settled_at INTEGER,
+    CHECK ((message IS NULL) <> (reply IS NULL))
+) STRICT;
+
+CREATE INDEX dead_letters_open ON dead_letters (id) WHERE state = 'open';
+CREATE INDEX dead_letters_message ON dead_letters (message) WHERE message IS NOT NULL;
+CREATE INDEX dead_letters_reply ON dead_letters (reply) WHERE reply IS NOT NULL;
