@@ -2,6 +2,8 @@
 
 use cofferdam_protocol::runner::{Failure, FailureKind};
 
+use super::backoff::stretch;
+
 /// The most turns of one message that may fail in a way that can pass.
 pub const MOST_TRIES: u32 = 4;
 
@@ -9,8 +11,6 @@ pub const MOST_TRIES: u32 = 4;
 const PAUSES: [i64; MOST_TRIES as usize - 1] = [15_000, 60_000, 300_000];
 /// A vendor that names a later time is believed up to here, in ms; beyond, a person decides.
 const LONGEST: i64 = 3_600_000;
-/// The most that a pause is stretched by, so that the sessions of one outage do not all come back at once.
-const JITTER: f64 = 0.2;
 
 /// Whose turn it is after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +48,7 @@ pub fn next_try(failure: &Failure, failed: u32, now: i64, chance: f64) -> Option
         return None;
     }
     let pause = *PAUSES.get(usize::try_from(failed.checked_sub(1)?).ok()?)?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "at most a minute in ms")]
-    let stretch = (pause as f64 * JITTER * chance.clamp(0.0, 1.0)) as i64;
+    let stretch = stretch(pause, chance);
     let resets = failure.resets_at.and_then(|secs| i64::try_from(secs).ok()?.checked_mul(1000));
     match resets {
         Some(at) if at > now.saturating_add(LONGEST) => None,

@@ -17,8 +17,10 @@
 //! ```
 
 pub mod action;
+pub mod backoff;
 pub mod chat;
 pub mod command;
+pub mod dead_letter;
 pub mod failure;
 pub mod message;
 pub mod notice;

@@ -12,6 +12,7 @@ pub mod claim;
 pub mod closing;
 pub mod commands;
 pub mod compactions;
+pub mod dead_letters;
 pub mod detail;
 pub mod digest;
 pub mod files;

@@ -9,7 +9,7 @@ use super::models::read_models;
 use crate::model::failure::next_try;
 use crate::model::message::{MessageEvent, MessageState};
 use crate::model::notice::{self, Known};
-use crate::store::{StoreError, now_ms};
+use crate::store::{StoreError, chance, now_ms};
 
 /// Another try of a turn's messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,9 +85,4 @@ pub(super) fn known(tx: &Savepoint<'_>, failure: &Failure, zone: &TimeZone) -> R
     let resets = failure.resets_at.and_then(|secs| i64::try_from(secs).ok()?.checked_mul(1000));
     let models = read_models(tx)?.into_iter().map(|model| model.name).collect();
     Ok(Known { resets: resets.map(|at| notice::clock(at, now_ms(), zone)), models })
-}
-
-/// From 0 to 1, so that sessions do not come back together.
-fn chance() -> f64 {
-    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }
