@@ -70,3 +70,38 @@ pub enum Letter {
     /// An outbound reply.
     Reply(ReplyId),
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::reference::Reference;
+    use super::DeadLetterEvent::{Drop, Retry};
+    use super::DeadLetterState::{Dropped, Open, Retried};
+    use super::*;
+
+    fn reference() -> Reference<DeadLetterState, DeadLetterEvent> {
+        Reference {
+            machine: "dead letter",
+            start: Open,
+            states: DeadLetterState::ALL.to_vec(),
+            events: vec![Retry, Drop],
+            edges: vec![(Open, Retry, Retried), (Open, Drop, Dropped)],
+            ends: vec![Retried, Dropped],
+            revivals: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_has_these_steps_and_no_others() {
+        reference().holds(DeadLetterState::next);
+    }
+
+    proptest! {
+        /// It is decided once.
+        #[test]
+        fn a_dead_letter_follows_its_reference(events in proptest::collection::vec(0..2usize, 1..10)) {
+            reference().follows(&events, DeadLetterState::next);
+        }
+    }
+}

@@ -1,4 +1,14 @@
 //! An inbound message's life.
+//!
+//! ```text
+//!             ┌──────────────answer──────────────┐  (a command, a refusal, a last try: without a turn)
+//!             │                                  ▼
+//!  accept ─▶ pending ──claim, steer──▶ claimed ──finish──▶ done
+//!             ▲  ▲                      │ ▲  │               │
+//!             │  └───────release────────┘ └──┘ steer         │
+//!             └───────────────────revive─────────────────────┘  (a person has its dead letter tried again)
+//! ```
+//! `release`: its container went away, or the turn failed in a way that can pass.
 
 use super::IllegalTransition;
 
@@ -28,16 +38,18 @@ pub enum MessageEvent {
     Finish,
     /// Its turn was abandoned, or failed in a way that can pass.
     Release,
+    /// A person has it tried again: its outcome was a dead letter.
+    Revive,
 }
 
 impl MessageState {
     /// The state after `event`.
     pub fn next(self, event: MessageEvent) -> Result<Self, IllegalTransition> {
-        use MessageEvent::{Answer, Claim, Finish, Release, Steer};
+        use MessageEvent::{Answer, Claim, Finish, Release, Revive, Steer};
         match (self, event) {
             (Self::Pending, Claim) | (Self::Pending | Self::Claimed, Steer) => Ok(Self::Claimed),
             (Self::Claimed, Finish) | (Self::Pending, Answer) => Ok(Self::Done),
-            (Self::Claimed, Release) => Ok(Self::Pending),
+            (Self::Claimed, Release) | (Self::Done, Revive) => Ok(Self::Pending),
             _ => Err(IllegalTransition {
                 machine: "message",
                 state: format!("{self:?}"),
@@ -55,36 +67,62 @@ pub const MAX_TRIES: i64 = 2;
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::reference::Reference;
+    use super::MessageEvent::{Answer, Claim, Finish, Release, Revive, Steer};
+    use super::MessageState::{Claimed, Done, Pending};
     use super::*;
 
-    const EVENTS: [MessageEvent; 5] = [
-        MessageEvent::Claim,
-        MessageEvent::Steer,
-        MessageEvent::Answer,
-        MessageEvent::Finish,
-        MessageEvent::Release,
-    ];
+    const EVENTS: [MessageEvent; 6] = [Claim, Steer, Answer, Finish, Release, Revive];
+
+    fn reference() -> Reference<MessageState, MessageEvent> {
+        Reference {
+            machine: "message",
+            start: Pending,
+            states: MessageState::ALL.to_vec(),
+            events: EVENTS.to_vec(),
+            edges: vec![
+                (Pending, Claim, Claimed),
+                (Pending, Steer, Claimed),
+                (Pending, Answer, Done),
+                (Claimed, Steer, Claimed),
+                (Claimed, Finish, Done),
+                (Claimed, Release, Pending),
+                (Done, Revive, Pending),
+            ],
+            ends: vec![Done],
+            revivals: vec![Revive],
+        }
+    }
+
+    #[test]
+    fn a_message_has_these_steps_and_no_others() {
+        reference().holds(MessageState::next);
+    }
 
     proptest! {
-        /// However its events come, a message has one outcome, and what is done is never done again.
         #[test]
-        fn a_message_ends_once(steps in proptest::collection::vec(0..EVENTS.len(), 1..40)) {
-            let (mut state, mut ends) = (MessageState::Pending, 0);
-            for step in steps {
-                if let Ok(next) = state.next(EVENTS[step]) {
-                    prop_assert_ne!(state, MessageState::Done, "{:?}", EVENTS[step]);
-                    ends += u32::from(next == MessageState::Done);
-                    state = next;
-                }
+        fn a_message_follows_its_reference(events in proptest::collection::vec(0..EVENTS.len(), 1..60)) {
+            reference().follows(&events, MessageState::next);
+        }
+
+        /// However its events come, a message has one outcome for each time that it was accepted or revived.
+        #[test]
+        fn a_message_ends_once(events in proptest::collection::vec(0..EVENTS.len(), 1..60)) {
+            let (mut state, mut begins, mut ends) = (Pending, 1, 0);
+            for event in events.into_iter().map(|at| EVENTS[at]) {
+                let Ok(next) = state.next(event) else { continue };
+                begins += u32::from(event == Revive);
+                ends += u32::from(next == Done);
+                state = next;
+                prop_assert_eq!(ends, begins - u32::from(state != Done), "{:?}", event);
             }
-            prop_assert_eq!(ends, u32::from(state == MessageState::Done));
         }
     }
 
     #[test]
     fn hearing_of_a_steered_message_again_changes_nothing_and_a_running_turn_answers_it() {
-        assert_eq!(MessageState::Claimed.next(MessageEvent::Steer), Ok(MessageState::Claimed));
-        assert!(MessageState::Claimed.next(MessageEvent::Claim).is_err());
-        assert!(MessageState::Claimed.next(MessageEvent::Answer).is_err(), "a running turn answers it");
+        assert_eq!(Claimed.next(Steer), Ok(Claimed));
+        assert!(Claimed.next(Claim).is_err());
+        assert!(Claimed.next(Answer).is_err(), "a running turn answers it");
     }
 }

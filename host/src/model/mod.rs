@@ -1,20 +1,8 @@
 //! Pure states and their transitions. No I/O; imports nothing of ours but the protocol's ids.
 //!
-//! ```text
-//!              ┌────────────────answer─────────────┐   (a command, a refusal: without a turn)
-//!              │                                   ▼
-//! message   pending ──claim, steer──▶ claimed ──finish──▶ done
-//!              ▲                         │
-//!              └─────────release─────────┘     (its container went away, or the turn failed in a way that can pass)
-//!
-//! turn      running ──▶ completed | failed | interrupted | abandoned
-//!
-//! reply     pending ──lease──▶ leased ──delivered──▶ delivered
-//!              ▲                  ├──retry──▶ pending
-//!              └──────────────────┴──give up──▶ dead
-//!
-//! session   see [`session`]
-//! ```
+//! Each machine's diagram stands at the top of its module: [`message`], [`turn`], [`session`], [`reply`],
+//! [`dead_letter`]. Each has one function `next`, which live code and recovery share; a step
+//! that it does not have is [`IllegalTransition`], and nothing is written.
 
 pub mod action;
 pub mod backoff;
@@ -46,6 +34,9 @@ pub struct IllegalTransition {
 macro_rules! sql_state {
     ($name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
         impl $name {
+            /// Every one, as in SQL's CHECK.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
             /// The state's name in SQL.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
@@ -59,3 +50,6 @@ macro_rules! sql_state {
     };
 }
 pub(crate) use sql_state;
+
+#[cfg(test)]
+mod reference;

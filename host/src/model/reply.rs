@@ -1,4 +1,13 @@
 //! An outbound reply's life.
+//!
+//! ```text
+//!                      ┌──┐ lease (its holder lost it: a crash)
+//!                      ▼  │
+//!  pending ──lease──▶ leased ──delivered──▶ delivered
+//!   ▲  ▲                │ │
+//!   │  └─────retry──────┘ └──give up──▶ dead
+//!   └───────────────revive───────────────┘  (a person has its dead letter tried again)
+//! ```
 
 use cofferdam_protocol::ids::{ReplyId, TurnId};
 
@@ -32,16 +41,18 @@ pub enum ReplyEvent {
     Retry,
     /// The channel will never take it.
     GiveUp,
+    /// A person has it tried again.
+    Revive,
 }
 
 impl ReplyState {
     /// The state after `event`. A lease that its holder lost (a crash) is leased again.
     pub fn next(self, event: ReplyEvent) -> Result<Self, IllegalTransition> {
-        use ReplyEvent::{Delivered, GiveUp, Lease, Retry};
+        use ReplyEvent::{Delivered, GiveUp, Lease, Retry, Revive};
         match (self, event) {
             (Self::Pending | Self::Leased, Lease) => Ok(Self::Leased),
             (Self::Leased, Delivered) => Ok(Self::Delivered),
-            (Self::Leased, Retry) => Ok(Self::Pending),
+            (Self::Leased, Retry) | (Self::Dead, Revive) => Ok(Self::Pending),
             (Self::Leased, GiveUp) => Ok(Self::Dead),
             _ => {
                 Err(IllegalTransition { machine: "reply", state: format!("{self:?}"), event: format!("{event:?}") })
@@ -78,4 +89,61 @@ pub struct Outbound {
     pub action: Option<Action>,
     /// How often it was tried before.
     pub tries: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::reference::Reference;
+    use super::ReplyEvent as E;
+    use super::ReplyState::{self, Dead, Delivered, Leased, Pending};
+
+    const EVENTS: [E; 5] = [E::Lease, E::Delivered, E::Retry, E::GiveUp, E::Revive];
+
+    fn reference() -> Reference<ReplyState, E> {
+        Reference {
+            machine: "reply",
+            start: Pending,
+            states: ReplyState::ALL.to_vec(),
+            events: EVENTS.to_vec(),
+            edges: vec![
+                (Pending, E::Lease, Leased),
+                (Leased, E::Lease, Leased),
+                (Leased, E::Delivered, Delivered),
+                (Leased, E::Retry, Pending),
+                (Leased, E::GiveUp, Dead),
+                (Dead, E::Revive, Pending),
+            ],
+            ends: vec![Delivered, Dead],
+            revivals: vec![E::Revive],
+        }
+    }
+
+    #[test]
+    fn a_reply_has_these_steps_and_no_others() {
+        reference().holds(ReplyState::next);
+    }
+
+    proptest! {
+        #[test]
+        fn a_reply_follows_its_reference(events in proptest::collection::vec(0..EVENTS.len(), 1..60)) {
+            reference().follows(&events, ReplyState::next);
+        }
+
+        /// What was delivered is never handed over again, and nothing is delivered that was not leased.
+        #[test]
+        fn a_reply_is_delivered_at_most_once(events in proptest::collection::vec(0..EVENTS.len(), 1..60)) {
+            let (mut state, mut leased, mut delivered) = (Pending, false, 0);
+            for event in events.into_iter().map(|at| EVENTS[at]) {
+                let Ok(next) = state.next(event) else { continue };
+                prop_assert_eq!(delivered, 0, "{:?} after its delivery", event);
+                prop_assert!(event != E::Delivered || leased);
+                leased = event == E::Lease;
+                delivered += u32::from(event == E::Delivered);
+                state = next;
+            }
+            prop_assert_eq!(delivered, u32::from(state == Delivered));
+        }
+    }
 }
