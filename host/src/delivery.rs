@@ -126,6 +126,18 @@ impl Inner {
         match channel.send(reply).await {
             Ok(()) => store.delivered(reply.id).await.map(|()| true),
             Err(SendError::Absent) => store.retry(reply.id, 0, false).await.map(|()| false),
+            Err(SendError::Refused { why }) => {
+                tracing::error!(reply = %reply.id, chat = %reply.chat, why, "the channel refused it; the reply is dead");
+                store.give_up(reply.id).await.map(|()| true)
+            }
+            Err(error @ (SendError::Later { .. } | SendError::Doubt { .. })) => {
+                tracing::warn!(reply = %reply.id, chat = %reply.chat, %error, "sent again");
+                let after = match error {
+                    SendError::Later { after: Some(after), .. } => i64::try_from(after.as_millis()).unwrap_or(0),
+                    _ => 2_000,
+                };
+                store.retry(reply.id, now_ms().saturating_add(after), true).await.map(|()| true)
+            }
         }
     }
 

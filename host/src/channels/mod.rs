@@ -1,16 +1,20 @@
 //! Chat platforms. A channel hands in messages and takes replies; it knows nothing of groups, sessions or containers.
 
+pub mod pace;
 pub mod terminal;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cofferdam_protocol::ids::TurnId;
 
 pub use crate::model::action::Abilities;
+use crate::model::action::Action;
 use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
+pub use pace::{Pace, Rate};
 
 /// A chat platform's adapter.
 #[async_trait]
@@ -22,7 +26,19 @@ pub trait Channel: Send + Sync {
     /// its text with the options as a list.
     fn abilities(&self) -> Abilities;
 
-    /// Hands a reply over. `Ok` means that the platform has it.
+    /// How fast its platform takes replies. Delivery keeps to it.
+    fn pace(&self) -> Pace {
+        Pace::UNLIMITED
+    }
+
+    /// How long handing this reply over may take. What takes longer is given up, in doubt whether the platform has it,
+    /// and sent again.
+    fn patience(&self, reply: &Outbound) -> Duration {
+        usual_patience(reply)
+    }
+
+    /// Hands a reply over. `Ok` means that the platform has it. Called for one reply of a chat at a time, and for many
+    /// chats at once. May be dropped at any await.
     async fn send(&self, reply: &Outbound) -> Result<(), SendError>;
 
     /// Shows the chat what a turn does: a typing mark, and one message that is changed and goes away at the turn's end.
@@ -52,11 +68,53 @@ pub enum Status {
 }
 
 /// Why a channel did not take a reply.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// Nobody is there to take it; the channel nudges delivery when somebody is.
+    /// Nobody is there to take it; the channel nudges delivery when somebody is. Waits without end.
     #[error("nobody is connected")]
     Absent,
+    /// The platform did not take it and may take it later, such as after a rate limit or a broken connection. Tried a
+    /// bounded number of times.
+    #[error("{why}")]
+    Later {
+        /// What the platform said, for people.
+        why: String,
+        /// The pause that it asked for.
+        after: Option<Duration>,
+        /// The pause is for everything that goes there, not for this chat alone.
+        whole_channel: bool,
+    },
+    /// The platform will never take it, such as for a chat that is gone. Not tried again.
+    #[error("{why}")]
+    Refused {
+        /// What the platform said, for people.
+        why: String,
+    },
+    /// The platform may have it: the connection broke after it was written, or the answer cannot be read. Sent again,
+    /// with the same key.
+    #[error("{why}")]
+    Doubt {
+        /// What happened, for people.
+        why: String,
+    },
+}
+
+impl SendError {
+    /// Not now, for this chat.
+    pub fn later(why: impl Into<String>, after: Option<Duration>) -> Self {
+        Self::Later { why: why.into(), after, whole_channel: false }
+    }
+}
+
+/// The time that a platform gets for a reply: a minute, as most HTTP clients wait for an answer, and for a file what its
+/// bytes take over a slow line (256 KiB a second) on top.
+fn usual_patience(reply: &Outbound) -> Duration {
+    const ANSWER: Duration = Duration::from_secs(60);
+    const SLOW_LINE: u64 = 256 * 1024;
+    match &reply.action {
+        Some(Action::File(file)) => ANSWER + Duration::from_secs(file.bytes / SLOW_LINE),
+        _ => ANSWER,
+    }
 }
 
 /// All channels, by name.

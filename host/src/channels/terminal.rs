@@ -64,7 +64,7 @@ impl Channel for Terminal {
 
     fn abilities(&self) -> Abilities {
         // Options are a numbered list there.
-        Abilities { files: true, edit: true, react: true, buttons: false, progress: true }
+        Abilities { files: true, edit: true, react: true, buttons: false, progress: true, idempotent: false }
     }
 
     async fn send(&self, reply: &Outbound) -> Result<(), SendError> {
@@ -100,6 +100,7 @@ mod tests {
     fn reply(chat: &ChatRef) -> Outbound {
         Outbound {
             id: ReplyId(1),
+            key: "k".into(),
             chat: chat.clone(),
             turn: None,
             kind: ReplyKind::Reply,

@@ -16,6 +16,8 @@ pub struct Abilities {
     pub buttons: bool,
     /// Show what a turn does while it works.
     pub progress: bool,
+    /// Know a reply by its key: a second one with the same key is dropped by the platform.
+    pub idempotent: bool,
 }
 
 /// What a channel does with a reply instead of showing its text. Kept as JSON beside the text, which says the same in

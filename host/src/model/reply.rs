@@ -77,6 +77,9 @@ super::sql_state!(ReplyKind { Reply = "reply", Notice = "notice" });
 pub struct Outbound {
     /// Its place in the outbox.
     pub id: ReplyId,
+    /// What a platform knows it by when it comes again: a UUID, the same at every try and after every restart, and no
+    /// other reply's of any installation, also not of one that was restored from an older copy.
+    pub key: String,
     /// Where it goes.
     pub chat: ChatRef,
     /// The turn it came from.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use cofferdam_protocol::ids::{ReplyId, SessionId, TurnId};
-use rusqlite::{OptionalExtension, Savepoint, params};
+use rusqlite::{Row, Savepoint, params};
+use sha2::{Digest, Sha256};
 
 use super::{GroupDb, chat_of};
 use crate::model::action::Action;
@@ -30,32 +31,16 @@ impl GroupDb {
         let (chat, data) = (chat.clone(), self.data.clone());
         self.db
             .write(Durability::Relaxed, move |tx| {
-                let row = tx
-                    .prepare_cached(
-                        "SELECT id, turn, kind, text, tries, next_try_at, state, action FROM outbox
-                         WHERE channel = ?1 AND chat_id = ?2 AND thread_id IS ?3 AND state IN ('pending', 'leased')
-                         ORDER BY id LIMIT 1",
-                    )?
-                    .query_row(params![chat.channel, chat.chat_id, chat.thread_id], |row| {
-                        let outbound = Outbound {
-                            id: ReplyId(row.get(0)?),
-                            chat: chat.clone(),
-                            turn: row.get::<_, Option<i64>>(1)?.map(TurnId),
-                            kind: ReplyKind::Reply,
-                            text: row.get(3)?,
-                            action: None,
-                            tries: row.get(4)?,
-                        };
-                        let kept: (String, i64, String, Option<String>) =
-                            (row.get(2)?, row.get(5)?, row.get(6)?, row.get(7)?);
-                        Ok((outbound, kept))
-                    })
-                    .optional()?;
-                let Some((mut outbound, (kind, next_try_at, state, action))) = row else {
-                    return Ok(NextReply::None);
-                };
-                outbound.action = action_of(action, &data);
-                outbound.kind = ReplyKind::parse(&kind).ok_or(StoreError::Unknown { what: "kind", value: kind })?;
+                let sql = format!(
+                    "SELECT {COLUMNS}, next_try_at, state FROM outbox
+                     WHERE channel = ?1 AND chat_id = ?2 AND thread_id IS ?3 AND state IN ('pending', 'leased')
+                     ORDER BY id LIMIT 1"
+                );
+                let mut statement = tx.prepare_cached(&sql)?;
+                let mut rows = statement.query(params![chat.channel, chat.chat_id, chat.thread_id])?;
+                let Some(row) = rows.next()? else { return Ok(NextReply::None) };
+                let outbound = outbound(row, &data)?;
+                let (next_try_at, state): (i64, String) = (row.get("next_try_at")?, row.get("state")?);
                 let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
                 if state == ReplyState::Pending && next_try_at > now_ms() {
                     return Ok(NextReply::At(next_try_at));
@@ -138,8 +123,38 @@ impl GroupDb {
     }
 }
 
+/// The columns that [`outbound`] reads.
+pub(super) const COLUMNS: &str =
+    "outbox.id, outbox.kind, outbox.text, outbox.tries, outbox.channel, outbox.chat_id,
+    outbox.thread_id, outbox.turn, outbox.action, outbox.session, outbox.created_at";
+
+/// A reply of a row with [`COLUMNS`].
+pub(super) fn outbound(row: &Row<'_>, data: &Path) -> Result<Outbound, StoreError> {
+    let kind: String = row.get(1)?;
+    let id = ReplyId(row.get(0)?);
+    Ok(Outbound {
+        id,
+        key: key(&row.get::<_, String>(9)?, id, row.get(10)?),
+        chat: chat_of(row, 4)?,
+        turn: row.get::<_, Option<i64>>(7)?.map(TurnId),
+        kind: ReplyKind::parse(&kind).ok_or(StoreError::Unknown { what: "kind", value: kind })?,
+        text: row.get(2)?,
+        action: action_of(row.get(8)?, data),
+        tries: row.get(3)?,
+    })
+}
+
+/// A reply's key. The session's id is of one installation only; the time keeps apart what got the same number after an
+/// older copy of the database was restored.
+fn key(session: &str, reply: ReplyId, created_at: i64) -> String {
+    let hash = Sha256::digest(format!("{session}/{}/{created_at}", reply.0));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+}
+
 /// A kept action, its paths absolute. One that this version does not know is left out: the text says the same.
-pub(super) fn action_of(kept: Option<String>, data: &Path) -> Option<Action> {
+fn action_of(kept: Option<String>, data: &Path) -> Option<Action> {
     let mut action = serde_json::from_str(&kept?)
         .inspect_err(|error| tracing::warn!(%error, "a reply's action is not known; its text is shown"))
         .ok()?;

@@ -1,17 +1,15 @@
 //! What people and recovery look at.
 
-use std::path::Path;
-
 use cofferdam_protocol::admin::{ChatOutcome, Session, SessionState};
-use cofferdam_protocol::ids::{Attempt, Folder, MessageId, ReplyId, SessionId, TurnId};
+use cofferdam_protocol::ids::{Attempt, Folder, MessageId, SessionId, TurnId};
 use cofferdam_protocol::runner::{FailureKind, ProviderKind, Usage};
 use rusqlite::{OptionalExtension, Row, Savepoint};
 
-use super::outbox::action_of;
+use super::outbox::{COLUMNS, outbound};
 use super::{GroupDb, chat_of, session_of};
 use crate::model::command::MessageKind;
 use crate::model::message::MessageState;
-use crate::model::reply::{Outbound, ReplyKind};
+use crate::model::reply::Outbound;
 use crate::model::turn::TurnState;
 use crate::store::{StoreError, rfc3339};
 
@@ -117,14 +115,12 @@ impl GroupDb {
         let data = self.data.clone();
         self.db
             .read(move |tx| {
-                let mut statement = tx.prepare_cached(
-                    "SELECT outbox.id, outbox.kind, outbox.text, outbox.tries, outbox.channel, outbox.chat_id,
-                            outbox.thread_id, outbox.turn, outbox.action
-                     FROM inbox JOIN outbox ON outbox.id = inbox.notice OR outbox.turn = inbox.turn
+                let mut statement = tx.prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM inbox JOIN outbox ON outbox.id = inbox.notice OR outbox.turn = inbox.turn
                      WHERE inbox.id = ?1 AND outbox.channel = inbox.channel AND outbox.chat_id = inbox.chat_id
                            AND outbox.thread_id IS inbox.thread_id
-                     ORDER BY outbox.id",
-                )?;
+                     ORDER BY outbox.id"
+                ))?;
                 let rows = statement.query_and_then([message.0], |row| outbound(row, &data))?;
                 rows.collect()
             })
@@ -136,28 +132,14 @@ impl GroupDb {
         let data = self.data.clone();
         self.db
             .read(move |tx| {
-                let mut statement = tx.prepare_cached(
-                    "SELECT id, kind, text, tries, channel, chat_id, thread_id, turn, action
-                     FROM outbox WHERE turn = ?1 AND state IN ('delivered', 'dead') ORDER BY id",
-                )?;
+                let mut statement = tx.prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM outbox WHERE turn = ?1 AND state IN ('delivered', 'dead') ORDER BY id"
+                ))?;
                 let rows = statement.query_and_then([turn.0], |row| outbound(row, &data))?;
                 rows.collect()
             })
             .await
     }
-}
-
-fn outbound(row: &Row<'_>, data: &Path) -> Result<Outbound, StoreError> {
-    let kind: String = row.get(1)?;
-    Ok(Outbound {
-        id: ReplyId(row.get(0)?),
-        chat: chat_of(row, 4)?,
-        turn: row.get::<_, Option<i64>>(7)?.map(TurnId),
-        kind: ReplyKind::parse(&kind).ok_or(StoreError::Unknown { what: "kind", value: kind })?,
-        text: row.get(2)?,
-        action: action_of(row.get(8)?, data),
-        tries: row.get(3)?,
-    })
 }
 
 fn turn_view(tx: &Savepoint<'_>, turn: TurnId) -> Result<TurnView, StoreError> {
