@@ -26,7 +26,7 @@ impl Engine {
     pub async fn connect(home: &Home, config: &HostConfig) -> Result<Self, CliError> {
         let client =
             docker::connect(config.docker_host.as_deref()).await.map_err(|error| unreachable(&error, config))?;
-        let refused = |source| unreachable(&SandboxError::Refused { doing: "tell its version", source }, config);
+        let refused = |error| unreachable(&SandboxError::of("tell its version", error), config);
         let version = client.version().await.map_err(refused)?;
         Ok(Self {
             version: version.version.unwrap_or_else(|| "unknown".to_owned()),

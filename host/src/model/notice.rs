@@ -93,6 +93,14 @@ pub fn container_gone(why: &str) -> String {
     )
 }
 
+/// The notice for messages whose container was killed over its memory limit, of so many MB, every time.
+pub fn out_of_memory(limit_mb: u64) -> String {
+    format!(
+        "The turn failed: its container ran out of its memory limit of {limit_mb} MB, also when it was tried again. \
+         Raise 'limits.memory_mb' in container.json, or ask for it in smaller parts, and send the message again."
+    )
+}
+
 /// The notice for an interrupted turn.
 pub fn interrupted() -> String {
     "The turn was stopped before it was finished.".to_owned()

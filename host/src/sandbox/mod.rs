@@ -1,15 +1,21 @@
-//! Where sessions run. [`docker`] is the only user of bollard besides [`image`]; [`mounts`] says what a container sees.
+//! Where sessions run. [`docker`] is the only user of bollard besides [`image`], and [`SandboxError`] sorts its errors;
+//! [`mounts`] says what a container sees.
+//!
+//! Every call has its own limit, also on an engine that takes calls and never answers.
 
 pub mod docker;
+mod error;
 pub mod image;
 pub mod mounts;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
 use futures_util::future::BoxFuture;
+
+pub use error::SandboxError;
 
 /// The engine's id of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -96,16 +102,22 @@ pub struct Running {
 }
 
 /// How a container ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
     /// The exit code; none when the engine could not say.
     pub code: Option<i64>,
+    /// The kernel killed it over its memory limit.
+    pub oom: bool,
+    /// The engine was away when it ended, or ends itself: nothing in the container is to blame.
+    pub outage: bool,
 }
 
 impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.code {
-            Some(137) => f.write_str("killed, exit code 137: from outside, or over its memory limit"),
+            _ if self.oom => f.write_str("killed over its memory limit"),
+            _ if self.outage => f.write_str("the engine ended or was away"),
+            Some(137) => f.write_str("killed from outside, exit code 137"),
             Some(code) => write!(f, "exit code {code}"),
             None => f.write_str("the engine did not say how"),
         }
@@ -126,57 +138,33 @@ pub struct Found {
 /// Runs containers.
 #[async_trait]
 pub trait Sandbox: Send + Sync {
-    /// Creates and starts a container; its output is being kept from its first byte.
+    /// Creates and starts a container; its output is being kept from its first byte. Takes two minutes at most. What a
+    /// start that failed may have made is looked for and removed, also when the engine answers only later.
     async fn start(&self, spec: &Spec) -> Result<Running, SandboxError>;
 
-    /// Takes over a container that runs already.
-    async fn adopt(&self, id: &ContainerId, log: PathBuf) -> Result<Running, SandboxError>;
+    /// Takes over a container that runs already. Asks the engine nothing by itself: that is the exit's.
+    fn adopt(&self, id: &ContainerId, log: PathBuf) -> Running;
 
-    /// Stops a container: SIGTERM, then SIGKILL after `grace`. One that is gone already is fine.
+    /// Stops a container, also a paused one: SIGTERM, then SIGKILL after `grace`. One that is gone already is fine. Takes
+    /// half a minute longer than `grace` at most.
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), SandboxError>;
 
-    /// Removes a container, running or not. One that is gone already is fine.
+    /// Removes a container, running or not. One that is gone already is fine. Takes half a minute at most.
     async fn remove(&self, id: &ContainerId) -> Result<(), SandboxError>;
 
-    /// Our own image, built if the engine does not have it; that takes minutes the first time. `recheck` asks the
-    /// engine even if it had the image before.
-    async fn default_image(&self, recheck: bool) -> Result<String, SandboxError>;
+    /// Our own image, by name. `make`: the engine does not have it (or not all of it), so it is built, which takes minutes
+    /// the first time; whoever asks meanwhile waits for the same build.
+    async fn default_image(&self, make: bool) -> Result<String, SandboxError>;
+
+    /// Since when our own image is being built, if it is.
+    fn building(&self) -> Option<SystemTime>;
 
     /// A codex home to start new sessions from, if there is one.
     fn seed(&self) -> Option<PathBuf>;
 
-    /// The containers of this installation.
+    /// The containers of this installation. Takes ten seconds at most.
     async fn owned(&self, install: &str) -> Result<Vec<Found>, SandboxError>;
-}
 
-/// What can go wrong with the sandbox.
-#[derive(Debug, thiserror::Error)]
-pub enum SandboxError {
-    /// The engine cannot be reached.
-    #[error("the Docker engine does not answer")]
-    Unreachable(#[source] bollard::errors::Error),
-    /// The image is not there.
-    #[error("the image {0} is missing")]
-    NoImage(String),
-    /// Our own image cannot be built.
-    #[error("the image cannot be built")]
-    Build(#[source] image::ImageError),
-    /// The engine refused.
-    #[error("the Docker engine refused to {doing}")]
-    Refused {
-        /// What it was asked.
-        doing: &'static str,
-        /// Its words.
-        #[source]
-        source: bollard::errors::Error,
-    },
-    /// The log file cannot be written.
-    #[error("cannot write the log {path}")]
-    Log {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    /// Whether the engine answers. Takes five seconds at most.
+    async fn ping(&self) -> Result<(), SandboxError>;
 }

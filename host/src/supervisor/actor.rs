@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::calls::Call;
 use super::ends::STOP_GRACE;
-use super::launch::{LaunchError, Started};
+use super::launch::{LaunchError, Ready, Started};
 use super::life::Life;
 use super::starting::{SHORTEST_PAUSE, Trouble};
 use super::{Inner, View, lock};
@@ -18,7 +18,7 @@ use crate::error_chain;
 use crate::live::Live;
 use crate::model::notice;
 use crate::model::session::{Phase, PhaseEvent};
-use crate::sandbox::{Exit, SandboxError};
+use crate::sandbox::Exit;
 use crate::store::group::commands::Due;
 use crate::store::{GroupDb, now_ms};
 use cofferdam_protocol::admin::{ChatOutcome, SessionState};
@@ -46,7 +46,10 @@ pub(super) struct Actor {
     pub(super) calls: mpsc::UnboundedSender<Call>,
     mailbox: mpsc::UnboundedReceiver<Call>,
     view: Arc<Mutex<View>>,
-    pub(super) starting: Option<BoxFuture<'static, Result<Started, SandboxError>>>,
+    /// The first step of a start. Where the engine or a disk hangs, this waits and not the actor.
+    pub(super) preparing: Option<BoxFuture<'static, Result<Ready, LaunchError>>>,
+    /// The second. Dropping it leaves nothing behind: what comes of it is removed.
+    pub(super) starting: Option<BoxFuture<'static, Result<Started, LaunchError>>>,
     pub(super) trouble: Option<Trouble>,
     /// When messages that wait for another try are due.
     due_again: Option<Instant>,
@@ -58,7 +61,8 @@ pub(super) struct Actor {
 
 enum Happening {
     Call(Call),
-    Started(Result<Started, SandboxError>),
+    Ready(Box<Result<Ready, LaunchError>>),
+    Started(Result<Started, LaunchError>),
     Exit(Exit),
     Deadline,
 }
@@ -83,6 +87,7 @@ impl Actor {
             calls,
             mailbox,
             view,
+            preparing: None,
             starting: None,
             trouble: None,
             due_again: None,
@@ -97,12 +102,14 @@ impl Actor {
         loop {
             match self.happening().await {
                 Happening::Call(call) => self.on_call(call).await,
+                Happening::Ready(result) => self.on_ready(*result).await,
                 Happening::Started(result) => self.on_started(result).await,
                 Happening::Exit(exit) => self.on_exit(exit).await,
                 Happening::Deadline => self.on_deadline().await,
             }
             let done = self.phase == Phase::STOPPED
                 && self.starting.is_none()
+                && self.preparing.is_none()
                 && ((self.trouble.is_none() && self.due_again.is_none()) || self.ending != Ending::No);
             if done && self.inner.retire(&self.session, &self.mailbox) {
                 break;
@@ -121,8 +128,9 @@ impl Actor {
         tokio::select! {
             // We hold a sender, so the mailbox never closes.
             Some(call) = self.mailbox.recv() => Happening::Call(call),
+            result = or_never(self.preparing.as_mut()) => Happening::Ready(Box::new(result)),
             result = or_never(self.starting.as_mut()) => Happening::Started(result),
-            exit = or_never(exit) => Happening::Exit(exit.unwrap_or(Exit { code: None })),
+            exit = or_never(exit) => Happening::Exit(exit.unwrap_or_default()),
             () = or_never(deadline.as_mut()) => Happening::Deadline,
         }
     }
@@ -146,6 +154,7 @@ impl Actor {
                 }
             }
             Call::Adopt(container) => self.adopt(container).await,
+            Call::EngineBack => self.on_engine_back(),
             Call::Hello(attempt, hash, reply) => {
                 let _ = reply.send(self.on_hello(attempt, hash).await);
             }
@@ -240,10 +249,12 @@ impl Actor {
         }
         let Some(life) = self.life.take() else { return };
         tracing::info!(attempt = %life.attempt, %exit, "the container ended");
+        let memory_mb = life.config.config.limits.memory_mb;
         self.end_attempt(&life, exit).await;
         self.advance(PhaseEvent::Gone);
         self.give_back_place();
-        let died = !life.served && !life.is_stopping();
+        // An engine that ends takes its containers with it.
+        let died = !life.served && !life.is_stopping() && !exit.outage;
         if life.stopped_by_person {
             self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
         }
@@ -252,7 +263,7 @@ impl Actor {
         // Whoever waited for the stop finds it stopped.
         self.answer_stop_waiters();
         if died {
-            self.in_trouble(&LaunchError::Died(exit.to_string()));
+            self.in_trouble(&LaunchError::Died(died_of(exit, memory_mb)));
             self.show(self.trouble.as_ref().map(|trouble| trouble.blocked.message.clone()));
         } else {
             self.wake().await;
@@ -285,6 +296,7 @@ impl Actor {
                 self.kill(STOP_GRACE, false);
                 self.show(None);
             }
+            SessionState::Stopping if life.kill_is_due(now) && !life.is_started() => self.give_up_start().await,
             SessionState::Stopping if life.kill_is_due(now) => self.kill(Duration::from_secs(1), false),
             _ => {}
         }
@@ -321,6 +333,11 @@ impl Actor {
     pub(super) fn tell(&self, live: Live) {
         self.inner.parts.hub.tell(&self.session, live);
     }
+}
+
+/// Why a container ended before it served.
+fn died_of(exit: Exit, memory_mb: u64) -> String {
+    if exit.oom { format!("{exit} of {memory_mb} MB; raise 'limits.memory_mb'") } else { exit.to_string() }
 }
 
 async fn or_never<F: Future + Unpin>(future: Option<F>) -> F::Output {

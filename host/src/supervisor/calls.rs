@@ -36,6 +36,8 @@ pub(super) enum Call {
     Stop(oneshot::Sender<()>),
     /// The waiting messages end with these words.
     Refuse(String),
+    /// The engine can be used again.
+    EngineBack,
     /// The daemon ends: stop after the running turn.
     Drain,
     /// The daemon ends now: what runs waits for the next start.

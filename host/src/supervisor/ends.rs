@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cofferdam_protocol::admin::{ChatOutcome, SessionState};
+use cofferdam_protocol::admin::{ChatOutcome, ErrorKind, SessionState};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -17,6 +17,8 @@ use crate::sandbox::ContainerId;
 
 /// How long a container gets to end itself after it was told to, before it is killed.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long a session's end waits for a start to become a container that can be stopped.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an idle runner gets to end itself.
 const IDLE_GRACE: Duration = Duration::from_secs(5);
 
@@ -41,7 +43,7 @@ impl Actor {
             }
             Err(error) => {
                 tracing::warn!(%container, error = %error_chain(&error), "not adopted; it is removed");
-                let _ = self.inner.parts.sandbox.stop(&container, Duration::ZERO).await;
+                self.inner.remove_unwatched(container);
                 self.wake().await;
             }
         }
@@ -68,7 +70,7 @@ impl Actor {
             &self.calls,
         )
         .map_err(LaunchError::Door)?;
-        let running = self.inner.parts.sandbox.adopt(&container, log).await?;
+        let running = self.inner.parts.sandbox.adopt(&container, log);
         Ok(Life::adopted(row, config, door, running))
     }
 
@@ -114,10 +116,15 @@ impl Actor {
     /// From here on nothing that the runner says is heard: its turn waits for the next start.
     pub(super) fn on_cut_off(&mut self) {
         self.ending = Ending::CutOff;
+        if self.preparing.take().is_some() {
+            self.advance(PhaseEvent::Gone);
+            self.give_back_place();
+            return;
+        }
         let Some(life) = &mut self.life else { return };
         life.close();
         if self.starting.take().is_some() {
-            // What the engine has made of it by now is removed by the next start.
+            // What the engine makes of it is removed as it comes, or by the next start.
             self.life = None;
             self.advance(PhaseEvent::Gone);
             self.give_back_place();
@@ -149,19 +156,53 @@ impl Actor {
     pub(super) fn kill(&mut self, grace: Duration, blameless: bool) {
         /// After that the engine is asked again, for a removal by force.
         const PATIENCE: Duration = Duration::from_secs(30);
-        let again = Instant::now() + grace + PATIENCE;
-        let Some((container, asked)) = self.life.as_mut().and_then(|life| life.being_killed(again, blameless))
-        else {
-            return;
-        };
-        let sandbox = self.inner.parts.sandbox.clone();
+        let Some(life) = &mut self.life else { return };
+        let again = if life.is_started() { grace + PATIENCE } else { START_PATIENCE };
+        let Some((container, asked)) = life.being_killed(Instant::now() + again, blameless) else { return };
+        let inner = self.inner.clone();
         tokio::spawn(async move {
+            let sandbox = &inner.parts.sandbox;
             let ended =
                 if asked { sandbox.remove(&container).await } else { sandbox.stop(&container, grace).await };
             if let Err(error) = ended {
+                inner.engine_failed(&error);
                 tracing::warn!(%container, error = %error_chain(&error), "could not be stopped; tried again");
             }
         });
+    }
+
+    /// Whoever wants an end waits no longer for a start that the engine does not finish: what comes of it is removed.
+    pub(super) async fn give_up_start(&mut self) {
+        tracing::warn!("the engine does not finish the start; it is given up, and what comes of it is removed");
+        self.starting = None;
+        self.life = None;
+        self.gone_before_it_ran().await;
+    }
+
+    /// A start ends without a container, because somebody wants the session's end.
+    pub(super) async fn gone_before_it_ran(&mut self) {
+        self.advance(PhaseEvent::Gone);
+        self.give_back_place();
+        if !self.stop_waiters.is_empty() {
+            self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
+        }
+        self.show(None);
+        self.answer_stop_waiters();
+        self.wake().await;
+    }
+
+    /// The engine can be used again: what waited for it is tried at once.
+    pub(super) fn on_engine_back(&mut self) {
+        if let Some(trouble) = &mut self.trouble
+            && matches!(trouble.blocked.kind, ErrorKind::Engine)
+        {
+            trouble.again = Instant::now();
+        }
+        if self.phase.state() == SessionState::Stopping
+            && let Some(life) = &mut self.life
+        {
+            life.kill_now();
+        }
     }
 
     pub(super) fn answer_stop_waiters(&mut self) {

@@ -6,7 +6,10 @@ use std::time::Instant;
 use cofferdam_protocol::admin::ErrorKind;
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
 use cofferdam_protocol::runner::{CompactionSettings, DOOR_SOCKET, ENV_ATTEMPT, ENV_DOOR, McpServer, Settings};
-use tokio::sync::mpsc;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 
 use super::calls::{Call, RunnerCalls};
 use super::{Inner, instructions, remote};
@@ -18,7 +21,7 @@ use crate::files;
 use crate::gateway::Caller;
 use crate::live::Blocked;
 use crate::sandbox::mounts::{self, Plan, PrepareError};
-use crate::sandbox::{ContainerId, Limits, Mount, Owner, Running, SandboxError, Spec, User};
+use crate::sandbox::{ContainerId, Limits, Mount, Owner, Running, Sandbox, SandboxError, Spec, User};
 use crate::store::{GroupDb, StoreError};
 use crate::tools;
 
@@ -58,6 +61,18 @@ impl LaunchError {
             Self::Sandbox(SandboxError::NoImage(_)) => {
                 (ErrorKind::Image, "give the engine that image, or take 'image' out of the group's container.json")
             }
+            Self::Sandbox(SandboxError::Full { .. }) => {
+                (ErrorKind::Engine, "free space on the engine's disk (`docker system df` shows what takes it)")
+            }
+            Self::Sandbox(SandboxError::Hanging { .. }) => {
+                (ErrorKind::Engine, "it goes on when the engine answers; restart the engine if it does not")
+            }
+            Self::Sandbox(SandboxError::TimedOut { .. }) => {
+                (ErrorKind::Engine, "see the engine's own log; `cofferdam doctor` looks")
+            }
+            Self::Sandbox(SandboxError::Log { .. }) => {
+                (ErrorKind::Disk, "see that the disk is not full and the home can be written; `cofferdam doctor` looks")
+            }
             Self::Sandbox(SandboxError::Refused { .. }) => (
                 ErrorKind::Engine,
                 "see 'limits' and 'image' in the group's container.json, then `cofferdam doctor`",
@@ -80,22 +95,24 @@ pub(super) struct Ready {
 
 /// Step one: configuration, a fresh attempt (from here on older ones are refused), files, the door.
 pub(super) async fn get_ready(
-    inner: &Arc<Inner>,
-    store: &GroupDb,
-    session: &SessionId,
-    calls: &mpsc::UnboundedSender<Call>,
+    inner: Arc<Inner>,
+    store: Arc<GroupDb>,
+    session: SessionId,
+    calls: mpsc::UnboundedSender<Call>,
 ) -> Result<Ready, LaunchError> {
+    let (inner, store, session) = (&inner, &*store, &session);
     let folder = store.folder().clone();
     let config = load_config(inner, &folder).await?;
+    // An engine that is away costs no attempt.
+    inner.ask_engine().await?;
     if config.config.image.is_none() {
-        // An engine that is away costs no attempt.
         inner.parts.sandbox.default_image(false).await?;
     }
     let attempt = store.begin_attempt(session, config.config.provider, config.hash.clone()).await?;
     let user = mounts::container_user();
     sweep_sent(inner, store, session).await;
     let mounts = prepare_files(inner, folder.clone(), session.clone(), user, config.clone()).await?;
-    let door = open_door(inner, &folder, session, attempt, None, calls).map_err(LaunchError::Door)?;
+    let door = open_door(inner, &folder, session, attempt, None, &calls).map_err(LaunchError::Door)?;
     Ok(Ready { attempt, config, door, user, mounts })
 }
 
@@ -187,13 +204,14 @@ pub(super) struct Started {
     pub(super) millis: f64,
 }
 
-/// Step two: the image, built if it is missing, and the container.
+/// Step two: the image, built if it is missing, and the container. Goes on by itself when the answer is dropped, and then
+/// removes what it started.
 pub(super) fn start(
     inner: &Arc<Inner>,
     folder: &Folder,
     session: &SessionId,
     ready: &Ready,
-) -> impl Future<Output = Result<Started, SandboxError>> + Send + 'static {
+) -> BoxFuture<'static, Result<Started, LaunchError>> {
     let config = &ready.config.config;
     let owner = Owner {
         install: inner.parts.install.clone(),
@@ -201,7 +219,7 @@ pub(super) fn start(
         session: session.clone(),
         attempt: ready.attempt,
     };
-    let mut spec = Spec {
+    let spec = Spec {
         owner,
         image: String::new(),
         user: ready.user,
@@ -210,25 +228,40 @@ pub(super) fn start(
         mounts: ready.mounts.clone(),
         log: inner.parts.home.log(folder, session, ready.attempt),
     };
-    let (sandbox, own_image) = (inner.parts.sandbox.clone(), config.image.clone());
-    async move {
-        if let Some(image) = own_image {
-            spec.image = image;
-            return timed(&*sandbox, &spec).await;
+    let (inner, own_image) = (inner.clone(), config.image.clone());
+    let (answer, answered) = oneshot::channel();
+    let span = tracing::Span::current();
+    let start = async move {
+        let started = image_and_container(&*inner.parts.sandbox, spec, own_image).await;
+        if let Err(Ok(unwanted)) = answer.send(started) {
+            inner.remove_unwatched(unwanted.running.id);
         }
-        spec.image = sandbox.default_image(false).await?;
-        match timed(&*sandbox, &spec).await {
-            // Somebody pruned it: built again, not a crash loop.
-            Err(SandboxError::NoImage(_)) => {
-                spec.image = sandbox.default_image(true).await?;
-                timed(&*sandbox, &spec).await
-            }
-            other => other,
+    };
+    tokio::spawn(start.instrument(span));
+    async move { Ok(answered.await.map_err(|_| StoreError::Closed)??) }.boxed()
+}
+
+async fn image_and_container(
+    sandbox: &dyn Sandbox,
+    mut spec: Spec,
+    own_image: Option<String>,
+) -> Result<Started, SandboxError> {
+    if let Some(image) = own_image {
+        spec.image = image;
+        return timed(sandbox, &spec).await;
+    }
+    spec.image = sandbox.default_image(false).await?;
+    match timed(sandbox, &spec).await {
+        // Somebody pruned it: built again, not a crash loop.
+        Err(SandboxError::NoImage(_)) => {
+            spec.image = sandbox.default_image(true).await?;
+            timed(sandbox, &spec).await
         }
+        other => other,
     }
 }
 
-async fn timed(sandbox: &dyn crate::sandbox::Sandbox, spec: &Spec) -> Result<Started, SandboxError> {
+async fn timed(sandbox: &dyn Sandbox, spec: &Spec) -> Result<Started, SandboxError> {
     let begun = Instant::now();
     let running = sandbox.start(spec).await?;
     Ok(Started { running, millis: begun.elapsed().as_secs_f64() * 1e3 })

@@ -202,6 +202,15 @@ impl Life {
         Some((self.container.clone()?, asked))
     }
 
+    /// The engine is asked again at once, if it was asked before.
+    pub(super) fn kill_now(&mut self) {
+        if let Some(stopping) = &mut self.stopping
+            && stopping.asked
+        {
+            stopping.kill_at = Instant::now();
+        }
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.is_some()
     }

@@ -5,7 +5,8 @@
 //! actor retires. A nudge is a hint: losing it costs latency, never a message.
 //!
 //! When it goes wrong: a start that fails is tried again with a growing pause, while the chat is told why; a container
-//! that dies in a turn puts its messages back, and the second time into a notice; a daemon that dies leaves containers
+//! that dies in a turn puts its messages back, and the second time into a notice; an engine that is away, hangs or is full
+//! is waited for ([`engine`]), and no message is blamed for it; a daemon that dies leaves containers
 //! behind, and [`recovery`] adopts those whose attempt is current and removes the others.
 
 mod actor;
@@ -14,6 +15,7 @@ mod bounds;
 mod calls;
 pub mod conversation;
 mod ends;
+mod engine;
 mod events;
 mod instructions;
 mod launch;
@@ -47,6 +49,7 @@ use crate::store::group::inbox::{Accepted, Answered};
 use actor::Actor;
 use admission::{Admission, Step};
 use calls::Call;
+use engine::Health;
 
 /// What the supervisor works with.
 pub struct Parts {
@@ -85,7 +88,7 @@ struct Inner {
     tasks: TaskTracker,
     /// Nudges before recovery are dropped: it wakes everything that is due.
     open: AtomicBool,
-    engine_error: Mutex<Option<String>>,
+    health: Health,
 }
 
 /// An actor, seen from outside.
@@ -119,7 +122,7 @@ impl Supervisor {
             actors: Mutex::default(),
             tasks: TaskTracker::new(),
             open: AtomicBool::new(false),
-            engine_error: Mutex::default(),
+            health: Health::default(),
             parts,
         };
         Self { inner: Arc::new(inner) }
@@ -184,11 +187,6 @@ impl Supervisor {
     pub fn counts(&self) -> (usize, usize) {
         let admission = lock(&self.inner.admission);
         (admission.running(), admission.queued())
-    }
-
-    /// What the engine last said when it could not be used.
-    pub fn engine_error(&self) -> Option<String> {
-        lock(&self.inner.engine_error).clone()
     }
 
     /// Lets running turns end for `grace`, then stops every container. What was cut off waits for the next start.
@@ -264,10 +262,6 @@ impl Inner {
                 steps.extend(lock(&self.admission).release(&session));
             }
         }
-    }
-
-    fn set_engine_error(&self, error: Option<String>) {
-        *lock(&self.engine_error) = error;
     }
 }
 

@@ -28,11 +28,11 @@ impl Supervisor {
         let adopted = match tokio::time::timeout(PATIENCE, self.take_over(&busy)).await {
             Ok(Ok(adopted)) => adopted,
             Ok(Err(error)) => {
-                self.engine_is_away(error_chain(&error));
+                self.engine_is_away(&error);
                 HashSet::new()
             }
             Err(_) => {
-                self.engine_is_away("the Docker engine does not list its containers".to_owned());
+                self.engine_is_away(&SandboxError::Hanging { doing: "list containers", secs: PATIENCE.as_secs() });
                 HashSet::new()
             }
         };
@@ -99,9 +99,9 @@ impl Supervisor {
         futures_util::future::join_all(removals).await;
     }
 
-    fn engine_is_away(&self, error: String) {
-        tracing::warn!(%error, "left containers are looked for when the engine is back");
-        self.inner.set_engine_error(Some(error));
+    fn engine_is_away(&self, error: &SandboxError) {
+        tracing::warn!(error = %error_chain(error), "left containers are looked for when the engine is back");
+        self.inner.engine_failed(error);
         let me = self.clone();
         tokio::spawn(async move {
             loop {
@@ -124,7 +124,7 @@ impl Supervisor {
                 stale.push(found.id);
             }
         }
-        self.inner.set_engine_error(None);
+        self.inner.engine_works();
         self.remove(stale).await;
         Ok(())
     }

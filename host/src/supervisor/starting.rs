@@ -8,14 +8,13 @@ use tokio::time::Instant;
 
 use super::actor::{Actor, Ending};
 use super::ends::STOP_GRACE;
-use super::launch::{self, LaunchError, Started};
+use super::launch::{self, LaunchError, Ready, Started};
 use super::life::Life;
 use super::lock;
 use crate::error_chain;
 use crate::live::{Blocked, Live};
 use crate::model::notice;
 use crate::model::session::PhaseEvent;
-use crate::sandbox::SandboxError;
 
 /// The shortest pause between two starts that fail.
 pub(super) const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -48,13 +47,27 @@ impl Actor {
         }
         self.advance(PhaseEvent::Granted);
         self.show(None);
-        let ready = match self.store().await {
-            Ok(store) => launch::get_ready(&self.inner, &store, &self.session, &self.calls).await,
-            Err(error) => Err(error),
-        };
+        match self.store().await {
+            Ok(store) => {
+                let (inner, session, calls) = (self.inner.clone(), self.session.clone(), self.calls.clone());
+                self.preparing = Some(Box::pin(launch::get_ready(inner, store, session, calls)));
+            }
+            Err(error) => self.not_started(&error).await,
+        }
+    }
+
+    /// The first step of a start is done: the second, unless somebody wants the session's end meanwhile.
+    pub(super) async fn on_ready(&mut self, ready: Result<Ready, LaunchError>) {
+        self.preparing = None;
+        if self.phase.state() == SessionState::Stopping {
+            // The door that it opened goes with it; files that it made are the next start's.
+            drop(ready);
+            self.gone_before_it_ran().await;
+            return;
+        }
         match ready {
             Ok(ready) => {
-                self.starting = Some(Box::pin(launch::start(&self.inner, &self.folder, &self.session, &ready)));
+                self.starting = Some(launch::start(&self.inner, &self.folder, &self.session, &ready));
                 let queued = self.queued_at.take().map(|at| at.elapsed());
                 self.life = Some(Life::new(ready, queued));
                 self.show(None);
@@ -63,11 +76,11 @@ impl Actor {
         }
     }
 
-    pub(super) async fn on_started(&mut self, result: Result<Started, SandboxError>) {
+    pub(super) async fn on_started(&mut self, result: Result<Started, LaunchError>) {
         self.starting = None;
         match result {
             Ok(started) => {
-                self.inner.set_engine_error(None);
+                self.inner.engine_works();
                 let id = started.running.id.clone();
                 let Some(life) = &mut self.life else { return };
                 life.started(started);
@@ -87,13 +100,13 @@ impl Actor {
                     _ => {}
                 }
             }
-            Err(error) => self.not_started(&error.into()).await,
+            Err(error) => self.not_started(&error).await,
         }
     }
 
     async fn not_started(&mut self, error: &LaunchError) {
-        if let LaunchError::Sandbox(SandboxError::Unreachable(_)) = error {
-            self.inner.set_engine_error(Some(error_chain(error)));
+        if let LaunchError::Sandbox(error) = error {
+            self.inner.engine_failed(error);
         }
         self.life = None;
         self.advance(PhaseEvent::Gone);

@@ -241,8 +241,13 @@ impl Actor {
     /// The container is gone: what becomes of its turn.
     pub(super) async fn end_attempt(&mut self, life: &Life, exit: Exit) {
         let Some(store) = self.store.clone() else { return };
-        let text = notice::container_gone(&exit.to_string());
-        match store.end_attempt(&self.session, life.attempt, life.is_blameless(), text).await {
+        let text = if exit.oom {
+            notice::out_of_memory(life.config.config.limits.memory_mb)
+        } else {
+            notice::container_gone(&exit.to_string())
+        };
+        let blameless = life.is_blameless() || exit.outage;
+        match store.end_attempt(&self.session, life.attempt, blameless, text).await {
             Ok(EndedTurn::None) => {}
             Ok(EndedTurn::Requeued(turn)) => tracing::warn!(%turn, "its messages wait for another container"),
             Ok(EndedTurn::GaveUp(turn, messages, chat, reply)) => {
