@@ -75,6 +75,7 @@ fn batch(turn: TurnId, messages: Vec<BatchMessage>) -> Batch {
         work: Work::Answer,
         generation: 0,
         retried: false,
+        apart: false,
         context: String::new(),
         options: TurnOptions::default(),
         messages,

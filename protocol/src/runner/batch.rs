@@ -35,6 +35,10 @@ pub struct Batch {
     pub generation: u64,
     /// An earlier turn may have given some of these messages to the provider: look before sending them again.
     pub retried: bool,
+    /// Its message goes by itself, after a turn over it and others came to nothing: what the provider was given of several
+    /// at once does not count as given.
+    #[serde(default)]
+    pub apart: bool,
     /// What the agent should know for this turn besides the messages: which chat, its people's time zone, what became
     /// of earlier replies. Ours, not a person's.
     pub context: String,

@@ -127,7 +127,7 @@ impl Codex {
         if !progress.look || !self.conversation.has_turns {
             return Ok(Plan::all(&batch.messages));
         }
-        match recovery::look(client, thread, &batch.messages, progress.steer.ever_sent()).await {
+        match recovery::look(client, thread, batch, progress.steer.ever_sent()).await {
             Ok(plan) => {
                 tracing::info!(missing = plan.missing.len(), answered = plan.answered, "looked up the turn");
                 Ok(plan)

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cofferdam_protocol::ids::{MessageId, TurnId};
-use cofferdam_protocol::runner::BatchMessage;
+use cofferdam_protocol::runner::{Batch, BatchMessage};
 
 use super::client::{Client, RequestError};
 use super::history::{PastItem, PastTurn, TurnsAnswer, TurnsParams};
@@ -50,6 +50,8 @@ pub struct Plan {
     pub answered: bool,
     /// Whether the last turn over them failed, in contrast to one that was cut.
     pub failed: bool,
+    /// Whether they were given together with others, which does not count: now they go by themselves.
+    pub with_others: bool,
 }
 
 impl Plan {
@@ -58,9 +60,11 @@ impl Plan {
         Self { missing: messages.into_iter().map(|message| message.id).collect(), ..Self::default() }
     }
 
-    /// From the thread's latest turns, oldest first. A turn that was given one of `steered` is ours too.
+    /// From the thread's latest turns, oldest first. A turn that was given one of `steered` is ours too. For a batch that
+    /// goes `apart` only turns over it alone are: what follows one over several is nobody's in particular.
     pub fn decide<'a>(
         messages: impl IntoIterator<Item = &'a BatchMessage>,
+        apart: bool,
         steered: &BTreeSet<MessageId>,
         turns: &[PastTurn],
     ) -> Self {
@@ -71,9 +75,14 @@ impl Plan {
         let mut others_open = false;
         for turn in turns {
             let with_messages = turn.items.iter().any(|item| matches!(item, PastItem::UserMessage { .. }));
-            let mut told = turn.items.iter().flat_map(told);
-            let ours =
-                told.any(|id| plan.missing.contains(&id) || plan.given.contains(&id) || steered.contains(&id));
+            let is_ours =
+                |id: &MessageId| plan.missing.contains(id) || plan.given.contains(id) || steered.contains(id);
+            let told: BTreeSet<_> = turn.items.iter().flat_map(told).collect();
+            let ours = told.iter().any(is_ours);
+            if apart && ours && !told.iter().all(is_ours) {
+                plan.with_others = true;
+                continue;
+            }
             // One without messages goes on with one before.
             if ours || (!with_messages && !others_open && !plan.given.is_empty()) {
                 plan.take_turn(turn, &mut commentary);
@@ -96,6 +105,14 @@ impl Plan {
 
     /// What the model is told when it goes on with a turn that did not come to its end.
     pub fn note(&self) -> Option<String> {
+        if self.given.is_empty() && self.with_others {
+            return Some(format!(
+                "What comes now (id {}) was in the conversation before, together with other messages, in a turn that did \
+                 not come to its end. It comes again by itself: answer it, and none of those others. Do not repeat work \
+                 that was done: check its effects first.",
+                listed(&self.missing)
+            ));
+        }
         if self.given.is_empty() || self.answered {
             return None;
         }
@@ -105,11 +122,10 @@ impl Plan {
             "The process that ran this conversation was restarted in the middle of the turn before; a command or tool \
              that ran at that moment may have been cut, or may have done its work without your seeing the result."
         };
-        let ids: Vec<_> = self.given.iter().map(ToString::to_string).collect();
         Some(format!(
             "{why} The messages with these ids are in the conversation already and still need their answer: {}. Go on \
              from where you were. Do not repeat work that was done: check its effects first.",
-            ids.join(", ")
+            listed(&self.given)
         ))
     }
 
@@ -150,6 +166,10 @@ impl Plan {
     }
 }
 
+fn listed(ids: &BTreeSet<MessageId>) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn told(item: &PastItem) -> impl Iterator<Item = MessageId> + use<> {
     let id = match item {
         PastItem::UserMessage { client_id } => client_id.as_deref(),
@@ -163,11 +183,11 @@ pub fn note_key(turn: TurnId) -> String {
     format!("cofferdam_resume_{turn}")
 }
 
-/// Looks up what the thread has of these messages, whose turn was also sent `steered`.
+/// Looks up what the thread has of a batch, whose turn was also sent `steered`.
 pub async fn look(
     client: &Client,
     thread: &str,
-    messages: &[BatchMessage],
+    batch: &Batch,
     steered: &BTreeSet<MessageId>,
 ) -> Result<Plan, RequestError> {
     let mut turns = Vec::new();
@@ -182,12 +202,12 @@ pub async fn look(
         };
         turns.extend(page.data);
         cursor = page.next_cursor;
-        if cursor.is_none() || finds_all(messages, &turns) {
+        if cursor.is_none() || finds_all(&batch.messages, &turns) {
             break;
         }
     }
     turns.reverse();
-    Ok(Plan::decide(messages, steered, &turns))
+    Ok(Plan::decide(&batch.messages, batch.apart, steered, &turns))
 }
 
 fn finds_all(messages: &[BatchMessage], turns: &[PastTurn]) -> bool {
@@ -213,7 +233,7 @@ mod tests {
     fn decide_steered(ids: &[i64], steered: &[i64], turns: Value) -> Plan {
         let messages: Vec<_> = ids.iter().copied().map(message).collect();
         let steered = steered.iter().copied().map(MessageId).collect();
-        Plan::decide(&messages, &steered, &serde_json::from_value::<Vec<PastTurn>>(turns).unwrap())
+        Plan::decide(&messages, false, &steered, &serde_json::from_value::<Vec<PastTurn>>(turns).unwrap())
     }
 
     fn turn(status: &str, items: &[Value]) -> Value {
@@ -353,5 +373,35 @@ mod tests {
         let late = turn("completed", &[agent("to two", json!(null))]);
         let plan = decide(&[9], json!([turn("failed", &[user("m:2")]), turn("failed", &[user("m:9")]), late]));
         assert!(!plan.is_done() && plan.replies.is_empty() && plan.note().is_some());
+    }
+    fn decide_apart(id: i64, turns: Value) -> Plan {
+        Plan::decide(&[message(id)], true, &BTreeSet::new(), &serde_json::from_value::<Vec<PastTurn>>(turns).unwrap())
+    }
+
+    #[test]
+    fn what_goes_by_itself_is_given_again_after_a_turn_over_several() {
+        let together = turn("interrupted", &[user("m:2,3")]);
+        let steered = turn("interrupted", &[user("m:2"), user("m:3")]);
+        let went_on = turn("interrupted", &[agent("hm", json!(null))]);
+        for turns in [json!([together]), json!([steered, went_on])] {
+            let plan = decide_apart(2, turns);
+            assert_eq!((plan.missing.clone(), plan.is_done(), plan.replies.len()), (ids(&[2]), false, 0));
+            assert!(plan.note().unwrap().contains("(id 2)"), "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn what_goes_by_itself_is_never_answered_by_the_answer_to_another() {
+        let together = turn("interrupted", &[user("m:2,3")]);
+        let two = turn("completed", &[user("m:2"), agent("to two", json!(null))]);
+        let cut = turn("interrupted", &[user("m:2")]);
+        let late = turn("completed", &[agent("to two, late", json!(null))]);
+        assert_eq!(decide_apart(2, json!([together, two])).replies, ["to two"]);
+        assert!(decide_apart(2, json!([together, cut])).note().unwrap().contains("restarted"));
+        assert_eq!(decide_apart(2, json!([together, cut, late])).replies, ["to two, late"]);
+        for turns in [json!([together, two]), json!([together, cut, late])] {
+            let plan = decide_apart(3, turns);
+            assert!(plan.missing == ids(&[3]) && plan.replies.is_empty() && !plan.answered, "{plan:?}");
+        }
     }
 }
