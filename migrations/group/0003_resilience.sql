@@ -4,6 +4,11 @@
 ALTER TABLE sessions ADD COLUMN start_failures INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sessions ADD COLUMN start_again_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sessions ADD COLUMN start_error TEXT;
+-- Its chats were told that their messages wait for something that is no fault of the session's.
+ALTER TABLE sessions ADD COLUMN wait_told INTEGER NOT NULL DEFAULT 0;
+
+-- It goes in a turn of its own: one over it and others came to nothing, or a person has it tried again.
+ALTER TABLE inbox ADD COLUMN apart INTEGER NOT NULL DEFAULT 0;
 
 -- How often its channel may have taken it without our knowing: a lease that was lost, or an answer that never came.
 ALTER TABLE outbox ADD COLUMN doubt INTEGER NOT NULL DEFAULT 0;
