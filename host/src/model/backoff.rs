@@ -27,6 +27,12 @@ impl Backoff {
         let pause = grown.map_or(self.longest, |pause| pause.min(self.longest));
         Some(now.saturating_add(pause).saturating_add(stretch(pause, chance)))
     }
+
+    /// How far away `at` is from `now`, in ms, but never further than a pause can be: the clock may have jumped.
+    pub fn ahead(&self, at: i64, now: i64) -> i64 {
+        let longest = self.longest.saturating_add(stretch(self.longest, 1.0));
+        Some(at.saturating_sub(now)).filter(|ahead| (0..=longest).contains(ahead)).unwrap_or(0)
+    }
 }
 
 /// What is added to a pause, in ms.
@@ -49,6 +55,12 @@ mod tests {
         let pauses: Vec<_> = (0..9).map(|failed| BACKOFF.next(failed, 0, 0.0)).collect();
         let seconds = [1, 3, 9, 27, 60, 60].map(|seconds| Some(seconds * 1_000));
         assert_eq!(pauses, [&[None], &seconds[..], &[None, None]].concat());
+    }
+
+    #[test]
+    fn a_try_that_is_further_away_than_any_pause_is_due() {
+        assert_eq!(BACKOFF.ahead(72_000, 0), 72_000);
+        assert_eq!([BACKOFF.ahead(72_001, 0), BACKOFF.ahead(0, 1), BACKOFF.ahead(i64::MAX, i64::MIN)], [0, 0, 0]);
     }
 
     proptest! {

@@ -41,6 +41,18 @@ pub fn recovery(kind: FailureKind) -> Recovery {
     }
 }
 
+/// Whether one message among several can be what a turn failed of: then each is tried by itself before all are given up.
+pub fn may_be_one_of_several(kind: FailureKind) -> bool {
+    // It killed the provider every time, it was refused for what it says, or together they were too much.
+    matches!(kind, FailureKind::ProviderDied | FailureKind::Refused | FailureKind::ContextWindow)
+}
+
+/// Whether the same message can do better later, so that it is kept as a dead letter. What the vendor refuses for its
+/// content it refuses again: that has to be written in another way, which is another message.
+pub fn is_worth_a_retry(kind: FailureKind) -> bool {
+    kind != FailureKind::Refused
+}
+
 /// When a message is given to the agent again, in ms since 1970; none when this was its last try or only a person can
 /// help. `failed` are the tries that failed so far, this one included; `chance` is from 0 to 1.
 pub fn next_try(failure: &Failure, failed: u32, now: i64, chance: f64) -> Option<i64> {

@@ -85,6 +85,38 @@ pub fn tried_again(failure: &Failure, at: &str, failed: u32) -> String {
     format!("{what} ({why}). It is tried again by itself at {at} ({number} of {MOST_TRIES}); /stop ends that.")
 }
 
+/// The notice for a turn over several messages that are tried one by one now.
+pub fn one_by_one(failure: &Failure, messages: usize) -> String {
+    let why = sentence(&failure.message);
+    let why = why.trim_end_matches('.');
+    format!("The turn over {messages} messages failed ({why}). They are tried again now, one by one.")
+}
+
+/// `words` and where the messages that they are about are kept, by the dead letters' numbers; the numbers grow.
+pub fn with_letters(words: &str, folder: &str, letters: &[i64]) -> String {
+    match letters {
+        [] => words.to_owned(),
+        [one] => format!(
+            "{words} The message is kept as dead letter {folder}/{one}: `cofferdam dead-letter retry {folder}/{one}` tries \
+             it again."
+        ),
+        [first, .., last] => format!(
+            "{words} The messages are kept as dead letters {folder}/{first} to {folder}/{last}: `cofferdam dead-letter \
+             retry --all {folder}` tries them again."
+        ),
+    }
+}
+
+/// The notice for messages whose session's container did not start.
+pub fn not_started(error: &str, tries: u32) -> String {
+    format!("The session does not start: {} It was tried {tries} times.", sentence(error))
+}
+
+/// The notice for messages that wait for something that is no fault of theirs; `until` ends a sentence.
+pub fn waits(error: &str, until: &str) -> String {
+    format!("The session cannot start yet: {} Your message is kept and will be answered when {until}.", sentence(error))
+}
+
 /// The notice for a message whose container went away too often.
 pub fn container_gone(why: &str) -> String {
     format!(

@@ -51,7 +51,7 @@ CREATE TABLE inbox (
     turn        INTEGER REFERENCES turns (id),
     tries       INTEGER NOT NULL DEFAULT 0,
     accepted_at INTEGER NOT NULL, kind TEXT NOT NULL DEFAULT 'message'
-    CHECK (kind IN ('message', 'stop', 'clear', 'compact', 'model', 'effort')), due_at INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, notice INTEGER REFERENCES outbox (id), output_schema TEXT,
+    CHECK (kind IN ('message', 'stop', 'clear', 'compact', 'model', 'effort')), due_at INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, notice INTEGER REFERENCES outbox (id), output_schema TEXT, apart INTEGER NOT NULL DEFAULT 0,
     UNIQUE (channel, chat_id, platform_id)
 ) STRICT;
 CREATE INDEX inbox_due ON inbox (session, id) WHERE state = 'pending';
@@ -130,7 +130,7 @@ CREATE TABLE sessions (
     continuation TEXT,
     created_at   INTEGER NOT NULL,
     active_at    INTEGER NOT NULL
-, generation INTEGER NOT NULL DEFAULT 0, cleared_at INTEGER NOT NULL DEFAULT 0, model TEXT, effort TEXT, since_compaction INTEGER NOT NULL DEFAULT 0, last_total INTEGER, start_failures INTEGER NOT NULL DEFAULT 0, start_again_at INTEGER NOT NULL DEFAULT 0, start_error TEXT) STRICT;
+, generation INTEGER NOT NULL DEFAULT 0, cleared_at INTEGER NOT NULL DEFAULT 0, model TEXT, effort TEXT, since_compaction INTEGER NOT NULL DEFAULT 0, last_total INTEGER, start_failures INTEGER NOT NULL DEFAULT 0, start_again_at INTEGER NOT NULL DEFAULT 0, start_error TEXT, wait_told INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE tool_calls (
     turn        INTEGER NOT NULL REFERENCES turns (id),
     call_id     TEXT NOT NULL,

@@ -8,8 +8,9 @@ use super::inbox::Answered;
 use super::mcp::forget_states;
 use super::outbox::insert_reply;
 use super::turns::{chat_of_turn, end_turn, finish_messages, stop_requested, stopped_elsewhere};
-use super::{GroupDb, chat_of, fence, questions};
+use super::{GroupDb, chat_of, dead_letters, fence, questions, retries};
 use crate::model::chat::ChatRef;
+use crate::model::dead_letter::Cause;
 use crate::model::message::{MAX_TRIES, MessageEvent, MessageState};
 use crate::model::notice;
 use crate::model::reply::ReplyKind;
@@ -74,6 +75,7 @@ impl GroupDb {
                         "UPDATE sessions SET attempt = attempt + 1, token_hash = NULL, last_seq = 0, container = NULL,
                                 -- Another provider's thread is not ours to resume.
                                 continuation = CASE WHEN provider IS ?2 THEN continuation END,
+                                start_failures = CASE WHEN config_hash IS ?3 THEN start_failures ELSE 0 END,
                                 provider = ?2, config_hash = ?3, active_at = ?4
                          WHERE id = ?1 RETURNING attempt",
                     )?
@@ -130,7 +132,7 @@ impl GroupDb {
     }
 
     /// The attempt's container is gone: its turn, if one ran, is abandoned, and its messages wait again or, tried
-    /// often enough, end in `notice`. `blameless` ends (we stopped it) do not count as a try.
+    /// often enough, become dead letters with `notice`; of several each is tried by itself before that. `blameless` ends (we stopped it) do not count as a try.
     pub async fn end_attempt(
         &self,
         session: &SessionId,
@@ -138,7 +140,7 @@ impl GroupDb {
         blameless: bool,
         notice: String,
     ) -> Result<EndedTurn, StoreError> {
-        let session = session.clone();
+        let (session, folder) = (session.clone(), self.folder().to_string());
         self.db
             .write(Durability::Durable, move |tx| {
                 fence(tx, &session, attempt)?;
@@ -150,7 +152,7 @@ impl GroupDb {
                 if stop_requested(tx, turn)? {
                     return stop(tx, &session, turn);
                 }
-                abandon(tx, &session, turn, blameless, &notice)
+                abandon(tx, &session, turn, blameless, (&folder, &notice))
             })
             .await
     }
@@ -172,13 +174,17 @@ fn abandon(
     session: &SessionId,
     turn: TurnId,
     blameless: bool,
-    notice: &str,
+    (folder, why): (&str, &str),
 ) -> Result<EndedTurn, StoreError> {
     let chat = chat_of_turn(tx, turn)?;
     end_turn(tx, turn, TurnEvent::ContainerGone)?;
     questions::calls_ended(tx, turn)?;
     if blameless {
         tx.execute("UPDATE inbox SET tries = tries - 1 WHERE turn = ?1 AND state = 'claimed'", [turn.0])?;
+    }
+    if is_worn_out(tx, turn)? {
+        // One of several may be what ends containers: then only that one is given up in the end.
+        retries::part(tx, turn)?;
     }
     let done = MessageState::Claimed.next(MessageEvent::Finish)?;
     let mut given_up: Vec<MessageId> = tx
@@ -187,6 +193,8 @@ fn abandon(
         )?
         .query_map(params![done.as_str(), turn.0, MAX_TRIES], |row| Ok(MessageId(row.get(0)?)))?
         .collect::<Result<_, _>>()?;
+    given_up.sort();
+    let letters = dead_letters::bury(tx, session, &given_up, Cause::Container, why)?;
     // They keep the turn: its provider may have them.
     tx.execute(
         "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND state = 'claimed'",
@@ -197,8 +205,15 @@ fn abandon(
     if given_up.is_empty() {
         return Ok(EndedTurn::Requeued(turn));
     }
-    let reply = insert_reply(tx, session, Some(turn), &chat, ReplyKind::Notice, notice)?;
+    let reply = insert_reply(tx, session, Some(turn), &chat, ReplyKind::Notice, &notice::with_letters(why, folder, &letters))?;
     Ok(EndedTurn::GaveUp(turn, given_up, chat, reply))
+}
+
+/// Whether a message of the turn was tried often enough.
+fn is_worn_out(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM inbox WHERE turn = ?1 AND state = 'claimed' AND tries >= ?2)")?
+        .query_row(params![turn.0, MAX_TRIES], |row| row.get(0))?)
 }
 
 /// The session's running turn; at most one.

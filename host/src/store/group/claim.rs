@@ -44,6 +44,8 @@ pub struct Claimed {
     pub generation: u64,
     /// Some of its messages may have been given to a provider before.
     pub retried: bool,
+    /// Its message goes by itself, after a turn over it and others.
+    pub apart: bool,
     /// How the provider runs it.
     pub options: TurnOptions,
     /// The chat that its replies go to.
@@ -116,7 +118,7 @@ impl Batch {
         self.bytes += row.text.len();
         let Some(first) = self.rows.first() else {
             self.command = !matches!(row.kind, MessageKind::Message | MessageKind::Compact);
-            let alone = row.kind != MessageKind::Message || row.output_schema.is_some();
+            let alone = row.kind != MessageKind::Message || row.output_schema.is_some() || row.apart;
             if !self.command {
                 self.rows.push(row);
             }
@@ -126,6 +128,7 @@ impl Batch {
         // may have that input already, and knows it by these messages.
         let fits = row.kind == MessageKind::Message
             && row.output_schema.is_none()
+            && !row.apart
             && row.chat == first.chat
             && row.turn == first.turn
             && self.bytes <= BATCH_BYTES
@@ -149,7 +152,7 @@ fn new_turn(
         return Ok(Claim::Commands);
     }
     let Some(first) = batch.rows.first() else { return Ok(Claim::Nothing(next)) };
-    let (chat, retried) = (first.chat.clone(), first.turn.is_some());
+    let (chat, retried, apart) = (first.chat.clone(), first.turn.is_some(), first.apart);
     let work = if first.kind == MessageKind::Compact { Work::Compact } else { Work::Answer };
     if work == Work::Compact && !has_thread(tx, session)? {
         return Ok(Claim::Commands);
@@ -159,7 +162,8 @@ fn new_turn(
     let turn = begin_turn(tx, session, attempt, work, &batch.rows)?;
     let messages = batch.rows.into_iter().map(ClaimedMessage::from).collect();
     let generation = generation_of(tx, session)?;
-    Ok(Claim::Turn(Box::new(Claimed { turn, work, generation, retried, options, chat, question: None, messages })))
+    let question = None;
+    Ok(Claim::Turn(Box::new(Claimed { turn, work, generation, retried, apart, options, chat, question, messages })))
 }
 
 fn begin_turn(
@@ -183,8 +187,12 @@ fn begin_turn(
     if let Some(earlier) = rows.first().and_then(|row| row.turn) {
         questions::carry_answers(tx, earlier, turn)?;
     }
-    tx.prepare_cached("UPDATE sessions SET active_at = ?1 WHERE id = ?2")?
-        .execute(params![now, session.as_str()])?;
+    // Its container works: starts are counted from the first again.
+    tx.prepare_cached(
+        "UPDATE sessions SET active_at = ?1, start_failures = 0, start_again_at = 0, start_error = NULL, wait_told = 0
+         WHERE id = ?2",
+    )?
+    .execute(params![now, session.as_str()])?;
     Ok(turn)
 }
 
@@ -219,7 +227,8 @@ fn read_turn(
     options.output_schema = schema_of(schema.as_deref());
     let generation = generation_of(tx, session)?;
     // Its runner may have begun it.
-    Ok(Claimed { turn, work, generation, retried: true, options, chat, question: None, messages })
+    let (apart, question) = (goes_apart(tx, turn)?, None);
+    Ok(Claimed { turn, work, generation, retried: true, apart, options, chat, question, messages })
 }
 
 impl From<Waiting> for ClaimedMessage {
@@ -245,6 +254,13 @@ pub(super) fn has_thread(tx: &Savepoint<'_>, session: &SessionId) -> Result<bool
     Ok(tx
         .prepare_cached("SELECT continuation IS NOT NULL FROM sessions WHERE id = ?1")?
         .query_row([session.as_str()], |row| row.get(0))?)
+}
+
+/// Whether a turn's message goes by itself.
+pub(super) fn goes_apart(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM inbox WHERE turn = ?1 AND state = 'claimed' AND apart)")?
+        .query_row([turn.0], |row| row.get(0))?)
 }
 
 /// What a turn is for.

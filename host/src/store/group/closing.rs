@@ -2,7 +2,7 @@
 
 use cofferdam_protocol::admin::ChatOutcome;
 use cofferdam_protocol::ids::{Attempt, MessageId, ReplyId, Seq, SessionId, TurnId};
-use cofferdam_protocol::runner::{Finish, Outcome, Thread, Work};
+use cofferdam_protocol::runner::{Failure, Finish, Outcome, Thread, Work};
 use jiff::tz::TimeZone;
 use rusqlite::{Savepoint, params};
 
@@ -12,8 +12,10 @@ use super::inbox::Answered;
 use super::outbox::insert_reply;
 use super::retries::{self, has_spoken};
 use super::turns::{chat_of_turn, end_turn, finish_messages, hear, stop_requested, stopped_elsewhere};
-use super::{GroupDb, questions};
+use super::{GroupDb, dead_letters, questions};
 use crate::model::chat::ChatRef;
+use crate::model::dead_letter::Cause;
+use crate::model::failure::is_worth_a_retry;
 use crate::model::notice;
 use crate::model::reply::ReplyKind;
 use crate::model::turn::TurnEvent;
@@ -59,7 +61,7 @@ impl GroupDb {
         finish: Finish,
         zone: TimeZone,
     ) -> Result<Option<Finished>, StoreError> {
-        let session = session.clone();
+        let (session, folder) = (session.clone(), self.folder().to_string());
         self.db
             .write(Durability::Durable, move |tx| {
                 if !hear(tx, &session, attempt, seq)? {
@@ -67,7 +69,8 @@ impl GroupDb {
                 }
                 keep_thread(tx, &session, finish.thread.as_ref())?;
                 keep_figures(tx, turn, &finish)?;
-                Closing { tx, session: &session, turn, chat: chat_of_turn(tx, turn)? }.end(&finish, &zone).map(Some)
+                let chat = chat_of_turn(tx, turn)?;
+                Closing { tx, folder: &folder, session: &session, turn, chat }.end(&finish, &zone).map(Some)
             })
             .await
     }
@@ -76,6 +79,7 @@ impl GroupDb {
 /// A turn that is being ended.
 struct Closing<'a> {
     tx: &'a Savepoint<'a>,
+    folder: &'a str,
     session: &'a SessionId,
     turn: TurnId,
     chat: ChatRef,
@@ -151,10 +155,25 @@ impl Closing<'_> {
                     if work == Work::Compact { by_hand(self.tx, self.session, self.turn)? } else { None };
                 Some(match compaction {
                     Some(compaction) => notice::compacted(Some(&compaction)),
-                    None => notice::turn_failed(failure, &retries::known(self.tx, failure, zone)?),
+                    None => self.failed(failure, work, zone)?,
                 })
             }
         })
+    }
+
+    /// The words for its messages' last failure. They become dead letters, unless to try them again makes no sense.
+    fn failed(&self, failure: &Failure, work: Work, zone: &TimeZone) -> Result<String, StoreError> {
+        let words = notice::turn_failed(failure, &retries::known(self.tx, failure, zone)?);
+        if work == Work::Compact || !is_worth_a_retry(failure.kind) {
+            return Ok(words);
+        }
+        let messages: Vec<MessageId> = self
+            .tx
+            .prepare_cached("SELECT id FROM inbox WHERE turn = ?1 AND state = 'claimed' ORDER BY id")?
+            .query_map([self.turn.0], |row| Ok(MessageId(row.get(0)?)))?
+            .collect::<Result<_, _>>()?;
+        let letters = dead_letters::bury(self.tx, self.session, &messages, Cause::Provider, &failure.message)?;
+        Ok(notice::with_letters(&words, self.folder, &letters))
     }
 
     fn say(&self, kind: ReplyKind, text: &str) -> Result<ReplyId, StoreError> {

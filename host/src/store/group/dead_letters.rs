@@ -1,10 +1,258 @@
-//! What was tried for the last time.
+//! What was tried for the last time, and what a person decides about it.
+//!
+//! A group with an open dead letter stays marked as busy, so that `status` and a start find it without looking into all
+//! groups.
 
-use cofferdam_protocol::ids::SessionId;
-use rusqlite::{Savepoint, params};
+use cofferdam_protocol::ids::{MessageId, ReplyId, SessionId, TurnId};
+use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
-use crate::model::dead_letter::{Cause, DeadLetterState, Letter};
+use super::questions::FETCHED;
+use super::{GroupDb, chat_of, session_of};
+use crate::model::chat::ChatRef;
+use crate::model::dead_letter::{Cause, DeadLetterEvent, DeadLetterState, Letter};
+use crate::model::message::{MessageEvent, MessageState};
+use crate::model::reply::{ReplyEvent, ReplyState};
+use crate::store::db::Durability;
 use crate::store::{StoreError, now_ms};
+
+/// The most dead letters of one list: the newest.
+const MOST_LISTED: i64 = 1000;
+/// What a list has of a text, in characters.
+const LISTED_CHARS: i64 = 200;
+
+/// A dead letter as people look at it. Times are in ms.
+#[derive(Debug, Clone)]
+pub struct LetterRow {
+    /// Its number in the group.
+    pub number: i64,
+    /// Its session.
+    pub session: SessionId,
+    /// The chat that it came from, or was to go to.
+    pub chat: ChatRef,
+    /// What it is about.
+    pub letter: Letter,
+    /// The newest turn over the message, or the turn that the reply came from.
+    pub turn: Option<TurnId>,
+    /// The message's or reply's text.
+    pub text: String,
+    /// How it went wrong.
+    pub fate: Fate,
+}
+
+/// How a dead letter came to be, and what became of it.
+#[derive(Debug, Clone)]
+pub struct Fate {
+    /// What failed.
+    pub cause: Cause,
+    /// How it failed the last time.
+    pub error: String,
+    /// How often it was tried.
+    pub tries: u32,
+    /// What became of it.
+    pub state: DeadLetterState,
+    /// Since when it is one.
+    pub at: i64,
+    /// When a person decided.
+    pub settled_at: Option<i64>,
+}
+
+/// What a person's decision came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// There is no such dead letter.
+    Unknown,
+    /// It had been decided before.
+    Already(DeadLetterState),
+    /// It is done; this has something to do now.
+    Done(Woken),
+}
+
+/// What has something to do after a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Woken {
+    /// Nothing.
+    Nobody,
+    /// A session: a message waits.
+    Session(SessionId),
+    /// A chat: a reply waits.
+    Chat(ChatRef),
+}
+
+impl GroupDb {
+    /// The group's newest dead letters, oldest first, with the beginnings of their texts; `open` leaves out those that a
+    /// person has decided.
+    pub async fn dead_letters(&self, open: bool) -> Result<Vec<LetterRow>, StoreError> {
+        self.db
+            .read(move |tx| {
+                let which = if open { "WHERE letters.state = 'open'" } else { "" };
+                let sql = format!("{} {which} ORDER BY letters.id DESC LIMIT ?2", select());
+                let mut statement = tx.prepare_cached(&sql)?;
+                let rows = statement.query_and_then([LISTED_CHARS, MOST_LISTED], letter_row)?;
+                let mut letters: Vec<_> = rows.collect::<Result<_, _>>()?;
+                letters.reverse();
+                Ok(letters)
+            })
+            .await
+    }
+
+    /// One dead letter with its whole text.
+    pub async fn dead_letter(&self, number: i64) -> Result<Option<LetterRow>, StoreError> {
+        self.db
+            .read(move |tx| {
+                let sql = format!("{} WHERE letters.id = ?2", select());
+                let mut statement = tx.prepare_cached(&sql)?;
+                let mut rows = statement.query_and_then([i64::MAX, number], letter_row)?;
+                rows.next().transpose()
+            })
+            .await
+    }
+
+    /// How many wait for a decision.
+    pub async fn open_dead_letters(&self) -> Result<u64, StoreError> {
+        self.db
+            .read(|tx| {
+                Ok(tx.query_row("SELECT count(*) FROM dead_letters WHERE state = 'open'", [], |row| row.get(0))?)
+            })
+            .await
+    }
+
+    /// Settles one as a person decides: a message or reply that is retried waits again, from its first try.
+    pub async fn settle_dead_letter(&self, number: i64, decision: DeadLetterEvent) -> Result<Settled, StoreError> {
+        self.db.write(Durability::Durable, move |tx| settle(tx, number, decision)).await
+    }
+
+    /// Settles all that are open; answers their numbers and what has something to do now.
+    pub async fn settle_dead_letters(&self, decision: DeadLetterEvent) -> Result<Vec<(i64, Woken)>, StoreError> {
+        self.db
+            .write(Durability::Durable, move |tx| {
+                let open: Vec<i64> = tx
+                    .prepare_cached("SELECT id FROM dead_letters WHERE state = 'open' ORDER BY id")?
+                    .query_map([], |row| row.get(0))?
+                    .collect::<Result<_, _>>()?;
+                let mut done = Vec::new();
+                for number in open {
+                    if let Settled::Done(woken) = settle(tx, number, decision)? {
+                        done.push((number, woken));
+                    }
+                }
+                Ok(done)
+            })
+            .await
+    }
+}
+
+fn select() -> &'static str {
+    "SELECT letters.id, letters.session, coalesce(inbox.channel, outbox.channel),
+            coalesce(inbox.chat_id, outbox.chat_id), coalesce(inbox.thread_id, outbox.thread_id), letters.message,
+            letters.reply, coalesce(inbox.turn, outbox.turn), substr(coalesce(inbox.text, outbox.text), 1, ?1),
+            letters.cause, letters.error, letters.tries, letters.state, letters.at, letters.settled_at
+     FROM dead_letters AS letters LEFT JOIN inbox ON inbox.id = letters.message
+          LEFT JOIN outbox ON outbox.id = letters.reply"
+}
+
+fn letter_row(row: &Row<'_>) -> Result<LetterRow, StoreError> {
+    let (message, reply): (Option<i64>, Option<i64>) = (row.get(5)?, row.get(6)?);
+    let letter = match (message, reply) {
+        (Some(message), _) => Letter::Message(MessageId(message)),
+        (None, reply) => Letter::Reply(ReplyId(reply.unwrap_or_default())),
+    };
+    let (cause, state): (String, String) = (row.get(9)?, row.get(12)?);
+    Ok(LetterRow {
+        number: row.get(0)?,
+        session: session_of(row.get(1)?)?,
+        chat: chat_of(row, 2)?,
+        letter,
+        turn: row.get::<_, Option<i64>>(7)?.map(TurnId),
+        text: row.get(8)?,
+        fate: Fate {
+            cause: Cause::parse(&cause).ok_or(StoreError::Unknown { what: "cause", value: cause })?,
+            error: row.get(10)?,
+            tries: row.get(11)?,
+            state: parse_state(state)?,
+            at: row.get(13)?,
+            settled_at: row.get(14)?,
+        },
+    })
+}
+
+fn parse_state(text: String) -> Result<DeadLetterState, StoreError> {
+    DeadLetterState::parse(&text).ok_or(StoreError::Unknown { what: "dead letter's state", value: text })
+}
+
+fn settle(tx: &Savepoint<'_>, number: i64, decision: DeadLetterEvent) -> Result<Settled, StoreError> {
+    let row = tx
+        .prepare_cached("SELECT session, message, reply, state FROM dead_letters WHERE id = ?1")?
+        .query_row([number], |row| {
+            let (message, reply): (Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?);
+            Ok((row.get::<_, String>(0)?, message.map(MessageId), reply.map(ReplyId), row.get::<_, String>(3)?))
+        })
+        .optional()?;
+    let Some((session, message, reply, state)) = row else { return Ok(Settled::Unknown) };
+    let state = parse_state(state)?;
+    let Ok(next) = state.next(decision) else { return Ok(Settled::Already(state)) };
+    tx.prepare_cached("UPDATE dead_letters SET state = ?1, settled_at = ?2 WHERE id = ?3")?
+        .execute(params![next.as_str(), now_ms(), number])?;
+    if decision == DeadLetterEvent::Drop {
+        return Ok(Settled::Done(Woken::Nobody));
+    }
+    Ok(Settled::Done(match (message, reply) {
+        (Some(message), _) => Woken::Session(revive_message(tx, session_of(session)?, message)?),
+        (None, Some(reply)) => Woken::Chat(revive_reply(tx, reply)?),
+        (None, None) => Woken::Nobody,
+    }))
+}
+
+/// A message waits again. One that was in a turn goes by itself, since those that were with it may be done.
+fn revive_message(
+    tx: &Savepoint<'_>,
+    session: SessionId,
+    message: MessageId,
+) -> Result<SessionId, StoreError> {
+    let state: String =
+        tx.prepare_cached("SELECT state FROM inbox WHERE id = ?1")?.query_row([message.0], |row| row.get(0))?;
+    let state = MessageState::parse(&state).ok_or(StoreError::Unknown { what: "message state", value: state })?;
+    tx.prepare_cached(
+        "UPDATE inbox SET state = ?1, tries = 0, failures = 0, due_at = 0, notice = NULL, apart = turn IS NOT NULL
+         WHERE id = ?2",
+    )?
+    .execute(params![state.next(MessageEvent::Revive)?.as_str(), message.0])?;
+    // Whoever has it tried again has mended something.
+    super::starts::forget(tx, &session)?;
+    Ok(session)
+}
+
+fn revive_reply(tx: &Savepoint<'_>, reply: ReplyId) -> Result<ChatRef, StoreError> {
+    let (state, chat): (String, ChatRef) = tx
+        .prepare_cached("SELECT state, channel, chat_id, thread_id FROM outbox WHERE id = ?1")?
+        .query_row([reply.0], |row| Ok((row.get(0)?, chat_of(row, 1)?)))?;
+    let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
+    tx.prepare_cached("UPDATE outbox SET state = ?1, tries = 0, next_try_at = 0 WHERE id = ?2")?
+        .execute(params![state.next(ReplyEvent::Revive)?.as_str(), reply.0])?;
+    Ok(chat)
+}
+
+/// Makes dead letters of messages that end now; answers their numbers. Commands are none, as they are said again just as
+/// quickly, nor are answers to the agent's questions: nobody asks any more.
+pub(super) fn bury(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    messages: &[MessageId],
+    cause: Cause,
+    error: &str,
+) -> Result<Vec<i64>, StoreError> {
+    let sql = format!(
+        "SELECT tries + failures FROM inbox WHERE id = ?1 AND kind = 'message' AND id NOT IN ({FETCHED})"
+    );
+    let mut letters = Vec::new();
+    for message in messages {
+        let tries: Option<u32> =
+            tx.prepare_cached(&sql)?.query_row([message.0], |row| row.get(0)).optional()?;
+        if let Some(tries) = tries {
+            letters.push(insert(tx, session, Letter::Message(*message), cause, error, tries)?);
+        }
+    }
+    Ok(letters)
+}
 
 /// Notes that something was tried for the last time. Answers the dead letter's number in its group.
 pub(super) fn insert(

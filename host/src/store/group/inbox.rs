@@ -139,6 +139,8 @@ pub(super) struct Waiting {
     /// The newest turn that it was in, or that it was offered to.
     pub(super) turn: Option<TurnId>,
     pub(super) output_schema: Option<String>,
+    /// It shares no turn.
+    pub(super) apart: bool,
     due_at: i64,
 }
 
@@ -151,7 +153,7 @@ pub(super) fn walk(
     mut visit: impl FnMut(Waiting) -> bool,
 ) -> Result<Option<i64>, StoreError> {
     let sql = format!(
-        "SELECT id, channel, chat_id, thread_id, kind, sender, text, accepted_at, turn, output_schema, due_at
+        "SELECT id, channel, chat_id, thread_id, kind, sender, text, accepted_at, turn, output_schema, due_at, apart
          FROM inbox WHERE session = ?1 AND state = 'pending' AND id NOT IN ({FETCHED}) ORDER BY id"
     );
     let mut statement = tx.prepare_cached(&sql)?;
@@ -184,6 +186,7 @@ fn waiting(row: &Row<'_>, chat: ChatRef) -> Result<Waiting, StoreError> {
         turn: row.get::<_, Option<i64>>(8)?.map(TurnId),
         output_schema: row.get(9)?,
         due_at: row.get(10)?,
+        apart: row.get(11)?,
     })
 }
 

@@ -1,8 +1,8 @@
 //! One group's `state.db`.
 //!
 //! - [`inbox`]: ① accept. - [`claim`]: ② claim. - [`closing`]: ④ finish. - [`commands`]: what people ask of us in a chat.
-//! - [`attempts`]: fencing, hello, a container's end. - [`turns`]: ③ ready. - `retries`: a failure that can
-//!   pass. - [`steering`]: what changes while a turn runs. - [`compactions`], [`mcp`], [`models`]: what runners report.
+//! - [`attempts`]: fencing, hello, a container's end. - [`starts`]: those that fail. - [`turns`]: ③ ready. - `retries`:
+//!   a failure that can pass. - [`dead_letters`]: one that did not. - [`steering`]: what changes while a turn runs. - [`compactions`], [`mcp`], [`models`]: what runners report.
 //! - [`tools`]: calls of the host's tools. - [`questions`]: the agent's, and their answers. - [`files`]: people's.
 //! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
 //!   at; [`detail`]: in depth.
@@ -23,6 +23,7 @@ pub mod models;
 pub mod outbox;
 pub mod questions;
 mod retries;
+pub mod starts;
 pub mod steering;
 pub mod tools;
 pub mod turns;

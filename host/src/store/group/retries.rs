@@ -6,7 +6,8 @@ use jiff::tz::TimeZone;
 use rusqlite::{Savepoint, params};
 
 use super::models::read_models;
-use crate::model::failure::next_try;
+use super::questions::FETCHED;
+use crate::model::failure::{may_be_one_of_several, next_try};
 use crate::model::message::{MessageEvent, MessageState};
 use crate::model::notice::{self, Known};
 use crate::store::{StoreError, chance, now_ms};
@@ -16,6 +17,8 @@ use crate::store::{StoreError, chance, now_ms};
 pub(super) struct Retry {
     /// When, in ms.
     pub(super) at: i64,
+    /// Each of its messages by itself.
+    pub(super) apart: bool,
     /// The words of its notice.
     pub(super) text: String,
 }
@@ -35,11 +38,37 @@ pub(super) fn plan(
         .prepare_cached("SELECT coalesce(max(failures), 0) FROM inbox WHERE turn = ?1 AND state = 'claimed'")?
         .query_row([turn.0], |row| row.get(0))?;
     let (failed, now) = (before.saturating_add(1), now_ms());
-    let at = next_try(failure, failed, now, chance());
-    Ok(at.map(|at| {
+    if let Some(at) = next_try(failure, failed, now, chance()) {
         let text = notice::tried_again(failure, &notice::clock(at, now, zone), failed);
-        Retry { at, text }
-    }))
+        return Ok(Some(Retry { at, apart: false, text }));
+    }
+    // One of several may be what it fails of: then only that one fails in the end.
+    let several = count(tx, turn)?;
+    let apart = may_be_one_of_several(failure.kind) && several > 1;
+    Ok(apart.then(|| Retry { at: now, apart, text: notice::one_by_one(failure, several) }))
+}
+
+/// A turn's own messages: those that its provider was given or offered, without answers to questions of it.
+const OWN: &str = "turn = ?1 AND state IN ('claimed', 'pending') AND kind = 'message'
+     AND id NOT IN (SELECT message FROM questions WHERE turn = ?1 AND message IS NOT NULL)";
+
+fn count(tx: &Savepoint<'_>, turn: TurnId) -> Result<usize, StoreError> {
+    let sql = format!("SELECT count(*) FROM inbox WHERE {OWN} AND id NOT IN ({FETCHED})");
+    Ok(tx.prepare_cached(&sql)?.query_row([turn.0], |row| row.get(0))?)
+}
+
+/// From here on each message of a turn goes by itself, from its first try; a turn with one message is left as it is.
+pub(super) fn part(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), StoreError> {
+    if count(tx, turn)? < 2 {
+        return Ok(());
+    }
+    let sql = format!("UPDATE inbox SET apart = 1 WHERE {OWN} AND id NOT IN ({FETCHED})");
+    tx.prepare_cached(&sql)?.execute([turn.0])?;
+    tx.prepare_cached(
+        "UPDATE inbox SET tries = 0, failures = 0 WHERE turn = ?1 AND state IN ('claimed', 'pending')",
+    )?
+        .execute([turn.0])?;
+    Ok(())
 }
 
 /// Whether a turn has told the chat something of the agent's.
@@ -77,6 +106,9 @@ pub(super) fn release(tx: &Savepoint<'_>, turn: TurnId, retry: &Retry) -> Result
         statement.query_map(params![pending.as_str(), retry.at, turn.0], |row| Ok(MessageId(row.get(0)?)))?;
     let mut ids: Vec<_> = rows.collect::<Result<_, _>>()?;
     ids.sort();
+    if retry.apart {
+        part(tx, turn)?;
+    }
     Ok(ids)
 }
 

@@ -5,7 +5,7 @@ use cofferdam_protocol::runner::{ControlRequest, Work};
 use rusqlite::{OptionalExtension, Savepoint, params};
 
 use super::attempts::running_turn;
-use super::claim::{BATCH_BYTES, BATCH_MESSAGES, ClaimedMessage, work_of};
+use super::claim::{BATCH_BYTES, BATCH_MESSAGES, ClaimedMessage, goes_apart, work_of};
 use super::inbox::walk;
 use super::turns::{chat_of_turn, hear, stop_requested};
 use super::{GroupDb, chat_of, fence, files, questions};
@@ -95,12 +95,12 @@ impl GroupDb {
     }
 }
 
-/// A turn that compacts, or whose answer must follow a schema, is about its own message alone.
+/// A turn that compacts, whose answer must follow a schema, or whose message goes apart, is about that one alone.
 fn can_be_steered(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, StoreError> {
     let schema: bool = tx
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM inbox WHERE turn = ?1 AND output_schema IS NOT NULL)")?
         .query_row([turn.0], |row| row.get(0))?;
-    Ok(!schema && work_of(tx, turn)? == Work::Answer)
+    Ok(!schema && !goes_apart(tx, turn)? && work_of(tx, turn)? == Work::Answer)
 }
 
 /// The messages to offer: the turn's chat's oldest that wait, up to the first that must not go before its turn.

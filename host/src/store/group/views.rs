@@ -72,7 +72,7 @@ impl GroupDb {
             .await
     }
 
-    /// Whether anything waits here for us: messages, turns, containers or replies.
+    /// Whether anything waits here: messages, turns, containers or replies for us, dead letters for a person.
     pub async fn has_due(&self) -> Result<bool, StoreError> {
         self.db
             .read(|tx| {
@@ -80,7 +80,8 @@ impl GroupDb {
                     "SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'pending')
                          OR EXISTS (SELECT 1 FROM turns WHERE state = 'running')
                          OR EXISTS (SELECT 1 FROM sessions WHERE container IS NOT NULL)
-                         OR EXISTS (SELECT 1 FROM outbox WHERE state IN ('pending', 'leased'))",
+                         OR EXISTS (SELECT 1 FROM outbox WHERE state IN ('pending', 'leased'))
+                         OR EXISTS (SELECT 1 FROM dead_letters WHERE state = 'open')",
                     [],
                     |row| row.get(0),
                 )?)
@@ -116,7 +117,8 @@ impl GroupDb {
         self.db
             .read(move |tx| {
                 let mut statement = tx.prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM inbox JOIN outbox ON outbox.id = inbox.notice OR outbox.turn = inbox.turn
+                    "SELECT {COLUMNS} FROM inbox JOIN outbox ON outbox.id = inbox.notice
+                                            OR (inbox.notice IS NULL AND outbox.turn = inbox.turn)
                      WHERE inbox.id = ?1 AND outbox.channel = inbox.channel AND outbox.chat_id = inbox.chat_id
                            AND outbox.thread_id IS inbox.thread_id
                      ORDER BY outbox.id"
