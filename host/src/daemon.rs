@@ -11,13 +11,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::{Admin, AdminServer};
 use crate::channels::Channels;
 use crate::channels::terminal::Terminal;
+use crate::clock;
 use crate::config::home::Home;
 use crate::config::host::{AccountChoice, HostConfig};
 use crate::delivery::Delivery;
+use crate::error_chain;
 use crate::gateway::{Account, Gateway, GatewayError};
 use crate::live::Hub;
 use crate::progress::Reporter;
@@ -70,6 +73,8 @@ pub struct Daemon {
     reporter: Reporter,
     stores: Stores,
     home: Home,
+    /// Follows the wall clock.
+    clock: Option<AbortOnDropHandle<()>>,
     /// Released last.
     _lock: File,
 }
@@ -135,7 +140,8 @@ impl Daemon {
             tracing::info!(%home, account, "ready; talk to a group with `cofferdam chat GROUP`, end with Ctrl-C");
         }
         let supervisor = (mode != Mode::Query).then_some(supervisor);
-        Ok(Self { admin, supervisor, delivery, reporter, stores, home, _lock: lock })
+        let clock = supervisor.clone().map(|supervisor| follow_clock(supervisor, delivery.clone()));
+        Ok(Self { admin, supervisor, delivery, reporter, stores, home, clock, _lock: lock })
     }
 
     /// Serves until SIGINT or SIGTERM, then ends in order; a second signal skips the waits.
@@ -160,6 +166,7 @@ impl Daemon {
     }
 
     async fn end(self, grace: Duration, hurry: impl Future<Output = ()>) {
+        drop(self.clock);
         self.admin.stop_intake();
         if let Some(supervisor) = &self.supervisor {
             tokio::select! {
@@ -175,6 +182,24 @@ impl Daemon {
             tracing::debug!(%error, "the admin socket was gone");
         }
     }
+}
+
+/// Tells whoever waits for a time that the wall clock jumped, as long as the answer is kept.
+fn follow_clock(supervisor: Supervisor, delivery: Delivery) -> AbortOnDropHandle<()> {
+    let mut watch = clock::Watch::begin();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            let jump = watch.jump().await;
+            tracing::warn!(
+                ms = jump,
+                "the wall clock jumped, or the machine slept; what is due is looked at again"
+            );
+            if let Err(error) = supervisor.clock_jumped(jump).await {
+                tracing::error!(error = %error_chain(&error), "due times were not put right");
+            }
+            delivery.look_again();
+        }
+    }))
 }
 
 /// Makes the directories and takes the lock that only one daemon of a home can hold.

@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::channels::{Channels, SendError};
+use crate::clock;
 use crate::model::chat::Due;
 use crate::model::reply::Outbound;
 use crate::store::group::outbox::NextReply;
-use crate::store::{GroupDb, StoreError, Stores, now_ms};
+use crate::store::{GroupDb, StoreError, Stores};
 
 /// Delivers replies. Clones are handles to the same.
 #[derive(Clone)]
@@ -69,6 +70,13 @@ impl Delivery {
         self.inner.tasks.spawn(async move { inner.work(due, lane).await });
     }
 
+    /// The wall clock jumped: whoever waits for a time looks at it again.
+    pub fn look_again(&self) {
+        for lane in self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            lane.wake.notify_one();
+        }
+    }
+
     /// Takes no more nudges, and waits for what is being handed over, at most `deadline`.
     pub async fn shutdown(&self, deadline: Duration) {
         self.inner.stop.cancel();
@@ -105,7 +113,7 @@ impl Inner {
                     }
                 }
                 NextReply::At(at) => {
-                    let wait = Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0));
+                    let wait = clock::until(at);
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = lane.wake.notified() => {}

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `COFFERDAM_CRASH_AT` | `POINT` or `POINT:N`: the process kills itself when it reaches that point for the first (or Nth) time |
 //! | `COFFERDAM_LOSE_NUDGES` | the share of nudges that are lost, in percent |
+//! | `COFFERDAM_CLOCK` | a file with the ms by which the wall clock is off; read at each look, so that a test can set it |
 
 /// Reaches a point at which a test may want the process dead, as `kill -9` would have it.
 #[inline]
@@ -24,6 +25,15 @@ pub fn nudge_is_lost() -> bool {
     return pulled::nudge_is_lost();
     #[cfg(not(feature = "test-hooks"))]
     false
+}
+
+/// By how many ms the wall clock is set off.
+#[inline]
+pub fn clock_offset_ms() -> i64 {
+    #[cfg(feature = "test-hooks")]
+    return pulled::clock_offset_ms();
+    #[cfg(not(feature = "test-hooks"))]
+    0
 }
 
 #[cfg(feature = "test-hooks")]
@@ -54,6 +64,12 @@ mod pulled {
                 std::thread::park();
             }
         }
+    }
+
+    pub(super) fn clock_offset_ms() -> i64 {
+        static FILE: OnceLock<Option<std::ffi::OsString>> = OnceLock::new();
+        let Some(file) = FILE.get_or_init(|| std::env::var_os("COFFERDAM_CLOCK")) else { return 0 };
+        std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     }
 
     pub(super) fn nudge_is_lost() -> bool {

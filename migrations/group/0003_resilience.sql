@@ -38,3 +38,6 @@ CREATE TABLE dead_letters (
 CREATE INDEX dead_letters_open ON dead_letters (id) WHERE state = 'open';
 CREATE INDEX dead_letters_message ON dead_letters (message) WHERE message IS NOT NULL;
 CREATE INDEX dead_letters_reply ON dead_letters (reply) WHERE reply IS NOT NULL;
+
+-- The turn that ran when it was reported: a clock that is set must not mix them up.
+ALTER TABLE compactions ADD COLUMN turn INTEGER REFERENCES turns (id);

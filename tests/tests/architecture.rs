@@ -9,6 +9,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// Each room, and the rooms that it may use. What [`ROOT`] names is everybody's.
 const TABLE: &[(&str, &[&str])] = &[
     ("hooks", &[]),
+    ("clock", &[]),
     ("model", &[]),
     ("config", &[]),
     ("live", &["model"]),
@@ -74,7 +75,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 ];
 
 /// What the crate's root has besides the rooms.
-const ROOT: &[&str] = &["error_chain", "hooks", "unix_socket"];
+const ROOT: &[&str] = &["clock", "error_chain", "hooks", "unix_socket"];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join("host/src")

@@ -106,7 +106,7 @@ pub enum OpenError {
 
 /// Milliseconds since 1970, UTC: the form of every time in the store.
 pub fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
+    crate::clock::now_ms()
 }
 
 /// From 0 to 1, so that what failed together does not come back together.

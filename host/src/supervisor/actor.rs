@@ -14,13 +14,14 @@ use super::launch::{LaunchError, Ready, Started};
 use super::life::Life;
 use super::starting::{SHORTEST_PAUSE, Trouble};
 use super::{Inner, View, lock};
+use crate::clock;
 use crate::error_chain;
 use crate::live::Live;
 use crate::model::notice;
 use crate::model::session::{Phase, PhaseEvent};
 use crate::sandbox::Exit;
+use crate::store::GroupDb;
 use crate::store::group::commands::Due;
-use crate::store::{GroupDb, now_ms};
 use cofferdam_protocol::admin::{ChatOutcome, SessionState};
 
 /// The daemon's end, as an actor sees it.
@@ -237,10 +238,7 @@ impl Actor {
 
     /// Wakes the actor at that time, ms since 1970.
     pub(super) fn wait_until(&mut self, at: Option<i64>) {
-        self.due_again = at.map(|at| {
-            let ahead = u64::try_from(at.saturating_sub(now_ms())).unwrap_or(0);
-            Instant::now() + Duration::from_millis(ahead)
-        });
+        self.due_again = at.map(|at| Instant::now() + clock::until(at));
     }
 
     async fn on_exit(&mut self, exit: Exit) {

@@ -37,14 +37,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::config::home::Home;
+use crate::error_chain;
 use crate::gateway::Gateway;
 use crate::live::{Ended, Hub, Live};
 use crate::model::action::Abilities;
 use crate::model::chat::Due;
 use crate::model::notice;
 use crate::sandbox::Sandbox;
-use crate::store::Stores;
 use crate::store::group::inbox::{Accepted, Answered};
+use crate::store::{StoreError, Stores};
 
 use actor::Actor;
 use admission::{Admission, Step};
@@ -202,6 +203,21 @@ impl Supervisor {
                 tracing::warn!("sessions were still stopping at the end; the next start takes care of them");
             }
         }
+    }
+
+    /// The wall clock jumped by so many ms, or the machine slept: due times are put right, and whoever waits for one
+    /// looks at its rows again.
+    pub async fn clock_jumped(&self, jump: i64) -> Result<(), StoreError> {
+        if jump < 0 {
+            for folder in self.inner.parts.stores.central().busy_groups().await? {
+                let set_back = async || self.inner.parts.stores.group(&folder).await?.clock_set_back(-jump).await;
+                if let Err(error) = set_back().await {
+                    tracing::error!(group = %folder, error = %error_chain(&error), "its due times were not put right");
+                }
+            }
+        }
+        self.everyone(|| Call::Wake);
+        Ok(())
     }
 
     fn everyone(&self, call: impl Fn() -> Call) {

@@ -48,6 +48,10 @@ impl Supervisor {
 
     async fn wake_group(&self, folder: &Folder, adopted: &HashSet<SessionId>) -> Result<(), StoreError> {
         let store = self.inner.parts.stores.group(folder).await?;
+        let back = store.clock_set_back(0).await?;
+        if back > 0 {
+            tracing::warn!(group = %folder, ms = back, "the clock was set back while no daemon ran; due times follow it");
+        }
         for session in store.due_sessions().await? {
             if !adopted.contains(&session) {
                 // What ran when the daemon died is over: back to waiting, without blame.

@@ -17,6 +17,7 @@ use super::Inner;
 use super::actor::Actor;
 use super::conversation::in_quotes;
 use super::turns::refused;
+use crate::clock;
 use crate::config::zone::local_time;
 use crate::door::Refused;
 use crate::error_chain;
@@ -24,9 +25,9 @@ use crate::files;
 use crate::model::action::{Abilities, Action, SentFile};
 use crate::model::chat::{Attachment, ChatRef, Due};
 use crate::sandbox::mounts;
+use crate::store::GroupDb;
 use crate::store::group::questions::{NewQuestion, Waiting};
 use crate::store::group::tools::{CallKey, CallLimits, Called, Deed, Known, NewCall};
-use crate::store::{GroupDb, now_ms};
 use crate::tools::args::{self, Wish, Wrong};
 use crate::tools::{MAX_CALLS, MAX_POSTS, history};
 
@@ -216,7 +217,7 @@ impl Job {
                 }
                 Waiting::Until(at) => at,
             };
-            let left = Duration::from_millis(u64::try_from(expires_at - now_ms()).unwrap_or(0));
+            let left = clock::until(expires_at);
             tokio::select! {
                 () = woken => {}
                 () = tokio::time::sleep(left) => {}

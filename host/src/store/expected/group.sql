@@ -17,7 +17,7 @@ CREATE TABLE compactions (
     tokens_before INTEGER NOT NULL,
     millis        INTEGER NOT NULL,
     at            INTEGER NOT NULL
-) STRICT;
+, turn INTEGER REFERENCES turns (id)) STRICT;
 CREATE INDEX compactions_session ON compactions (session, id);
 CREATE TABLE dead_letters (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,

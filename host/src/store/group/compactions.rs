@@ -5,6 +5,7 @@ use cofferdam_protocol::runner::{Compaction, CompactionCause, CompactionOutcome,
 use rusqlite::{Row, Savepoint, params};
 
 use super::GroupDb;
+use super::attempts::running_turn;
 use super::turns::hear;
 use crate::store::db::Durability;
 use crate::store::{StoreError, now_ms};
@@ -48,7 +49,8 @@ fn keep(tx: &Savepoint<'_>, session: &SessionId, compaction: &Compaction) -> Res
         CompactionOutcome::Failed { message } => Some(message),
     };
     tx.prepare_cached(
-        "INSERT INTO compactions (session, cause, failure, tokens_before, millis, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO compactions (session, cause, failure, tokens_before, millis, at, turn)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
     .execute(params![
         session.as_str(),
@@ -57,6 +59,7 @@ fn keep(tx: &Savepoint<'_>, session: &SessionId, compaction: &Compaction) -> Res
         compaction.before,
         compaction.millis,
         now_ms(),
+        running_turn(tx, session)?.map(|turn| turn.0),
     ])?;
     // A cleared conversation has no meter of before.
     tx.prepare_cached(
@@ -88,7 +91,7 @@ pub(super) fn by_hand(
     let view = tx
         .prepare_cached(
             "SELECT at, cause, failure, tokens_before, millis FROM compactions
-             WHERE session = ?1 AND cause = 'by_hand' AND at >= (SELECT started_at FROM turns WHERE id = ?2)
+             WHERE session = ?1 AND cause = 'by_hand' AND turn = ?2
              ORDER BY id DESC LIMIT 1",
         )?
         .query_and_then(params![session.as_str(), turn.0], view)?

@@ -2,13 +2,15 @@
 //!
 //! - [`inbox`]: ① accept. - [`claim`]: ② claim. - [`closing`]: ④ finish. - [`commands`]: what people ask of us in a chat.
 //! - [`attempts`]: fencing, hello, a container's end. - [`starts`]: those that fail. - [`turns`]: ③ ready. - `retries`:
-//!   a failure that can pass. - [`dead_letters`]: one that did not. - [`steering`]: what changes while a turn runs. - [`compactions`], [`mcp`], [`models`]: what runners report.
+//!   a failure that can pass. - [`dead_letters`]: one that did not. - [`steering`]: what changes while a turn runs.
+//! - [`compactions`], [`mcp`], [`models`]: what runners report. - [`clock`]: a wall clock that was set back.
 //! - [`tools`]: calls of the host's tools. - [`questions`]: the agent's, and their answers. - [`files`]: people's.
 //! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
 //!   at; [`detail`]: in depth.
 
 pub mod attempts;
 pub mod claim;
+pub mod clock;
 pub mod closing;
 pub mod commands;
 pub mod compactions;

@@ -326,7 +326,7 @@ pub(super) fn end_answers(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<Messag
 /// The calls of a turn that is over wait for nothing.
 pub(super) fn calls_ended(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), StoreError> {
     tx.prepare_cached(
-        "UPDATE tool_calls SET state = 'failed', answer = 'the turn ended first', finished_at = ?1
+        "UPDATE tool_calls SET state = 'failed', answer = 'the turn ended first', finished_at = max(?1, called_at)
          WHERE turn = ?2 AND state = 'waiting'",
     )?
     .execute(params![now_ms(), turn.0])?;

@@ -229,7 +229,7 @@ fn note(tx: &Savepoint<'_>, call: &NewCall, answer: &ToolAnswer) -> Result<(), S
 pub(super) fn settle(tx: &Savepoint<'_>, key: &CallKey, answer: &ToolAnswer) -> Result<(), StoreError> {
     let ToolAnswer::Done { success, text } = answer else { return Ok(()) };
     tx.prepare_cached(
-        "UPDATE tool_calls SET state = ?1, answer = ?2, finished_at = ?3
+        "UPDATE tool_calls SET state = ?1, answer = ?2, finished_at = max(?3, called_at)
          WHERE turn = ?4 AND call_id = ?5 AND state = 'waiting'",
     )?
     .execute(params![if *success { "done" } else { "failed" }, text, now_ms(), key.turn.0, key.call_id])?;

@@ -122,11 +122,8 @@ pub(super) fn end_turn(tx: &Savepoint<'_>, turn: TurnId, event: TurnEvent<'_>) -
     let now: String =
         tx.prepare_cached("SELECT state FROM turns WHERE id = ?1")?.query_row([turn.0], |row| row.get(0))?;
     let next = TurnState::parse(&now).ok_or(StoreError::Unknown { what: "turn state", value: now })?.next(event)?;
-    tx.prepare_cached("UPDATE turns SET state = ?1, finished_at = ?2 WHERE id = ?3")?.execute(params![
-        next.as_str(),
-        now_ms(),
-        turn.0
-    ])?;
+    tx.prepare_cached("UPDATE turns SET state = ?1, finished_at = max(?2, started_at) WHERE id = ?3")?
+        .execute(params![next.as_str(), now_ms(), turn.0])?;
     forget_much(tx, turn)?;
     Ok(next)
 }

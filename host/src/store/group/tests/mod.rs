@@ -18,6 +18,7 @@ use crate::model::command::Command;
 use crate::model::message::MessageState;
 use crate::model::reply::{Outbound, ReplyKind};
 
+mod clock;
 mod commands;
 mod detail;
 mod events;
