@@ -26,6 +26,12 @@ pub trait Channel: Send + Sync {
     /// its text with the options as a list.
     fn abilities(&self) -> Abilities;
 
+    /// Whether somebody is there to take a chat's replies. When that is no, the replies wait without being tried, and
+    /// the channel nudges delivery once it is yes.
+    fn is_there(&self, _chat: &ChatRef) -> bool {
+        true
+    }
+
     /// How fast its platform takes replies. Delivery keeps to it.
     fn pace(&self) -> Pace {
         Pace::UNLIMITED
@@ -132,6 +138,11 @@ impl Channels {
     /// What the channel with this name can do; a channel that is not there can nothing.
     pub fn abilities(&self, name: &str) -> Abilities {
         self.get(name).map(|channel| channel.abilities()).unwrap_or_default()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Channel>> {
+        self.by_name.values()
     }
 
     /// The channel with this name.

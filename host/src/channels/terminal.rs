@@ -67,6 +67,10 @@ impl Channel for Terminal {
         Abilities { files: true, edit: true, react: true, buttons: false, progress: true, idempotent: false }
     }
 
+    fn is_there(&self, chat: &ChatRef) -> bool {
+        !self.present(chat).is_empty()
+    }
+
     async fn send(&self, reply: &Outbound) -> Result<(), SendError> {
         let mut taken = false;
         for terminal in self.present(&reply.chat) {
@@ -107,6 +111,7 @@ mod tests {
             text: "x".into(),
             action: None,
             tries: 0,
+            doubts: 0,
         }
     }
 

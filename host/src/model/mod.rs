@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod chat;
 pub mod command;
 pub mod dead_letter;
+pub mod delivery;
 pub mod failure;
 pub mod message;
 pub mod notice;

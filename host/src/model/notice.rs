@@ -114,7 +114,10 @@ pub fn not_started(error: &str, tries: u32) -> String {
 
 /// The notice for messages that wait for something that is no fault of theirs; `until` ends a sentence.
 pub fn waits(error: &str, until: &str) -> String {
-    format!("The session cannot start yet: {} Your message is kept and will be answered when {until}.", sentence(error))
+    format!(
+        "The session cannot start yet: {} Your message is kept and will be answered when {until}.",
+        sentence(error)
+    )
 }
 
 /// The notice for a message whose container went away too often.

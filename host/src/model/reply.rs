@@ -92,6 +92,8 @@ pub struct Outbound {
     pub action: Option<Action>,
     /// How often it was tried before.
     pub tries: i64,
+    /// How often its platform may have got it before, without our knowing.
+    pub doubts: i64,
 }
 
 #[cfg(test)]

@@ -81,7 +81,9 @@ impl SandboxError {
             ImageError::Engine { source, .. } if !matches!(Sort::of(&source), Sort::Refusal) => {
                 Self::of(DOING, *source)
             }
-            ImageError::Build { ref tail, .. } if is_full(tail) => Self::Full { doing: DOING, source: Arc::new(error) },
+            ImageError::Build { ref tail, .. } if is_full(tail) => {
+                Self::Full { doing: DOING, source: Arc::new(error) }
+            }
             error => Self::Build(Arc::new(error)),
         }
     }

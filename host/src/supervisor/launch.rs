@@ -70,9 +70,10 @@ impl LaunchError {
             Self::Sandbox(SandboxError::TimedOut { .. }) => {
                 (ErrorKind::Engine, "see the engine's own log; `cofferdam doctor` looks")
             }
-            Self::Sandbox(SandboxError::Log { .. }) => {
-                (ErrorKind::Disk, "see that the disk is not full and the home can be written; `cofferdam doctor` looks")
-            }
+            Self::Sandbox(SandboxError::Log { .. }) => (
+                ErrorKind::Disk,
+                "see that the disk is not full and the home can be written; `cofferdam doctor` looks",
+            ),
             Self::Sandbox(SandboxError::Refused { .. }) => (
                 ErrorKind::Engine,
                 "see 'limits' and 'image' in the group's container.json, then `cofferdam doctor`",

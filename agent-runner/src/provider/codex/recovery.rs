@@ -375,7 +375,12 @@ mod tests {
         assert!(!plan.is_done() && plan.replies.is_empty() && plan.note().is_some());
     }
     fn decide_apart(id: i64, turns: Value) -> Plan {
-        Plan::decide(&[message(id)], true, &BTreeSet::new(), &serde_json::from_value::<Vec<PastTurn>>(turns).unwrap())
+        Plan::decide(
+            &[message(id)],
+            true,
+            &BTreeSet::new(),
+            &serde_json::from_value::<Vec<PastTurn>>(turns).unwrap(),
+        )
     }
 
     #[test]

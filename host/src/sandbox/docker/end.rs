@@ -98,7 +98,8 @@ async fn wait(link: &Link, id: &ContainerId) -> Option<Seen> {
             }
             Ok(None) => return None,
             Err(_) => match look(link, id).await {
-                Ok(Some(Seen::Runs) | None) | Err(SandboxError::Hanging { .. } | SandboxError::TimedOut { .. }) => {}
+                Ok(Some(Seen::Runs) | None) | Err(SandboxError::Hanging { .. } | SandboxError::TimedOut { .. }) => {
+                }
                 Ok(ended) => return ended,
                 Err(_) => return None,
             },

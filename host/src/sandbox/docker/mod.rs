@@ -69,7 +69,9 @@ impl DockerSandbox {
                 Ok(created) => Ok(Some(ContainerId(created.id))),
                 Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
                 // Its name is there, but not all of it: as good as missing, once the name is gone too.
-                Err(Error::DockerResponseServerError { message, .. }) if message.contains("layer does not exist") => {
+                Err(Error::DockerResponseServerError { message, .. })
+                    if message.contains("layer does not exist") =>
+                {
                     tracing::warn!(image = %spec.image, "the engine has only a part of the image; its name is taken away");
                     let options = RemoveImageOptionsBuilder::default().force(true).build();
                     client.remove_image(&spec.image, Some(options), None).await?;

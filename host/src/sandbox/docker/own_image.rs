@@ -46,7 +46,8 @@ impl OwnImage {
             return Ok(known.name.clone());
         }
         let builder = self.builder().await?;
-        let wanted = tokio::task::spawn_blocking(move || builder.wanted().map(|image| (builder.seed_dir(&image), image)));
+        let wanted =
+            tokio::task::spawn_blocking(move || builder.wanted().map(|image| (builder.seed_dir(&image), image)));
         let (seed, image): (PathBuf, ImageRef) = match wanted.await {
             Ok(wanted) => wanted.map_err(SandboxError::of_build)?,
             Err(error) => return Err(SandboxError::of_build(crate::sandbox::image::ImageError::Task(error))),

@@ -205,14 +205,23 @@ fn abandon(
     if given_up.is_empty() {
         return Ok(EndedTurn::Requeued(turn));
     }
-    let reply = insert_reply(tx, session, Some(turn), &chat, ReplyKind::Notice, &notice::with_letters(why, folder, &letters))?;
+    let reply = insert_reply(
+        tx,
+        session,
+        Some(turn),
+        &chat,
+        ReplyKind::Notice,
+        &notice::with_letters(why, folder, &letters),
+    )?;
     Ok(EndedTurn::GaveUp(turn, given_up, chat, reply))
 }
 
 /// Whether a message of the turn was tried often enough.
 fn is_worn_out(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, StoreError> {
     Ok(tx
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM inbox WHERE turn = ?1 AND state = 'claimed' AND tries >= ?2)")?
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM inbox WHERE turn = ?1 AND state = 'claimed' AND tries >= ?2)",
+        )?
         .query_row(params![turn.0, MAX_TRIES], |row| row.get(0))?)
 }
 

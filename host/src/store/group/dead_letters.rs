@@ -190,8 +190,11 @@ fn settle(tx: &Savepoint<'_>, number: i64, decision: DeadLetterEvent) -> Result<
     let Some((session, message, reply, state)) = row else { return Ok(Settled::Unknown) };
     let state = parse_state(state)?;
     let Ok(next) = state.next(decision) else { return Ok(Settled::Already(state)) };
-    tx.prepare_cached("UPDATE dead_letters SET state = ?1, settled_at = ?2 WHERE id = ?3")?
-        .execute(params![next.as_str(), now_ms(), number])?;
+    tx.prepare_cached("UPDATE dead_letters SET state = ?1, settled_at = ?2 WHERE id = ?3")?.execute(params![
+        next.as_str(),
+        now_ms(),
+        number
+    ])?;
     if decision == DeadLetterEvent::Drop {
         return Ok(Settled::Done(Woken::Nobody));
     }
@@ -203,11 +206,7 @@ fn settle(tx: &Savepoint<'_>, number: i64, decision: DeadLetterEvent) -> Result<
 }
 
 /// A message waits again. One that was in a turn goes by itself, since those that were with it may be done.
-fn revive_message(
-    tx: &Savepoint<'_>,
-    session: SessionId,
-    message: MessageId,
-) -> Result<SessionId, StoreError> {
+fn revive_message(tx: &Savepoint<'_>, session: SessionId, message: MessageId) -> Result<SessionId, StoreError> {
     let state: String =
         tx.prepare_cached("SELECT state FROM inbox WHERE id = ?1")?.query_row([message.0], |row| row.get(0))?;
     let state = MessageState::parse(&state).ok_or(StoreError::Unknown { what: "message state", value: state })?;
@@ -240,13 +239,11 @@ pub(super) fn bury(
     cause: Cause,
     error: &str,
 ) -> Result<Vec<i64>, StoreError> {
-    let sql = format!(
-        "SELECT tries + failures FROM inbox WHERE id = ?1 AND kind = 'message' AND id NOT IN ({FETCHED})"
-    );
+    let sql =
+        format!("SELECT tries + failures FROM inbox WHERE id = ?1 AND kind = 'message' AND id NOT IN ({FETCHED})");
     let mut letters = Vec::new();
     for message in messages {
-        let tries: Option<u32> =
-            tx.prepare_cached(&sql)?.query_row([message.0], |row| row.get(0)).optional()?;
+        let tries: Option<u32> = tx.prepare_cached(&sql)?.query_row([message.0], |row| row.get(0)).optional()?;
         if let Some(tries) = tries {
             letters.push(insert(tx, session, Letter::Message(*message), cause, error, tries)?);
         }

@@ -91,6 +91,8 @@ fn chat_of(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<ChatRef> {
 }
 
 #[cfg(test)]
+pub(crate) mod outbox_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tool_tests;

@@ -6,12 +6,14 @@ use cofferdam_protocol::ids::{ReplyId, SessionId, TurnId};
 use rusqlite::{Row, Savepoint, params};
 use sha2::{Digest, Sha256};
 
-use super::{GroupDb, chat_of};
+use super::{GroupDb, chat_of, dead_letters, session_of};
 use crate::model::action::Action;
 use crate::model::chat::ChatRef;
+use crate::model::dead_letter::{Cause, Letter};
+use crate::model::delivery::{self, Miss, Next, Tried};
 use crate::model::reply::{Outbound, ReplyEvent, ReplyKind, ReplyState};
 use crate::store::db::Durability;
-use crate::store::{StoreError, now_ms};
+use crate::store::{StoreError, chance, now_ms};
 
 /// The next reply of a chat.
 #[derive(Debug, Clone)]
@@ -20,34 +22,43 @@ pub enum NextReply {
     None,
     /// The oldest is to be tried again at this time, ms. Those behind it wait: order is kept.
     At(i64),
+    /// The oldest is due.
+    Due,
     /// Leased to the caller.
     Leased(Box<Outbound>),
 }
 
 impl GroupDb {
-    /// ⑤ Takes the oldest undelivered reply of a chat. There is one worker per chat, so a lease that is found
-    /// was lost by a crash, and is taken over.
-    pub async fn lease(&self, chat: &ChatRef) -> Result<NextReply, StoreError> {
+    /// How the oldest undelivered reply of a chat stands. Never [`NextReply::Leased`].
+    pub async fn next_reply(&self, chat: &ChatRef) -> Result<NextReply, StoreError> {
         let (chat, data) = (chat.clone(), self.data.clone());
         self.db
-            .write(Durability::Relaxed, move |tx| {
-                let sql = format!(
-                    "SELECT {COLUMNS}, next_try_at, state FROM outbox
-                     WHERE channel = ?1 AND chat_id = ?2 AND thread_id IS ?3 AND state IN ('pending', 'leased')
-                     ORDER BY id LIMIT 1"
-                );
-                let mut statement = tx.prepare_cached(&sql)?;
-                let mut rows = statement.query(params![chat.channel, chat.chat_id, chat.thread_id])?;
-                let Some(row) = rows.next()? else { return Ok(NextReply::None) };
-                let outbound = outbound(row, &data)?;
-                let (next_try_at, state): (i64, String) = (row.get("next_try_at")?, row.get("state")?);
-                let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
-                if state == ReplyState::Pending && next_try_at > now_ms() {
-                    return Ok(NextReply::At(next_try_at));
+            .read(move |tx| {
+                let Some(oldest) = oldest(tx, &chat, &data)? else { return Ok(NextReply::None) };
+                Ok(oldest.waits_until(now_ms()).map_or(NextReply::Due, NextReply::At))
+            })
+            .await
+    }
+
+    /// ⑤ Takes the oldest undelivered reply of a chat. There is one worker per chat, so a lease that is found
+    /// was lost by a crash: it is taken over, and the doubt whether the channel has the reply is kept with it. `durable` is
+    /// for a channel that shows a repeated reply again: no power cut makes it forget that there is a doubt.
+    pub async fn lease(&self, chat: &ChatRef, durable: bool) -> Result<NextReply, StoreError> {
+        let (chat, data) = (chat.clone(), self.data.clone());
+        let durability = if durable { Durability::Durable } else { Durability::Relaxed };
+        self.db
+            .write(durability, move |tx| {
+                let Some(oldest) = oldest(tx, &chat, &data)? else { return Ok(NextReply::None) };
+                if let Some(at) = oldest.waits_until(now_ms()) {
+                    return Ok(NextReply::At(at));
                 }
+                let Oldest { mut outbound, state, .. } = oldest;
+                let lost = state == ReplyState::Leased;
                 let leased = state.next(ReplyEvent::Lease)?;
-                tx.prepare_cached("UPDATE outbox SET state = ?1 WHERE id = ?2")?
-                    .execute(params![leased.as_str(), outbound.id.0])?;
+                tx.prepare_cached("UPDATE outbox SET state = ?1, doubt = doubt + ?2 WHERE id = ?3")?
+                    .execute(params![leased.as_str(), lost, outbound.id.0])?;
+                outbound.doubts += i64::from(lost);
+                crate::hooks::crash_point("lease.before_commit");
                 Ok(NextReply::Leased(Box::new(outbound)))
             })
             .await
@@ -55,45 +66,26 @@ impl GroupDb {
 
     /// ⑥ The channel took it.
     pub async fn delivered(&self, reply: ReplyId) -> Result<(), StoreError> {
-        self.move_reply(reply, ReplyEvent::Delivered, 0, false).await
-    }
-
-    /// The channel could not take it; it is due again at `at`, ms. A channel that is just not there does not count
-    /// as a `failure`.
-    pub async fn retry(&self, reply: ReplyId, at: i64, failure: bool) -> Result<(), StoreError> {
-        self.move_reply(reply, ReplyEvent::Retry, at, failure).await
-    }
-
-    /// The channel will never take it.
-    pub async fn give_up(&self, reply: ReplyId) -> Result<(), StoreError> {
-        self.move_reply(reply, ReplyEvent::GiveUp, 0, true).await
-    }
-
-    async fn move_reply(
-        &self,
-        reply: ReplyId,
-        event: ReplyEvent,
-        at: i64,
-        failure: bool,
-    ) -> Result<(), StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
-                let state: String = tx
-                    .prepare_cached("SELECT state FROM outbox WHERE id = ?1")?
-                    .query_row([reply.0], |row| row.get(0))?;
-                let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
-                let next = state.next(event)?;
-                let delivered_at = (next == ReplyState::Delivered).then(now_ms);
-                tx.prepare_cached(
-                    "UPDATE outbox SET state = ?1, next_try_at = ?2, tries = tries + ?3, delivered_at = ?4 WHERE id = ?5",
-                )?
-                .execute(params![next.as_str(), at, failure, delivered_at, reply.0])?;
+                let next = tried(tx, reply)?.state.next(ReplyEvent::Delivered)?;
+                tx.prepare_cached("UPDATE outbox SET state = ?1, delivered_at = ?2 WHERE id = ?3")?
+                    .execute(params![next.as_str(), now_ms(), reply.0])?;
+                crate::hooks::crash_point("delivered.before_commit");
                 Ok(())
             })
             .await
     }
 
-    /// The session's file copies, below the group's data directory, that a chat has yet to be handed.
+    /// The channel did not take it, or may not have. Answers what becomes of it; a dead one has its dead letter.
+    pub async fn missed(&self, reply: ReplyId, miss: Miss, why: String) -> Result<Next, StoreError> {
+        // Nobody there: the same is found by the next lease.
+        let durability = if miss.is_failure() { Durability::Durable } else { Durability::Relaxed };
+        self.db.write(durability, move |tx| keep_miss(tx, reply, miss, &why)).await
+    }
+
+    /// The session's file copies, below the group's data directory, that a chat has yet to be handed, or may
+    /// be again when a person has a dead letter tried once more.
     pub async fn files_on_their_way(&self, session: &SessionId) -> Result<Vec<String>, StoreError> {
         let session = session.clone();
         self.db
@@ -101,6 +93,11 @@ impl GroupDb {
                 let mut statement = tx.prepare_cached(
                     "SELECT json_extract(action, '$.file.path') FROM outbox
                      WHERE session = ?1 AND state IN ('pending', 'leased')
+                           AND json_type(action, '$.file.path') = 'text'
+                     UNION
+                     SELECT json_extract(action, '$.file.path')
+                     FROM dead_letters JOIN outbox ON outbox.id = dead_letters.reply
+                     WHERE dead_letters.state = 'open' AND dead_letters.session = ?1
                            AND json_type(action, '$.file.path') = 'text'",
                 )?;
                 let rows = statement.query_map([session.as_str()], |row| row.get(0))?;
@@ -123,10 +120,85 @@ impl GroupDb {
     }
 }
 
+/// The oldest undelivered reply of a chat.
+struct Oldest {
+    outbound: Outbound,
+    state: ReplyState,
+    next_try_at: i64,
+}
+
+impl Oldest {
+    /// Until when it is not to be tried, ms.
+    fn waits_until(&self, now: i64) -> Option<i64> {
+        // Further away than any pause: the clock went back since.
+        let waits = self.state == ReplyState::Pending
+            && self.next_try_at > now
+            && self.next_try_at.saturating_sub(now) <= delivery::FURTHEST;
+        waits.then_some(self.next_try_at)
+    }
+}
+
+fn oldest(tx: &Savepoint<'_>, chat: &ChatRef, data: &Path) -> Result<Option<Oldest>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, next_try_at, state FROM outbox
+         WHERE channel = ?1 AND chat_id = ?2 AND thread_id IS ?3 AND state IN ('pending', 'leased')
+         ORDER BY id LIMIT 1"
+    );
+    let mut statement = tx.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![chat.channel, chat.chat_id, chat.thread_id])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let state: String = row.get("state")?;
+    let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
+    Ok(Some(Oldest { outbound: outbound(row, data)?, state, next_try_at: row.get("next_try_at")? }))
+}
+
+/// How a reply stands that is being handed over.
+struct Leased {
+    state: ReplyState,
+    session: SessionId,
+    tried: Tried,
+}
+
+fn tried(tx: &Savepoint<'_>, reply: ReplyId) -> Result<Leased, StoreError> {
+    let mut statement = tx.prepare_cached("SELECT state, session, tries, doubt FROM outbox WHERE id = ?1")?;
+    let (state, session, failed, doubts): (String, String, u32, u32) =
+        statement.query_row([reply.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
+    Ok(Leased { state, session: session_of(session)?, tried: Tried { failed, doubts } })
+}
+
+fn keep_miss(tx: &Savepoint<'_>, reply: ReplyId, miss: Miss, why: &str) -> Result<Next, StoreError> {
+    let Leased { state, session, mut tried } = tried(tx, reply)?;
+    tried.failed += u32::from(miss.is_failure());
+    tried.doubts += u32::from(miss.is_doubt());
+    let next = miss.next(tried, now_ms(), chance());
+    let (state, at) = match next {
+        Next::At(at) => (state.next(ReplyEvent::Retry)?, at),
+        Next::Dead => (state.next(ReplyEvent::GiveUp)?, 0),
+    };
+    let error = miss.is_failure().then(|| shortened(why));
+    tx.prepare_cached(
+        "UPDATE outbox SET state = ?1, next_try_at = ?2, tries = ?3, doubt = ?4, last_error = coalesce(?5, last_error)
+         WHERE id = ?6",
+    )?
+    .execute(params![state.as_str(), at, tried.failed, tried.doubts, error, reply.0])?;
+    if next == Next::Dead {
+        let letter = Letter::Reply(reply);
+        dead_letters::insert(tx, &session, letter, Cause::Delivery, &shortened(why), tried.failed)?;
+    }
+    Ok(next)
+}
+
+/// What a platform said may be a page.
+fn shortened(why: &str) -> String {
+    const MOST_CHARS: usize = 500;
+    why.chars().take(MOST_CHARS).collect()
+}
+
 /// The columns that [`outbound`] reads.
 pub(super) const COLUMNS: &str =
     "outbox.id, outbox.kind, outbox.text, outbox.tries, outbox.channel, outbox.chat_id,
-    outbox.thread_id, outbox.turn, outbox.action, outbox.session, outbox.created_at";
+    outbox.thread_id, outbox.turn, outbox.action, outbox.session, outbox.created_at, outbox.doubt";
 
 /// A reply of a row with [`COLUMNS`].
 pub(super) fn outbound(row: &Row<'_>, data: &Path) -> Result<Outbound, StoreError> {
@@ -141,6 +213,7 @@ pub(super) fn outbound(row: &Row<'_>, data: &Path) -> Result<Outbound, StoreErro
         text: row.get(2)?,
         action: action_of(row.get(8)?, data),
         tries: row.get(3)?,
+        doubts: row.get(11)?,
     })
 }
 

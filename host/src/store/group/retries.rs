@@ -67,7 +67,7 @@ pub(super) fn part(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), StoreError> {
     tx.prepare_cached(
         "UPDATE inbox SET tries = 0, failures = 0 WHERE turn = ?1 AND state IN ('claimed', 'pending')",
     )?
-        .execute([turn.0])?;
+    .execute([turn.0])?;
     Ok(())
 }
 

@@ -128,12 +128,14 @@ impl GroupDb {
 }
 
 fn read(tx: &Savepoint<'_>, session: &SessionId) -> Result<FailedStarts, StoreError> {
-    tx.prepare_cached("SELECT start_failures, start_again_at, coalesce(start_error, '') FROM sessions WHERE id = ?1")?
-        .query_row([session.as_str()], |row| {
-            Ok(FailedStarts { count: row.get(0)?, again_at: row.get(1)?, error: row.get(2)? })
-        })
-        .optional()?
-        .ok_or_else(|| StoreError::NoSession(session.to_string()))
+    tx.prepare_cached(
+        "SELECT start_failures, start_again_at, coalesce(start_error, '') FROM sessions WHERE id = ?1",
+    )?
+    .query_row([session.as_str()], |row| {
+        Ok(FailedStarts { count: row.get(0)?, again_at: row.get(1)?, error: row.get(2)? })
+    })
+    .optional()?
+    .ok_or_else(|| StoreError::NoSession(session.to_string()))
 }
 
 /// Starts are counted from the first again.

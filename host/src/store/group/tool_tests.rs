@@ -120,7 +120,7 @@ impl Fixture {
 
     async fn outbox(&self) -> Vec<Outbound> {
         let mut all = Vec::new();
-        while let NextReply::Leased(reply) = self.db.lease(&chat()).await.unwrap() {
+        while let NextReply::Leased(reply) = self.db.lease(&chat(), false).await.unwrap() {
             self.db.delivered(reply.id).await.unwrap();
             all.push(*reply);
         }

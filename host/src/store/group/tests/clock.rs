@@ -1,8 +1,11 @@
 //! A wall clock that is set back: nothing waits longer than its pause, nothing is done twice.
 
+use std::time::Duration;
+
 use rusqlite::params;
 
 use super::*;
+use crate::model::delivery::Miss;
 use crate::store::db::Durability;
 use crate::store::group::commands::Due;
 use crate::store::group::questions::{NewQuestion, Waiting};
@@ -85,12 +88,13 @@ async fn replies_and_starts_come_back_too() {
     let f = Fixture::new();
     f.retried().await;
     let reply = f.leased().await.expect("the notice");
-    f.db.retry(reply.id, now_ms() + 5 * MINUTE, true).await.unwrap();
+    let later = Miss::Later { after: Some(Duration::from_millis((5 * MINUTE).unsigned_abs())) };
+    f.db.missed(reply.id, later, "busy".into()).await.unwrap();
     f.sql("UPDATE sessions SET start_again_at = ?1", now_ms() + MINUTE).await;
     f.clock_goes_back(DAY).await;
     f.db.clock_set_back(DAY).await.unwrap();
-    let NextReply::At(at) = f.db.lease(&chat(None)).await.unwrap() else { panic!("it waits") };
-    assert!((0..=5 * MINUTE).contains(&(at - now_ms())));
+    let NextReply::At(at) = f.db.lease(&chat(None), false).await.unwrap() else { panic!("it waits") };
+    assert!((0..=6 * MINUTE).contains(&(at - now_ms())));
     let start = f.number("SELECT start_again_at FROM sessions").await;
     assert!((0..=MINUTE).contains(&(start - now_ms())));
 }

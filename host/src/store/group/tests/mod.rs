@@ -15,6 +15,7 @@ use super::turns::Ready;
 use super::*;
 use crate::model::chat::Inbound;
 use crate::model::command::Command;
+use crate::model::delivery::Miss;
 use crate::model::message::MessageState;
 use crate::model::reply::{Outbound, ReplyKind};
 
@@ -149,9 +150,9 @@ impl Fixture {
     }
 
     async fn leased(&self) -> Option<Outbound> {
-        match self.db.lease(&chat(None)).await.unwrap() {
+        match self.db.lease(&chat(None), false).await.unwrap() {
             NextReply::Leased(reply) => Some(*reply),
-            NextReply::None | NextReply::At(_) => None,
+            NextReply::None | NextReply::At(_) | NextReply::Due => None,
         }
     }
 }
@@ -314,13 +315,18 @@ async fn replies_keep_their_order_and_a_lost_lease_is_taken_over() {
     f.finish(&session, attempt, 1, turn, finish(Outcome::Completed, &["a", "b"])).await;
     let first = f.leased().await.unwrap();
     assert_eq!(first.text, "a");
-    assert_eq!(f.leased().await.unwrap().id, first.id, "the lease's holder died");
+    assert_eq!(first.doubts, 0);
+    let again = f.leased().await.unwrap();
+    assert_eq!((again.id, again.doubts), (first.id, 1), "the lease's holder died: its channel may have it");
+    assert_eq!(again.key, first.key, "by which a platform knows it again");
     f.db.delivered(first.id).await.unwrap();
     assert!(f.db.delivered(first.id).await.is_err(), "delivered once");
     let second = f.leased().await.unwrap();
     assert_eq!(second.text, "b");
-    f.db.retry(second.id, crate::store::now_ms() + 60_000, true).await.unwrap();
-    assert!(matches!(f.db.lease(&chat(None)).await.unwrap(), NextReply::At(_)));
+    assert_ne!(second.key, first.key);
+    f.db.missed(second.id, Miss::Later { after: None }, "busy".into()).await.unwrap();
+    assert!(matches!(f.db.next_reply(&chat(None)).await.unwrap(), NextReply::At(_)));
+    assert!(matches!(f.db.lease(&chat(None), false).await.unwrap(), NextReply::At(_)));
 }
 
 #[tokio::test]

@@ -1,0 +1,200 @@
+//! What keeps a channel to its platform's pace.
+//!
+//! Times here are of the monotonic clock and in memory only: after a restart the first replies may come a little early, and
+//! the platform says so.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep_until};
+
+use crate::channels::{Pace, Rate};
+use crate::model::chat::ChatRef;
+
+/// Chats whose rate is remembered before those at rest are forgotten.
+const REMEMBERED: usize = 1024;
+
+/// A channel's gate. One reply goes through at a time, in the order of arrival.
+pub(super) struct Gate {
+    pace: Pace,
+    slots: Semaphore,
+    turnstile: tokio::sync::Mutex<()>,
+    meters: Mutex<Meters>,
+}
+
+struct Meters {
+    all: Meter,
+    chats: HashMap<ChatRef, Meter>,
+    /// The platform asked for a pause of everything.
+    paused_until: Instant,
+}
+
+impl Gate {
+    pub(super) fn new(pace: Pace) -> Self {
+        let now = Instant::now();
+        let meters = Meters { all: Meter(now), chats: HashMap::new(), paused_until: now };
+        let slots = Semaphore::new(pace.at_once.clamp(1, Semaphore::MAX_PERMITS));
+        Self { pace, slots, turnstile: tokio::sync::Mutex::default(), meters: Mutex::new(meters) }
+    }
+
+    /// Waits until a reply may go to the chat. What is answered is held while it goes.
+    pub(super) async fn pass(&self, chat: &ChatRef) -> Option<SemaphorePermit<'_>> {
+        // Here, where it holds up no other chat.
+        let at = self.chat_at(chat);
+        if at > Instant::now() {
+            sleep_until(at).await;
+        }
+        let slot = self.slots.acquire().await.ok()?;
+        let _turn = self.turnstile.lock().await;
+        while let Err(at) = self.take(chat, Instant::now()) {
+            sleep_until(at).await;
+        }
+        Some(slot)
+    }
+
+    /// Nothing goes through for so long.
+    pub(super) fn pause(&self, pause: Duration) {
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.paused_until = meters.paused_until.max(Instant::now() + pause);
+    }
+
+    fn chat_at(&self, chat: &ChatRef) -> Instant {
+        let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.chats.get(chat).map_or_else(Instant::now, |meter| meter.free_at(self.pace.chat))
+    }
+
+    /// Counts a reply, or says when it may come again.
+    fn take(&self, chat: &ChatRef, now: Instant) -> Result<(), Instant> {
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        let Meters { all, chats, paused_until } = &mut *meters;
+        if chats.len() >= REMEMBERED {
+            chats.retain(|_, meter| meter.0 > now);
+        }
+        let mut mine = chats.get(chat).copied().unwrap_or(Meter(now));
+        let at = mine.free_at(self.pace.chat).max(all.free_at(self.pace.all)).max(*paused_until);
+        if at > now {
+            return Err(at);
+        }
+        all.count(self.pace.all, now);
+        if !self.pace.chat.every.is_zero() {
+            mine.count(self.pace.chat, now);
+            chats.insert(chat.clone(), mine);
+        }
+        Ok(())
+    }
+}
+
+/// A rate in one number: the time at which everything that went is paid off (the generic cell rate algorithm).
+#[derive(Clone, Copy)]
+struct Meter(Instant);
+
+impl Meter {
+    /// When one more may go.
+    fn free_at(self, rate: Rate) -> Instant {
+        let saved = rate.every.saturating_mul(rate.burst.saturating_sub(1));
+        self.0.checked_sub(saved).unwrap_or(self.0)
+    }
+
+    fn count(&mut self, rate: Rate, now: Instant) {
+        self.0 = self.0.max(now) + rate.every;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat(id: &str) -> ChatRef {
+        ChatRef { channel: "faulty".into(), chat_id: id.into(), thread_id: None }
+    }
+
+    fn pace(chat: Rate, all: Rate) -> Pace {
+        Pace { chat, all, at_once: 2 }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_goes_at_once_and_then_one_each_so_often() {
+        let gate = Gate::new(pace(Rate { burst: 3, every: SECOND }, Rate::UNLIMITED));
+        let start = Instant::now();
+        let mut went = Vec::new();
+        for _ in 0..6 {
+            drop(gate.pass(&chat("a")).await);
+            went.push(start.elapsed().as_secs());
+        }
+        assert_eq!(went, [0, 0, 0, 1, 2, 3]);
+        tokio::time::sleep(SECOND * 10).await;
+        let start = Instant::now();
+        for _ in 0..3 {
+            drop(gate.pass(&chat("a")).await);
+        }
+        assert!(start.elapsed().is_zero(), "saved up again, and not more than a burst");
+        drop(gate.pass(&chat("a")).await);
+        assert_eq!(start.elapsed(), SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chat_at_its_limit_holds_up_no_other() {
+        let gate = Gate::new(pace(Rate::each(SECOND * 60), Rate::UNLIMITED));
+        drop(gate.pass(&chat("a")).await);
+        let start = Instant::now();
+        let (a, b) = (chat("a"), chat("b"));
+        let slow = gate.pass(&a);
+        tokio::pin!(slow);
+        tokio::select! {
+            _ = &mut slow => panic!("its minute is not over"),
+            slot = gate.pass(&b) => assert!(slot.is_some()),
+        }
+        assert!(start.elapsed().is_zero());
+        drop(slow.await);
+        assert_eq!(start.elapsed(), SECOND * 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_chats_share_the_platforms_limit_in_the_order_of_arrival() {
+        let gate = Gate::new(pace(Rate::UNLIMITED, Rate::each(SECOND)));
+        let start = Instant::now();
+        let went = Mutex::new(Vec::new());
+        let pass = async |id: &str| {
+            drop(gate.pass(&chat(id)).await);
+            went.lock().unwrap().push((id.to_owned(), start.elapsed().as_secs()));
+        };
+        tokio::join!(pass("a"), pass("b"), pass("c"));
+        let expected = [("a", 0), ("b", 1), ("c", 2)].map(|(id, at)| (id.to_owned(), at));
+        assert_eq!(*went.lock().unwrap(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_of_the_platform_stops_every_chat_and_only_so_many_go_at_once() {
+        let gate = Gate::new(pace(Rate::UNLIMITED, Rate::UNLIMITED));
+        gate.pause(SECOND * 5);
+        gate.pause(SECOND);
+        let start = Instant::now();
+        let first = gate.pass(&chat("a")).await;
+        assert_eq!(start.elapsed(), SECOND * 5, "the longer one holds");
+        let _second = gate.pass(&chat("b")).await;
+        let c = chat("c");
+        let third = gate.pass(&c);
+        tokio::pin!(third);
+        tokio::select! {
+            biased;
+            _ = &mut third => panic!("two are going"),
+            () = tokio::time::sleep(SECOND) => {}
+        }
+        drop(first);
+        assert!(third.await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn chats_at_rest_are_forgotten() {
+        let gate = Gate::new(pace(Rate::each(Duration::from_millis(1)), Rate::UNLIMITED));
+        for at in 0..REMEMBERED * 3 {
+            drop(gate.pass(&chat(&at.to_string())).await);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert!(gate.meters.lock().unwrap().chats.len() <= REMEMBERED);
+    }
+}

@@ -1,0 +1,120 @@
+//! One chat's worker.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::Inner;
+use super::hand_over::Then;
+use crate::clock;
+use crate::model::chat::Due;
+use crate::store::group::outbox::NextReply;
+use crate::store::{GroupDb, StoreError};
+
+/// The pause after the store refused, such as with a full disk.
+const AGAIN: Duration = Duration::from_secs(2);
+/// The longest such pause: a group that is set aside stays so until a person acts.
+const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
+
+/// How long a reply may still wait for its turn when we are ending.
+const SOON: Duration = Duration::from_millis(500);
+
+/// A chat's worker, seen from outside.
+#[derive(Default)]
+pub(super) struct Lane {
+    again: AtomicBool,
+    wake: Notify,
+}
+
+impl Lane {
+    /// Looks again, now or when what it does is done.
+    pub(super) fn nudge(&self) {
+        self.again.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+}
+
+impl Inner {
+    pub(super) async fn work(self: Arc<Self>, due: Due, lane: Arc<Lane>) {
+        let mut pause = AGAIN;
+        while let Err(error) = self.drain(&due, &lane).await {
+            let error = crate::error_chain(&error);
+            tracing::error!(group = %due.folder, chat = %due.chat, error, "replies wait; tried again");
+            if !self.rest(pause, &lane).await {
+                return;
+            }
+            pause = (pause * 2).min(AGAIN_AT_MOST);
+        }
+    }
+
+    /// Delivers until nothing is due.
+    async fn drain(&self, due: &Due, lane: &Lane) -> Result<(), StoreError> {
+        let store = self.stores.group(&due.folder).await?;
+        loop {
+            let goes_on = match store.next_reply(&due.chat).await? {
+                NextReply::None => false,
+                NextReply::At(at) => {
+                    let wait = clock::until(at);
+                    if !self.rest(wait, lane).await {
+                        return Ok(());
+                    }
+                    true
+                }
+                NextReply::Due | NextReply::Leased(_) => match self.deliver_next(&store, due).await? {
+                    Then::Next => true,
+                    Then::Wait => false,
+                    Then::End => return Ok(()),
+                },
+            };
+            if !goes_on && self.leave(due, lane) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for the gate, leases, and hands over.
+    async fn deliver_next(&self, store: &GroupDb, due: &Due) -> Result<Then, StoreError> {
+        let name = due.chat.channel.as_str();
+        let (Some(channel), Some(gate)) = (self.channels.get(name), self.gates.get(name)) else {
+            return self.no_channel(store, due).await;
+        };
+        if !channel.is_there(&due.chat) {
+            return Ok(Then::Wait);
+        }
+        let _slot = tokio::select! {
+            slot = gate.pass(&due.chat) => slot,
+            // What cannot go soon goes after the next start.
+            () = self.stop.cancelled() => match tokio::time::timeout(SOON, gate.pass(&due.chat)).await {
+                Ok(slot) => slot,
+                Err(_) => return Ok(Then::End),
+            },
+        };
+        let durable = !channel.abilities().idempotent;
+        let NextReply::Leased(reply) = store.lease(&due.chat, durable).await? else { return Ok(Then::Next) };
+        crate::hooks::crash_point("lease.after_commit");
+        self.hand_over(store, channel.as_ref(), gate, &reply).await
+    }
+
+    /// Waits, or until it is nudged. Answers whether to go on.
+    pub(super) async fn rest(&self, pause: Duration, lane: &Lane) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = tokio::time::sleep(pause) => true,
+            () = lane.wake.notified() => true,
+        }
+    }
+
+    /// Ends the worker unless it was nudged since it last looked.
+    fn leave(&self, due: &Due, lane: &Lane) -> bool {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if lane.again.swap(false, Ordering::AcqRel) && !self.stop.is_cancelled() {
+            return false;
+        }
+        lanes.remove(due);
+        true
+    }
+}

@@ -1,0 +1,104 @@
+//! From the outbox to the channels: ⑤ lease, send, ⑥ delivered.
+//!
+//! One worker, a [`lane`], per chat that has something due: replies keep their order within a chat, and one slow chat never
+//! holds up another. A lane waits at its channel's [`gate`], which knows the pace of the platform, before it leases, so that a
+//! lease is always a reply that is being handed over. [`hand_over`] bounds that by time and keeps what came of it. A lane ends
+//! when its chat's outbox is empty or its channel has nobody there.
+//!
+//! What becomes of a reply that a channel did not take is [`crate::model::delivery`]'s to say, and on the disk before the
+//! next one is tried.
+
+mod gate;
+mod hand_over;
+mod lane;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::gate::Gate;
+use self::lane::Lane;
+use crate::channels::Channels;
+use crate::hooks;
+use crate::model::chat::Due;
+use crate::store::Stores;
+
+/// Delivers replies. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Delivery {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    stores: Stores,
+    channels: Channels,
+    gates: HashMap<&'static str, Gate>,
+    lanes: Mutex<HashMap<Due, Arc<Lane>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Delivery {
+    /// Ready to deliver; does nothing until it is nudged.
+    pub fn new(stores: Stores, channels: Channels) -> Self {
+        let gates = channels.iter().map(|channel| (channel.name(), Gate::new(channel.pace()))).collect();
+        let inner = Inner {
+            stores,
+            channels,
+            gates,
+            lanes: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Hints that a chat has something due. Hints may be lost: [`Delivery::look`] is called for every chat with
+    /// replies now and then.
+    pub fn nudge(&self, due: Due) {
+        if !hooks::nudge_is_lost() {
+            self.look(due);
+        }
+    }
+
+    /// A chat has replies in its outbox. Nothing is done for one that has nobody there.
+    pub fn look(&self, due: Due) {
+        let absent = self.inner.channels.get(&due.chat.channel).is_some_and(|channel| !channel.is_there(&due.chat));
+        if absent || self.inner.stop.is_cancelled() {
+            return;
+        }
+        let mut lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = lanes.get(&due) {
+            lane.nudge();
+            return;
+        }
+        let lane = Arc::new(Lane::default());
+        lanes.insert(due.clone(), lane.clone());
+        let inner = self.inner.clone();
+        self.inner.tasks.spawn(async move { inner.work(due, lane).await });
+    }
+
+    /// Looks again at every chat whose next try has a time: the wall clock jumped.
+    pub fn look_again(&self) {
+        let lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.values().for_each(|lane| lane.nudge());
+    }
+
+    /// Takes no more nudges, and waits for what is due now to be handed over, at most `deadline`.
+    pub async fn shutdown(&self, deadline: Duration) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        if tokio::time::timeout(deadline, self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                "replies were still being handed over at the deadline; they are sent again at the next start, in doubt \
+                 whether their channel has them"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

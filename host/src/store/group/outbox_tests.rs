@@ -1,0 +1,188 @@
+//! The outbox on a real database; and its rows, for the tests of delivery.
+
+use super::outbox::{NextReply, insert_reply};
+use super::*;
+use crate::model::chat::Inbound;
+use crate::model::dead_letter::Cause;
+use crate::model::delivery::{Miss, Next};
+use crate::model::reply::{Outbound, ReplyKind};
+use crate::store::db::Durability;
+use crate::store::now_ms;
+use cofferdam_protocol::ids::ReplyId;
+
+/// A row of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) text: String,
+    pub(crate) state: String,
+    pub(crate) tries: i64,
+    pub(crate) doubt: i64,
+    pub(crate) next_try_at: i64,
+    pub(crate) last_error: Option<String>,
+    /// The open dead letter's words, if it has one.
+    pub(crate) letter: Option<String>,
+}
+
+impl GroupDb {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Savepoint<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> T {
+        self.db.write(Durability::Relaxed, work).await.unwrap()
+    }
+
+    /// Puts a reply of the chat's session into the outbox.
+    pub(crate) async fn put_reply(&self, chat: &ChatRef, text: &str) -> ReplyId {
+        let first = Inbound {
+            chat: chat.clone(),
+            platform_id: "1".into(),
+            sender: "me".into(),
+            text: "hello".into(),
+            output_schema: None,
+            files: Vec::new(),
+        };
+        let session = self.accept(first, format!("{chat}"), None).await.unwrap().session;
+        let (chat, text) = (chat.clone(), text.to_owned());
+        self.run(move |tx| insert_reply(tx, &session, None, &chat, ReplyKind::Reply, &text)).await
+    }
+
+    /// The chat's rows, in order.
+    pub(crate) async fn kept(&self, chat: &ChatRef) -> Vec<Kept> {
+        let chat = chat.clone();
+        self.run(move |tx| {
+            let mut statement = tx.prepare(
+                "SELECT text, state, tries, doubt, next_try_at, last_error,
+                        (SELECT error FROM dead_letters WHERE reply = outbox.id AND state = 'open')
+                 FROM outbox WHERE channel = ?1 AND chat_id = ?2 ORDER BY id",
+            )?;
+            let rows = statement.query_map([&chat.channel, &chat.chat_id], |row| {
+                Ok(Kept {
+                    text: row.get(0)?,
+                    state: row.get(1)?,
+                    tries: row.get(2)?,
+                    doubt: row.get(3)?,
+                    next_try_at: row.get(4)?,
+                    last_error: row.get(5)?,
+                    letter: row.get(6)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Lets the time pass that replies wait for another try.
+    pub(crate) async fn reply_time_passes(&self) {
+        self.run(|tx| Ok(tx.execute("UPDATE outbox SET next_try_at = 1 WHERE next_try_at > 1", [])?)).await;
+    }
+
+    /// As if so many tries had failed.
+    pub(crate) async fn failed_before(&self, reply: ReplyId, tries: i64) {
+        self.run(move |tx| Ok(tx.execute("UPDATE outbox SET tries = ?1 WHERE id = ?2", [tries, reply.0])?)).await;
+    }
+
+    /// From now on there is no room on the disk for a delivered reply.
+    pub(crate) async fn no_room_for_delivered(&self) {
+        self.run(|tx| {
+            let pages: i64 = tx.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            tx.query_row(&format!("PRAGMA max_page_count = {}", pages + 20), [], |_| Ok(()))?;
+            Ok(tx.execute_batch(
+                "CREATE TABLE filler (x BLOB);
+                 CREATE TRIGGER no_room BEFORE UPDATE OF state ON outbox WHEN new.state = 'delivered'
+                 BEGIN INSERT INTO filler VALUES (zeroblob(1000000)); END;",
+            )?)
+        })
+        .await;
+    }
+
+    /// There is room again.
+    pub(crate) async fn room_again(&self) {
+        self.run(|tx| Ok(tx.execute_batch("DROP TRIGGER no_room")?)).await;
+    }
+}
+
+struct Outbox {
+    _dir: tempfile::TempDir,
+    db: GroupDb,
+}
+
+fn chat() -> ChatRef {
+    ChatRef { channel: "faulty".into(), chat_id: "a".into(), thread_id: None }
+}
+
+impl Outbox {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let db = GroupDb::open("demo".parse().unwrap(), &dir.path().join("state.db")).unwrap();
+        Self { _dir: dir, db }
+    }
+
+    async fn leased(&self) -> Box<Outbound> {
+        match self.db.lease(&chat(), true).await.unwrap() {
+            NextReply::Leased(reply) => reply,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_failed_waits_and_says_why() {
+    let outbox = Outbox::new();
+    outbox.db.put_reply(&chat(), "x").await;
+    let reply = outbox.leased().await;
+    let next = outbox.db.missed(reply.id, Miss::Later { after: None }, "busy".into()).await.unwrap();
+    let Next::At(at) = next else { panic!("{next:?}") };
+    assert!(at > now_ms());
+    let kept = &outbox.db.kept(&chat()).await[0];
+    let says = (kept.state.as_str(), kept.tries, kept.doubt, kept.last_error.as_deref());
+    assert_eq!(says, ("pending", 1, 0, Some("busy")));
+    outbox.db.reply_time_passes().await;
+    assert_eq!(outbox.leased().await.tries, 1);
+}
+
+#[tokio::test]
+async fn a_dead_reply_and_its_dead_letter_are_one_write_and_the_next_goes_on() {
+    let outbox = Outbox::new();
+    outbox.db.put_reply(&chat(), "x").await;
+    outbox.db.put_reply(&chat(), "y").await;
+    let reply = outbox.leased().await;
+    let long = "no ".repeat(1000);
+    assert_eq!(outbox.db.missed(reply.id, Miss::Refused, long).await.unwrap(), Next::Dead);
+    let kept = outbox.db.kept(&chat()).await.remove(0);
+    assert_eq!((kept.state.as_str(), kept.tries), ("dead", 1));
+    assert_eq!(kept.letter.unwrap().chars().count(), 500, "not a page");
+    assert_eq!(outbox.leased().await.text, "y");
+    let cause: String =
+        outbox.db.run(|tx| Ok(tx.query_row("SELECT cause FROM dead_letters", [], |row| row.get(0))?)).await;
+    assert_eq!(Cause::parse(&cause), Some(Cause::Delivery));
+    assert!(outbox.db.missed(reply.id, Miss::Refused, "again".into()).await.is_err(), "it is dead already");
+    let letters: i64 =
+        outbox.db.run(|tx| Ok(tx.query_row("SELECT count(*) FROM dead_letters", [], |row| row.get(0))?)).await;
+    assert_eq!(letters, 1);
+}
+
+#[tokio::test]
+async fn a_time_further_away_than_any_pause_was_set_before_the_clock_went_back() {
+    let outbox = Outbox::new();
+    let reply = outbox.db.put_reply(&chat(), "x").await;
+    let at = |at: i64| {
+        outbox.db.run(move |tx| Ok(tx.execute("UPDATE outbox SET next_try_at = ?1 WHERE id = ?2", [at, reply.0])?))
+    };
+    at(now_ms() + 60_000).await;
+    assert!(matches!(outbox.db.next_reply(&chat()).await.unwrap(), NextReply::At(_)));
+    at(now_ms() + 24 * 3_600_000).await;
+    assert!(matches!(outbox.db.next_reply(&chat()).await.unwrap(), NextReply::Due));
+}
+
+#[tokio::test]
+async fn a_key_is_a_uuid_of_one_reply_of_one_session() {
+    let (a, b) = (Outbox::new(), Outbox::new());
+    for outbox in [&a, &b] {
+        outbox.db.put_reply(&chat(), "x").await;
+    }
+    let (one, other) = (a.leased().await, b.leased().await);
+    assert_eq!(one.id, other.id, "the same number");
+    assert_ne!(one.key, other.key, "in another installation");
+    assert!(uuid::Uuid::parse_str(&one.key).is_ok(), "{}", one.key);
+    assert_eq!(a.leased().await.key, one.key, "at every try");
+}
