@@ -6,12 +6,52 @@
 //! | variable | what it does |
 //! |---|---|
 //! | `COFFERDAM_CRASH_AT` | `POINT` or `POINT:N`: the process kills itself when it reaches that point for the first (or Nth) time |
+//! | `COFFERDAM_PANIC_AT` | the same, but the task that reaches it panics |
 //! | `COFFERDAM_LOSE_NUDGES` | the share of nudges that are lost, in percent |
 //! | `COFFERDAM_CLOCK` | a file with the ms by which the wall clock is off; read at each look, so that a test can set it |
+
+/// Every point at which the process can be killed, in the order of a message's way. `before_commit` is the last thing
+/// inside the write: it is undone. `after_commit` is the first thing after it: it stands, and nobody was told.
+pub const POINTS: &[&str] = &[
+    // ① accept.
+    "mark_busy.before_commit",
+    "mark_busy.after_commit",
+    "accept.before_commit",
+    "accept.after_commit",
+    // A container.
+    "attempt.before_commit",
+    "attempt.after_commit",
+    "start.before_create",
+    "start.between_create_and_start",
+    "start.after_start",
+    "container.before_commit",
+    "container.after_commit",
+    "hello.before_commit",
+    "hello.after_commit",
+    // ② claim.
+    "claim.before_commit",
+    "claim.after_commit",
+    // ③ ready.
+    "ready.before_commit",
+    "ready.after_commit",
+    // ④ finish.
+    "finish.before_commit",
+    "finish.after_commit",
+    // ⑤ lease; the channel takes it; ⑥ delivered.
+    "lease.before_commit",
+    "lease.after_commit",
+    "sent",
+    "delivered.before_commit",
+    "delivered.after_commit",
+    // A container's end.
+    "ended.before_commit",
+    "ended.after_commit",
+];
 
 /// Reaches a point at which a test may want the process dead, as `kill -9` would have it.
 #[inline]
 pub fn crash_point(name: &str) {
+    debug_assert!(POINTS.contains(&name), "{name} is not in POINTS");
     #[cfg(feature = "test-hooks")]
     pulled::crash_point(name);
     #[cfg(not(feature = "test-hooks"))]
@@ -43,27 +83,38 @@ mod pulled {
 
     use rustix::process::{Signal, getpid, kill_process};
 
-    struct Crash {
+    /// What is wanted of a point, and how often it is passed before.
+    struct Wanted {
         point: String,
         left: AtomicU64,
     }
 
-    pub(super) fn crash_point(name: &str) {
-        static CRASH: OnceLock<Option<Crash>> = OnceLock::new();
-        let wanted = CRASH.get_or_init(|| {
-            let text = std::env::var("COFFERDAM_CRASH_AT").ok()?;
+    impl Wanted {
+        fn read(variable: &str) -> Option<Self> {
+            let text = std::env::var(variable).ok()?;
             let (point, nth) = text.split_once(':').unwrap_or((&text, "1"));
             let left = AtomicU64::new(nth.parse().ok()?);
-            Some(Crash { point: point.to_owned(), left })
-        });
-        let Some(crash) = wanted.as_ref().filter(|crash| crash.point == name) else { return };
-        if crash.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            Some(Self { point: point.to_owned(), left })
+        }
+
+        fn is_now(&self, name: &str) -> bool {
+            self.point == name && self.left.fetch_sub(1, Ordering::AcqRel) == 1
+        }
+    }
+
+    pub(super) fn crash_point(name: &str) {
+        static CRASH: OnceLock<Option<Wanted>> = OnceLock::new();
+        static PANIC: OnceLock<Option<Wanted>> = OnceLock::new();
+        let crash = CRASH.get_or_init(|| Wanted::read("COFFERDAM_CRASH_AT"));
+        if crash.as_ref().is_some_and(|crash| crash.is_now(name)) {
             let _ = kill_process(getpid(), Signal::KILL);
             // The signal is on its way: nothing after this point may happen.
             loop {
                 std::thread::park();
             }
         }
+        let panic = PANIC.get_or_init(|| Wanted::read("COFFERDAM_PANIC_AT"));
+        assert!(!panic.as_ref().is_some_and(|panic| panic.is_now(name)), "a test wants a panic at {name}");
     }
 
     pub(super) fn clock_offset_ms() -> i64 {

@@ -9,6 +9,7 @@ use rusqlite::{Row, params};
 use super::db::{Db, Durability};
 use super::schema::Kind;
 use super::{StoreError, now_ms};
+use crate::hooks;
 use crate::model::chat::SessionMode;
 
 /// A group's row.
@@ -180,6 +181,7 @@ impl Central {
         self.db
             .write(Durability::Durable, move |tx| {
                 tx.execute("INSERT OR IGNORE INTO busy_groups (folder) VALUES (?1)", [folder])?;
+                hooks::crash_point("mark_busy.before_commit");
                 Ok(())
             })
             .await

@@ -9,6 +9,7 @@ use tokio::sync::RwLock;
 
 use super::{Central, GroupDb, StoreError};
 use crate::config::home::Home;
+use crate::hooks;
 use crate::model::chat::Inbound;
 use crate::model::command::Command;
 
@@ -88,12 +89,14 @@ impl Stores {
             let mut marking = busy.write().await;
             if !*marking {
                 self.central().mark_busy(folder).await?;
+                hooks::crash_point("mark_busy.after_commit");
                 *marking = true;
             }
             guard = marking.downgrade();
         }
         let store = self.group(folder).await?;
         let accepted = store.accept(message, key, command).await?;
+        hooks::crash_point("accept.after_commit");
         drop(guard);
         Ok((store, accepted))
     }

@@ -9,6 +9,7 @@ use super::bounds::bounded;
 use super::life::Life;
 use super::turns::refused;
 use crate::door::Refused;
+use crate::hooks;
 use crate::live::Live;
 use crate::store::group::turns::Ready;
 
@@ -39,6 +40,7 @@ impl Actor {
                 self.life_of(attempt)?.provider_ready(millis);
                 let ready = Ready { generation, continuation, models };
                 store.ready(&self.session, attempt, seq, ready).await.map_err(refused)?;
+                hooks::crash_point("ready.after_commit");
             }
             EventBody::Reply { text } => {
                 let turn = turn_of(event.turn)?;

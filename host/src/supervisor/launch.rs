@@ -19,6 +19,7 @@ use crate::door::{Door, DoorSpec};
 use crate::error_chain;
 use crate::files;
 use crate::gateway::Caller;
+use crate::hooks;
 use crate::live::Blocked;
 use crate::sandbox::mounts::{self, Plan, PrepareError};
 use crate::sandbox::{ContainerId, Limits, Mount, Owner, Running, Sandbox, SandboxError, Spec, User};
@@ -110,6 +111,7 @@ pub(super) async fn get_ready(
         inner.parts.sandbox.default_image(false).await?;
     }
     let attempt = store.begin_attempt(session, config.config.provider, config.hash.clone()).await?;
+    hooks::crash_point("attempt.after_commit");
     let user = mounts::container_user();
     sweep_sent(inner, store, session).await;
     let mounts = prepare_files(inner, folder.clone(), session.clone(), user, config.clone()).await?;
@@ -264,7 +266,9 @@ async fn image_and_container(
 
 async fn timed(sandbox: &dyn Sandbox, spec: &Spec) -> Result<Started, SandboxError> {
     let begun = Instant::now();
+    hooks::crash_point("start.before_create");
     let running = sandbox.start(spec).await?;
+    hooks::crash_point("start.after_start");
     Ok(Started { running, millis: begun.elapsed().as_secs_f64() * 1e3 })
 }
 

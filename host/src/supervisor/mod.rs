@@ -39,6 +39,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::home::Home;
 use crate::error_chain;
 use crate::gateway::Gateway;
+use crate::hooks;
 use crate::live::{Ended, Hub, Live};
 use crate::model::action::Abilities;
 use crate::model::chat::Due;
@@ -129,8 +130,11 @@ impl Supervisor {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Hints that a session has messages waiting.
+    /// Hints that a session has messages waiting. A hint that is lost costs the time to the next [`sweep`].
     pub fn nudge(&self, folder: &Folder, session: &SessionId) {
+        if hooks::nudge_is_lost() {
+            return;
+        }
         if self.inner.open.load(Ordering::Acquire) {
             self.call(folder, session, Call::Wake);
         }

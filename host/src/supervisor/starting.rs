@@ -12,6 +12,7 @@ use super::launch::{self, LaunchError, Ready, Started};
 use super::life::Life;
 use super::lock;
 use crate::error_chain;
+use crate::hooks;
 use crate::live::{Blocked, Live};
 use crate::model::notice;
 use crate::model::session::PhaseEvent;
@@ -92,6 +93,7 @@ impl Actor {
                 {
                     tracing::warn!(error = %error_chain(&error), "the container's id was not kept");
                 }
+                hooks::crash_point("container.after_commit");
                 match self.phase.state() {
                     SessionState::Stopping => self.kill(STOP_GRACE, self.ending != Ending::No),
 

@@ -16,6 +16,7 @@ use super::life::Life;
 use crate::config::group::GroupConfig;
 use crate::door::Refused;
 use crate::error_chain;
+use crate::hooks;
 use crate::live::{Ended, Live};
 use crate::model::chat::{ChatRef, Due};
 use crate::model::notice;
@@ -41,6 +42,7 @@ impl Actor {
         let life = self.life_of(attempt)?;
         let settings_config = life.config.clone();
         let thread = store.hello(&self.session, attempt, token_hash).await.map_err(refused)?;
+        hooks::crash_point("hello.after_commit");
         if let Ok(life) = self.life_of(attempt) {
             life.said_hello = true;
             life.last_sign = Instant::now();
@@ -82,7 +84,10 @@ impl Actor {
         let config = life.config.clone();
         let inherited = self.inherited(&config.config);
         match self.claim(&store, attempt, inherited).await {
-            Ok(Claim::Turn(claimed)) => self.give(parked, *claimed, attempt, &config.config),
+            Ok(Claim::Turn(claimed)) => {
+                hooks::crash_point("claim.after_commit");
+                self.give(parked, *claimed, attempt, &config.config);
+            }
             Ok(Claim::Nothing(next)) => {
                 self.wait_until(next);
                 let Some(life) = &mut self.life else { return };
@@ -162,6 +167,7 @@ impl Actor {
         let store = self.store.clone().ok_or(Refused::Stale)?;
         let (usage, provider) = (finish.usage, finish.provider_millis);
         let finished = store.finish(&self.session, attempt, seq, turn, finish, zone).await.map_err(refused)?;
+        hooks::crash_point("finish.after_commit");
         let Some(finished) = finished else { return Ok(()) };
         let life = self.life_of(attempt)?;
         life.turn_ended();
@@ -247,7 +253,9 @@ impl Actor {
             notice::container_gone(&exit.to_string())
         };
         let blameless = life.is_blameless() || exit.outage;
-        match store.end_attempt(&self.session, life.attempt, blameless, text).await {
+        let ended = store.end_attempt(&self.session, life.attempt, blameless, text).await;
+        hooks::crash_point("ended.after_commit");
+        match ended {
             Ok(EndedTurn::None) => {}
             Ok(EndedTurn::Requeued(turn)) => tracing::warn!(%turn, "its messages wait for another container"),
             Ok(EndedTurn::GaveUp(turn, messages, chat, reply)) => {

@@ -95,6 +95,7 @@ impl DockerSandbox {
 impl Sandbox for DockerSandbox {
     async fn start(&self, spec: &Spec) -> Result<Running, SandboxError> {
         let created = self.create(spec).await;
+        crate::hooks::crash_point("start.between_create_and_start");
         let error = match &created {
             Ok(id) => self.run(id, spec).await.err(),
             Err(error) => Some(error.clone()),

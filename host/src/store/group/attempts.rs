@@ -9,6 +9,7 @@ use super::mcp::forget_states;
 use super::outbox::insert_reply;
 use super::turns::{chat_of_turn, end_turn, finish_messages, stop_requested, stopped_elsewhere};
 use super::{GroupDb, chat_of, dead_letters, fence, questions, retries};
+use crate::hooks;
 use crate::model::chat::ChatRef;
 use crate::model::dead_letter::Cause;
 use crate::model::message::{MAX_TRIES, MessageEvent, MessageState};
@@ -83,6 +84,7 @@ impl GroupDb {
                     .optional()?
                     .ok_or_else(|| StoreError::NoSession(session.to_string()))?;
                 forget_states(tx, &session)?;
+                hooks::crash_point("attempt.before_commit");
                 Ok(Attempt(attempt))
             })
             .await
@@ -103,6 +105,7 @@ impl GroupDb {
                     "UPDATE sessions SET container = ?1 WHERE id = ?2",
                     params![container, session.as_str()],
                 )?;
+                hooks::crash_point("container.before_commit");
                 Ok(())
             })
             .await
@@ -126,6 +129,7 @@ impl GroupDb {
                 if taken {
                     return Err(StoreError::TokenTaken);
                 }
+                hooks::crash_point("hello.before_commit");
                 read_thread(tx, &session)
             })
             .await
@@ -148,11 +152,13 @@ impl GroupDb {
                     "UPDATE sessions SET container = NULL, token_hash = NULL WHERE id = ?1",
                     [session.as_str()],
                 )?;
-                let Some(turn) = running_turn(tx, &session)? else { return Ok(EndedTurn::None) };
-                if stop_requested(tx, turn)? {
-                    return stop(tx, &session, turn);
-                }
-                abandon(tx, &session, turn, blameless, (&folder, &notice))
+                let ended = match running_turn(tx, &session)? {
+                    None => EndedTurn::None,
+                    Some(turn) if stop_requested(tx, turn)? => stop(tx, &session, turn)?,
+                    Some(turn) => abandon(tx, &session, turn, blameless, (&folder, &notice))?,
+                };
+                hooks::crash_point("ended.before_commit");
+                Ok(ended)
             })
             .await
     }

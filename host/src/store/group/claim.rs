@@ -9,6 +9,7 @@ use super::inbox::{Waiting, walk};
 use super::models::{Inherited, options};
 use super::questions::FETCHED;
 use super::{GroupDb, chat_of, fence, files, questions};
+use crate::hooks;
 use crate::model::chat::{Attachment, ChatRef};
 use crate::model::command::MessageKind;
 use crate::model::message::{MessageEvent, MessageState};
@@ -96,6 +97,7 @@ impl GroupDb {
                 if let Claim::Turn(claimed) = &mut claim {
                     files::fill(tx, &mut claimed.messages)?;
                     claimed.question = questions::unanswered(tx, &session, claimed.turn, &claimed.chat)?;
+                    hooks::crash_point("claim.before_commit");
                 }
                 Ok(claim)
             })

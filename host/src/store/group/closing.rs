@@ -13,6 +13,7 @@ use super::outbox::insert_reply;
 use super::retries::{self, has_spoken};
 use super::turns::{chat_of_turn, end_turn, finish_messages, hear, stop_requested, stopped_elsewhere};
 use super::{GroupDb, dead_letters, questions};
+use crate::hooks;
 use crate::model::chat::ChatRef;
 use crate::model::dead_letter::Cause;
 use crate::model::failure::is_worth_a_retry;
@@ -70,7 +71,10 @@ impl GroupDb {
                 keep_thread(tx, &session, finish.thread.as_ref())?;
                 keep_figures(tx, turn, &finish)?;
                 let chat = chat_of_turn(tx, turn)?;
-                Closing { tx, folder: &folder, session: &session, turn, chat }.end(&finish, &zone).map(Some)
+                let closing = Closing { tx, folder: &folder, session: &session, turn, chat };
+                let finished = closing.end(&finish, &zone)?;
+                hooks::crash_point("finish.before_commit");
+                Ok(Some(finished))
             })
             .await
     }

@@ -7,6 +7,7 @@ use super::commands::stop;
 use super::outbox::insert_reply;
 use super::questions::FETCHED;
 use super::{GroupDb, chat_of, files, questions, session_of};
+use crate::hooks;
 use crate::model::chat::{ChatRef, Inbound};
 use crate::model::command::{Command, MessageKind};
 use crate::model::message::{MessageEvent, MessageState};
@@ -63,6 +64,7 @@ impl GroupDb {
                 }
                 let answered =
                     if kind == MessageKind::Stop { stop(tx, &session, id, &message.chat)? } else { None };
+                hooks::crash_point("accept.before_commit");
                 Ok(Accepted { message: id, session, duplicate: false, answered })
             })
             .await

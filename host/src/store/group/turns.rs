@@ -12,6 +12,7 @@ use super::inbox::{Answered, answer};
 use super::models::keep_models;
 use super::outbox::insert_reply;
 use super::{GroupDb, chat_of, fence};
+use crate::hooks;
 use crate::model::chat::ChatRef;
 use crate::model::message::{MessageEvent, MessageState};
 use crate::model::reply::ReplyKind;
@@ -52,6 +53,7 @@ impl GroupDb {
                 // A thread of an older conversation is not the session's any more.
                 tx.prepare_cached("UPDATE sessions SET continuation = ?1 WHERE id = ?2 AND generation = ?3")?
                     .execute(params![ready.continuation, session.as_str(), ready.generation])?;
+                hooks::crash_point("ready.before_commit");
                 Ok(())
             })
             .await
