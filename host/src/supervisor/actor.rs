@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::calls::Call;
+use super::calls::{Call, Mailbox};
 use super::ends::STOP_GRACE;
 use super::launch::{LaunchError, Ready, Started};
 use super::life::Life;
@@ -45,7 +45,7 @@ pub(super) struct Actor {
     pub(super) life: Option<Life>,
     pub(super) ending: Ending,
     pub(super) calls: mpsc::UnboundedSender<Call>,
-    mailbox: mpsc::UnboundedReceiver<Call>,
+    mailbox: Mailbox,
     view: Arc<Mutex<View>>,
     /// The first step of a start. Where the engine or a disk hangs, this waits and not the actor.
     pub(super) preparing: Option<BoxFuture<'static, Result<Ready, LaunchError>>>,
@@ -74,7 +74,7 @@ impl Actor {
         folder: Folder,
         session: SessionId,
         calls: mpsc::UnboundedSender<Call>,
-        mailbox: mpsc::UnboundedReceiver<Call>,
+        mailbox: Mailbox,
         view: Arc<Mutex<View>>,
     ) -> Self {
         Self {

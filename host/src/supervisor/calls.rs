@@ -1,5 +1,8 @@
 //! What a session's actor is asked, and the runner's side of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use cofferdam_protocol::ids::{Attempt, Seq};
 use cofferdam_protocol::runner::{
@@ -42,6 +45,65 @@ pub(super) enum Call {
     Drain,
     /// The daemon ends now: what runs waits for the next start.
     CutOff,
+}
+
+/// An actor's mailbox, seen from outside. However many messages come, at most one [`Call::Wake`] waits in it: the
+/// others are for its runner, whose calls wait for their answers, and for people.
+#[derive(Clone)]
+pub(super) struct Post {
+    calls: mpsc::UnboundedSender<Call>,
+    woken: Arc<AtomicBool>,
+}
+
+/// An actor's mailbox.
+pub(super) struct Mailbox {
+    calls: mpsc::UnboundedReceiver<Call>,
+    woken: Arc<AtomicBool>,
+}
+
+/// A new mailbox.
+pub(super) fn mailbox() -> (Post, Mailbox) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let woken = Arc::new(AtomicBool::new(false));
+    (Post { calls: sender, woken: woken.clone() }, Mailbox { calls: receiver, woken })
+}
+
+impl Post {
+    /// Puts a call into the mailbox. Answers whether an actor will read it.
+    pub(super) fn send(&self, call: Call) -> bool {
+        if matches!(call, Call::Wake) && self.woken.swap(true, Ordering::AcqRel) {
+            // The one that waits already will see the same rows.
+            return !self.calls.is_closed();
+        }
+        self.calls.send(call).is_ok()
+    }
+
+    /// Returns when no actor reads it any more.
+    pub(super) async fn closed(&self) {
+        self.calls.closed().await;
+    }
+
+    /// The mailbox without the wakes, for those who have none to send.
+    pub(super) fn calls(&self) -> mpsc::UnboundedSender<Call> {
+        self.calls.clone()
+    }
+}
+
+impl Mailbox {
+    /// The next call.
+    pub(super) async fn recv(&mut self) -> Option<Call> {
+        let call = self.calls.recv().await;
+        if matches!(call, Some(Call::Wake)) {
+            // Before the rows are read: whoever comes from here on wakes it again.
+            self.woken.store(false, Ordering::Release);
+        }
+        call
+    }
+
+    /// Whether nothing waits in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
 }
 
 /// The door's way to the actor.
@@ -87,5 +149,26 @@ impl RunnerApi for RunnerCalls {
     async fn digest(&self, attempt: Attempt) -> Result<Digest, Refused> {
         let (reply, answer) = oneshot::channel();
         self.ask(Call::Digest(attempt, reply), answer).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flood_of_nudges_is_one_call_and_one_that_comes_later_is_another() {
+        let (post, mut mailbox) = mailbox();
+        for _ in 0..10_000 {
+            assert!(post.send(Call::Wake));
+        }
+        assert!(post.send(Call::Drain));
+        assert!(matches!(mailbox.recv().await, Some(Call::Wake)));
+        assert!(matches!(mailbox.recv().await, Some(Call::Drain)));
+        assert!(mailbox.is_empty());
+        assert!(post.send(Call::Wake));
+        assert!(!mailbox.is_empty());
+        drop(mailbox);
+        assert!(!post.send(Call::Wake) && !post.send(Call::Wake), "nobody reads it");
     }
 }

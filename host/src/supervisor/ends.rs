@@ -26,9 +26,9 @@ impl Actor {
     pub(super) async fn adopt(&mut self, container: ContainerId) {
         match self.take_over(container.clone()).await {
             Ok(life) => {
-                let session = self.session.clone();
+                let (folder, session) = (&self.folder, self.session.clone());
                 self.inner.with_admission(|admission| {
-                    admission.adopt(session);
+                    admission.adopt(folder, session);
                     Vec::new()
                 });
                 tracing::info!(attempt = %life.attempt, %container, turn = life.turn.is_some(), "adopted");

@@ -67,7 +67,7 @@ impl Inner {
         tracing::info!(seconds = away.as_secs(), "the engine can be used again");
         for handle in lock(&self.actors).values() {
             // One that ends has nothing to look at.
-            let _ = handle.calls.send(Call::EngineBack);
+            handle.post.send(Call::EngineBack);
         }
     }
 

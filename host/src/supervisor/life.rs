@@ -46,6 +46,8 @@ pub(super) struct Life {
     pub(super) stopped_by_person: bool,
     /// A turn was handed to it: it works.
     pub(super) served: bool,
+    /// Since when it keeps its place from others: its first turn here.
+    pub(super) serving_since: Option<Instant>,
     /// It reported an MCP server that the group has not; told once.
     reported_strange: bool,
     door: Option<Door>,
@@ -79,6 +81,7 @@ impl Life {
             last_sign: Instant::now(),
             stopped_by_person: false,
             served: false,
+            serving_since: None,
             reported_strange: false,
             door: Some(ready.door),
             container: None,
@@ -109,6 +112,7 @@ impl Life {
             last_sign: Instant::now(),
             stopped_by_person: false,
             served: true,
+            serving_since: Some(Instant::now()),
             reported_strange: false,
             door: Some(door),
             container: Some(running.id),
@@ -179,6 +183,7 @@ impl Life {
 
     pub(super) fn is_busy(&mut self, turn: TurnId) {
         self.served = true;
+        self.serving_since.get_or_insert_with(Instant::now);
         self.idle_since = None;
         self.last_sign = Instant::now();
         self.turn = Some(turn);

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use cofferdam_protocol::admin::{ChatOutcome, SessionState, Timings};
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::config::home::Home;
@@ -50,7 +50,7 @@ use crate::store::{StoreError, Stores};
 
 use actor::Actor;
 use admission::{Admission, Step};
-use calls::Call;
+use calls::{Call, Mailbox, Post, mailbox};
 use engine::Health;
 
 /// What the supervisor works with.
@@ -96,7 +96,7 @@ struct Inner {
 /// An actor, seen from outside.
 #[derive(Clone)]
 struct Handle {
-    calls: mpsc::UnboundedSender<Call>,
+    post: Post,
     view: Arc<Mutex<View>>,
     folder: Folder,
 }
@@ -155,7 +155,7 @@ impl Supervisor {
         let (done, gone) = oneshot::channel();
         let handle = lock(&self.inner.actors).get(session).cloned();
         if let Some(handle) = handle
-            && handle.calls.send(Call::Stop(done)).is_ok()
+            && handle.post.send(Call::Stop(done))
         {
             // An actor that retires drops the sender: gone all the same.
             let _ = gone.await;
@@ -171,10 +171,10 @@ impl Supervisor {
             .collect();
         let ends = sessions.iter().map(|(session, handle)| async move {
             // Before the stop, so that messages that wait do not start it again, and end in words.
-            let _ = handle.calls.send(Call::Refuse(notice::group_removed()));
-            let _ = handle.calls.send(Call::Drain);
+            handle.post.send(Call::Refuse(notice::group_removed()));
+            handle.post.send(Call::Drain);
             self.stop(session).await;
-            handle.calls.closed().await;
+            handle.post.closed().await;
         });
         futures_util::future::join_all(ends).await;
     }
@@ -226,7 +226,7 @@ impl Supervisor {
 
     fn everyone(&self, call: impl Fn() -> Call) {
         for handle in lock(&self.inner.actors).values() {
-            let _ = handle.calls.send(call());
+            handle.post.send(call());
         }
     }
 
@@ -241,11 +241,11 @@ impl Inner {
         let mut actors = lock(&self.actors);
         if let Some(handle) = actors.get(session) {
             // Fails only while it retires, which happens under the lock that we hold.
-            let _ = handle.calls.send(call);
+            handle.post.send(call);
             return;
         }
-        let (calls, mailbox) = mpsc::unbounded_channel();
-        let _ = calls.send(call);
+        let (post, mailbox) = mailbox();
+        post.send(call);
         let view = Arc::new(Mutex::new(View {
             state: SessionState::Stopped,
             note: None,
@@ -253,14 +253,14 @@ impl Inner {
             container: None,
             config_hash: None,
         }));
-        let handle = Handle { calls: calls.clone(), view: view.clone(), folder: folder.clone() };
-        actors.insert(session.clone(), handle);
+        let calls = post.calls();
+        actors.insert(session.clone(), Handle { post, view: view.clone(), folder: folder.clone() });
         let actor = Actor::new(self.clone(), folder.clone(), session.clone(), calls, mailbox, view);
         self.tasks.spawn(actor.run());
     }
 
     /// Lets an actor end unless somebody called it meanwhile.
-    fn retire(&self, session: &SessionId, mailbox: &mpsc::UnboundedReceiver<Call>) -> bool {
+    fn retire(&self, session: &SessionId, mailbox: &Mailbox) -> bool {
         let mut actors = lock(&self.actors);
         let idle = mailbox.is_empty();
         if idle {
@@ -276,7 +276,7 @@ impl Inner {
                 Step::Grant(session) => (session, Call::Granted),
                 Step::Evict(session) => (session, Call::Evict),
             };
-            let told = lock(&self.actors).get(&session).is_some_and(|handle| handle.calls.send(call).is_ok());
+            let told = lock(&self.actors).get(&session).is_some_and(|handle| handle.post.send(call));
             if !told {
                 // It retired meanwhile: its place goes to the next.
                 steps.extend(lock(&self.admission).release(&session));

@@ -34,8 +34,8 @@ impl Actor {
     pub(super) fn ask_for_a_place(&mut self) {
         self.queued_at = Some(Instant::now());
         self.advance(PhaseEvent::Wake);
-        let session = self.session.clone();
-        self.inner.with_admission(|admission| admission.request(session));
+        let (folder, session) = (&self.folder, self.session.clone());
+        self.inner.with_admission(|admission| admission.request(folder, session));
         let ahead = lock(&self.inner.admission).ahead(&self.session);
         let note = ahead.map(|ahead| format!("waits for a place (max_sessions), {ahead} before it"));
         self.show(note);

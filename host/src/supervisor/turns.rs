@@ -13,6 +13,7 @@ use super::answered_live;
 use super::conversation::batch_of;
 use super::launch::{self, LaunchError};
 use super::life::Life;
+use super::lock;
 use crate::config::group::GroupConfig;
 use crate::door::Refused;
 use crate::error_chain;
@@ -74,6 +75,10 @@ impl Actor {
             self.stop_idle("the daemon ends").await;
             return;
         }
+        if self.makes_room() {
+            self.stop_idle("others wait for its place").await;
+            return;
+        }
         let (Some(store), Some(life)) = (self.store.clone(), &mut self.life) else { return };
         if !life.is_started() {
             // The runner can be quicker than the engine's answer to the start.
@@ -107,6 +112,14 @@ impl Actor {
                 self.claim_later(parked);
             }
         }
+    }
+
+    /// Whether it has to give up its place between two turns. Its messages wait, and it asks for a place again.
+    fn makes_room(&self) -> bool {
+        // Not before its first turn here: a start that took long must not be for nothing.
+        let since = self.life.as_ref().and_then(|life| life.serving_since);
+        self.phase.state() == SessionState::Idle
+            && since.is_some_and(|since| lock(&self.inner.admission).yields(&self.session, since.elapsed()))
     }
 
     async fn claim(
