@@ -25,7 +25,8 @@ use crate::gateway::{Account, Gateway, GatewayError};
 use crate::live::Hub;
 use crate::progress::Reporter;
 use crate::sandbox::docker::DockerSandbox;
-use crate::store::{StoreError, Stores};
+use crate::store::Stores;
+pub(crate) use crate::store::{Fault, StoreError};
 use crate::supervisor::{Parts, Supervisor};
 
 /// What a daemon is started for.

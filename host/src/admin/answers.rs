@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use cofferdam_protocol::admin::{Group, Session, SessionState, Status};
+use cofferdam_protocol::admin::{DiskTrouble, ErrorKind, Group, Session, SessionState, Status};
 use cofferdam_protocol::ids::{Attempt, Folder};
 use serde::Deserialize;
 
@@ -30,9 +30,15 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<Status> {
     // Those that wait for another try may have no container and nobody who looks after them just now.
     let mut folders: BTreeSet<Folder> = admin.stores.central().busy_groups().await?.into_iter().collect();
     folders.extend(views.values().map(|(folder, _)| folder.clone()));
-    let (mut sessions, mut notes) = (Vec::new(), Vec::new());
+    let (mut sessions, mut notes) = (Vec::new(), notes_of_groups(&admin).await?);
     for folder in &folders {
-        let all = sessions_of(&admin, folder).await?;
+        let all = match sessions_of(&admin, folder).await {
+            Ok(all) => all,
+            Err(error) => {
+                notes.extend(unread(folder, error));
+                continue;
+            }
+        };
         let mut shown = all.into_iter().filter(|s| views.contains_key(&s.id) || s.retry_at.is_some()).peekable();
         if shown.peek().is_none() {
             continue;
@@ -61,10 +67,32 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<Status> {
         queued,
         groups: admin.stores.central().group_count().await?,
         engine_error: admin.supervisor.engine_error(),
+        disk: disk_trouble(&admin).await,
         notes,
         dropped: admin.stores.central().drops(DROPS).await?,
         sessions,
     }))
+}
+
+/// Groups that are not used, in words.
+async fn notes_of_groups(admin: &Admin) -> Result<Vec<String>, Failed> {
+    let groups = admin.stores.central().groups().await?;
+    let aside = groups.into_iter().filter_map(|row| Some((row.folder, row.set_aside?)));
+    let note = |(folder, why)| {
+        format!("group {folder} is set aside because its database is damaged ({why}): `cofferdam restore {folder}`")
+    };
+    Ok(aside.map(note).collect())
+}
+
+/// A group whose sessions cannot be listed does not hide the others'. That it is set aside is said of it already.
+fn unread(folder: &Folder, error: Failed) -> Option<String> {
+    (error.0.kind != ErrorKind::Database || !error.0.message.contains("set aside"))
+        .then(|| format!("group {folder}: {}", error.0.message))
+}
+
+async fn disk_trouble(admin: &Admin) -> Option<DiskTrouble> {
+    let (data, note) = (admin.home.data(), admin.stores.disk_note().clone());
+    tokio::task::spawn_blocking(move || super::disk::look(&data, &note)).await.ok().flatten()
 }
 
 pub(super) async fn groups(State(admin): State<Arc<Admin>>) -> Answer<Vec<Group>> {
@@ -104,7 +132,7 @@ pub(super) async fn delete_group(
     let data = admin.home.group_data(&folder);
     match tokio::fs::remove_dir_all(&data).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failed::new(
-            cofferdam_protocol::admin::ErrorKind::Disk,
+            ErrorKind::Disk,
             format!("the group is forgotten, but {} was not removed: {error}", data.display()),
             "remove it by hand",
         )),
@@ -121,6 +149,7 @@ pub(super) async fn sessions(
     State(admin): State<Arc<Admin>>,
     Query(query): Query<SessionQuery>,
 ) -> Answer<Vec<Session>> {
+    let one = query.group.is_some();
     let folders = match query.group {
         Some(folder) => vec![registered(&admin, &parse(&folder)?).await?.folder],
         None => admin.stores.central().groups().await?.into_iter().map(|row| row.folder).collect(),
@@ -129,7 +158,12 @@ pub(super) async fn sessions(
     for folder in folders {
         // A group that was never talked to has no database, and gets none by being looked at.
         if admin.home.group_db(&folder).exists() {
-            sessions.extend(sessions_of(&admin, &folder).await?);
+            match sessions_of(&admin, &folder).await {
+                Ok(found) => sessions.extend(found),
+                // One group's trouble is not the others'; who asked for it is told.
+                Err(error) if one => return Err(error),
+                Err(_) => {}
+            }
         }
     }
     sessions.sort_by(|a, b| b.active_at.cmp(&a.active_at));
@@ -160,9 +194,7 @@ pub(super) async fn logs(
     let path = admin.home.log(&session.group, &session.id, attempt);
     tokio::task::spawn_blocking(move || tail(path))
         .await
-        .map_err(|_| {
-            Failed::new(cofferdam_protocol::admin::ErrorKind::Internal, "the log reader died", "try again")
-        })?
+        .map_err(|_| Failed::new(ErrorKind::Internal, "the log reader died", "try again"))?
         .map_err(|error| {
             Failed::not_found(
                 format!("attempt {attempt} of session {} has no log: {error}", session.id),
@@ -186,7 +218,7 @@ pub(super) async fn find_session(admin: &Admin, id: &str) -> Result<Session, Fai
     let mut found = Vec::new();
     for row in admin.stores.central().groups().await? {
         if admin.home.group_db(&row.folder).exists() {
-            let sessions = sessions_of(admin, &row.folder).await?;
+            let Ok(sessions) = sessions_of(admin, &row.folder).await else { continue };
             found.extend(sessions.into_iter().filter(|session| session.id.as_str().starts_with(id)));
         }
     }
@@ -233,6 +265,7 @@ async fn group_view(admin: &Admin, row: GroupRow) -> Group {
         registered_at: rfc3339(row.registered_at),
         config,
         config_error,
+        set_aside: row.set_aside,
         folder: row.folder,
     }
 }
@@ -260,7 +293,6 @@ pub(super) async fn load(
 }
 
 pub(super) fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failed> {
-    text.parse().map_err(|error: T::Err| {
-        Failed::new(cofferdam_protocol::admin::ErrorKind::Usage, error.to_string(), "see `cofferdam group --help`")
-    })
+    text.parse()
+        .map_err(|error: T::Err| Failed::new(ErrorKind::Usage, error.to_string(), "see `cofferdam group --help`"))
 }

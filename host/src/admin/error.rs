@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use cofferdam_protocol::admin::{ErrorBody, ErrorKind};
 
 use crate::error_chain;
-use crate::store::StoreError;
+use crate::store::{Fault, StoreError};
 
 /// An answer that says what went wrong.
 #[derive(Debug)]
@@ -28,13 +28,42 @@ impl From<StoreError> for Failed {
         let message = error_chain(&error);
         match error {
             StoreError::NoSession(_) => Self::not_found(message, "`cofferdam session list` shows the sessions"),
-            error if error.is_disk() => Self::new(
-                ErrorKind::Disk,
-                message,
-                "nothing was accepted; see that the disk is not full and the home can be written",
-            ),
-            _ => Self::new(ErrorKind::Internal, message, "see the daemon's log"),
+            StoreError::Held(_) => {
+                Self::new(ErrorKind::Conflict, message, "nothing was accepted; try again when it is done")
+            }
+            error => match error.fault() {
+                Fault::Disk => Self::new(
+                    ErrorKind::Disk,
+                    message,
+                    "nothing was accepted; see that the disk is not full and the home can be written",
+                ),
+                Fault::Damaged => Self::new(ErrorKind::Database, message, mend(&error)),
+                Fault::Newer => Self::new(
+                    ErrorKind::Database,
+                    format!("{message}: a newer Cofferdam has written it"),
+                    "run that version, or restore a backup of this one's time",
+                ),
+                Fault::Other => Self::internal(message),
+            },
         }
+    }
+}
+
+/// How a damaged database is mended.
+fn mend(error: &StoreError) -> String {
+    let group = match error {
+        StoreError::SetAside { folder, .. } => folder.as_str(),
+        _ => "GROUP",
+    };
+    format!(
+        "`cofferdam restore {group}` saves what can be read, `cofferdam restore {group} --from DIR` takes a backup; \
+         the damaged file stays"
+    )
+}
+
+impl Failed {
+    fn internal(message: String) -> Self {
+        Self::new(ErrorKind::Internal, message, "see the daemon's log")
     }
 }
 

@@ -3,11 +3,12 @@
 //! - [`answers`]: groups, sessions, status. - [`detail`]: a session in depth. - [`wirings`]: chats of groups.
 //! - [`chat`]: the terminal's messages and their streamed answers. - [`files`]: what people send along. - [`events`]:
 //!   replies as a client sees them. - [`follow`]: a session as it goes on, with [`log_tail`]. - [`schema`]: of answers.
-//! - [`error`]: every error as a person reads it.
+//! - [`disk`]: whether it takes writes. - [`error`]: every error as a person reads it.
 
 mod answers;
 mod chat;
 mod detail;
+mod disk;
 mod error;
 mod events;
 mod files;

@@ -22,6 +22,7 @@ Exit codes:
   10   the turn ended in an error notice
   11   the turn was interrupted
   12   a check of `doctor` failed
+  13   a database is damaged, or of a newer Cofferdam
   130  Ctrl-C while waiting; an accepted message stays accepted
 
 The home: --home, or COFFERDAM_HOME, or ~/.cofferdam. First steps: `cofferdam init`, `cofferdam doctor`,

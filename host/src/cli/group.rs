@@ -70,10 +70,19 @@ fn table(groups: &[Group], now: Timestamp) -> String {
             word("provider", "codex"),
             word("model", "-"),
             ago(&group.registered_at, now),
-            group.config_error.clone().unwrap_or_default(),
+            group
+                .set_aside
+                .as_ref()
+                .map(|_| set_aside(&group.folder))
+                .or(group.config_error.clone())
+                .unwrap_or_default(),
         ]);
     }
     table.render()
+}
+
+fn set_aside(folder: &Folder) -> String {
+    format!("its database is damaged: `cofferdam restore {folder}`")
 }
 
 async fn show(context: &Context, folder: &Folder) -> Result<(), CliError> {
@@ -87,6 +96,7 @@ async fn show(context: &Context, folder: &Folder) -> Result<(), CliError> {
         ("folder", Some(group.path.clone())),
         ("registered", Some(ago(&group.registered_at, Timestamp::now()))),
         ("error", group.config_error.clone()),
+        ("set aside", group.set_aside.as_ref().map(|why| format!("{why}; {}", set_aside(&group.folder)))),
     ]);
     terminal::out(&format!("{facts}\ncontainer.json:\n{}", terminal::clean(&format!("{:#}", group.config))))
 }
@@ -145,6 +155,7 @@ mod tests {
             registered_at: "2026-01-01T00:00:00Z".into(),
             config,
             config_error: error.map(str::to_owned),
+            set_aside: None,
         };
         let groups = [
             group("demo", json!({}), None),

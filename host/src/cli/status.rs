@@ -1,6 +1,6 @@
 //! `cofferdam status`: what runs, what waits, and why.
 
-use cofferdam_protocol::admin::Status;
+use cofferdam_protocol::admin::{DiskTrouble, Status};
 use jiff::Timestamp;
 
 use super::client::Client;
@@ -41,6 +41,7 @@ fn render(status: &Status, now: Timestamp) -> String {
         ),
         ("groups", Some(status.groups.to_string())),
         ("engine", status.engine_error.clone()),
+        ("disk", status.disk.as_ref().map(disk)),
     ]);
     for note in &status.notes {
         text += &format!("\nnote: {}", terminal::clean_line(note, 400));
@@ -56,6 +57,14 @@ fn render(status: &Status, now: Timestamp) -> String {
         text += &format!("\n\n{}", table.render());
     }
     text
+}
+
+fn disk(trouble: &DiskTrouble) -> String {
+    let free = trouble.free_bytes / 1024;
+    format!(
+        "{} cannot be written ({}), {free} KiB free; what comes is refused, what is under way waits",
+        trouble.path, trouble.why
+    )
 }
 
 #[cfg(test)]
@@ -77,6 +86,7 @@ mod tests {
             queued: 0,
             groups: 1,
             engine_error: None,
+            disk: None,
             notes: vec![],
             dropped: vec![],
             sessions: vec![],
@@ -101,6 +111,7 @@ mod tests {
             queued: 1,
             running: 8,
             engine_error: Some("the Docker engine does not answer".into()),
+            disk: Some(DiskTrouble { path: "/h/data".into(), why: "no space".into(), free_bytes: 4096 }),
             notes: vec!["demo: container.json has errors".into()],
             dropped: vec![Dropped { chat: "terminal:x".into(), reason: "no wiring".into(), count: 2 }],
             sessions: vec![session::tests::session(SessionState::Queued, Some("waits for a place"))],
@@ -114,6 +125,7 @@ mod tests {
         containers: 8 of 8, 1 waiting for a place
         groups:     1
         engine:     the Docker engine does not answer
+        disk:       /h/data cannot be written (no space), 4 KiB free; what comes is refused, what is under way waits
         note: demo: container.json has errors
 
         SESSION       GROUP  CHAT           STATE   TURNS  WAITING  ACTIVE  NOTE

@@ -1,9 +1,10 @@
 //! Files that cross the border between the host and a workspace. An agent may have made anything there, and may change
-//! it at any moment: [`beneath`] opens without ever following a link or leaving the directory.
+//! it at any moment: [`beneath`] opens without ever following a link or leaving the directory, [`tree`] copies so.
 
 pub mod beneath;
 pub mod inbox;
 pub mod sent;
+pub mod tree;
 
 use std::fs::File;
 use std::io::{self, Read};

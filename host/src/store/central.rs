@@ -7,6 +7,7 @@ use cofferdam_protocol::ids::Folder;
 use rusqlite::{Row, params};
 
 use super::db::{Db, Durability};
+use super::fault::DiskNote;
 use super::schema::Kind;
 use super::{StoreError, now_ms};
 use crate::hooks;
@@ -23,6 +24,8 @@ pub struct GroupRow {
     pub config_hash: String,
     /// When it was registered, ms.
     pub registered_at: i64,
+    /// Why its database is not used, if so.
+    pub set_aside: Option<String>,
 }
 
 /// A wiring's row: this chat reaches this group.
@@ -43,13 +46,18 @@ pub struct Wiring {
 /// The database of what spans groups.
 #[derive(Clone)]
 pub struct Central {
-    db: Db,
+    pub(super) db: Db,
 }
 
 impl Central {
     /// Opens or makes it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Ok(Self { db: Db::open(path, Kind::Central)? })
+    }
+
+    /// [`Central::open`], noting what the disk refuses.
+    pub(super) fn watched(path: &Path, note: DiskNote) -> Result<Self, StoreError> {
+        Ok(Self { db: Db::watched(path, Kind::Central, note, Box::new(|_| {}))? })
     }
 
     /// Closes the database in order.
@@ -106,7 +114,7 @@ impl Central {
         self.db
             .read(|tx| {
                 let mut statement = tx.prepare_cached(
-                    "SELECT folder, config, config_hash, registered_at FROM groups ORDER BY folder",
+                    "SELECT folder, config, config_hash, registered_at, set_aside FROM groups ORDER BY folder",
                 )?;
                 let rows = statement.query_and_then([], group_row)?;
                 rows.collect()
@@ -120,7 +128,7 @@ impl Central {
         self.db
             .read(move |tx| {
                 let mut statement = tx.prepare_cached(
-                    "SELECT folder, config, config_hash, registered_at FROM groups WHERE folder = ?1",
+                    "SELECT folder, config, config_hash, registered_at, set_aside FROM groups WHERE folder = ?1",
                 )?;
                 let mut rows = statement.query_and_then([folder], group_row)?;
                 rows.next().transpose()
@@ -244,7 +252,7 @@ fn folder_of(text: String) -> Result<Folder, StoreError> {
     text.parse().map_err(|_| StoreError::Unknown { what: "folder", value: text })
 }
 
-fn wiring_row(row: &Row<'_>) -> Result<Wiring, StoreError> {
+pub(super) fn wiring_row(row: &Row<'_>) -> Result<Wiring, StoreError> {
     let mode: String = row.get(3)?;
     Ok(Wiring {
         channel: row.get(0)?,
@@ -255,11 +263,12 @@ fn wiring_row(row: &Row<'_>) -> Result<Wiring, StoreError> {
     })
 }
 
-fn group_row(row: &Row<'_>) -> Result<GroupRow, StoreError> {
+pub(super) fn group_row(row: &Row<'_>) -> Result<GroupRow, StoreError> {
     Ok(GroupRow {
         folder: folder_of(row.get(0)?)?,
         config: row.get(1)?,
         config_hash: row.get(2)?,
         registered_at: row.get(3)?,
+        set_aside: row.get(4)?,
     })
 }

@@ -3,16 +3,21 @@
 //! Callers send closures; the thread takes all that wait, runs each in its own savepoint inside **one** transaction,
 //! commits once, and only then answers. So forty sessions that write at the same moment share one `fsync`, and
 //! an answer always stands on a commit. A closure's error rolls back its own savepoint and nobody else's.
+//!
+//! A full disk fails the transaction and no more: the next one works when there is room. A damaged file ends the
+//! thread's work for good: it is closed as it is, and every later call is refused ([`Health`]).
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Savepoint};
 use tokio::sync::{mpsc, oneshot};
 
+use super::fault::{DiskNote, Fault, Health, OnDamage, Refusal};
 use super::schema::Kind;
 use super::{OpenError, StoreError};
 
@@ -32,9 +37,9 @@ const QUEUE: usize = 1024;
 /// The most closures in one transaction; bounds how long the first of them waits.
 const BATCH: usize = 256;
 
-type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
+type Answer = Box<dyn FnOnce(&Result<(), Refusal>) + Send>;
 /// Gets the connection inside the transaction, or why there is none.
-type Job = Box<dyn FnOnce(Result<&mut Connection, String>) -> Answer + Send>;
+type Job = Box<dyn FnOnce(Result<&mut Connection, Refusal>) -> Answer + Send>;
 
 enum Request {
     Write(Durability, Job),
@@ -46,23 +51,32 @@ enum Request {
 #[derive(Clone)]
 pub struct Db {
     queue: mpsc::Sender<Request>,
+    health: Arc<Health>,
 }
 
 impl Db {
     /// Opens the file, makes it if need be, and brings its schema up to date.
     pub fn open(path: &Path, kind: Kind) -> Result<Self, StoreError> {
-        let conn = connect(path, kind).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        Self::watched(path, kind, DiskNote::default(), Box::new(|_| {}))
+    }
+
+    /// [`Db::open`], noting what the disk refuses, and telling when the file is found to be damaged.
+    pub(super) fn watched(path: &Path, kind: Kind, note: DiskNote, told: OnDamage) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Open { path: path.to_owned(), source };
+        let health = Arc::new(Health::new(path, note, told));
+        let conn = connect(path, kind).map_err(failed).inspect_err(|error| health.see(error))?;
         let (queue, requests) = mpsc::channel(QUEUE);
         let name = match kind {
             Kind::Central => "db-central",
             Kind::Group => "db-group",
         };
+        let looks = health.clone();
         std::thread::Builder::new()
             .name(name.into())
             .stack_size(512 * 1024)
-            .spawn(move || serve(conn, requests))
-            .map_err(|source| StoreError::Open { path: path.to_owned(), source: source.into() })?;
-        Ok(Self { queue })
+            .spawn(move || serve(conn, requests, &looks))
+            .map_err(|source| failed(source.into()))?;
+        Ok(Self { queue, health })
     }
 
     /// Runs `work` in a savepoint and answers after the commit.
@@ -72,12 +86,16 @@ impl Db {
         F: FnOnce(&Savepoint<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
+        let health = self.health.clone();
         let job: Job = Box::new(move |conn| {
-            let done = conn.map_err(StoreError::Commit).and_then(|conn| in_savepoint(conn, work));
+            let done = match conn {
+                Ok(conn) => in_savepoint(conn, work).inspect_err(|error| health.see(error)),
+                Err(refusal) => Err(refusal.into()),
+            };
             Box::new(move |commit| {
                 let result = match (done, commit) {
                     (Ok(value), Ok(())) => Ok(value),
-                    (Ok(_), Err(why)) => Err(StoreError::Commit(why.to_owned())),
+                    (Ok(_), Err(refusal)) => Err(refusal.clone().into()),
                     (Err(error), _) => Err(error),
                 };
                 // The caller may have gone; its write stands all the same.
@@ -107,7 +125,7 @@ impl Db {
     }
 }
 
-fn connect(path: &Path, kind: Kind) -> Result<Connection, OpenError> {
+pub(super) fn connect(path: &Path, kind: Kind) -> Result<Connection, OpenError> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
@@ -118,6 +136,8 @@ fn connect(path: &Path, kind: Kind) -> Result<Connection, OpenError> {
     conn.busy_timeout(Duration::from_secs(5))?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
+    // Bytes that the journal keeps after a burst or a long copy; what is over is given back.
+    conn.pragma_update(None, "journal_size_limit", 8 * 1024 * 1024)?;
     // KiB, as a negative number: many groups may be open at once, and their pages are few.
     conn.pragma_update(None, "cache_size", -512)?;
     // Otherwise a statement whose plan looks at a bound value, such as one with `LIMIT ?`, is compiled anew each time.
@@ -138,7 +158,7 @@ fn in_savepoint<T>(
     Ok(value)
 }
 
-fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>) {
+fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>, health: &Health) {
     let mut batch = Vec::new();
     let mut synchronous = None;
     while requests.blocking_recv_many(&mut batch, BATCH) > 0 {
@@ -159,28 +179,58 @@ fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>) {
         let begun = run(&conn, "BEGIN IMMEDIATE");
         let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
         for job in jobs {
-            answers.push(job(usable(&mut conn, &begun)));
+            answers.push(job(usable(&mut conn, &begun, health)));
         }
-        let outcome = usable(&mut conn, &begun).and_then(|conn| run(conn, "COMMIT"));
+        let outcome = usable(&mut conn, &begun, health).and_then(|conn| run(conn, "COMMIT"));
         if let Err(why) = &outcome {
             tracing::error!(error = %why, "a group commit failed");
             if !conn.is_autocommit() {
                 let _ = conn.execute_batch("ROLLBACK");
             }
         }
+        health.see_commit(&outcome);
         for answer in answers {
-            answer(outcome.as_ref().copied().map_err(String::as_str));
+            answer(&outcome);
         }
-        if !closing.is_empty() {
-            requests.close();
-            checkpoint(conn);
-            for done in closing {
+        let damaged = health.intact().is_err();
+        if damaged || !closing.is_empty() {
+            if damaged {
+                leave_as_it_is(conn);
+            } else {
+                requests.close();
+                checkpoint(conn);
+            }
+            for done in closing.drain(..) {
+                requests.close();
                 let _ = done.send(());
             }
-            return;
+            return refuse(requests, health);
         }
     }
     checkpoint(conn);
+}
+
+/// Answers whoever still asks a database that is closed.
+fn refuse(mut requests: mpsc::Receiver<Request>, health: &Health) {
+    while let Some(request) = requests.blocking_recv() {
+        match (request, health.intact()) {
+            (Request::Write(_, job), Err(refusal)) => job(Err(refusal.clone()))(&Err(refusal)),
+            // Its caller is told that the database is closed.
+            (Request::Write(..), Ok(())) => {}
+            (Request::Close(done), _) => {
+                requests.close();
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+/// Closes a damaged database without moving its journal into it: whoever salvages it finds what was there.
+fn leave_as_it_is(conn: Connection) {
+    let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    if let Err((_, error)) = conn.close() {
+        tracing::warn!(%error, "a damaged database was not closed in order");
+    }
 }
 
 /// Moves what is in the journal into the database and closes it; SQLite then removes the journal.
@@ -191,16 +241,25 @@ fn checkpoint(conn: Connection) {
 }
 
 /// Runs a statement that is kept compiled.
-fn run(conn: &Connection, sql: &str) -> Result<(), String> {
+fn run(conn: &Connection, sql: &str) -> Result<(), Refusal> {
     let done = conn.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
-    done.map(drop).map_err(|error| error.to_string())
+    Ok(done.map(drop)?)
 }
 
 /// The connection while its transaction is open. SQLite ends one by itself when the disk fails; a write after
-/// that would commit alone, though its neighbours are told that they failed.
-fn usable<'a>(conn: &'a mut Connection, begun: &Result<(), String>) -> Result<&'a mut Connection, String> {
+/// that would commit alone, though its neighbours are told that they failed. Nor may anything be written to a damaged
+/// file.
+fn usable<'a>(
+    conn: &'a mut Connection,
+    begun: &Result<(), Refusal>,
+    health: &Health,
+) -> Result<&'a mut Connection, Refusal> {
     begun.clone()?;
-    if conn.is_autocommit() { Err("SQLite rolled the transaction back".to_owned()) } else { Ok(conn) }
+    health.intact()?;
+    if conn.is_autocommit() {
+        return Err(Refusal { fault: Fault::Disk, why: "SQLite rolled the transaction back".to_owned() });
+    }
+    Ok(conn)
 }
 
 #[cfg(test)]

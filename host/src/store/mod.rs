@@ -1,22 +1,31 @@
 //! All state on disk. The only user of rusqlite; SQL stands beside the method that runs it.
 //!
 //! - [`db`]: one SQLite file behind one writer thread that commits in groups.
-//! - [`schema`] has the migrations.
+//! - [`schema`] has the migrations. - [`fault`]: what a refusal of SQLite means.
 //! - [`central`]: what spans groups.
 //! - [`group`]: one group's sessions, inbox, turns and outbox, one file per table of concerns.
-//! - [`registry`]: which group databases are open.
+//! - [`registry`]: which group databases are open. - `aside`: which are not used.
+//! - [`backup`]: copies. - [`salvage`]: what can be read of a damaged one.
 
+mod aside;
+pub mod backup;
 pub mod central;
 pub mod db;
+pub mod fault;
 pub mod group;
 pub mod registry;
+pub mod salvage;
 pub mod schema;
 
 use std::path::PathBuf;
 
+use cofferdam_protocol::ids::Folder;
+
 use crate::model::IllegalTransition;
 
+pub use aside::Hold;
 pub use central::Central;
+pub use fault::Fault;
 pub use group::GroupDb;
 pub use registry::Stores;
 
@@ -36,8 +45,27 @@ pub enum StoreError {
     #[error("the database refused")]
     Sql(#[from] rusqlite::Error),
     /// A group commit failed, so everything in it did.
-    #[error("the commit failed: {0}")]
-    Commit(String),
+    #[error("the commit failed")]
+    Commit(#[from] fault::Refusal),
+    /// The group's database is damaged; nothing of it is used until somebody restores it.
+    #[error("group {folder} is set aside because its database is damaged: {why}")]
+    SetAside {
+        /// The group.
+        folder: Folder,
+        /// What SQLite said.
+        why: String,
+    },
+    /// A database that opens, but whose content is not whole.
+    #[error("{path} is not whole: {why}")]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite found first.
+        why: String,
+    },
+    /// The group is being restored just now.
+    #[error("group {0} is being restored")]
+    Held(Folder),
     /// The writer thread ended.
     #[error("the database is closed")]
     Closed,
@@ -69,24 +97,25 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What is behind it.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Open { source, .. } => Fault::of_open(source),
+            Self::Sql(error) => Fault::of(error),
+            Self::Commit(refusal) => refusal.fault,
+            Self::SetAside { .. } | Self::Unsound { .. } => Fault::Damaged,
+            _ => Fault::Other,
+        }
+    }
+
     /// Whether the disk refused (full, read-only, no rights), rather than something being wrong.
     pub fn is_disk(&self) -> bool {
-        use rusqlite::ErrorCode;
-        match self {
-            Self::Open { .. } => true,
-            Self::Sql(error) => matches!(
-                error.sqlite_error_code(),
-                Some(
-                    ErrorCode::DiskFull
-                        | ErrorCode::ReadOnly
-                        | ErrorCode::SystemIoFailure
-                        | ErrorCode::CannotOpen
-                        | ErrorCode::PermissionDenied
-                )
-            ),
-            Self::Commit(_) => true,
-            _ => false,
-        }
+        self.fault() == Fault::Disk
+    }
+
+    /// Whether nothing of this database will work before somebody restores it.
+    pub fn is_set_aside(&self) -> bool {
+        matches!(self.fault(), Fault::Damaged) || matches!(self, Self::Held(_))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use cofferdam_protocol::ids::Folder;
 use tokio::sync::RwLock;
 
+use super::fault::DiskNote;
 use super::{Central, GroupDb, StoreError};
 use crate::config::home::Home;
 use crate::hooks;
@@ -18,30 +19,36 @@ use super::group::inbox::Accepted;
 /// All databases of one home.
 #[derive(Clone)]
 pub struct Stores {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     home: Home,
     central: Central,
+    note: DiskNote,
     groups: Mutex<HashMap<Folder, Entry>>,
 }
 
 #[derive(Default)]
-struct Entry {
-    open: Weak<GroupDb>,
+pub(super) struct Entry {
+    pub(super) open: Weak<GroupDb>,
+    /// Why the database is not used any more.
+    pub(super) aside: Option<String>,
+    /// Somebody replaces the database.
+    pub(super) held: bool,
     /// Whether `busy_groups` has the folder. Held for reading while a message is accepted, for writing while the
     /// group is looked over and cleared: so a group with due work is never without its row.
     busy: Arc<RwLock<bool>>,
     /// Held while the database is opened: SQLite refuses two that make one file at once as `database is locked`.
-    opening: Arc<tokio::sync::Mutex<()>>,
+    pub(super) opening: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Stores {
     /// Opens `central.db` under the home.
     pub fn open(home: Home) -> Result<Self, StoreError> {
-        let central = Central::open(&home.central_db())?;
-        Ok(Self { inner: Arc::new(Inner { home, central, groups: Mutex::default() }) })
+        let note = DiskNote::default();
+        let central = Central::watched(&home.central_db(), note.clone())?;
+        Ok(Self { inner: Arc::new(Inner { home, central, note, groups: Mutex::default() }) })
     }
 
     /// What spans groups.
@@ -49,8 +56,14 @@ impl Stores {
         &self.inner.central
     }
 
-    /// One group's database, opened if need be.
+    /// What the disk refused last, of any database.
+    pub fn disk_note(&self) -> &DiskNote {
+        &self.inner.note
+    }
+
+    /// One group's database, opened if need be. Refused while the group is set aside or held.
     pub async fn group(&self, folder: &Folder) -> Result<Arc<GroupDb>, StoreError> {
+        self.not_refused(folder)?;
         if let Some(open) = self.entry(folder, |entry| entry.open.upgrade()) {
             return Ok(open);
         }
@@ -59,10 +72,13 @@ impl Stores {
         if let Some(open) = self.entry(folder, |entry| entry.open.upgrade()) {
             return Ok(open);
         }
+        self.usable(folder).await?;
         let (path, name) = (self.inner.home.group_db(folder), folder.clone());
-        let opened = tokio::task::spawn_blocking(move || GroupDb::open(name, &path))
+        let (note, told) = (self.inner.note.clone(), self.watch(folder));
+        let opened = tokio::task::spawn_blocking(move || GroupDb::watched(name, &path, note, told))
             .await
-            .map_err(|_| StoreError::Closed)??;
+            .map_err(|_| StoreError::Closed)?
+            .map_err(|error| self.as_told(folder, error))?;
         // `forget` may have come between; whoever is here first wins.
         Ok(self.entry(folder, |entry| {
             entry.open.upgrade().unwrap_or_else(|| {
@@ -95,7 +111,7 @@ impl Stores {
             guard = marking.downgrade();
         }
         let store = self.group(folder).await?;
-        let accepted = store.accept(message, key, command).await?;
+        let accepted = store.accept(message, key, command).await.map_err(|error| self.as_told(folder, error))?;
         hooks::crash_point("accept.after_commit");
         drop(guard);
         Ok((store, accepted))
@@ -134,7 +150,7 @@ impl Stores {
         self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(folder);
     }
 
-    fn entry<T>(&self, folder: &Folder, with: impl FnOnce(&mut Entry) -> T) -> T {
+    pub(super) fn entry<T>(&self, folder: &Folder, with: impl FnOnce(&mut Entry) -> T) -> T {
         let mut groups = self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner);
         with(groups.entry(folder.clone()).or_default())
     }

@@ -54,6 +54,10 @@ impl LaunchError {
     pub(super) fn blocked(&self) -> Blocked {
         let (kind, hint) = match self {
             Self::Config(_) => (ErrorKind::Config, "mend container.json"),
+            Self::Store(error) if error.is_set_aside() => (
+                ErrorKind::Database,
+                "`cofferdam restore GROUP` mends it; the message stays accepted where it can be saved",
+            ),
             Self::Prepare(_) | Self::Door(_) | Self::Store(_) => (
                 ErrorKind::Disk,
                 "see that the disk is not full and the home can be written; `cofferdam doctor` looks",

@@ -130,6 +130,11 @@ impl Actor {
         tracing::warn!(error = %error_chain(error), failures, ?pause, "cannot start; its messages wait");
         let blocked = error.blocked();
         self.tell(Live::Blocked(blocked.clone()));
+        if matches!(error, LaunchError::Store(error) if error.is_set_aside()) {
+            // It wakes when the group is restored.
+            self.trouble = None;
+            return;
+        }
         let since = Instant::now();
         self.trouble = Some(Trouble { since, failures, again: since + pause, blocked });
     }

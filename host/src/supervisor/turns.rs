@@ -102,7 +102,7 @@ impl Actor {
             }
             // Commands that come faster than they are done: the next look goes on with them.
             Ok(Claim::Commands) => self.claim_later(parked),
-            Err(error @ StoreError::Stale { .. }) => {
+            Err(error) if matches!(error, StoreError::Stale { .. }) || error.is_set_aside() => {
                 tracing::warn!(%error, "the runner is told to stop");
                 let _ = parked.send(Next::Stop);
             }
@@ -303,6 +303,8 @@ impl Actor {
 pub(super) fn refused(error: StoreError) -> Refused {
     match error {
         StoreError::Stale { .. } | StoreError::TokenTaken | StoreError::NoSession(_) => Refused::Stale,
+        // Nothing of this session is kept any more.
+        error if error.is_set_aside() => Refused::Stale,
         error => Refused::Later(error_chain(&error)),
     }
 }

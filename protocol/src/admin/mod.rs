@@ -76,6 +76,8 @@ pub enum ErrorKind {
     TurnInterrupted,
     /// A check of `doctor` failed (exit 12).
     Unhealthy,
+    /// A database cannot be used: it is damaged, or a newer Cofferdam has written it (exit 13).
+    Database,
 }
 
 impl ErrorKind {
@@ -94,6 +96,7 @@ impl ErrorKind {
             Self::TurnFailed => 10,
             Self::TurnInterrupted => 11,
             Self::Unhealthy => 12,
+            Self::Database => 13,
         }
     }
 }
@@ -111,6 +114,9 @@ pub struct Group {
     pub config: serde_json::Value,
     /// What is wrong with `container.json` now, if anything.
     pub config_error: Option<String>,
+    /// Why its database is not used, if so: `cofferdam restore` mends it.
+    #[serde(default)]
+    pub set_aside: Option<String>,
 }
 
 /// Where a session is in its life.
@@ -189,12 +195,26 @@ pub struct Status {
     pub groups: usize,
     /// What the engine last said, when it could not be used.
     pub engine_error: Option<String>,
-    /// Groups whose `container.json` has errors or awaits a restart of their sessions, in words.
+    /// What is wrong with the home's disk, while something is.
+    #[serde(default)]
+    pub disk: Option<DiskTrouble>,
+    /// Groups that are set aside, whose `container.json` has errors or awaits a restart of their sessions, in words.
     pub notes: Vec<String>,
     /// Messages that the router dropped, by reason.
     pub dropped: Vec<Dropped>,
     /// Sessions that live or wait.
     pub sessions: Vec<Session>,
+}
+
+/// A disk that does not take writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskTrouble {
+    /// What could not be written.
+    pub path: String,
+    /// Why not.
+    pub why: String,
+    /// What is free there, in bytes.
+    pub free_bytes: u64,
 }
 
 /// A count of dropped messages.

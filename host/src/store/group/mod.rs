@@ -38,6 +38,7 @@ use rusqlite::{OptionalExtension, Savepoint};
 
 use super::StoreError;
 use super::db::Db;
+use super::fault::{DiskNote, OnDamage};
 use super::schema::Kind;
 use crate::model::chat::ChatRef;
 
@@ -55,6 +56,12 @@ impl GroupDb {
     pub fn open(folder: Folder, path: &Path) -> Result<Self, StoreError> {
         let data = path.parent().unwrap_or(Path::new("")).to_owned();
         Ok(Self { folder, data, db: Db::open(path, Kind::Group)? })
+    }
+
+    /// [`GroupDb::open`], noting what the disk refuses, and telling when the file is found to be damaged.
+    pub(super) fn watched(folder: Folder, path: &Path, note: DiskNote, told: OnDamage) -> Result<Self, StoreError> {
+        let data = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Self { folder, data, db: Db::watched(path, Kind::Group, note, told)? })
     }
 
     /// Closes the database in order.

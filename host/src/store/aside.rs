@@ -1,0 +1,149 @@
+//! Groups whose database is not used: set aside because it is damaged, or held while it is being restored.
+//!
+//! What is damaged stays where it is, for `restore` to salvage. It is known in memory at once and in `central.db` as soon
+//! as that takes it, so that the next start does not open it again.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use cofferdam_protocol::ids::Folder;
+use rusqlite::{OptionalExtension, params};
+
+use super::db::Durability;
+use super::fault::{Fault, OnDamage};
+use super::registry::{Inner, Stores};
+use super::{Central, StoreError};
+
+/// The pause before a note that `central.db` refused is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Keeps a group's database closed; dropping it lets the group be used again.
+pub struct Hold {
+    stores: Stores,
+    folder: Folder,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.stores.entry(&self.folder, |entry| entry.held = false);
+    }
+}
+
+impl Central {
+    /// Notes why a group's database is not used, in words; none makes the group one in order.
+    pub async fn set_aside(&self, folder: &Folder, why: Option<String>) -> Result<(), StoreError> {
+        let folder = folder.as_str().to_owned();
+        self.db
+            .write(Durability::Durable, move |tx| {
+                tx.execute("UPDATE groups SET set_aside = ?1 WHERE folder = ?2", params![why, folder])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Why a group's database is not used, if so.
+    pub async fn aside(&self, folder: &Folder) -> Result<Option<String>, StoreError> {
+        let folder = folder.as_str().to_owned();
+        self.db
+            .read(move |tx| {
+                let mut statement = tx.prepare_cached("SELECT set_aside FROM groups WHERE folder = ?1")?;
+                let why: Option<Option<String>> = statement.query_row([folder], |row| row.get(0)).optional()?;
+                Ok(why.flatten())
+            })
+            .await
+    }
+}
+
+impl Stores {
+    /// Keeps a group's database closed until the answer is dropped. Whoever has a handle finds it closed; refused while
+    /// somebody else holds it.
+    pub async fn hold(&self, folder: &Folder) -> Result<Hold, StoreError> {
+        let (was, open, opening) = self.entry(folder, |entry| {
+            (std::mem::replace(&mut entry.held, true), entry.open.upgrade(), entry.opening.clone())
+        });
+        if was {
+            return Err(StoreError::Held(folder.clone()));
+        }
+        let hold = Hold { stores: self.clone(), folder: folder.clone() };
+        // One that is just being opened.
+        let _alone = opening.lock().await;
+        let open = self.entry(folder, |entry| std::mem::take(&mut entry.open)).upgrade().or(open);
+        if let Some(open) = open {
+            open.close().await;
+        }
+        Ok(hold)
+    }
+
+    /// The group's database was replaced by a good one.
+    pub async fn put_back(&self, folder: &Folder) -> Result<(), StoreError> {
+        self.central().set_aside(folder, None).await?;
+        self.entry(folder, |entry| {
+            entry.aside = None;
+            entry.open = Weak::new();
+        });
+        Ok(())
+    }
+
+    /// Refuses a group that is held or set aside; before its database is opened.
+    pub(super) async fn usable(&self, folder: &Folder) -> Result<(), StoreError> {
+        if let Some(why) = self.central().aside(folder).await? {
+            return Err(StoreError::SetAside { folder: folder.clone(), why });
+        }
+        self.not_refused(folder)
+    }
+
+    /// The same, of what is known without looking.
+    pub(super) fn not_refused(&self, folder: &Folder) -> Result<(), StoreError> {
+        self.entry(folder, |entry| {
+            if entry.held {
+                return Err(StoreError::Held(folder.clone()));
+            }
+            match &entry.aside {
+                Some(why) => Err(StoreError::SetAside { folder: folder.clone(), why: why.clone() }),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Sets the group aside when its database turns out to be damaged.
+    pub(super) fn watch(&self, folder: &Folder) -> OnDamage {
+        let (inner, folder, runtime) =
+            (Arc::downgrade(&self.inner), folder.clone(), tokio::runtime::Handle::current());
+        Box::new(move |why| {
+            let Some(stores) = Weak::upgrade(&inner).map(|inner| Stores { inner }) else { return };
+            stores.entry(&folder, |entry| {
+                entry.aside = Some(why.to_owned());
+                entry.open = Weak::new();
+            });
+            tracing::error!(group = %folder, error = why, "set aside; `cofferdam restore {folder}` mends it");
+            drop(stores);
+            runtime.spawn(keep_noting(inner.clone(), folder.clone(), why.to_owned()));
+        })
+    }
+
+    /// An error of a group's database as its callers are told it.
+    pub(super) fn as_told(&self, folder: &Folder, error: StoreError) -> StoreError {
+        if error.fault() != Fault::Damaged {
+            return error;
+        }
+        self.not_refused(folder).err().unwrap_or(error)
+    }
+}
+
+async fn keep_noting(inner: Weak<Inner>, folder: Folder, why: String) {
+    loop {
+        let Some(stores) = Weak::upgrade(&inner).map(|inner| Stores { inner }) else { return };
+        if stores.entry(&folder, |entry| entry.aside.is_none()) {
+            // Restored meanwhile.
+            return;
+        }
+        match stores.central().set_aside(&folder, Some(why.clone())).await {
+            Ok(()) | Err(StoreError::Closed) => return,
+            Err(error) => {
+                tracing::warn!(group = %folder, error = %crate::error_chain(&error), "not noted yet");
+            }
+        }
+        drop(stores);
+        tokio::time::sleep(AGAIN).await;
+    }
+}

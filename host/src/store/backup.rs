@@ -1,0 +1,162 @@
+//! Copies of databases for backups, and what makes a copy a home's own again. All of it blocks.
+
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use cofferdam_protocol::ids::Folder;
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::central::{GroupRow, Wiring, group_row, wiring_row};
+use super::db::{Durability, connect};
+use super::schema::Kind;
+use super::{Central, StoreError, now_ms};
+
+/// How far the numbers of a restored database begin beyond its own. The original went on after the copy was made, and
+/// what it did then is in the threads beside it: a message of ours must never have the number of one of its.
+const NUMBERS_BEYOND: i64 = 100_000;
+
+/// Where a database that is to be used comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Another moment: the original went on.
+    Backup,
+    /// What could be read of this group's own.
+    Salvage,
+}
+
+/// Copies a database as it is at one moment into the new file `to`, over a connection of its own: the database's writer
+/// goes on. Answers the copy's schema version.
+pub fn copy(from: &Path, to: &Path) -> Result<usize, StoreError> {
+    let opened =
+        Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let conn = opened.map_err(|source| StoreError::Open { path: from.to_owned(), source: source.into() })?;
+    conn.busy_timeout(Duration::from_secs(5))?;
+    let target = to.to_str().ok_or_else(|| failed(to, std::io::ErrorKind::InvalidFilename.into()))?;
+    conn.execute("VACUUM INTO ?1", [target])?;
+    let version = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let sync = || {
+        std::fs::set_permissions(to, Permissions::from_mode(0o600))?;
+        File::open(to)?.sync_all()
+    };
+    sync().map_err(|error| failed(to, error))?;
+    Ok(version)
+}
+
+/// Copies `central.db`; with `only`, without what it has of other groups.
+pub fn copy_central(from: &Path, to: &Path, only: Option<&[Folder]>) -> Result<usize, StoreError> {
+    let version = copy(from, to)?;
+    if let Some(only) = only {
+        let conn = Connection::open(to)?;
+        conn.pragma_update(None, "foreign_keys", true)?;
+        let kept = serde_json::to_string(only).unwrap_or_default();
+        conn.execute("DELETE FROM groups WHERE folder NOT IN (SELECT value FROM json_each(?1))", [kept])?;
+        // What was dropped may name anybody's chats.
+        conn.execute_batch("DELETE FROM drops; VACUUM;")?;
+        File::open(to).and_then(|file| file.sync_all()).map_err(|error| failed(to, error))?;
+    }
+    Ok(version)
+}
+
+/// What a copy of `central.db` has of groups. It is brought up to date for that: give a copy of the copy.
+pub fn read_central(path: &Path) -> Result<(Vec<GroupRow>, Vec<Wiring>), StoreError> {
+    let conn = connect(path, Kind::Central).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    let groups = conn
+        .prepare("SELECT folder, config, config_hash, registered_at, set_aside FROM groups ORDER BY folder")?
+        .query_and_then([], group_row)?
+        .collect::<Result<_, _>>()?;
+    let wirings = conn
+        .prepare("SELECT channel, chat_id, folder, session_mode, progress FROM wirings ORDER BY channel, chat_id")?
+        .query_and_then([], wiring_row)?
+        .collect::<Result<_, _>>()?;
+    Ok((groups, wirings))
+}
+
+impl Central {
+    /// Registers a group as a backup has it, with its wirings and the mark that it may have due work. A group that is
+    /// registered, and a chat that is wired, stay as they are; answers the wirings of chats that reach another group.
+    pub async fn take_in(&self, group: GroupRow, wirings: Vec<Wiring>) -> Result<Vec<Wiring>, StoreError> {
+        self.db
+            .write(Durability::Durable, move |tx| {
+                let folder = group.folder.as_str();
+                tx.execute(
+                    "INSERT OR IGNORE INTO groups (folder, config, config_hash, registered_at) VALUES (?1, ?2, ?3, ?4)",
+                    params![folder, group.config, group.config_hash, group.registered_at],
+                )?;
+                tx.execute("INSERT OR IGNORE INTO busy_groups (folder) VALUES (?1)", [folder])?;
+                let mut elsewhere = Vec::new();
+                for wiring in wirings {
+                    tx.execute(
+                        "INSERT OR IGNORE INTO wirings (channel, chat_id, folder, session_mode, progress)
+                         VALUES (?1, ?2, ?3, ?4, ?5)",
+                        params![wiring.channel, wiring.chat_id, folder, wiring.session_mode.as_str(), wiring.progress],
+                    )?;
+                    let reached: String = tx.query_row(
+                        "SELECT folder FROM wirings WHERE channel = ?1 AND chat_id = ?2",
+                        [&wiring.channel, &wiring.chat_id],
+                        |row| row.get(0),
+                    )?;
+                    if reached != folder {
+                        elsewhere.push(wiring);
+                    }
+                }
+                Ok(elsewhere)
+            })
+            .await
+    }
+}
+
+/// Makes a group's database one to go on with: brings its schema up to date, looks through all of it, and puts it ahead of
+/// whatever its original, or a container of before, may still do.
+pub fn renew(path: &Path, origin: Origin) -> Result<(), StoreError> {
+    let mut conn =
+        connect(path, Kind::Group).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    let found: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if found != "ok" {
+        return Err(StoreError::Unsound { path: path.to_owned(), why: found });
+    }
+    let tx = conn.transaction()?;
+    // No container of before acts for a session again.
+    tx.execute_batch(
+        "UPDATE sessions SET attempt = attempt + 1, token_hash = NULL, container = NULL, last_seq = 0",
+    )?;
+    offer_again(&tx)?;
+    if origin == Origin::Backup {
+        // The original may have handed them over since.
+        tx.execute_batch("UPDATE outbox SET doubt = doubt + 1 WHERE state IN ('pending', 'leased')")?;
+    }
+    tx.execute("UPDATE sqlite_sequence SET seq = seq + ?1", [NUMBERS_BEYOND])?;
+    for table in ["inbox", "turns", "outbox"] {
+        tx.execute(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, ?2
+             WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?1)",
+            params![table, NUMBERS_BEYOND],
+        )?;
+    }
+    tx.commit()?;
+    conn.close().map_err(|(_, error)| error)?;
+    File::open(path).and_then(|file| file.sync_all()).map_err(|error| failed(path, error))
+}
+
+/// Gives each message that waits a turn that ended with its container: so its runner looks into the thread whether it was
+/// answered after the copy was made, before it asks the model. One turn each, as nobody knows which went together.
+fn offer_again(tx: &Connection) -> Result<(), StoreError> {
+    let waiting: Vec<(i64, String)> = tx
+        .prepare("SELECT id, session FROM inbox WHERE state = 'pending' AND kind = 'message' AND turn IS NULL")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (message, session) in waiting {
+        tx.execute(
+            "INSERT INTO turns (session, attempt, state, started_at, finished_at)
+             SELECT id, attempt, 'abandoned', ?2, ?2 FROM sessions WHERE id = ?1",
+            params![session, now_ms()],
+        )?;
+        tx.execute("UPDATE inbox SET turn = ?1 WHERE id = ?2", [tx.last_insert_rowid(), message])?;
+    }
+    Ok(())
+}
+
+fn failed(path: &Path, source: std::io::Error) -> StoreError {
+    StoreError::Open { path: path.to_owned(), source: source.into() }
+}
