@@ -4,6 +4,9 @@
 //! End: admin socket (intake) → sessions (grace, then stop) → delivery (deadline), progress → the databases
 //! checkpoint as their last handles go. A second signal skips the waits.
 
+#[cfg(feature = "test-hooks")]
+mod platform;
+
 use std::fs::{File, Permissions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
@@ -76,6 +79,8 @@ pub struct Daemon {
     home: Home,
     /// Follows the wall clock.
     clock: Option<AbortOnDropHandle<()>>,
+    #[cfg(feature = "test-hooks")]
+    platform: Option<crate::channels::platform::Platform>,
     /// Released last.
     _lock: File,
 }
@@ -100,6 +105,8 @@ impl Daemon {
         let terminal = Terminal::default();
         let mut channels = Channels::default();
         channels.add(Arc::new(terminal.clone()));
+        #[cfg(feature = "test-hooks")]
+        let platform = platform::add(&mut channels, mode);
         let delivery = Delivery::new(stores.clone(), channels.clone());
         let hub = Hub::default();
         let reporter = Reporter::start(&hub, &stores, channels.clone());
@@ -119,6 +126,10 @@ impl Daemon {
         });
         if mode != Mode::Query {
             supervisor.recover().await?;
+        }
+        #[cfg(feature = "test-hooks")]
+        if let Some(platform) = &platform {
+            platform::start(platform, &stores, &supervisor, &delivery);
         }
         let admin = Admin {
             home: home.clone(),
@@ -142,7 +153,18 @@ impl Daemon {
         }
         let supervisor = (mode != Mode::Query).then_some(supervisor);
         let clock = supervisor.clone().map(|supervisor| follow_clock(supervisor, delivery.clone()));
-        Ok(Self { admin, supervisor, delivery, reporter, stores, home, clock, _lock: lock })
+        Ok(Self {
+            admin,
+            supervisor,
+            delivery,
+            reporter,
+            stores,
+            home,
+            clock,
+            #[cfg(feature = "test-hooks")]
+            platform,
+            _lock: lock,
+        })
     }
 
     /// Serves until SIGINT or SIGTERM, then ends in order; a second signal skips the waits.
@@ -169,6 +191,10 @@ impl Daemon {
     async fn end(self, grace: Duration, hurry: impl Future<Output = ()>) {
         drop(self.clock);
         self.admin.stop_intake();
+        #[cfg(feature = "test-hooks")]
+        if let Some(platform) = &self.platform {
+            platform.stop_intake();
+        }
         if let Some(supervisor) = &self.supervisor {
             tokio::select! {
                 () = supervisor.shutdown(grace) => {}

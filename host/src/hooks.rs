@@ -8,6 +8,7 @@
 //! | `COFFERDAM_CRASH_AT` | `POINT` or `POINT:N`: the process kills itself when it reaches that point for the first (or Nth) time |
 //! | `COFFERDAM_PANIC_AT` | the same, but the task that reaches it panics |
 //! | `COFFERDAM_LOSE_NUDGES` | the share of nudges that are lost, in percent |
+//! | `COFFERDAM_TEST_PLATFORM` | the socket of a chat platform that the test plays: `channels::platform` |
 //! | `COFFERDAM_CLOCK` | a file with the ms by which the wall clock is off; read at each look, so that a test can set it |
 
 /// Every point at which the process can be killed, in the order of a message's way. `before_commit` is the last thing
@@ -74,6 +75,12 @@ pub fn clock_offset_ms() -> i64 {
     return pulled::clock_offset_ms();
     #[cfg(not(feature = "test-hooks"))]
     0
+}
+
+/// The socket of the chat platform that a test plays.
+#[cfg(feature = "test-hooks")]
+pub fn platform_socket() -> Option<std::path::PathBuf> {
+    std::env::var_os("COFFERDAM_TEST_PLATFORM").map(Into::into)
 }
 
 #[cfg(feature = "test-hooks")]

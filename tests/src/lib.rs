@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod engine;
 pub mod home;
+pub mod platform;
 pub mod vendor;
 pub mod views;
 

@@ -1,6 +1,8 @@
 //! Chat platforms. A channel hands in messages and takes replies; it knows nothing of groups, sessions or containers.
 
 pub mod pace;
+#[cfg(feature = "test-hooks")]
+pub mod platform;
 pub mod terminal;
 
 use std::collections::HashMap;

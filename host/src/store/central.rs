@@ -99,6 +99,29 @@ impl Central {
             .await
     }
 
+    /// Wires a chat to a group, if there is such a group and the chat has no wiring. Answers whether it has one now.
+    #[cfg(feature = "test-hooks")]
+    pub async fn wire(
+        &self,
+        channel: &'static str,
+        chat_id: &str,
+        folder: &Folder,
+        mode: SessionMode,
+    ) -> Result<bool, StoreError> {
+        let (chat_id, folder) = (chat_id.to_owned(), folder.as_str().to_owned());
+        self.db
+            .write(Durability::Durable, move |tx| {
+                tx.execute(
+                    "INSERT OR IGNORE INTO wirings (channel, chat_id, folder, session_mode)
+                     SELECT ?1, ?2, folder, ?4 FROM groups WHERE folder = ?3",
+                    params![channel, chat_id, folder, mode.as_str()],
+                )?;
+                let sql = "SELECT EXISTS (SELECT 1 FROM wirings WHERE channel = ?1 AND chat_id = ?2)";
+                Ok(tx.query_row(sql, params![channel, chat_id], |row| row.get(0))?)
+            })
+            .await
+    }
+
     /// Forgets a group and its wirings.
     pub async fn remove_group(&self, folder: &Folder) -> Result<bool, StoreError> {
         let folder = folder.as_str().to_owned();
