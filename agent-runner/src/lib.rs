@@ -12,6 +12,7 @@
 //! - [`host`]: a running turn's calls to the host. - [`control`]: the host's orders for it.
 //! - [`session`]: the poll loop.
 //! - [`format`](mod@format): messages as the text of a turn.
+//! - [`work`]: whether the agent's processes work, though they say nothing.
 //! - [`provider`]: the agents. Nothing outside knows their words.
 //!
 //! # Exit codes
@@ -44,5 +45,6 @@ pub mod host;
 pub mod outbox;
 pub mod provider;
 pub mod session;
+pub mod work;
 
 pub use session::{RunError, run};

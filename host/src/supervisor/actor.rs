@@ -281,9 +281,8 @@ impl Actor {
         match self.phase.state() {
             SessionState::Idle if life.claim_again.take_if(|at| *at <= now).is_some() => self.hand_out().await,
             SessionState::Idle if life.idle_is_over(now) => self.stop_idle("idle").await,
-            SessionState::Starting | SessionState::Idle | SessionState::Busy
-                if life.silence_is_over(self.phase.state(), now) =>
-            {
+            SessionState::Busy if life.silence_is_over(SessionState::Busy, now) => self.end_silent_turn().await,
+            SessionState::Starting | SessionState::Idle if life.silence_is_over(self.phase.state(), now) => {
                 tracing::warn!("the runner says nothing; its container is replaced");
                 self.advance(PhaseEvent::Stop);
                 self.kill(Duration::from_secs(1), false);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cofferdam_protocol::admin::{ChatOutcome, SessionState, Timings};
 use cofferdam_protocol::ids::{Attempt, Seq, TurnId};
-use cofferdam_protocol::runner::{FailureKind, Finish, Next, Outcome, Settings, Thread};
+use cofferdam_protocol::runner::{Failure, FailureKind, Finish, Next, Outcome, Settings, Thread};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -179,6 +179,7 @@ impl Actor {
         let zone = life.config.config.zone();
         let store = self.store.clone().ok_or(Refused::Stale)?;
         let (usage, provider) = (finish.usage, finish.provider_millis);
+        let silent = matches!(&finish.outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Silence);
         let finished = store.finish(&self.session, attempt, seq, turn, finish, zone).await.map_err(refused)?;
         hooks::crash_point("finish.after_commit");
         let Some(finished) = finished else { return Ok(()) };
@@ -212,7 +213,25 @@ impl Actor {
                 finished.chat,
             ),
         }
+        if silent && self.phase.state() == SessionState::Idle {
+            // Whatever hung in it goes with it; the next message goes on with the thread in another.
+            self.stop_idle("nothing moved in its turn").await;
+        }
         Ok(())
+    }
+
+    /// Ends a turn whose runner said nothing at all, not even that nothing moves; then its container.
+    pub(super) async fn end_silent_turn(&mut self) {
+        let Some(life) = &self.life else { return };
+        let secs = life.config.config.timeouts.silence_secs;
+        tracing::warn!(secs, "the runner says nothing; its turn is ended and its container replaced");
+        let message = format!("nothing was heard of the turn for {secs} s");
+        self.end_what_runs(Outcome::Failed(Failure::new(FailureKind::Silence, message))).await;
+        if self.phase.state() != SessionState::Stopping {
+            // Its end could not be kept: its messages wait, and are told with the container's.
+            self.advance(PhaseEvent::Stop);
+        }
+        self.kill(Duration::from_secs(1), false);
     }
 
     fn keep_timings(&mut self, attempt: Attempt, timings: Timings) {
@@ -223,13 +242,18 @@ impl Actor {
 
     /// Ends a turn that somebody stopped before its runner had begun it or could say that it ended.
     pub(super) async fn interrupt_what_runs(&mut self) {
+        self.end_what_runs(Outcome::Interrupted).await;
+    }
+
+    /// Ends the running turn in its runner's place.
+    async fn end_what_runs(&mut self, outcome: Outcome) {
         let Some((attempt, turn)) = self.life.as_ref().and_then(|life| Some((life.attempt, life.turn?))) else {
             return;
         };
-        let finish = Finish::new(Outcome::Interrupted);
+        let finish = Finish::new(outcome);
         // The attempt's last word: nothing of it is heard after.
         if let Err(error) = self.on_finish(attempt, Seq(i64::MAX), turn, finish).await {
-            tracing::error!(%error, %turn, "its interruption was not kept; its messages wait");
+            tracing::error!(%error, %turn, "its end was not kept; its messages wait");
         }
     }
 

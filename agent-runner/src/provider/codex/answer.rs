@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::Client;
 use super::failure::naming_models;
 use super::protocol::{TurnAnswer, TurnParams};
+use super::pulse::Pulse;
 use super::recovery::{self, Plan};
 use super::steer::{Steer, Target};
 use super::tools::Calls;
@@ -181,7 +182,8 @@ impl Codex {
         let mut log = TurnLog::new(&params.thread_id, &turn, &mut self.conversation.meter);
         let at = Target { client, thread: &params.thread_id, turn: &turn, cwd: &self.settings.cwd };
         let silence = Duration::from_secs(self.settings.silence_secs.max(1));
-        let watch = Watch { at, silence, scope, steer, calls, mcp: &mut self.mcp };
+        let pulse = Pulse::new(self.server.as_ref().map_or(0, |server| server.pid), silence);
+        let watch = Watch { at, silence, pulse, scope, steer, calls, mcp: &mut self.mcp };
         let end = watch.until_end(&mut notifications, &mut log).await;
         log.close(&end, finish);
         self.limits.learn(log.limits.known());

@@ -28,6 +28,7 @@ pub mod notice;
 pub mod process;
 pub mod progress;
 pub mod protocol;
+pub mod pulse;
 pub mod recovery;
 pub mod said;
 pub mod steer;

@@ -49,6 +49,8 @@ pub struct Process {
     pub client: Client,
     /// The thread that it has open.
     pub thread: Option<String>,
+    /// Its number.
+    pub pid: u32,
     death: watch::Receiver<Option<Death>>,
     kill: CancellationToken,
 }
@@ -64,16 +66,16 @@ impl Process {
             }
         }
         let mut child = command.kill_on_drop(true).spawn()?;
-        let (Some(input), Some(output), Some(errors)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(input), Some(output), Some(errors), Some(pid)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take(), child.id())
         else {
-            return Err(io::Error::other("its pipes are missing"));
+            return Err(io::Error::other("its pipes or its number are missing"));
         };
         let client = Client::new(output, input);
         let kill = CancellationToken::new();
         let (tell, death) = watch::channel(None);
         tokio::spawn(supervise(child, errors, client.clone(), kill.clone(), tell));
-        Ok(Self { client, thread: None, death, kill })
+        Ok(Self { client, thread: None, pid, death, kill })
     }
 
     /// Whether it has ended.

@@ -63,6 +63,8 @@ pub struct TurnLog<'a> {
     said: Said,
     /// A part of a message was shown that is not complete.
     half_said: bool,
+    /// Commands and calls of MCP servers' tools that began, less those that ended.
+    running: usize,
     /// What the turn changed in files, the latest.
     diff: Option<String>,
 }
@@ -78,6 +80,7 @@ impl<'a> TurnLog<'a> {
             compacting: None,
             said: Said::default(),
             half_said: false,
+            running: 0,
             diff: None,
         }
     }
@@ -91,6 +94,11 @@ impl<'a> TurnLog<'a> {
             // What a process changed before it was started again in this turn comes first.
             finish.diff = Some(bounded_diff(&(finish.diff.take().unwrap_or_default() + diff)));
         }
+    }
+
+    /// Whether a command or a tool of an MCP server runs, as far as codex says.
+    pub fn runs_command(&self) -> bool {
+        self.running > 0
     }
 
     /// Takes in one notification.
@@ -112,8 +120,10 @@ impl<'a> TurnLog<'a> {
         match notice {
             Notice::TurnCompleted(end) if end.thread_id == self.thread && end.turn.id == self.turn => ended(&end),
             Notice::ItemStarted(event) if event.thread_id == self.thread => {
-                if matches!(event.item, Item::ContextCompaction {}) {
-                    self.compacting = Some(Instant::now());
+                match event.item {
+                    Item::ContextCompaction {} => self.compacting = Some(Instant::now()),
+                    Item::CommandExecution { .. } | Item::McpToolCall { .. } => self.running += 1,
+                    _ => {}
                 }
                 began(event.item)
             }
@@ -155,6 +165,9 @@ impl<'a> TurnLog<'a> {
     }
 
     fn completed(&mut self, item: Item) -> Step {
+        if matches!(item, Item::CommandExecution { .. } | Item::McpToolCall { .. }) {
+            self.running = self.running.saturating_sub(1);
+        }
         match item {
             Item::AgentMessage { text, phase, delivery } => {
                 self.half_said = false;

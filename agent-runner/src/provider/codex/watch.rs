@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::jsonrpc::Notification;
 use super::mcp::Mcp;
 use super::protocol::InterruptParams;
+use super::pulse::{Beat, Pulse};
 use super::steer::{Steer, Target};
 use super::thread::says;
 use super::tools::Calls;
@@ -58,6 +59,8 @@ pub struct Watch<'a> {
     pub at: Target<'a>,
     /// How long nothing may move.
     pub silence: Duration,
+    /// What works for it, unheard.
+    pub pulse: Pulse,
     /// Where to show things, and what steers or stops it.
     pub scope: &'a mut Scope,
     /// Messages that it was offered.
@@ -88,6 +91,7 @@ impl Watch<'_> {
                         return if asked { WatchEnd::Stuck } else { WatchEnd::Died };
                     };
                     if interrupted.is_none() {
+                        self.pulse.heard();
                         deadline = Instant::now() + self.silence;
                     }
                     match log.hear(&notification) {
@@ -103,8 +107,20 @@ impl Watch<'_> {
                 () = self.calls.advance(at.turn), if interrupted.is_none() => {
                     deadline = Instant::now() + self.silence;
                 }
+                beat = self.pulse.next(at, log.runs_command()), if interrupted.is_none() => match beat {
+                    Beat::Works => {
+                        shown.alive(&self.scope.events);
+                        deadline = Instant::now() + self.silence;
+                    }
+                    Beat::Wedged => {
+                        tracing::warn!("its commands work, but codex does not answer; interrupting the turn");
+                        interrupted = Some(self.interrupt(Why::Silence));
+                        deadline = Instant::now() + INTERRUPT_LIMIT;
+                    }
+                },
                 state = self.mcp.changed() => self.scope.events.session(EventBody::Mcp(state)),
                 () = tokio::time::sleep_until(deadline) => match &interrupted {
+                    None if self.pulse.works(log.runs_command()) => deadline = Instant::now() + self.silence,
                     // A person takes the time that a person takes.
                     None if self.calls.are_pending() => {
                         self.scope.events.activity(ActivityKind::Alive, "");
