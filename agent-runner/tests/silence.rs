@@ -4,7 +4,9 @@ mod common;
 
 use cofferdam_protocol::runner::*;
 use common::model::{Step, command};
+use common::runner::signal_pid;
 use common::setup::{Setup, failure};
+use rustix::process::Signal;
 
 /// Works without a word for three times as long as nothing may move.
 const QUIET_WORK: &str = "timeout 9 sh -c 'while :; do :; done'; echo worked";
@@ -43,4 +45,17 @@ async fn a_loop_that_only_waits_is_silence() {
     let script = "until [ -e never ]; do sleep 1; done";
     setup.model.script([Step::Items(vec![command(script)]), Step::Text("never")]);
     assert_eq!(failure(&setup.say("wait for it").await).kind, FailureKind::Silence);
+}
+
+/// Somebody must be there to take the command's end.
+#[tokio::test]
+async fn a_command_that_works_does_not_hide_that_codex_is_stuck() {
+    let setup = setup().await;
+    let runner = setup.runner();
+    setup.model.script([Step::Items(vec![command("while :; do :; done")]), Step::Text("done")]);
+    let turn = setup.door.say("build it");
+    setup.door.shown(turn, ActivityKind::CommandStarted).await;
+    signal_pid(runner.children()[0], Signal::STOP);
+    let finish = setup.door.finish(turn).await;
+    assert_eq!((finish.outcome, finish.replies), (Outcome::Completed, vec!["done".to_owned()]));
 }
