@@ -1,7 +1,7 @@
 //! Pure states and their transitions. No I/O; imports nothing of ours but the protocol's ids.
 //!
 //! Each machine's diagram stands at the top of its module: [`message`], [`turn`], [`session`], [`reply`],
-//! [`dead_letter`]. Each has one function `next`, which live code and recovery share; a step
+//! [`dead_letter`], [`question`], [`tool_call`]. Each has one function `next`, which live code and recovery share; a step
 //! that it does not have is [`IllegalTransition`], and nothing is written.
 
 pub mod action;
@@ -13,10 +13,12 @@ pub mod delivery;
 pub mod failure;
 pub mod message;
 pub mod notice;
+pub mod question;
 pub mod reply;
 pub mod said;
 pub mod session;
 pub mod setting;
+pub mod tool_call;
 pub mod turn;
 
 /// A state machine was asked for a step that it does not have. A bug of ours, never of a user.

@@ -7,12 +7,13 @@ use rusqlite::{OptionalExtension, Savepoint, params};
 use super::inbox::Answered;
 use super::mcp::forget_states;
 use super::outbox::insert_reply;
+use super::states::{claimed, step_messages};
 use super::turns::{chat_of_turn, end_turn, finish_messages, stop_requested, stopped_elsewhere};
 use super::{GroupDb, chat_of, dead_letters, fence, questions, retries};
 use crate::hooks;
 use crate::model::chat::ChatRef;
 use crate::model::dead_letter::Cause;
-use crate::model::message::{MAX_TRIES, MessageEvent, MessageState};
+use crate::model::message::{MAX_TRIES, MessageEvent};
 use crate::model::notice;
 use crate::model::reply::ReplyKind;
 use crate::model::turn::TurnEvent;
@@ -192,20 +193,14 @@ fn abandon(
         // One of several may be what ends containers: then only that one is given up in the end.
         retries::part(tx, turn)?;
     }
-    let done = MessageState::Claimed.next(MessageEvent::Finish)?;
     let mut given_up: Vec<MessageId> = tx
-        .prepare_cached(
-            "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND state = 'claimed' AND tries >= ?3 RETURNING id",
-        )?
-        .query_map(params![done.as_str(), turn.0, MAX_TRIES], |row| Ok(MessageId(row.get(0)?)))?
+        .prepare_cached("SELECT id FROM inbox WHERE turn = ?1 AND state = 'claimed' AND tries >= ?2 ORDER BY id")?
+        .query_map(params![turn.0, MAX_TRIES], |row| Ok(MessageId(row.get(0)?)))?
         .collect::<Result<_, _>>()?;
-    given_up.sort();
+    step_messages(tx, &given_up, MessageEvent::Finish)?;
     let letters = dead_letters::bury(tx, session, &given_up, Cause::Container, why)?;
     // They keep the turn: its provider may have them.
-    tx.execute(
-        "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND state = 'claimed'",
-        params![MessageState::Claimed.next(MessageEvent::Release)?.as_str(), turn.0],
-    )?;
+    step_messages(tx, &claimed(tx, turn)?, MessageEvent::Release)?;
     questions::free_answers(tx, turn)?;
     given_up.extend(questions::end_answers(tx, turn)?);
     if given_up.is_empty() {

@@ -8,11 +8,12 @@ use super::attempts::running_turn;
 use super::inbox::{Waiting, walk};
 use super::models::{Inherited, options};
 use super::questions::FETCHED;
+use super::states::step_message;
 use super::{GroupDb, chat_of, fence, files, questions};
 use crate::hooks;
 use crate::model::chat::{Attachment, ChatRef};
 use crate::model::command::MessageKind;
-use crate::model::message::{MessageEvent, MessageState};
+use crate::model::message::MessageEvent;
 use crate::model::turn::TurnState;
 use crate::store::db::Durability;
 use crate::store::{StoreError, now_ms};
@@ -179,11 +180,10 @@ fn begin_turn(
     tx.prepare_cached("INSERT INTO turns (session, attempt, state, started_at, work) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![session.as_str(), attempt.0, TurnState::Running.as_str(), now, work_text(work)])?;
     let turn = TurnId(tx.last_insert_rowid());
-    let claimed = MessageState::Pending.next(MessageEvent::Claim)?;
-    let mut update =
-        tx.prepare_cached("UPDATE inbox SET state = ?1, turn = ?2, tries = tries + 1 WHERE id = ?3")?;
+    let mut update = tx.prepare_cached("UPDATE inbox SET turn = ?1, tries = tries + 1 WHERE id = ?2")?;
     for row in rows {
-        update.execute(params![claimed.as_str(), turn.0, row.id.0])?;
+        step_message(tx, row.id, MessageEvent::Claim)?;
+        update.execute(params![turn.0, row.id.0])?;
     }
     // They were all in the same one.
     if let Some(earlier) = rows.first().and_then(|row| row.turn) {

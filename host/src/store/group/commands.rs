@@ -8,10 +8,11 @@ use super::attempts::running_turn;
 use super::claim::has_thread;
 use super::inbox::{Answered, Waiting, answer, walk};
 use super::models::{Chosen, Inherited, chosen, effort_setting, model_setting, read_models, takes};
+use super::states::step_message;
 use crate::config::error::nearest;
 use crate::model::chat::ChatRef;
 use crate::model::command::{Choice, Command, MessageKind};
-use crate::model::message::{MessageEvent, MessageState};
+use crate::model::message::MessageEvent;
 use crate::model::notice;
 use crate::store::StoreError;
 use crate::store::db::Durability;
@@ -197,12 +198,8 @@ pub(super) fn stop(
     chat: &ChatRef,
 ) -> Result<Option<Answered>, StoreError> {
     if let Some(turn) = running_turn(tx, session)? {
-        let claimed = MessageState::Pending.next(MessageEvent::Claim)?;
-        tx.prepare_cached("UPDATE inbox SET state = ?1, turn = ?2 WHERE id = ?3")?.execute(params![
-            claimed.as_str(),
-            turn.0,
-            id.0
-        ])?;
+        step_message(tx, id, MessageEvent::Claim)?;
+        tx.prepare_cached("UPDATE inbox SET turn = ?1 WHERE id = ?2")?.execute([turn.0, id.0])?;
         tx.prepare_cached("UPDATE turns SET stop_requested = 1 WHERE id = ?1")?.execute([turn.0])?;
         return Ok(None);
     }

@@ -7,11 +7,12 @@ use cofferdam_protocol::ids::{MessageId, ReplyId, SessionId, TurnId};
 use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
 use super::questions::FETCHED;
+use super::states::{step_letter, step_message, step_reply};
 use super::{GroupDb, chat_of, session_of};
 use crate::model::chat::ChatRef;
 use crate::model::dead_letter::{Cause, DeadLetterEvent, DeadLetterState, Letter};
-use crate::model::message::{MessageEvent, MessageState};
-use crate::model::reply::{ReplyEvent, ReplyState};
+use crate::model::message::MessageEvent;
+use crate::model::reply::ReplyEvent;
 use crate::store::db::Durability;
 use crate::store::{StoreError, now_ms};
 
@@ -189,12 +190,11 @@ fn settle(tx: &Savepoint<'_>, number: i64, decision: DeadLetterEvent) -> Result<
         .optional()?;
     let Some((session, message, reply, state)) = row else { return Ok(Settled::Unknown) };
     let state = parse_state(state)?;
-    let Ok(next) = state.next(decision) else { return Ok(Settled::Already(state)) };
-    tx.prepare_cached("UPDATE dead_letters SET state = ?1, settled_at = ?2 WHERE id = ?3")?.execute(params![
-        next.as_str(),
-        now_ms(),
-        number
-    ])?;
+    match step_letter(tx, number, decision) {
+        Err(StoreError::Illegal(_)) => return Ok(Settled::Already(state)),
+        stepped => stepped?,
+    };
+    tx.prepare_cached("UPDATE dead_letters SET settled_at = ?1 WHERE id = ?2")?.execute([now_ms(), number])?;
     if decision == DeadLetterEvent::Drop {
         return Ok(Settled::Done(Woken::Nobody));
     }
@@ -207,27 +207,22 @@ fn settle(tx: &Savepoint<'_>, number: i64, decision: DeadLetterEvent) -> Result<
 
 /// A message waits again. One that was in a turn goes by itself, since those that were with it may be done.
 fn revive_message(tx: &Savepoint<'_>, session: SessionId, message: MessageId) -> Result<SessionId, StoreError> {
-    let state: String =
-        tx.prepare_cached("SELECT state FROM inbox WHERE id = ?1")?.query_row([message.0], |row| row.get(0))?;
-    let state = MessageState::parse(&state).ok_or(StoreError::Unknown { what: "message state", value: state })?;
+    step_message(tx, message, MessageEvent::Revive)?;
     tx.prepare_cached(
-        "UPDATE inbox SET state = ?1, tries = 0, failures = 0, due_at = 0, notice = NULL, apart = turn IS NOT NULL
-         WHERE id = ?2",
+        "UPDATE inbox SET tries = 0, failures = 0, due_at = 0, notice = NULL, apart = turn IS NOT NULL WHERE id = ?1",
     )?
-    .execute(params![state.next(MessageEvent::Revive)?.as_str(), message.0])?;
+    .execute([message.0])?;
     // Whoever has it tried again has mended something.
     super::starts::forget(tx, &session)?;
     Ok(session)
 }
 
 fn revive_reply(tx: &Savepoint<'_>, reply: ReplyId) -> Result<ChatRef, StoreError> {
-    let (state, chat): (String, ChatRef) = tx
-        .prepare_cached("SELECT state, channel, chat_id, thread_id FROM outbox WHERE id = ?1")?
-        .query_row([reply.0], |row| Ok((row.get(0)?, chat_of(row, 1)?)))?;
-    let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
-    tx.prepare_cached("UPDATE outbox SET state = ?1, tries = 0, next_try_at = 0 WHERE id = ?2")?
-        .execute(params![state.next(ReplyEvent::Revive)?.as_str(), reply.0])?;
-    Ok(chat)
+    step_reply(tx, reply, ReplyEvent::Revive)?;
+    tx.prepare_cached("UPDATE outbox SET tries = 0, next_try_at = 0 WHERE id = ?1")?.execute([reply.0])?;
+    Ok(tx
+        .prepare_cached("SELECT channel, chat_id, thread_id FROM outbox WHERE id = ?1")?
+        .query_row([reply.0], |row| chat_of(row, 0))?)
 }
 
 /// Makes dead letters of messages that end now; answers their numbers. Commands are none, as they are said again just as

@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension, Row, Savepoint, params};
 use super::commands::stop;
 use super::outbox::insert_reply;
 use super::questions::FETCHED;
+use super::states::step_messages;
 use super::{GroupDb, chat_of, files, questions, session_of};
 use crate::hooks;
 use crate::model::chat::{ChatRef, Inbound};
@@ -201,12 +202,10 @@ pub(super) fn answer(
     text: &str,
 ) -> Result<Answered, StoreError> {
     let reply = insert_reply(tx, session, None, chat, ReplyKind::Notice, text)?;
-    let done = MessageState::Pending.next(MessageEvent::Answer)?;
-    let mut update = tx.prepare_cached(
-        "UPDATE inbox SET state = ?1, turn = NULL, notice = ?2 WHERE id = ?3 AND state = 'pending'",
-    )?;
+    step_messages(tx, &messages, MessageEvent::Answer)?;
+    let mut update = tx.prepare_cached("UPDATE inbox SET turn = NULL, notice = ?1 WHERE id = ?2")?;
     for message in &messages {
-        update.execute(params![done.as_str(), reply.0, message.0])?;
+        update.execute([reply.0, message.0])?;
     }
     Ok(Answered { messages, chat: chat.clone(), reply })
 }

@@ -1,10 +1,5 @@
 //! The agent's questions, and the messages that answer them.
 //!
-//! ```text
-//! open ──answered (the chat's next message)──▶ answered
-//!   ├────expired (its time is over)───────────▶ expired
-//!   └────withdrawn (its turn ended first)─────▶ withdrawn
-//! ```
 //! A question outlives its turn's container: the turn that runs the same messages again takes it over when it asks the
 //! same, with the answer that came meanwhile.
 
@@ -13,6 +8,7 @@ use cofferdam_protocol::runner::ToolAnswer;
 use rusqlite::{OptionalExtension, Savepoint, params};
 
 use super::outbox::{insert_action, insert_reply};
+use super::states::{message_state, step_message, step_messages, step_question};
 use super::tools::{self, CallKey, Called, Known};
 use super::turns::chat_of_turn;
 use super::{GroupDb, files};
@@ -20,7 +16,9 @@ use crate::model::action::{Action, Asked, meant, question_words};
 use crate::model::chat::ChatRef;
 use crate::model::message::{MessageEvent, MessageState};
 use crate::model::notice;
+use crate::model::question::{QuestionEvent, QuestionState};
 use crate::model::reply::ReplyKind;
+use crate::model::tool_call::CallEvent;
 use crate::store::db::Durability;
 use crate::store::{StoreError, now_ms};
 
@@ -50,7 +48,7 @@ pub(super) const FETCHED: &str = "SELECT questions.message FROM questions JOIN t
 
 struct Row {
     id: i64,
-    state: String,
+    state: QuestionState,
     options: Vec<String>,
     answer: Option<String>,
     message: Option<i64>,
@@ -60,11 +58,11 @@ struct Row {
 
 const COLUMNS: &str = "id, state, options, answer, message, asked_at, expires_at";
 
-fn question_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    let options: String = row.get(2)?;
+fn question_row(row: &rusqlite::Row<'_>) -> Result<Row, StoreError> {
+    let (state, options): (String, String) = (row.get(1)?, row.get(2)?);
     Ok(Row {
         id: row.get(0)?,
-        state: row.get(1)?,
+        state: QuestionState::parse(&state).ok_or(StoreError::Unknown { what: "question state", value: state })?,
         // Ours, written as JSON; without it the answer is free.
         options: serde_json::from_str(&options).unwrap_or_default(),
         answer: row.get(3)?,
@@ -141,7 +139,7 @@ pub(super) fn ask(
     let options = serde_json::to_string(&new.options).unwrap_or_default();
     tx.prepare_cached(
         "INSERT INTO questions (session, turn, call_id, channel, chat_id, thread_id, text, options, state, asked_at, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'open', ?9, ?10)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?
     .execute(params![
         key.session.as_str(),
@@ -152,6 +150,7 @@ pub(super) fn ask(
         chat.thread_id,
         new.text,
         options,
+        QuestionState::Open.as_str(),
         now,
         expires_at,
     ])?;
@@ -183,20 +182,20 @@ fn left_behind(
            AND (state = 'answered' OR (state = 'open' AND expires_at > ?7))
          ORDER BY id DESC LIMIT 1"
     );
-    Ok(tx
-        .prepare_cached(&sql)?
-        .query_row(
+    tx.prepare_cached(&sql)?
+        .query_and_then(
             params![key.session.as_str(), key.turn.0, text, chat.channel, chat.chat_id, chat.thread_id, now],
             question_row,
-        )
-        .optional()?)
+        )?
+        .next()
+        .transpose()
 }
 
 fn take_over(tx: &Savepoint<'_>, key: &CallKey, known: &Row, expires_at: i64) -> Result<Called, StoreError> {
     tx.prepare_cached("UPDATE questions SET turn = ?1, call_id = ?2, expires_at = ?3 WHERE id = ?4")?
         .execute(params![key.turn.0, key.call_id, expires_at, known.id])?;
     let answer = match &known.answer {
-        Some(answer) if known.state == "answered" => {
+        Some(answer) if known.state == QuestionState::Answered => {
             if let Some(message) = known.message {
                 join(tx, MessageId(message), key.turn)?;
             }
@@ -209,13 +208,17 @@ fn take_over(tx: &Savepoint<'_>, key: &CallKey, known: &Row, expires_at: i64) ->
 
 fn look(tx: &Savepoint<'_>, key: &CallKey) -> Result<Waiting, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM questions WHERE turn = ?1 AND call_id = ?2");
-    let row = tx.prepare_cached(&sql)?.query_row(params![key.turn.0, key.call_id], question_row).optional()?;
+    let row = tx
+        .prepare_cached(&sql)?
+        .query_and_then(params![key.turn.0, key.call_id], question_row)?
+        .next()
+        .transpose()?;
     let Some(row) = row else { return Ok(Waiting::Over(tools::failed("this was never asked"), None)) };
-    let (answer, told) = match (row.state.as_str(), row.answer) {
-        ("answered", Some(text)) => (ToolAnswer::Done { success: true, text }, None),
-        ("open", _) if row.expires_at > now_ms() => return Ok(Waiting::Until(row.expires_at)),
-        ("open", _) => {
-            tx.prepare_cached("UPDATE questions SET state = 'expired' WHERE id = ?1")?.execute([row.id])?;
+    let (answer, told) = match (row.state, row.answer) {
+        (QuestionState::Answered, Some(text)) => (ToolAnswer::Done { success: true, text }, None),
+        (QuestionState::Open, _) if row.expires_at > now_ms() => return Ok(Waiting::Until(row.expires_at)),
+        (QuestionState::Open, _) => {
+            step_question(tx, row.id, QuestionEvent::Expire)?;
             let secs = (row.expires_at - row.asked_at) / 1000;
             let chat = chat_of_turn(tx, key.turn)?;
             let text = notice::unanswered(secs);
@@ -244,46 +247,63 @@ pub(super) fn take_answer(
     );
     let found = tx
         .prepare_cached(&sql)?
-        .query_row(params![session.as_str(), chat.channel, chat.chat_id, chat.thread_id, now_ms()], |row| {
-            Ok((question_row(row)?, TurnId(row.get(7)?), row.get::<_, bool>(8)?))
-        })
-        .optional()?;
+        .query_and_then(params![session.as_str(), chat.channel, chat.chat_id, chat.thread_id, now_ms()], |row| {
+            Ok::<_, StoreError>((question_row(row)?, TurnId(row.get(7)?), row.get::<_, bool>(8)?))
+        })?
+        .next()
+        .transpose()?;
     let Some((question, turn, running)) = found else { return Ok(false) };
     let mut answer = meant(&question.options, text).to_owned();
     for file in files::of_message(tx, message)? {
         answer += &format!("\n[file {}]", file.path);
     }
-    tx.prepare_cached("UPDATE questions SET state = 'answered', answer = ?1, message = ?2 WHERE id = ?3")?
-        .execute(params![answer, message.0, question.id])?;
+    step_question(tx, question.id, QuestionEvent::Answer)?;
+    tx.prepare_cached("UPDATE questions SET answer = ?1, message = ?2 WHERE id = ?3")?.execute(params![
+        answer,
+        message.0,
+        question.id
+    ])?;
     if running {
         join(tx, message, turn)?;
     }
     Ok(true)
 }
 
-/// Makes a waiting message one of a running turn's.
+/// Makes a waiting message one of a running turn's. One that a turn has already is left there.
 fn join(tx: &Savepoint<'_>, message: MessageId, turn: TurnId) -> Result<(), StoreError> {
-    let claimed = MessageState::Pending.next(MessageEvent::Claim)?;
-    tx.prepare_cached(
-        "UPDATE inbox SET state = ?1, turn = ?2, tries = tries + 1 WHERE id = ?3 AND state = 'pending'",
-    )?
-    .execute(params![claimed.as_str(), turn.0, message.0])?;
+    if message_state(tx, message)? != MessageState::Pending {
+        return Ok(());
+    }
+    step_message(tx, message, MessageEvent::Claim)?;
+    tx.prepare_cached("UPDATE inbox SET turn = ?1, tries = tries + 1 WHERE id = ?2")?
+        .execute([turn.0, message.0])?;
     Ok(())
+}
+
+/// The ids that a statement over a turn finds.
+fn found(tx: &Savepoint<'_>, sql: &str, turn: TurnId) -> Result<Vec<MessageId>, StoreError> {
+    let mut statement = tx.prepare_cached(sql)?;
+    let rows = statement.query_map([turn.0], |row| Ok(MessageId(row.get(0)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Part of ④: the session's questions are withdrawn, and a message whose answer the turn never fetched waits again, as
 /// an ordinary one.
 pub(super) fn turn_ended(tx: &Savepoint<'_>, session: &SessionId, turn: TurnId) -> Result<(), StoreError> {
-    let waits = MessageState::Claimed.next(MessageEvent::Release)?;
-    tx.prepare_cached(
-        "UPDATE inbox SET state = ?1, turn = NULL, tries = tries - 1
-         WHERE turn = ?2 AND state = 'claimed' AND id IN
+    let unfetched = "SELECT id FROM inbox WHERE turn = ?1 AND state = 'claimed' AND id IN
                (SELECT message FROM questions JOIN tool_calls USING (turn, call_id)
-                WHERE questions.turn = ?2 AND questions.state = 'answered' AND tool_calls.state = 'waiting')",
-    )?
-    .execute(params![waits.as_str(), turn.0])?;
-    tx.prepare_cached("UPDATE questions SET state = 'withdrawn' WHERE session = ?1 AND state = 'open'")?
-        .execute([session.as_str()])?;
+                WHERE questions.turn = ?1 AND questions.state = 'answered' AND tool_calls.state = 'waiting')";
+    for message in found(tx, unfetched, turn)? {
+        step_message(tx, message, MessageEvent::Release)?;
+        tx.prepare_cached("UPDATE inbox SET turn = NULL, tries = tries - 1 WHERE id = ?1")?.execute([message.0])?;
+    }
+    let open: Vec<i64> = tx
+        .prepare_cached("SELECT id FROM questions WHERE session = ?1 AND state = 'open'")?
+        .query_map([session.as_str()], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for question in open {
+        step_question(tx, question, QuestionEvent::Withdraw)?;
+    }
     calls_ended(tx, turn)
 }
 
@@ -300,35 +320,27 @@ pub(super) fn free_answers(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), Store
 
 /// Part of ②: answers that an earlier try fetched end with the turn that takes its messages.
 pub(super) fn carry_answers(tx: &Savepoint<'_>, earlier: TurnId, turn: TurnId) -> Result<(), StoreError> {
-    let claimed = MessageState::Pending.next(MessageEvent::Claim)?;
-    let sql = format!(
-        "UPDATE inbox SET state = ?1, turn = ?2, tries = tries + 1
-         WHERE turn = ?3 AND state = 'pending' AND id IN ({FETCHED})"
-    );
-    tx.prepare_cached(&sql)?.execute(params![claimed.as_str(), turn.0, earlier.0])?;
-    Ok(())
+    let sql = format!("SELECT id FROM inbox WHERE turn = ?1 AND state = 'pending' AND id IN ({FETCHED})");
+    found(tx, &sql, earlier)?.into_iter().try_for_each(|message| join(tx, message, turn))
 }
 
 /// Answers that a lost turn fetched end with it when none of its messages is tried again.
 pub(super) fn end_answers(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<MessageId>, StoreError> {
-    let done = MessageState::Pending.next(MessageEvent::Answer)?;
     let sql = format!(
-        "UPDATE inbox SET state = ?1 WHERE turn = ?2 AND state = 'pending' AND id IN ({FETCHED})
-                AND NOT EXISTS (SELECT 1 FROM inbox AS input WHERE input.turn = ?2 AND input.state = 'pending'
-                                AND input.id NOT IN ({FETCHED}))
-         RETURNING id"
+        "SELECT id FROM inbox WHERE turn = ?1 AND state = 'pending' AND id IN ({FETCHED})
+                AND NOT EXISTS (SELECT 1 FROM inbox AS input WHERE input.turn = ?1 AND input.state = 'pending'
+                                AND input.id NOT IN ({FETCHED}))"
     );
-    let mut statement = tx.prepare_cached(&sql)?;
-    let rows = statement.query_map(params![done.as_str(), turn.0], |row| Ok(MessageId(row.get(0)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let ended = found(tx, &sql, turn)?;
+    step_messages(tx, &ended, MessageEvent::Answer)?;
+    Ok(ended)
 }
 
 /// The calls of a turn that is over wait for nothing.
 pub(super) fn calls_ended(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), StoreError> {
-    tx.prepare_cached(
-        "UPDATE tool_calls SET state = 'failed', answer = 'the turn ended first', finished_at = max(?1, called_at)
-         WHERE turn = ?2 AND state = 'waiting'",
-    )?
-    .execute(params![now_ms(), turn.0])?;
-    Ok(())
+    let waiting: Vec<String> = tx
+        .prepare_cached("SELECT call_id FROM tool_calls WHERE turn = ?1 AND state = 'waiting'")?
+        .query_map([turn.0], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    waiting.iter().try_for_each(|call| tools::end_call(tx, turn, call, CallEvent::Fail, "the turn ended first"))
 }

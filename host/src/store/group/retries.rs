@@ -3,12 +3,13 @@
 use cofferdam_protocol::ids::{MessageId, TurnId};
 use cofferdam_protocol::runner::Failure;
 use jiff::tz::TimeZone;
-use rusqlite::{Savepoint, params};
+use rusqlite::Savepoint;
 
 use super::models::read_models;
 use super::questions::FETCHED;
+use super::states::{claimed, step_messages};
 use crate::model::failure::{may_be_one_of_several, next_try};
-use crate::model::message::{MessageEvent, MessageState};
+use crate::model::message::MessageEvent;
 use crate::model::notice::{self, Known};
 use crate::store::{StoreError, chance, now_ms};
 
@@ -97,15 +98,13 @@ pub(super) fn has_spoken(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, Store
 
 /// Puts a turn's messages back until its next try. The end of a provider is not their fault, and counts apart.
 pub(super) fn release(tx: &Savepoint<'_>, turn: TurnId, retry: &Retry) -> Result<Vec<MessageId>, StoreError> {
-    let pending = MessageState::Claimed.next(MessageEvent::Release)?;
-    let mut statement = tx.prepare_cached(
-        "UPDATE inbox SET state = ?1, due_at = ?2, failures = failures + 1, tries = tries - 1
-         WHERE turn = ?3 AND state = 'claimed' RETURNING id",
-    )?;
-    let rows =
-        statement.query_map(params![pending.as_str(), retry.at, turn.0], |row| Ok(MessageId(row.get(0)?)))?;
-    let mut ids: Vec<_> = rows.collect::<Result<_, _>>()?;
-    ids.sort();
+    let ids = claimed(tx, turn)?;
+    step_messages(tx, &ids, MessageEvent::Release)?;
+    let mut update = tx
+        .prepare_cached("UPDATE inbox SET due_at = ?1, failures = failures + 1, tries = tries - 1 WHERE id = ?2")?;
+    for id in &ids {
+        update.execute([retry.at, id.0])?;
+    }
     if retry.apart {
         part(tx, turn)?;
     }

@@ -9,11 +9,12 @@ use super::dead_letters::insert;
 use super::inbox::Answered;
 use super::outbox::insert_reply;
 use super::questions::FETCHED;
+use super::states::step_messages;
 use super::{GroupDb, chat_of};
 use crate::model::backoff::Backoff;
 use crate::model::chat::ChatRef;
 use crate::model::dead_letter::{Cause, Letter};
-use crate::model::message::{MessageEvent, MessageState};
+use crate::model::message::MessageEvent;
 use crate::model::notice;
 use crate::model::reply::ReplyKind;
 use crate::store::db::Durability;
@@ -171,7 +172,6 @@ fn give_up(
     error: &str,
     tries: u32,
 ) -> Result<Vec<Answered>, StoreError> {
-    let done = MessageState::Pending.next(MessageEvent::Answer)?;
     let is_letter = format!("SELECT kind = 'message' AND id NOT IN ({FETCHED}) FROM inbox WHERE id = ?1");
     let mut ended = Vec::new();
     for (chat, messages) in waiting(tx, session)? {
@@ -184,9 +184,10 @@ fn give_up(
         let text = notice::with_letters(words, folder, &letters);
         let reply = insert_reply(tx, session, None, &chat, ReplyKind::Notice, &text)?;
         // Its turn stays noted: the provider may have it from then.
-        let mut update = tx.prepare_cached("UPDATE inbox SET state = ?1, notice = ?2 WHERE id = ?3")?;
+        step_messages(tx, &messages, MessageEvent::Answer)?;
+        let mut update = tx.prepare_cached("UPDATE inbox SET notice = ?1 WHERE id = ?2")?;
         for message in &messages {
-            update.execute(params![done.as_str(), reply.0, message.0])?;
+            update.execute([reply.0, message.0])?;
         }
         ended.push(Answered { messages, chat, reply });
     }

@@ -7,11 +7,12 @@ use rusqlite::{OptionalExtension, Savepoint, params};
 use super::attempts::running_turn;
 use super::claim::{BATCH_BYTES, BATCH_MESSAGES, ClaimedMessage, goes_apart, work_of};
 use super::inbox::walk;
+use super::states::{message_state, step_message};
 use super::turns::{chat_of_turn, hear, stop_requested};
 use super::{GroupDb, chat_of, fence, files, questions};
 use crate::model::chat::ChatRef;
 use crate::model::command::MessageKind;
-use crate::model::message::{MessageEvent, MessageState};
+use crate::model::message::MessageEvent;
 use crate::store::StoreError;
 use crate::store::db::Durability;
 
@@ -148,23 +149,20 @@ fn take(
 ) -> Result<bool, StoreError> {
     let row = tx
         .prepare_cached(
-            "SELECT state, kind, channel, chat_id, thread_id FROM inbox WHERE id = ?1 AND session = ?2 AND turn = ?3",
+            "SELECT kind, channel, chat_id, thread_id FROM inbox WHERE id = ?1 AND session = ?2 AND turn = ?3",
         )?
         .query_row(params![message.0, session.as_str(), turn.0], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, chat_of(row, 2)?))
+            Ok((row.get::<_, String>(0)?, chat_of(row, 1)?))
         })
         .optional()?;
-    let Some((state, _, _)) = row.filter(|(_, kind, its)| kind == MessageKind::Message.as_str() && its == chat)
-    else {
+    if row.is_none_or(|(kind, its)| kind != MessageKind::Message.as_str() || its != *chat) {
         tracing::warn!(%message, %turn, "the runner took a message that it was not offered");
         return Ok(false);
-    };
-    let state = MessageState::parse(&state).ok_or(StoreError::Unknown { what: "message state", value: state })?;
-    let next = state.next(MessageEvent::Steer)?;
-    if next == state {
+    }
+    let before = message_state(tx, message)?;
+    if step_message(tx, message, MessageEvent::Steer)? == before {
         return Ok(false);
     }
-    tx.prepare_cached("UPDATE inbox SET state = ?1, tries = tries + 1 WHERE id = ?2")?
-        .execute(params![next.as_str(), message.0])?;
+    tx.prepare_cached("UPDATE inbox SET tries = tries + 1 WHERE id = ?1")?.execute([message.0])?;
     Ok(true)
 }

@@ -6,11 +6,13 @@ use rusqlite::{OptionalExtension, Savepoint, params};
 
 use super::outbox::{insert_action, insert_reply};
 use super::questions::{self, NewQuestion};
+use super::states::step_call;
 use super::turns::chat_of_turn;
 use super::{GroupDb, fence};
 use crate::model::action::Action;
 use crate::model::chat::ChatRef;
 use crate::model::reply::ReplyKind;
+use crate::model::tool_call::{CallEvent, CallState};
 use crate::store::db::Durability;
 use crate::store::{StoreError, now_ms};
 
@@ -169,10 +171,12 @@ pub(super) fn earlier(tx: &Savepoint<'_>, key: &CallKey) -> Result<Option<Known>
         .optional()?;
     let Some((state, answer)) = row else { return Ok(None) };
     let text = answer.unwrap_or_default();
-    match state.as_str() {
-        "waiting" => Ok(Some(Known::Waiting)),
-        "done" | "failed" => Ok(Some(Known::Done(ToolAnswer::Done { success: state == "done", text }))),
-        _ => Err(StoreError::Unknown { what: "call state", value: state }),
+    let done = |success| Known::Done(ToolAnswer::Done { success, text });
+    match CallState::parse(&state) {
+        Some(CallState::Waiting) => Ok(Some(Known::Waiting)),
+        Some(CallState::Done) => Ok(Some(done(true))),
+        Some(CallState::Failed) => Ok(Some(done(false))),
+        None => Err(StoreError::Unknown { what: "call state", value: state }),
     }
 }
 
@@ -202,9 +206,10 @@ fn over_limit(tx: &Savepoint<'_>, call: &NewCall, deed: &Deed) -> Result<Option<
 fn note(tx: &Savepoint<'_>, call: &NewCall, answer: &ToolAnswer) -> Result<(), StoreError> {
     let now = now_ms();
     let (state, text, finished_at) = match answer {
-        ToolAnswer::Done { success: true, text } => ("done", Some(text), Some(now)),
-        ToolAnswer::Done { success: false, text } => ("failed", Some(text), Some(now)),
-        ToolAnswer::Pending => ("waiting", None, None),
+        ToolAnswer::Done { success, text } => {
+            (CallState::Waiting.next(CallEvent::of(*success))?, Some(text), Some(now))
+        }
+        ToolAnswer::Pending => (CallState::Waiting, None, None),
     };
     let CallKey { session, turn, call_id, .. } = &call.key;
     tx.prepare_cached(
@@ -217,7 +222,7 @@ fn note(tx: &Savepoint<'_>, call: &NewCall, answer: &ToolAnswer) -> Result<(), S
         session.as_str(),
         call.tool,
         call.summary,
-        state,
+        state.as_str(),
         text,
         now,
         finished_at
@@ -228,11 +233,22 @@ fn note(tx: &Savepoint<'_>, call: &NewCall, answer: &ToolAnswer) -> Result<(), S
 /// Notes the answer of a call that waited.
 pub(super) fn settle(tx: &Savepoint<'_>, key: &CallKey, answer: &ToolAnswer) -> Result<(), StoreError> {
     let ToolAnswer::Done { success, text } = answer else { return Ok(()) };
+    end_call(tx, key.turn, &key.call_id, CallEvent::of(*success), text)
+}
+
+/// Ends a call that waits.
+pub(super) fn end_call(
+    tx: &Savepoint<'_>,
+    turn: TurnId,
+    call_id: &str,
+    event: CallEvent,
+    answer: &str,
+) -> Result<(), StoreError> {
+    step_call(tx, turn, call_id, event)?;
     tx.prepare_cached(
-        "UPDATE tool_calls SET state = ?1, answer = ?2, finished_at = max(?3, called_at)
-         WHERE turn = ?4 AND call_id = ?5 AND state = 'waiting'",
+        "UPDATE tool_calls SET answer = ?1, finished_at = max(?2, called_at) WHERE turn = ?3 AND call_id = ?4",
     )?
-    .execute(params![if *success { "done" } else { "failed" }, text, now_ms(), key.turn.0, key.call_id])?;
+    .execute(params![answer, now_ms(), turn.0, call_id])?;
     Ok(())
 }
 

@@ -11,10 +11,11 @@ use super::detail::SHOWN_CHARS;
 use super::inbox::{Answered, answer};
 use super::models::keep_models;
 use super::outbox::insert_reply;
+use super::states::{claimed, step_message, step_messages, step_turn};
 use super::{GroupDb, chat_of, fence};
 use crate::hooks;
 use crate::model::chat::ChatRef;
-use crate::model::message::{MessageEvent, MessageState};
+use crate::model::message::MessageEvent;
 use crate::model::reply::ReplyKind;
 use crate::model::turn::{TurnEvent, TurnState};
 use crate::store::db::Durability;
@@ -121,11 +122,9 @@ pub(super) fn hear(
 
 /// Moves a turn on, through its one transition function.
 pub(super) fn end_turn(tx: &Savepoint<'_>, turn: TurnId, event: TurnEvent<'_>) -> Result<TurnState, StoreError> {
-    let now: String =
-        tx.prepare_cached("SELECT state FROM turns WHERE id = ?1")?.query_row([turn.0], |row| row.get(0))?;
-    let next = TurnState::parse(&now).ok_or(StoreError::Unknown { what: "turn state", value: now })?.next(event)?;
-    tx.prepare_cached("UPDATE turns SET state = ?1, finished_at = max(?2, started_at) WHERE id = ?3")?
-        .execute(params![next.as_str(), now_ms(), turn.0])?;
+    let next = step_turn(tx, turn, event)?;
+    tx.prepare_cached("UPDATE turns SET finished_at = max(?1, started_at) WHERE id = ?2")?
+        .execute([now_ms(), turn.0])?;
     forget_much(tx, turn)?;
     Ok(next)
 }
@@ -149,12 +148,8 @@ fn forget_much(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), StoreError> {
 
 /// A turn's messages are done.
 pub(super) fn finish_messages(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<MessageId>, StoreError> {
-    let done = MessageState::Claimed.next(MessageEvent::Finish)?;
-    let mut statement =
-        tx.prepare_cached("UPDATE inbox SET state = ?1 WHERE turn = ?2 AND state = 'claimed' RETURNING id")?;
-    let rows = statement.query_map(params![done.as_str(), turn.0], |row| Ok(MessageId(row.get(0)?)))?;
-    let mut ids: Vec<_> = rows.collect::<Result<_, _>>()?;
-    ids.sort();
+    let ids = claimed(tx, turn)?;
+    step_messages(tx, &ids, MessageEvent::Finish)?;
     Ok(ids)
 }
 
@@ -180,11 +175,9 @@ pub(super) fn stopped_elsewhere(
         )?
         .query_map([turn.0], |row| Ok((MessageId(row.get(0)?), chat_of(row, 1)?)))?
         .collect::<Result<_, _>>()?;
-    let done = MessageState::Claimed.next(MessageEvent::Finish)?;
     let mut ended: Vec<Answered> = Vec::new();
     for (message, other) in stops.into_iter().filter(|(_, other)| other != chat) {
-        tx.prepare_cached("UPDATE inbox SET state = ?1 WHERE id = ?2")?
-            .execute(params![done.as_str(), message.0])?;
+        step_message(tx, message, MessageEvent::Finish)?;
         match ended.iter_mut().find(|ended| ended.chat == other) {
             Some(ended) => ended.messages.push(message),
             None => {
