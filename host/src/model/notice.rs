@@ -42,8 +42,8 @@ fn advice(kind: FailureKind, known: &Known) -> String {
             "The model could not be reached. Check the host's network and OPENAI_BASE_URL, then send the message again."
         }
         FailureKind::Silence => {
-            "Nothing moved for the group's silence time-out, so the turn was interrupted. Send the message again, \
-             or raise 'timeouts.silence_secs' in container.json if such work is normal."
+            "That is the group's silence time-out: the turn was interrupted, and a fresh container takes what comes next. \
+             Send the message again, or raise 'timeouts.silence_secs' in container.json if such work is normal."
         }
         FailureKind::ProviderDied => "It is started again for the next message. Send the message again.",
         FailureKind::ProviderStart => "See `cofferdam session logs` for its last words, and `cofferdam doctor`.",

@@ -6,6 +6,7 @@ use cofferdam_protocol::ids::{ReplyId, SessionId, TurnId};
 use rusqlite::{Row, Savepoint, params};
 use sha2::{Digest, Sha256};
 
+use super::states::step_reply;
 use super::{GroupDb, chat_of, dead_letters, session_of};
 use crate::model::action::Action;
 use crate::model::chat::ChatRef;
@@ -54,9 +55,9 @@ impl GroupDb {
                 }
                 let Oldest { mut outbound, state, .. } = oldest;
                 let lost = state == ReplyState::Leased;
-                let leased = state.next(ReplyEvent::Lease)?;
-                tx.prepare_cached("UPDATE outbox SET state = ?1, doubt = doubt + ?2 WHERE id = ?3")?
-                    .execute(params![leased.as_str(), lost, outbound.id.0])?;
+                step_reply(tx, outbound.id, ReplyEvent::Lease)?;
+                tx.prepare_cached("UPDATE outbox SET doubt = doubt + ?1 WHERE id = ?2")?
+                    .execute(params![lost, outbound.id.0])?;
                 outbound.doubts += i64::from(lost);
                 crate::hooks::crash_point("lease.before_commit");
                 Ok(NextReply::Leased(Box::new(outbound)))
@@ -68,9 +69,9 @@ impl GroupDb {
     pub async fn delivered(&self, reply: ReplyId) -> Result<(), StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
-                let next = tried(tx, reply)?.state.next(ReplyEvent::Delivered)?;
-                tx.prepare_cached("UPDATE outbox SET state = ?1, delivered_at = ?2 WHERE id = ?3")?
-                    .execute(params![next.as_str(), now_ms(), reply.0])?;
+                step_reply(tx, reply, ReplyEvent::Delivered)?;
+                tx.prepare_cached("UPDATE outbox SET delivered_at = ?1 WHERE id = ?2")?
+                    .execute([now_ms(), reply.0])?;
                 crate::hooks::crash_point("delivered.before_commit");
                 Ok(())
             })
@@ -154,34 +155,32 @@ fn oldest(tx: &Savepoint<'_>, chat: &ChatRef, data: &Path) -> Result<Option<Olde
 
 /// How a reply stands that is being handed over.
 struct Leased {
-    state: ReplyState,
     session: SessionId,
     tried: Tried,
 }
 
 fn tried(tx: &Savepoint<'_>, reply: ReplyId) -> Result<Leased, StoreError> {
-    let mut statement = tx.prepare_cached("SELECT state, session, tries, doubt FROM outbox WHERE id = ?1")?;
-    let (state, session, failed, doubts): (String, String, u32, u32) =
-        statement.query_row([reply.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
-    Ok(Leased { state, session: session_of(session)?, tried: Tried { failed, doubts } })
+    let mut statement = tx.prepare_cached("SELECT session, tries, doubt FROM outbox WHERE id = ?1")?;
+    let (session, failed, doubts): (String, u32, u32) =
+        statement.query_row([reply.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(Leased { session: session_of(session)?, tried: Tried { failed, doubts } })
 }
 
 fn keep_miss(tx: &Savepoint<'_>, reply: ReplyId, miss: Miss, why: &str) -> Result<Next, StoreError> {
-    let Leased { state, session, mut tried } = tried(tx, reply)?;
+    let Leased { session, mut tried } = tried(tx, reply)?;
     tried.failed += u32::from(miss.is_failure());
     tried.doubts += u32::from(miss.is_doubt());
     let next = miss.next(tried, now_ms(), chance());
-    let (state, at) = match next {
-        Next::At(at) => (state.next(ReplyEvent::Retry)?, at),
-        Next::Dead => (state.next(ReplyEvent::GiveUp)?, 0),
+    let (event, at) = match next {
+        Next::At(at) => (ReplyEvent::Retry, at),
+        Next::Dead => (ReplyEvent::GiveUp, 0),
     };
+    step_reply(tx, reply, event)?;
     let error = miss.is_failure().then(|| shortened(why));
     tx.prepare_cached(
-        "UPDATE outbox SET state = ?1, next_try_at = ?2, tries = ?3, doubt = ?4, last_error = coalesce(?5, last_error)
-         WHERE id = ?6",
+        "UPDATE outbox SET next_try_at = ?1, tries = ?2, doubt = ?3, last_error = coalesce(?4, last_error) WHERE id = ?5",
     )?
-    .execute(params![state.as_str(), at, tried.failed, tried.doubts, error, reply.0])?;
+    .execute(params![at, tried.failed, tried.doubts, error, reply.0])?;
     if next == Next::Dead {
         let letter = Letter::Reply(reply);
         dead_letters::insert(tx, &session, letter, Cause::Delivery, &shortened(why), tried.failed)?;

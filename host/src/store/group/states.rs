@@ -156,3 +156,120 @@ pub(super) fn claimed(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<MessageId>
     let rows = statement.query_map([turn.0], |row| Ok(MessageId(row.get(0)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() && name != "tests" {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|kind| kind == "rs") && !name.ends_with("tests") {
+                found.push(path);
+            }
+        }
+    }
+
+    /// What each `SET` of a source assigns, up to its condition or the end of its text.
+    fn assignments(text: &str) -> Vec<String> {
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let ends = |rest: &str| [" WHERE ", "\""].iter().filter_map(|end| rest.find(end)).min();
+        flat.split(" SET ").skip(1).map(|rest| rest[..ends(rest).unwrap_or(rest.len())].to_owned()).collect()
+    }
+
+    /// The code of a source, without its tests.
+    fn code(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap().split("#[cfg(test)]").next().unwrap().to_owned()
+    }
+
+    fn sets_a_state(assignment: &str) -> bool {
+        assignment
+            .split(',')
+            .any(|one| one.trim().strip_prefix("state").is_some_and(|rest| rest.trim().starts_with('=')))
+    }
+
+    #[test]
+    fn no_other_file_of_the_host_writes_a_state() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut files = Vec::new();
+        sources(&root, &mut files);
+        let here = files.iter().filter(|path| assignments(&code(path)).iter().any(|set| sets_a_state(set)));
+        let here: Vec<_> = here.map(|path| path.strip_prefix(&root).unwrap().to_owned()).collect();
+        assert_eq!(here, [Path::new("store/group/states.rs")]);
+    }
+
+    /// Rows begin where their machine begins, and by its word for that.
+    #[test]
+    fn no_row_is_made_with_a_state_that_is_spelled_out() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+        let mut files = Vec::new();
+        sources(&root, &mut files);
+        let words = MessageState::ALL.iter().map(|state| state.as_str());
+        let words = words.chain(TurnState::ALL.iter().map(|state| state.as_str()));
+        let words = words.chain(ReplyState::ALL.iter().map(|state| state.as_str()));
+        let words = words.chain(DeadLetterState::ALL.iter().map(|state| state.as_str()));
+        let words = words.chain(QuestionState::ALL.iter().map(|state| state.as_str()));
+        let words: Vec<_> = words.chain(CallState::ALL.iter().map(|state| state.as_str())).collect();
+        let mut rows = 0;
+        for path in files {
+            for values in code(&path).split("VALUES (").skip(1) {
+                let values = values.split(')').next().unwrap();
+                assert!(!words.iter().any(|word| values.contains(&format!("'{word}'"))), "{path:?}: {values}");
+                rows += 1;
+            }
+        }
+        assert!(rows >= 5, "they were looked at");
+    }
+
+    #[test]
+    fn an_assignment_is_found_wherever_it_stands() {
+        let sets = |sql: &str| assignments(&format!("\"{sql}\"")).iter().any(|set| sets_a_state(set));
+        assert!(sets("UPDATE inbox SET state = ?1 WHERE id = ?2"));
+        assert!(sets("UPDATE inbox SET turn = 1, state='done' WHERE id = 2"));
+        assert!(sets("UPDATE inbox SET turn = 1,\n    state = 'done'\n WHERE id = 2"));
+        assert!(!sets("UPDATE inbox SET turn = 1 WHERE state = 'pending'"));
+        assert!(!sets("UPDATE inbox SET turn = 1,\n tries = 2\n WHERE id = 5 AND state = 'pending'"));
+    }
+
+    /// The CHECK of each table has the machine's states, no more and no less.
+    #[test]
+    fn the_tables_know_the_same_states() {
+        let schema = include_str!("../expected/group.sql");
+        let of = |table: &str| {
+            let table = schema.split(&format!("CREATE TABLE {table} (")).nth(1).unwrap();
+            let states = table.split("CHECK (state IN (").nth(1).unwrap().split(')').next().unwrap();
+            states.split(',').map(|state| state.trim().trim_matches('\'').to_owned()).collect::<Vec<_>>()
+        };
+        fn names<S: Copy>(all: &[S], text: fn(S) -> &'static str) -> Vec<&'static str> {
+            all.iter().map(|state| text(*state)).collect()
+        }
+        assert_eq!(of("inbox"), names(MessageState::ALL, MESSAGE.text));
+        assert_eq!(of("turns"), names(TurnState::ALL, TURN.text));
+        assert_eq!(of("outbox"), names(ReplyState::ALL, REPLY.text));
+        assert_eq!(of("dead_letters"), names(DeadLetterState::ALL, LETTER.text));
+        assert_eq!(of("questions"), names(QuestionState::ALL, QUESTION.text));
+        assert_eq!(of("tool_calls"), names(CallState::ALL, CALL.text));
+    }
+
+    #[test]
+    fn an_illegal_step_is_an_error_and_writes_nothing() {
+        let mut conn = rusqlite::Connection::open_in_memory().unwrap();
+        conn.execute_batch(
+            "CREATE TABLE inbox (id INTEGER PRIMARY KEY, state TEXT); INSERT INTO inbox VALUES (1, 'done')",
+        )
+        .unwrap();
+        let tx = conn.savepoint().unwrap();
+        let step = |event| step_message(&tx, MessageId(1), event);
+        for event in [MessageEvent::Claim, MessageEvent::Finish, MessageEvent::Release, MessageEvent::Answer] {
+            assert!(matches!(step(event), Err(StoreError::Illegal(_))), "{event:?}");
+            assert_eq!(message_state(&tx, MessageId(1)).unwrap(), MessageState::Done);
+        }
+        assert_eq!(step(MessageEvent::Revive).unwrap(), MessageState::Pending);
+        assert_eq!(message_state(&tx, MessageId(1)).unwrap(), MessageState::Pending);
+    }
+}
