@@ -65,13 +65,16 @@ fn entries(tx: &Savepoint<'_>, session: &SessionId) -> Result<Vec<Entry>, StoreE
         entries.push(entry);
         turns.extend(turn.filter(|turn| !turns.contains(turn)));
     }
+    let set_back = !entries.is_sorted_by_key(|entry: &Entry| Reverse(entry.at));
     // Oldest first: what a later turn says of an earlier one's reply comes after it.
     for turn in turns.into_iter().rev() {
         add_replies(tx, turn, &mut entries)?;
     }
-    // Of the same moment, a later turn is the newer one, and in a turn its reply.
+    // Of the same moment, a later turn is the newer one, and in a turn its reply. Where the clock was set back between
+    // messages, only turns tell.
     entries.sort_by_key(|entry| {
-        (Reverse(entry.at), Reverse(entry.turn), entry.sender.is_some(), Reverse(entry.reply))
+        let turn = Reverse(entry.turn);
+        (set_back.then_some(turn), Reverse(entry.at), turn, entry.sender.is_some(), Reverse(entry.reply))
     });
     entries.truncate(MOST_ENTRIES);
     Ok(entries)

@@ -24,9 +24,13 @@ impl GroupDb {
             .read(move |tx| {
                 let (turns, until) = range(tx, &session, before, limit)?;
                 let mut said = messages(tx, &session, turns, until)?;
-                said.extend(replies(tx, &session, turns, until)?);
+                let replies = replies(tx, &session, turns, until)?;
+                // Each in the order of its ids: where the times are not, the clock was set back, and only turns tell.
+                let in_order = |said: &[(i64, Said)]| said.is_sorted_by_key(|(_, said)| said.at);
+                let set_back = !in_order(&said) || !in_order(&replies);
+                said.extend(replies);
                 // Messages stand before replies; of the same millisecond, those of an older turn come first.
-                said.sort_by_key(|(turn, said)| (said.at, *turn));
+                said.sort_by_key(|(turn, said)| (if set_back { *turn } else { 0 }, said.at, *turn));
                 let surplus = said.len().saturating_sub(limit);
                 Ok(said.into_iter().skip(surplus).map(|(_, said)| said).collect())
             })
@@ -73,7 +77,8 @@ fn messages(
          WHERE turns.session = ?1 AND turns.id BETWEEN ?2 AND ?3 AND inbox.kind = 'message'
            -- What was only offered to a turn is noted at it too.
            AND inbox.state <> 'pending'
-           AND inbox.accepted_at < ?4 AND inbox.id > sessions.cleared_at",
+           AND inbox.accepted_at < ?4 AND inbox.id > sessions.cleared_at
+         ORDER BY inbox.id",
     )?;
     let rows = statement.query_map(params![session.as_str(), first, last, until, TEXT_CHARS], |row| {
         let by = By::Person(MessageId(row.get(0)?), row.get(1)?);

@@ -17,7 +17,7 @@ const MINUTE: i64 = 60_000;
 
 impl Fixture {
     /// Makes every row as much later as the clock is to be set back.
-    async fn clock_goes_back(&self, by: i64) {
+    pub(super) async fn clock_goes_back(&self, by: i64) {
         self.sql(
             "UPDATE sessions SET active_at = active_at + ?1,
                     start_again_at = CASE WHEN start_again_at > 0 THEN start_again_at + ?1 ELSE 0 END",
@@ -29,6 +29,11 @@ impl Fixture {
         self.sql("UPDATE questions SET asked_at = asked_at + ?1, expires_at = expires_at + ?1", by).await;
         self.sql("UPDATE turns SET started_at = started_at + ?1", by).await;
         self.sql("UPDATE tool_calls SET called_at = called_at + ?1", by).await;
+    }
+
+    /// How far ahead the latest try is, in ms.
+    pub(super) async fn longest_wait(&self) -> i64 {
+        self.number("SELECT coalesce(max(due_at), 0) FROM inbox WHERE state = 'pending'").await - now_ms()
     }
 
     async fn sql(&self, sql: &'static str, value: i64) {
@@ -117,6 +122,27 @@ async fn a_question_keeps_its_time_and_what_is_over_does_not_end_before_it_began
     f.finish(&session, attempt, 1, turn, finish(Outcome::Completed, &["done"])).await;
     assert_eq!(f.number("SELECT finished_at - started_at FROM turns").await, 0);
     assert_eq!(f.number("SELECT finished_at - called_at FROM tool_calls").await, 0);
+}
+
+#[tokio::test]
+async fn what_was_said_stays_in_its_order() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    for seq in 1..=3 {
+        let (turn, _) = f.claim(&session, attempt).await.unwrap();
+        f.finish(&session, attempt, seq, turn, finish(Outcome::Completed, &[&format!("reply {seq}")])).await;
+        f.sql("UPDATE inbox SET accepted_at = accepted_at + ?1", DAY).await;
+        f.sql("UPDATE outbox SET created_at = created_at + ?1", DAY).await;
+        f.accept(&format!("{}", seq + 1)).await;
+    }
+    let said = f.db.said(&session, None, 4).await.unwrap();
+    let said: Vec<_> = said.iter().map(|said| said.text.as_str()).collect();
+    assert_eq!(said, ["text of 2", "reply 2", "text of 3", "reply 3"]);
+    let digest = f.db.digest(&session, TimeZone::UTC).await.unwrap().unwrap();
+    let at = |words: &str| digest.find(words).unwrap_or_else(|| panic!("{words}: {digest}"));
+    let places = ["text of 1", "reply 1", "text of 2", "reply 2", "text of 3", "reply 3"].map(at);
+    assert!(places.is_sorted(), "{digest}");
 }
 
 /// What is done is not looked through, however much there is.

@@ -4,9 +4,13 @@ use cofferdam_protocol::runner::ControlRequest;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::dead_letter::DeadLetterEvent;
 use crate::store::group::commands::Due;
 use crate::store::group::questions::NewQuestion;
 use crate::store::group::tools::{CallKey, CallLimits, Deed, NewCall};
+
+/// Longer than any pause of these histories.
+const HOUR: i64 = 3_600_000;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -21,6 +25,8 @@ enum Step {
     Finish(usize),
     ContainerDies(bool),
     TimePasses,
+    ClockGoesBack,
+    Revive,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -36,6 +42,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0usize..4).prop_map(Step::Finish),
         1 => any::<bool>().prop_map(Step::ContainerDies),
         1 => Just(Step::TimePasses),
+        1 => Just(Step::ClockGoesBack),
+        1 => Just(Step::Revive),
     ]
 }
 
@@ -128,6 +136,14 @@ impl Play {
                 self.over();
             }
             (Step::TimePasses, _) => self.f.time_passes().await,
+            (Step::ClockGoesBack, _) => {
+                self.f.clock_goes_back(HOUR).await;
+                self.f.db.clock_set_back(HOUR).await.unwrap();
+                assert!(self.f.longest_wait().await <= HOUR, "nothing waits for the clock");
+            }
+            (Step::Revive, _) => {
+                self.f.db.settle_dead_letters(DeadLetterEvent::Retry).await.unwrap();
+            }
             (Step::Offer | Step::Take | Step::Early | Step::Ask(_) | Step::Fetch | Step::Finish(_), None) => {}
         }
     }
