@@ -5,12 +5,16 @@
 
 use std::path::Path;
 
+use cofferdam_protocol::ids::{MessageId, TurnId};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
 use super::StoreError;
 use super::db::connect;
+use super::group::states::{step_message, step_turn};
 use super::schema::Kind;
+use crate::model::message::MessageEvent;
+use crate::model::turn::TurnEvent;
 
 /// Statements that may fail in one table before the rest of a gap is given up.
 const MOST_PROBES: u32 = 20_000;
@@ -236,14 +240,16 @@ const MENDS: &[&str] = &[
      FROM outbox WHERE session NOT IN (SELECT id FROM sessions) GROUP BY session",
     "UPDATE inbox SET turn = NULL WHERE turn NOT IN (SELECT id FROM turns)",
     "UPDATE inbox SET notice = NULL WHERE notice NOT IN (SELECT id FROM outbox)",
-    "UPDATE inbox SET state = 'pending' WHERE state = 'claimed' AND turn IS NULL",
     "UPDATE outbox SET turn = NULL WHERE turn NOT IN (SELECT id FROM turns)",
     "UPDATE outbox SET told = NULL WHERE told NOT IN (SELECT id FROM turns)",
     "UPDATE questions SET message = NULL WHERE message NOT IN (SELECT id FROM inbox)",
-    // A turn that nobody waits for is over.
-    "UPDATE turns SET state = 'abandoned', finished_at = started_at WHERE state = 'running'
-     AND id NOT IN (SELECT turn FROM inbox WHERE state = 'claimed' AND turn IS NOT NULL)",
 ];
+
+/// Messages of a turn that was lost.
+const OF_NO_TURN: &str = "SELECT id FROM inbox WHERE state = 'claimed' AND turn IS NULL";
+/// A turn that nobody waits for is over.
+const FOR_NOBODY: &str = "SELECT id FROM turns WHERE state = 'running'
+     AND id NOT IN (SELECT turn FROM inbox WHERE state = 'claimed' AND turn IS NOT NULL)";
 
 /// What hangs in the air goes, children first.
 const ORPHANS: &[(&str, &str)] = &[
@@ -257,9 +263,20 @@ const ORPHANS: &[(&str, &str)] = &[
     ("turns", "session NOT IN (SELECT id FROM sessions)"),
 ];
 
+fn ids(conn: &Connection, sql: &str) -> Result<Vec<i64>, StoreError> {
+    Ok(conn.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
 fn mend(conn: &Connection, saved: &mut [Table]) -> Result<(), StoreError> {
     for sql in MENDS {
         conn.execute(sql, [])?;
+    }
+    for message in ids(conn, OF_NO_TURN)? {
+        step_message(conn, MessageId(message), MessageEvent::Release)?;
+    }
+    for turn in ids(conn, FOR_NOBODY)? {
+        step_turn(conn, TurnId(turn), TurnEvent::ContainerGone)?;
+        conn.execute("UPDATE turns SET finished_at = started_at WHERE id = ?1", [turn])?;
     }
     for (name, which) in ORPHANS {
         let gone = conn.execute(&format!("DELETE FROM {name} WHERE {which}"), [])? as u64;

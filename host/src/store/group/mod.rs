@@ -26,7 +26,7 @@ pub mod outbox;
 pub mod questions;
 mod retries;
 pub mod starts;
-mod states;
+pub(super) mod states;
 pub mod steering;
 pub mod tools;
 pub mod turns;

@@ -1,8 +1,8 @@
 //! Every step of a row's state: read, through its machine's one transition function, written. An illegal one is an error
-//! and writes nothing. No other file of the store writes a state, live or in recovery; a test holds that.
+//! and writes nothing. No other file of the store writes a state, live, in recovery or in salvage; a test holds that.
 
 use cofferdam_protocol::ids::{MessageId, ReplyId, TurnId};
-use rusqlite::{Savepoint, ToSql, params};
+use rusqlite::{Connection, ToSql, params};
 
 use crate::model::IllegalTransition;
 use crate::model::dead_letter::{DeadLetterEvent, DeadLetterState};
@@ -24,14 +24,14 @@ struct Kept<S: 'static> {
 }
 
 impl<S: Copy> Kept<S> {
-    fn read(&self, tx: &Savepoint<'_>, key: &[&dyn ToSql]) -> Result<S, StoreError> {
+    fn read(&self, tx: &Connection, key: &[&dyn ToSql]) -> Result<S, StoreError> {
         let text: String = tx.prepare_cached(self.read)?.query_row(key, |row| row.get(0))?;
         (self.parse)(&text).ok_or(StoreError::Unknown { what: self.what, value: text })
     }
 
     fn step(
         &self,
-        tx: &Savepoint<'_>,
+        tx: &Connection,
         key: &[&dyn ToSql],
         next: impl FnOnce(S) -> Result<S, IllegalTransition>,
     ) -> Result<S, StoreError> {
@@ -93,13 +93,13 @@ const CALL: Kept<CallState> = Kept {
 };
 
 /// Where a message is.
-pub(super) fn message_state(tx: &Savepoint<'_>, id: MessageId) -> Result<MessageState, StoreError> {
+pub(super) fn message_state(tx: &Connection, id: MessageId) -> Result<MessageState, StoreError> {
     MESSAGE.read(tx, params![id.0])
 }
 
 /// A message's step.
-pub(super) fn step_message(
-    tx: &Savepoint<'_>,
+pub(in crate::store) fn step_message(
+    tx: &Connection,
     id: MessageId,
     event: MessageEvent,
 ) -> Result<MessageState, StoreError> {
@@ -107,41 +107,37 @@ pub(super) fn step_message(
 }
 
 /// The same step of several messages; an illegal one of any fails all.
-pub(super) fn step_messages(tx: &Savepoint<'_>, ids: &[MessageId], event: MessageEvent) -> Result<(), StoreError> {
+pub(super) fn step_messages(tx: &Connection, ids: &[MessageId], event: MessageEvent) -> Result<(), StoreError> {
     ids.iter().try_for_each(|id| step_message(tx, *id, event).map(drop))
 }
 
 /// A turn's end.
-pub(super) fn step_turn(tx: &Savepoint<'_>, id: TurnId, event: TurnEvent<'_>) -> Result<TurnState, StoreError> {
+pub(in crate::store) fn step_turn(
+    tx: &Connection,
+    id: TurnId,
+    event: TurnEvent<'_>,
+) -> Result<TurnState, StoreError> {
     TURN.step(tx, params![id.0], |state| state.next(event))
 }
 
 /// A reply's step.
-pub(super) fn step_reply(tx: &Savepoint<'_>, id: ReplyId, event: ReplyEvent) -> Result<ReplyState, StoreError> {
+pub(super) fn step_reply(tx: &Connection, id: ReplyId, event: ReplyEvent) -> Result<ReplyState, StoreError> {
     REPLY.step(tx, params![id.0], |state| state.next(event))
 }
 
 /// A person's decision about a dead letter.
-pub(super) fn step_letter(
-    tx: &Savepoint<'_>,
-    id: i64,
-    event: DeadLetterEvent,
-) -> Result<DeadLetterState, StoreError> {
+pub(super) fn step_letter(tx: &Connection, id: i64, event: DeadLetterEvent) -> Result<DeadLetterState, StoreError> {
     LETTER.step(tx, params![id], |state| state.next(event))
 }
 
 /// A question's end.
-pub(super) fn step_question(
-    tx: &Savepoint<'_>,
-    id: i64,
-    event: QuestionEvent,
-) -> Result<QuestionState, StoreError> {
+pub(super) fn step_question(tx: &Connection, id: i64, event: QuestionEvent) -> Result<QuestionState, StoreError> {
     QUESTION.step(tx, params![id], |state| state.next(event))
 }
 
 /// The end of a call that waited.
 pub(super) fn step_call(
-    tx: &Savepoint<'_>,
+    tx: &Connection,
     turn: TurnId,
     call_id: &str,
     event: CallEvent,
@@ -150,7 +146,7 @@ pub(super) fn step_call(
 }
 
 /// The messages that a running turn has, in order.
-pub(super) fn claimed(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<MessageId>, StoreError> {
+pub(super) fn claimed(tx: &Connection, turn: TurnId) -> Result<Vec<MessageId>, StoreError> {
     let mut statement =
         tx.prepare_cached("SELECT id FROM inbox WHERE turn = ?1 AND state = 'claimed' ORDER BY id")?;
     let rows = statement.query_map([turn.0], |row| Ok(MessageId(row.get(0)?)))?;
