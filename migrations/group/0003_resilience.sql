@@ -18,6 +18,7 @@ ALTER TABLE outbox ADD COLUMN last_error TEXT;
 ALTER TABLE outbox ADD COLUMN told INTEGER REFERENCES turns (id);
 
 CREATE INDEX outbox_untold ON outbox (session) WHERE state = 'dead' AND told IS NULL;
+CREATE INDEX outbox_told ON outbox (told) WHERE told IS NOT NULL;
 
 -- What was tried for the last time; a person decides what becomes of it.
 CREATE TABLE dead_letters (

@@ -15,6 +15,7 @@ use super::answered_live;
 use super::launch::{self, LaunchError};
 use super::tools;
 use super::turns::refused;
+use super::undelivered;
 use crate::config::conversation::DuringTurn;
 use crate::config::group::GroupConfig;
 use crate::config::zone::local_time;
@@ -121,7 +122,8 @@ pub fn inherited(config: &GroupConfig, account: Option<&str>) -> Inherited {
 /// A turn as its runner is given it.
 pub(super) fn batch_of(claimed: Claimed, config: &GroupConfig) -> Batch {
     let zone = config.zone();
-    let context = context(&claimed, &zone) + &tools::left_open(claimed.question.as_deref());
+    let lost = undelivered::words(&claimed.undelivered, &claimed.chat, &zone);
+    let context = context(&claimed, &zone) + &tools::left_open(claimed.question.as_deref()) + &lost;
     Batch {
         turn: claimed.turn,
         work: claimed.work,
@@ -181,6 +183,7 @@ mod tests {
 
     use super::*;
     use crate::model::chat::ChatRef;
+    use crate::store::group::undelivered::Undelivered;
 
     fn claimed(senders: &[&str]) -> Claimed {
         Claimed {
@@ -192,6 +195,7 @@ mod tests {
             options: TurnOptions::default(),
             chat: ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: Some("x".into()) },
             question: None,
+            undelivered: Undelivered::default(),
             messages: senders
                 .iter()
                 .zip(1..)

@@ -25,6 +25,7 @@ mod remote;
 mod starting;
 mod tools;
 mod turns;
+mod undelivered;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

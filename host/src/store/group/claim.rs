@@ -9,6 +9,7 @@ use super::inbox::{Waiting, walk};
 use super::models::{Inherited, options};
 use super::questions::FETCHED;
 use super::states::step_message;
+use super::undelivered::{self, Undelivered};
 use super::{GroupDb, chat_of, fence, files, questions};
 use crate::hooks;
 use crate::model::chat::{Attachment, ChatRef};
@@ -54,6 +55,8 @@ pub struct Claimed {
     pub chat: ChatRef,
     /// What the turn before asked and nobody answered: a message may be the answer.
     pub question: Option<String>,
+    /// What the agent said earlier and its chat never got.
+    pub undelivered: Undelivered,
     /// Its messages, oldest first.
     pub messages: Vec<ClaimedMessage>,
 }
@@ -98,6 +101,7 @@ impl GroupDb {
                 if let Claim::Turn(claimed) = &mut claim {
                     files::fill(tx, &mut claimed.messages)?;
                     claimed.question = questions::unanswered(tx, &session, claimed.turn, &claimed.chat)?;
+                    claimed.undelivered = undelivered::told_to(tx, claimed.turn)?;
                     hooks::crash_point("claim.before_commit");
                 }
                 Ok(claim)
@@ -165,8 +169,19 @@ fn new_turn(
     let turn = begin_turn(tx, session, attempt, work, &batch.rows)?;
     let messages = batch.rows.into_iter().map(ClaimedMessage::from).collect();
     let generation = generation_of(tx, session)?;
-    let question = None;
-    Ok(Claim::Turn(Box::new(Claimed { turn, work, generation, retried, apart, options, chat, question, messages })))
+    let (question, undelivered) = (None, Undelivered::default());
+    Ok(Claim::Turn(Box::new(Claimed {
+        turn,
+        work,
+        generation,
+        retried,
+        apart,
+        options,
+        chat,
+        question,
+        undelivered,
+        messages,
+    })))
 }
 
 fn begin_turn(
@@ -188,6 +203,10 @@ fn begin_turn(
     // They were all in the same one.
     if let Some(earlier) = rows.first().and_then(|row| row.turn) {
         questions::carry_answers(tx, earlier, turn)?;
+        undelivered::carry(tx, earlier, turn)?;
+    }
+    if work == Work::Answer {
+        undelivered::tell(tx, session, turn)?;
     }
     // Its container works: starts are counted from the first again.
     tx.prepare_cached(
@@ -229,8 +248,9 @@ fn read_turn(
     options.output_schema = schema_of(schema.as_deref());
     let generation = generation_of(tx, session)?;
     // Its runner may have begun it.
-    let (apart, question) = (goes_apart(tx, turn)?, None);
-    Ok(Claimed { turn, work, generation, retried: true, apart, options, chat, question, messages })
+    let (retried, apart) = (true, goes_apart(tx, turn)?);
+    let (question, undelivered) = (None, Undelivered::default());
+    Ok(Claimed { turn, work, generation, retried, apart, options, chat, question, undelivered, messages })
 }
 
 impl From<Waiting> for ClaimedMessage {

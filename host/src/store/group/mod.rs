@@ -5,7 +5,7 @@
 //!   a failure that can pass. - [`dead_letters`]: one that did not. - [`steering`]: what changes while a turn runs.
 //! - [`compactions`], [`mcp`], [`models`]: what runners report. - [`clock`]: a wall clock that was set back.
 //! - [`tools`]: calls of the host's tools. - [`questions`]: the agent's, and their answers. - [`files`]: people's.
-//! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
+//! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`undelivered`]: what never arrived, for the agent. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
 //!   at; [`detail`]: in depth.
 
 pub mod attempts;
@@ -30,6 +30,7 @@ pub(super) mod states;
 pub mod steering;
 pub mod tools;
 pub mod turns;
+pub mod undelivered;
 pub mod views;
 
 use std::path::{Path, PathBuf};

@@ -183,6 +183,8 @@ fn keep_miss(tx: &Savepoint<'_>, reply: ReplyId, miss: Miss, why: &str) -> Resul
     .execute(params![at, tried.failed, tried.doubts, error, reply.0])?;
     if next == Next::Dead {
         let letter = Letter::Reply(reply);
+        // Also one that a person had tried again, and that the agent was told of before.
+        tx.prepare_cached("UPDATE outbox SET told = NULL WHERE id = ?1")?.execute([reply.0])?;
         dead_letters::insert(tx, &session, letter, Cause::Delivery, &shortened(why), tried.failed)?;
     }
     Ok(next)

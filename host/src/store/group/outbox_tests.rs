@@ -186,3 +186,103 @@ async fn a_key_is_a_uuid_of_one_reply_of_one_session() {
     assert!(uuid::Uuid::parse_str(&one.key).is_ok(), "{}", one.key);
     assert_eq!(a.leased().await.key, one.key, "at every try");
 }
+
+mod told {
+    use cofferdam_protocol::ids::SessionId;
+    use cofferdam_protocol::runner::{Failure, FailureKind, Finish, Outcome, ProviderKind, Thread};
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::store::group::claim::{Claim, Claimed};
+    use crate::store::group::models::Inherited;
+    use cofferdam_protocol::ids::{Attempt, Seq};
+
+    async fn dies(outbox: &Outbox, text: &str) -> ReplyId {
+        let reply = outbox.db.put_reply(&chat(), text).await;
+        let leased = outbox.leased().await;
+        assert_eq!(leased.id, reply);
+        outbox.db.missed(reply, Miss::Refused, format!("no {text}")).await.unwrap();
+        reply
+    }
+
+    async fn say(outbox: &Outbox, id: &str) -> SessionId {
+        let message = Inbound {
+            chat: chat(),
+            platform_id: id.into(),
+            sender: "me".into(),
+            text: id.into(),
+            output_schema: None,
+            files: Vec::new(),
+        };
+        outbox.db.accept(message, format!("{}", chat()), None).await.unwrap().session
+    }
+
+    async fn claim(outbox: &Outbox, session: &SessionId, attempt: Attempt) -> Claimed {
+        match outbox.db.claim(session, attempt, Inherited::default()).await.unwrap() {
+            Claim::Turn(claimed) => *claimed,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn texts(claimed: &Claimed) -> Vec<&str> {
+        claimed.undelivered.newest.iter().map(|lost| lost.text.as_str()).collect()
+    }
+
+    async fn finish(
+        outbox: &Outbox,
+        session: &SessionId,
+        attempt: Attempt,
+        seq: i64,
+        turn: &Claimed,
+        how: Outcome,
+    ) {
+        let finish = Finish { thread: Some(Thread::default()), provider_millis: 1.0, ..Finish::new(how) };
+        outbox.db.finish(session, attempt, Seq(seq), turn.turn, finish, TimeZone::UTC).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_told_once_and_again_when_it_is_handed_out_again() {
+        let outbox = Outbox::new();
+        dies(&outbox, "a").await;
+        let session = say(&outbox, "2").await;
+        let attempt = outbox.db.begin_attempt(&session, ProviderKind::Mock, "hash".into()).await.unwrap();
+        let turn = claim(&outbox, &session, attempt).await;
+        assert_eq!(texts(&turn), ["a"]);
+        assert_eq!(turn.undelivered.newest[0].why, "no a");
+        // The answer to the first call was lost. What died meanwhile waits for the next turn.
+        dies(&outbox, "b").await;
+        let again = claim(&outbox, &session, attempt).await;
+        assert_eq!((again.turn, texts(&again)), (turn.turn, vec!["a"]));
+        finish(&outbox, &session, attempt, 1, &turn, Outcome::Completed).await;
+        say(&outbox, "3").await;
+        let next = claim(&outbox, &session, attempt).await;
+        assert_eq!(texts(&next), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_tried_again_is_told_again() {
+        let outbox = Outbox::new();
+        dies(&outbox, "a").await;
+        let session = say(&outbox, "2").await;
+        let attempt = outbox.db.begin_attempt(&session, ProviderKind::Mock, "hash".into()).await.unwrap();
+        let turn = claim(&outbox, &session, attempt).await;
+        let passing = Failure::new(FailureKind::Upstream, "x");
+        finish(&outbox, &session, attempt, 1, &turn, Outcome::Failed(passing)).await;
+        outbox.db.run(|tx| Ok(tx.execute("UPDATE inbox SET due_at = 1 WHERE due_at > 0", [])?)).await;
+        let next = claim(&outbox, &session, attempt).await;
+        assert_ne!(next.turn, turn.turn);
+        assert_eq!(texts(&next), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_told_the_newest_and_how_many_more() {
+        let outbox = Outbox::new();
+        for text in ["1", "2", "3", "4", "5", "6", "7"] {
+            dies(&outbox, text).await;
+        }
+        let session = say(&outbox, "2").await;
+        let attempt = outbox.db.begin_attempt(&session, ProviderKind::Mock, "hash".into()).await.unwrap();
+        let turn = claim(&outbox, &session, attempt).await;
+        assert_eq!((texts(&turn), turn.undelivered.more), (vec!["3", "4", "5", "6", "7"], 2));
+    }
+}
