@@ -19,7 +19,7 @@ use super::Admin;
 use super::answers::no_group;
 use super::error::Failed;
 use super::{events, files, schema};
-use crate::channels::terminal;
+use crate::channels::terminal::{self, HandOver, Taken};
 use crate::live::{Ended, Live};
 use crate::model::chat::{ChatRef, Due, Inbound};
 use crate::model::command::{Command, MessageKind};
@@ -72,7 +72,10 @@ pub(super) async fn chat(
     files::forget(&admin, &folder, request.files);
     let live = admin.hub.watch(&accepted.session);
     let (events, body) = mpsc::channel(BACKLOG);
+    let due = Due { folder: folder.clone(), chat };
     let follower = Follower {
+        admin: admin.clone(),
+        due: due.clone(),
         store,
         events,
         live,
@@ -91,9 +94,9 @@ pub(super) async fn chat(
         duplicate: accepted.duplicate,
     };
     tokio::spawn(follower.follow(first));
-    admin.delivery.nudge(Due { folder: folder.clone(), chat });
+    admin.delivery.nudge(due);
     admin.supervisor.accepted(&folder, &accepted);
-    let lines = tokio_stream(body).map(|event| Ok::<_, std::convert::Infallible>(line(&event)));
+    let lines = tokio_stream(body).map(|told| Ok::<_, std::convert::Infallible>(written(told)));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
@@ -110,22 +113,35 @@ fn dropped(reason: DropReason, group: &Folder) -> Failed {
     }
 }
 
-fn tokio_stream(mut receiver: mpsc::Receiver<ChatEvent>) -> impl futures_util::Stream<Item = ChatEvent> {
+fn tokio_stream(mut receiver: mpsc::Receiver<Told>) -> impl futures_util::Stream<Item = Told> {
     futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))
 }
 
-fn line(event: &ChatEvent) -> Bytes {
-    let mut text = serde_json::to_vec(event).unwrap_or_default();
+/// What a client is told, and, with a reply, who waits to hear that it was.
+struct Told {
+    event: ChatEvent,
+    taken: Option<Taken>,
+}
+
+/// The line of an event, as it goes to the client's socket.
+fn written(told: Told) -> Bytes {
+    let mut text = serde_json::to_vec(&told.event).unwrap_or_default();
     text.push(b'\n');
+    if let Some(taken) = told.taken {
+        taken.yes();
+    }
     text.into()
 }
 
 /// Follows one message for one client.
 struct Follower {
+    admin: Arc<Admin>,
+    /// The chat.
+    due: Due,
     store: Arc<GroupDb>,
-    events: mpsc::Sender<ChatEvent>,
+    events: mpsc::Sender<Told>,
     live: broadcast::Receiver<Arc<Live>>,
-    replies: mpsc::Receiver<Outbound>,
+    replies: mpsc::Receiver<HandOver>,
     progress: watch::Receiver<Option<String>>,
     message: MessageId,
     /// It asks for the end of what runs: that end is its answer.
@@ -154,8 +170,8 @@ impl Follower {
             loop {
                 if self.complete().is_some() {
                     // What the agent said before its turn's end is handed over already, but may not be told yet.
-                    while let Ok(reply) = self.replies.try_recv() {
-                        self.on_reply(reply).await?;
+                    while let Ok(hand_over) = self.replies.try_recv() {
+                        self.on_hand_over(hand_over).await?;
                     }
                 }
                 if let Some(ended) = self.complete() {
@@ -176,7 +192,10 @@ impl Follower {
                 Err(broadcast::error::RecvError::Lagged(_)) => self.look_up(false).await,
                 Err(broadcast::error::RecvError::Closed) => Err(Gone),
             },
-            Some(reply) = self.replies.recv() => self.on_reply(reply).await,
+            hand_over = self.replies.recv() => match hand_over {
+                Some(hand_over) => self.on_hand_over(hand_over).await,
+                None => self.attach_again().await,
+            },
             Ok(()) = self.progress.changed() => {
                 let text = self.progress.borrow_and_update().clone();
                 self.tell(ChatEvent::Progress { text }).await
@@ -221,6 +240,7 @@ impl Follower {
         }
     }
 
+    /// A reply that its channel has, or that others were handed.
     async fn on_reply(&mut self, reply: Outbound) -> Result<(), Gone> {
         if !self.handed_over.insert(reply.id) {
             return Ok(());
@@ -228,10 +248,27 @@ impl Follower {
         self.tell(events::of(reply)).await
     }
 
+    /// A reply that is ours to take.
+    async fn on_hand_over(&mut self, HandOver { reply, taken }: HandOver) -> Result<(), Gone> {
+        if !self.handed_over.insert(reply.id) {
+            taken.yes();
+            return Ok(());
+        }
+        self.events.send(Told { event: events::of(reply), taken: Some(taken) }).await.map_err(|_| Gone)
+    }
+
+    /// Our client did not read for a while, and does again. What nobody was handed comes to us now; what others were, the
+    /// rows know.
+    async fn attach_again(&mut self) -> Result<(), Gone> {
+        self.replies = self.admin.terminal.attach(self.due.chat.clone());
+        self.admin.delivery.nudge(self.due.clone());
+        self.catch_up().await
+    }
+
     /// Tells what the message's turn said before we came, or while our connection was broken: others were handed it.
     async fn catch_up(&mut self) -> Result<(), Gone> {
-        while let Ok(reply) = self.replies.try_recv() {
-            self.on_reply(reply).await?;
+        while let Ok(hand_over) = self.replies.try_recv() {
+            self.on_hand_over(hand_over).await?;
         }
         let Some(turn) = self.ended.as_ref().and_then(|ended| ended.turn) else { return Ok(()) };
         if self.complete().is_some() {
@@ -310,7 +347,7 @@ impl Follower {
     }
 
     async fn tell(&self, event: ChatEvent) -> Result<(), Gone> {
-        self.events.send(event).await.map_err(|_| Gone)
+        self.events.send(Told { event, taken: None }).await.map_err(|_| Gone)
     }
 }
 

@@ -1,31 +1,64 @@
-//! The terminal: people at the admin socket. A reply waits in the outbox until one of them is attached to its chat.
+//! The terminal: people at the admin socket. A reply waits in the outbox until one of them is attached to its chat, and it
+//! is delivered when it was written to the stream of one of them.
+//!
+//! A client that does not read (a stopped process, a terminal that is held) holds up nobody: it is detached, and attaches
+//! itself again when it goes on. What nobody else was handed meanwhile is still in the outbox.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 
-use super::{Abilities, Channel, Progress, SendError, Status};
+use super::{Abilities, Channel, Pace, Progress, Rate, SendError, Status};
 use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
 
 /// The channel's name.
 pub const NAME: &str = "terminal";
 
-/// Replies that an attached terminal may be behind before delivery waits for it.
+/// Replies that an attached terminal may be behind the others before it is detached.
 const BACKLOG: usize = 64;
+
+/// How long terminals may take to read a reply before they are detached. Writing to a socket of this machine takes
+/// microseconds; what takes longer is somebody who does not read.
+const READS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The most replies on their way to terminals: each is only a place in a queue.
+const AT_ONCE: usize = 1024;
 
 /// The terminal channel.
 #[derive(Clone, Default)]
 pub struct Terminal {
-    attached: Arc<Mutex<HashMap<ChatRef, Vec<mpsc::Sender<Outbound>>>>>,
+    attached: Arc<Mutex<HashMap<ChatRef, Vec<mpsc::Sender<HandOver>>>>>,
     progress: Arc<Mutex<HashMap<ChatRef, watch::Sender<Option<String>>>>>,
 }
 
+/// A reply on its way to a terminal. It is delivered when one of its terminals says so; one that is dropped was not taken.
+#[derive(Debug)]
+pub struct HandOver {
+    /// The reply.
+    pub reply: Outbound,
+    /// Says that it was taken.
+    pub taken: Taken,
+}
+
+/// Says that a reply was written to a terminal.
+#[derive(Debug)]
+pub struct Taken(mpsc::Sender<()>);
+
+impl Taken {
+    /// It was.
+    pub fn yes(self) {
+        // Another terminal may have said so before.
+        let _ = self.0.try_send(());
+    }
+}
+
 impl Terminal {
-    /// Attaches a terminal to a chat until the receiver is dropped.
-    pub fn attach(&self, chat: ChatRef) -> mpsc::Receiver<Outbound> {
+    /// Attaches a terminal to a chat until the receiver is dropped, or, when it does not read, until the receiver ends.
+    pub fn attach(&self, chat: ChatRef) -> mpsc::Receiver<HandOver> {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         attached.entry(chat).or_default().push(sender);
@@ -44,7 +77,7 @@ impl Terminal {
     }
 
     /// The terminals attached to a chat now; forgets those that left.
-    fn present(&self, chat: &ChatRef) -> Vec<mpsc::Sender<Outbound>> {
+    fn present(&self, chat: &ChatRef) -> Vec<mpsc::Sender<HandOver>> {
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(senders) = attached.get_mut(chat) else { return Vec::new() };
         senders.retain(|sender| !sender.is_closed());
@@ -53,6 +86,15 @@ impl Terminal {
             attached.remove(chat);
         }
         present
+    }
+
+    /// Forgets a terminal that does not read. What is in its queue is still its own.
+    fn detach(&self, chat: &ChatRef, terminal: &mpsc::Sender<HandOver>) {
+        tracing::info!(%chat, "a terminal does not read; it is detached until it does");
+        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(senders) = attached.get_mut(chat) {
+            senders.retain(|sender| !sender.same_channel(terminal));
+        }
     }
 }
 
@@ -71,12 +113,31 @@ impl Channel for Terminal {
         !self.present(chat).is_empty()
     }
 
+    fn pace(&self) -> Pace {
+        Pace { chat: Rate::UNLIMITED, all: Rate::UNLIMITED, at_once: AT_ONCE }
+    }
+
     async fn send(&self, reply: &Outbound) -> Result<(), SendError> {
-        let mut taken = false;
+        let (taken, mut answer) = mpsc::channel(1);
+        let mut asked = Vec::new();
         for terminal in self.present(&reply.chat) {
-            taken |= terminal.send(reply.clone()).await.is_ok();
+            let hand_over = HandOver { reply: reply.clone(), taken: Taken(taken.clone()) };
+            match terminal.try_send(hand_over) {
+                Ok(()) => asked.push(terminal),
+                Err(mpsc::error::TrySendError::Full(_)) => self.detach(&reply.chat, &terminal),
+                Err(mpsc::error::TrySendError::Closed(_)) => {}
+            }
         }
-        if taken { Ok(()) } else { Err(SendError::Absent) }
+        drop(taken);
+        match tokio::time::timeout(READS_WITHIN, answer.recv()).await {
+            Ok(Some(())) => Ok(()),
+            // All of them left.
+            Ok(None) => Err(SendError::Absent),
+            Err(_) => {
+                asked.iter().for_each(|terminal| self.detach(&reply.chat, terminal));
+                Err(SendError::Absent)
+            }
+        }
     }
 
     async fn progress(&self, chat: &ChatRef, progress: &Progress) -> Result<(), SendError> {
@@ -115,22 +176,83 @@ mod tests {
         }
     }
 
+    fn chat(id: &str) -> ChatRef {
+        ChatRef { channel: NAME.into(), chat_id: id.into(), thread_id: None }
+    }
+
+    /// Takes one reply after the other, as a client that reads.
+    async fn read(mut replies: mpsc::Receiver<HandOver>) {
+        while let Some(HandOver { taken, .. }) = replies.recv().await {
+            taken.yes();
+        }
+    }
+
     #[tokio::test]
     async fn a_reply_is_taken_only_by_its_own_chat() {
         let terminal = Terminal::default();
-        let chat = |id: &str| ChatRef { channel: NAME.into(), chat_id: id.into(), thread_id: None };
         let mut a = terminal.attach(chat("a"));
         assert!(terminal.send(&reply(&chat("b"))).await.is_err());
-        assert!(terminal.send(&reply(&chat("a"))).await.is_ok());
-        assert_eq!(a.recv().await.unwrap().id, ReplyId(1));
+        let x = reply(&chat("a"));
+        let taken = async {
+            let HandOver { reply, taken } = a.recv().await.unwrap();
+            taken.yes();
+            reply.id
+        };
+        let (sent, id) = tokio::join!(terminal.send(&x), taken);
+        assert_eq!((sent, id), (Ok(()), ReplyId(1)));
         drop(a);
         assert!(terminal.send(&reply(&chat("a"))).await.is_err(), "it left");
     }
 
     #[tokio::test]
+    async fn what_lay_in_the_queue_of_a_client_that_left_was_not_taken() {
+        let terminal = Terminal::default();
+        let mut a = terminal.attach(chat("a"));
+        let x = reply(&chat("a"));
+        let leaves = async {
+            let hand_over = a.recv().await.unwrap();
+            a.close();
+            drop(hand_over);
+        };
+        let (sent, ()) = tokio::join!(terminal.send(&x), leaves);
+        assert_eq!(sent, Err(SendError::Absent));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_detached_and_its_replies_wait() {
+        let terminal = Terminal::default();
+        let mut stuck = terminal.attach(chat("a"));
+        let start = tokio::time::Instant::now();
+        assert_eq!(terminal.send(&reply(&chat("a"))).await, Err(SendError::Absent));
+        assert_eq!(start.elapsed(), READS_WITHIN);
+        assert!(!terminal.is_there(&chat("a")), "the next ones wait at once");
+        assert_eq!(stuck.recv().await.unwrap().reply.id, ReplyId(1), "it sees what it was handed");
+        assert!(stuck.recv().await.is_none(), "and that it was detached");
+        let _again = terminal.attach(chat("a"));
+        assert!(terminal.is_there(&chat("a")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_holds_up_no_other_of_its_chat() {
+        let terminal = Terminal::default();
+        let mut stuck = terminal.attach(chat("a"));
+        tokio::spawn(read(terminal.attach(chat("a"))));
+        let start = tokio::time::Instant::now();
+        for _ in 0..BACKLOG * 2 {
+            assert_eq!(terminal.send(&reply(&chat("a"))).await, Ok(()));
+        }
+        assert!(start.elapsed().is_zero());
+        let mut behind = 0;
+        while stuck.recv().await.is_some() {
+            behind += 1;
+        }
+        assert_eq!(behind, BACKLOG, "no more memory than that");
+    }
+
+    #[tokio::test]
     async fn progress_reaches_those_who_watch_and_whoever_comes_later_sees_the_latest() {
         let terminal = Terminal::default();
-        let chat = ChatRef { channel: NAME.into(), chat_id: "a".into(), thread_id: None };
+        let chat = chat("a");
         let working = |text: &str| Progress { turn: TurnId(1), status: Status::Working(text.into()) };
         terminal.progress(&chat, &working("nobody watches")).await.unwrap();
         let mut first = terminal.watch_progress(&chat);
