@@ -19,6 +19,8 @@ ALTER TABLE outbox ADD COLUMN told INTEGER REFERENCES turns (id);
 
 CREATE INDEX outbox_untold ON outbox (session) WHERE state = 'dead' AND told IS NULL;
 CREATE INDEX outbox_told ON outbox (told) WHERE told IS NOT NULL;
+-- What did not simply arrive, for people.
+CREATE INDEX outbox_trouble ON outbox (session, id) WHERE tries > 0 OR doubt > 0;
 
 -- What was tried for the last time; a person decides what becomes of it.
 CREATE TABLE dead_letters (

@@ -32,6 +32,7 @@ pub(super) async fn session(State(admin): State<Arc<Admin>>, Path(id): Path<Stri
         tool_calls: lists.tool_calls,
         questions: lists.questions,
         failures: lists.failures,
+        deliveries: lists.deliveries,
     }))
 }
 

@@ -31,8 +31,8 @@ pub use chat::{
     StagedFile, Timings,
 };
 pub use session::{
-    CompactionRecord, ContextView, Conversation, FOLLOW_TAIL_LINES, FollowEvent, OpenQuestion, SessionDetail,
-    Setting, SettingSource, ToolCallRecord, ToolCallState, TurnDiff, TurnFailure,
+    CompactionRecord, ContextView, Conversation, DeliveryState, FOLLOW_TAIL_LINES, FollowEvent, HardDelivery,
+    OpenQuestion, SessionDetail, Setting, SettingSource, ToolCallRecord, ToolCallState, TurnDiff, TurnFailure,
 };
 pub use wiring::{Wiring, WiringChange};
 

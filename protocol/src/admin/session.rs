@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ChatOutcome, ErrorKind, Session, SessionState};
-use crate::ids::{Attempt, TurnId};
+use crate::ids::{Attempt, ReplyId, TurnId};
 use crate::runner::{ActivityKind, CompactionCause, CompactionOutcome, FailureKind, McpState, Usage};
 
 /// A session in depth: the answer of `GET /v1/sessions/{id}`. Lists are bounded and newest first, but for the MCP
@@ -26,6 +26,8 @@ pub struct SessionDetail {
     pub questions: Vec<OpenQuestion>,
     /// Its latest turns that did not end well.
     pub failures: Vec<TurnFailure>,
+    /// Its latest replies that did not simply arrive.
+    pub deliveries: Vec<HardDelivery>,
 }
 
 /// The conversation and how it is run.
@@ -152,6 +154,37 @@ pub struct TurnFailure {
     pub message: String,
     /// When it ended: RFC 3339, UTC.
     pub at: String,
+}
+
+/// A reply that did not simply arrive: a try failed, or nobody knows whether it arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HardDelivery {
+    /// The reply.
+    pub reply: ReplyId,
+    /// Where it goes: `channel:chat` and `#thread`, if any.
+    pub chat: String,
+    /// Where it is.
+    pub state: DeliveryState,
+    /// Tries that failed.
+    pub tries: u64,
+    /// How often its channel may have got it without our knowing: its chat may show it so many times more.
+    pub doubts: u64,
+    /// Why the last try failed, shortened; none when only a crash left a doubt.
+    pub error: Option<String>,
+    /// When it is tried again: RFC 3339, UTC. None unless it waits for that.
+    pub again_at: Option<String>,
+}
+
+/// Where a reply is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// In the outbox.
+    Waiting,
+    /// Its channel has it.
+    Delivered,
+    /// It was tried for the last time; there is a dead letter.
+    Dead,
 }
 
 /// What a turn changed in files: the answer of `GET /v1/sessions/{id}/diff`.

@@ -29,6 +29,7 @@ fn render(detail: &SessionDetail, now: Timestamp) -> String {
         tool_calls(detail, now),
         questions(detail, now),
         failures(detail, now),
+        deliveries(detail, now),
     ];
     let mut text = facts(detail, now);
     for list in lists.iter().flatten() {
@@ -168,6 +169,25 @@ fn failures(detail: &SessionDetail, now: Timestamp) -> Option<String> {
     (!detail.failures.is_empty()).then(|| table.render())
 }
 
+fn deliveries(detail: &SessionDetail, now: Timestamp) -> Option<String> {
+    let mut table = Table::new(["REPLY TO", "NUMBER", "STATE", "TRIES", "DOUBTS", "ERROR"]);
+    for delivery in &detail.deliveries {
+        let state = match (&delivery.again_at, delivery.state) {
+            (Some(at), _) => format!("again {}", until(at, now)),
+            (None, state) => word(&state),
+        };
+        table.row([
+            delivery.chat.clone(),
+            delivery.reply.to_string(),
+            state,
+            delivery.tries.to_string(),
+            delivery.doubts.to_string(),
+            delivery.error.clone().unwrap_or_default(),
+        ]);
+    }
+    (!detail.deliveries.is_empty()).then(|| table.render())
+}
+
 /// A value's word in the protocol.
 pub(super) fn word(value: &impl Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
@@ -194,9 +214,10 @@ pub(super) fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use cofferdam_protocol::admin::{
-        CompactionRecord, ContextView, Conversation, OpenQuestion, SessionState, ToolCallRecord, TurnFailure,
+        CompactionRecord, ContextView, Conversation, DeliveryState, HardDelivery, OpenQuestion, SessionState,
+        ToolCallRecord, TurnFailure,
     };
-    use cofferdam_protocol::ids::{Attempt, TurnId};
+    use cofferdam_protocol::ids::{Attempt, ReplyId, TurnId};
     use cofferdam_protocol::runner::{CompactionCause, FailureKind, McpState, McpStatus};
 
     use super::*;
@@ -220,6 +241,7 @@ mod tests {
             tool_calls: vec![],
             questions: vec![],
             failures: vec![],
+            deliveries: vec![],
         }
     }
 
@@ -245,6 +267,18 @@ mod tests {
         waiting:   1
         active:    5 s ago
         ");
+    }
+
+    fn delivery(reply: i64, state: DeliveryState, counts: (u64, u64), error: Option<&str>) -> HardDelivery {
+        HardDelivery {
+            reply: ReplyId(reply),
+            chat: "slack:C1".into(),
+            state,
+            tries: counts.0,
+            doubts: counts.1,
+            error: error.map(Into::into),
+            again_at: error.map(|_| "2026-01-01T00:00:35Z".into()),
+        }
     }
 
     fn full() -> SessionDetail {
@@ -289,6 +323,10 @@ mod tests {
                 message: "used up".into(),
                 at: AT.into(),
             }],
+            deliveries: vec![
+                delivery(8, DeliveryState::Waiting, (2, 0), Some("busy")),
+                delivery(7, DeliveryState::Delivered, (0, 1), None),
+            ],
             ..plain()
         }
     }
@@ -327,6 +365,10 @@ mod tests {
 
         FAILED TURN  ATTEMPT  WHEN     KIND         MESSAGE
         2            1        5 s ago  usage limit  used up
+
+        REPLY TO  NUMBER  STATE          TRIES  DOUBTS  ERROR
+        slack:C1  8       again in 30 s  2      0       busy
+        slack:C1  7       delivered      0      1
         ");
     }
 

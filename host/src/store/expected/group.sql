@@ -90,6 +90,7 @@ CREATE TABLE outbox (
 , action TEXT, doubt INTEGER NOT NULL DEFAULT 0, last_error TEXT, told INTEGER REFERENCES turns (id)) STRICT;
 CREATE INDEX outbox_due ON outbox (channel, chat_id, id) WHERE state IN ('pending', 'leased');
 CREATE INDEX outbox_told ON outbox (told) WHERE told IS NOT NULL;
+CREATE INDEX outbox_trouble ON outbox (session, id) WHERE tries > 0 OR doubt > 0;
 CREATE INDEX outbox_turn ON outbox (turn) WHERE turn IS NOT NULL;
 CREATE INDEX outbox_untold ON outbox (session) WHERE state = 'dead' AND told IS NULL;
 CREATE TABLE questions (

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use cofferdam_protocol::admin::{
-    CompactionRecord, OpenQuestion, ToolCallRecord, ToolCallState, TurnDiff, TurnFailure,
+    CompactionRecord, DeliveryState, HardDelivery, OpenQuestion, ToolCallRecord, ToolCallState, TurnDiff,
+    TurnFailure,
 };
-use cofferdam_protocol::ids::{Attempt, SessionId, TurnId};
+use cofferdam_protocol::ids::{Attempt, ReplyId, SessionId, TurnId};
 use cofferdam_protocol::runner::{CompactionOutcome, FailureKind, McpState};
 use rusqlite::{OptionalExtension, Row, Savepoint, params};
 use serde::de::DeserializeOwned;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::compactions::{self, CompactionView};
 use super::models::{Inherited, chosen, effort_setting, model_setting, read_models};
 use super::{GroupDb, chat_of, mcp, session_of};
+use crate::model::reply::ReplyState;
 use crate::model::setting::Setting;
 use crate::store::{StoreError, now_ms, rfc3339};
 
@@ -49,6 +51,8 @@ pub struct Lists {
     pub questions: Vec<OpenQuestion>,
     /// Turns that failed.
     pub failures: Vec<TurnFailure>,
+    /// Replies that did not simply arrive.
+    pub deliveries: Vec<HardDelivery>,
 }
 
 impl GroupDb {
@@ -125,6 +129,7 @@ fn lists(tx: &Savepoint<'_>, session: &SessionId) -> Result<Lists, StoreError> {
         tool_calls: tool_calls(tx, session)?,
         questions: questions(tx, session)?,
         failures: failures(tx, session)?,
+        deliveries: deliveries(tx, session)?,
     })
 }
 
@@ -195,6 +200,32 @@ fn failures(tx: &Savepoint<'_>, session: &SessionId) -> Result<Vec<TurnFailure>,
             }),
             message: row.get(3)?,
             at: rfc3339(row.get(4)?),
+        })
+    })?;
+    rows.collect()
+}
+
+fn deliveries(tx: &Savepoint<'_>, session: &SessionId) -> Result<Vec<HardDelivery>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT id, channel, chat_id, thread_id, state, tries, doubt, substr(last_error, 1, ?3), next_try_at FROM outbox
+         WHERE session = ?1 AND (tries > 0 OR doubt > 0) ORDER BY id DESC LIMIT ?2",
+    )?;
+    let rows = statement.query_and_then(params![session.as_str(), SHOWN, SHOWN_CHARS], |row| {
+        let state: String = row.get(4)?;
+        let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
+        let at: i64 = row.get(8)?;
+        Ok(HardDelivery {
+            reply: ReplyId(row.get(0)?),
+            chat: chat_of(row, 1)?.to_string(),
+            state: match state {
+                ReplyState::Pending | ReplyState::Leased => DeliveryState::Waiting,
+                ReplyState::Delivered => DeliveryState::Delivered,
+                ReplyState::Dead => DeliveryState::Dead,
+            },
+            tries: row.get(5)?,
+            doubts: row.get(6)?,
+            error: row.get(7)?,
+            again_at: (state == ReplyState::Pending && at > now_ms()).then(|| rfc3339(at)),
         })
     })?;
     rows.collect()

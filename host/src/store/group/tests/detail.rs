@@ -1,6 +1,6 @@
 //! What people see of a session, on a real database.
 
-use cofferdam_protocol::admin::ToolCallState;
+use cofferdam_protocol::admin::{DeliveryState, HardDelivery, ToolCallState};
 use cofferdam_protocol::runner::{CompactionCause, CompactionOutcome, McpStatus};
 
 use super::*;
@@ -93,6 +93,32 @@ async fn all_that_is_kept_of_a_session_is_shown_newest_first() {
     let [question] = &lists.questions[..] else { panic!("{:?}", lists.questions) };
     assert_eq!((question.text.as_str(), question.options.len()), ("which?", 2));
     assert_eq!(question.chat, "terminal:demo");
+}
+
+#[tokio::test]
+async fn replies_that_did_not_simply_arrive_are_shown_with_their_doubts() {
+    let (f, session) = after_two_turns().await;
+    f.all_told().await;
+    assert!(f.db.detail(&session, Inherited::default()).await.unwrap().lists.deliveries.is_empty());
+    run(
+        &f,
+        &session,
+        "INSERT INTO outbox (session, channel, chat_id, kind, text, state, tries, doubt, last_error, next_try_at, created_at)
+           VALUES (?1, 'x', 'c', 'reply', 'a', 'delivered', 0, 1, NULL, 0, 1),
+                  (?1, 'x', 'c', 'reply', 'b', 'dead', 1, 0, 'gone', 0, 1),
+                  (?1, 'x', 'c', 'reply', 'c', 'pending', 2, 0, 'busy', 4102444800000, 1)",
+    )
+    .await;
+    let deliveries = f.db.detail(&session, Inherited::default()).await.unwrap().lists.deliveries;
+    let of = |d: &HardDelivery| (d.state, d.tries, d.doubts, d.error.clone(), d.again_at.is_some());
+    assert_eq!(
+        deliveries.iter().map(of).collect::<Vec<_>>(),
+        [
+            (DeliveryState::Waiting, 2, 0, Some("busy".into()), true),
+            (DeliveryState::Dead, 1, 0, Some("gone".into()), false),
+            (DeliveryState::Delivered, 0, 1, None, false),
+        ]
+    );
 }
 
 #[tokio::test]
