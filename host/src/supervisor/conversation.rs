@@ -226,6 +226,20 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_is_told_which_replies_never_arrived() {
+        let mut claimed = claimed(&["Bob"]);
+        claimed.undelivered.newest.push(crate::store::group::undelivered::Lost {
+            chat: claimed.chat.clone(),
+            text: "Here it is".into(),
+            said_at: 0,
+            why: "too large".into(),
+            doubt: false,
+        });
+        let told = batch_of(claimed, &GroupConfig::default()).context;
+        assert!(told.contains("\"Here it is\", did not reach the chat: \"too large\"."), "{told}");
+    }
+
+    #[test]
     fn a_turn_is_stated_with_its_times_in_the_groups_zone() {
         let config = GroupConfig { time_zone: Some("Europe/Berlin".into()), ..GroupConfig::default() };
         let batch = batch_of(claimed(&["Bob"]), &config);

@@ -136,7 +136,7 @@ async fn what_shows_each_time_and_is_never_answered_is_not_repeated_without_end(
 #[tokio::test]
 async fn a_slow_chat_holds_up_no_other() {
     let f = Fixture::new(false).await;
-    f.script("slow", &[Hangs]);
+    f.script("slow", &[Hangs; 9]);
     f.say("a", &["slow"]).await;
     f.sent(1).await;
     for at in 0..20 {
