@@ -37,8 +37,21 @@ impl Lane {
     }
 }
 
+/// Takes a worker that a bug of ours broke off its list, so that whoever looks at the chat next starts another.
+struct Broken<'a>(&'a Inner, &'a Due);
+
+impl Drop for Broken<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self(inner, due) = self;
+            inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(*due);
+        }
+    }
+}
+
 impl Inner {
     pub(super) async fn work(self: Arc<Self>, due: Due, lane: Arc<Lane>) {
+        let _broken = Broken(&self, &due);
         let mut pause = AGAIN;
         while let Err(error) = self.drain(&due, &lane).await {
             let error = crate::error_chain(&error);

@@ -40,6 +40,8 @@ enum Answer {
     PauseAll(Duration),
     Refuses,
     Panics,
+    /// Before it is sent, where nothing of ours expects it.
+    PanicsEarly,
     Absent,
 }
 
@@ -86,7 +88,15 @@ impl Channel for Faulty {
         self.pace
     }
 
-    fn patience(&self, _: &Outbound) -> Duration {
+    fn patience(&self, reply: &Outbound) -> Duration {
+        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answers) =
+            script.get_mut(&reply.text).filter(|answers| answers.front() == Some(&Answer::PanicsEarly))
+        {
+            answers.pop_front();
+            drop(script);
+            panic!("as told");
+        }
         PATIENCE
     }
 
@@ -115,7 +125,7 @@ impl Channel for Faulty {
                 return Err(SendError::Later { why, after: Some(after), whole_channel: true });
             }
             Answer::Refuses => return Err(SendError::Refused { why }),
-            Answer::Panics => panic!("as told"),
+            Answer::Panics | Answer::PanicsEarly => panic!("as told"),
             Answer::Absent => return Err(SendError::Absent),
         }
         Ok(())

@@ -195,6 +195,19 @@ async fn a_channel_that_breaks_inside_holds_up_no_chat_for_ever() {
 }
 
 #[tokio::test]
+async fn a_lane_that_breaks_is_begun_anew_by_the_next_look() {
+    let f = Fixture::new(false).await;
+    f.script("1", &[PanicsEarly]);
+    f.say("a", &["1", "2"]).await;
+    while !f.delivery.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    f.delivery.look(f.due("a"));
+    let kept = f.all_delivered("a").await;
+    assert_eq!((texts(&f.shown(2).await), kept[0].doubt), (vec!["1", "2"], 1));
+}
+
+#[tokio::test]
 async fn nobody_there_costs_no_try_and_a_nudge_brings_it() {
     let f = Fixture::new(false).await;
     f.script("1", &[Absent, Absent]);
