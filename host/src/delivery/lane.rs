@@ -65,16 +65,21 @@ impl Inner {
 
     /// Delivers until nothing is due.
     async fn drain(&self, due: &Due, lane: &Lane) -> Result<(), StoreError> {
-        let store = self.stores.group(&due.folder).await?;
+        let mut open = None;
         loop {
+            let store = match open.take() {
+                Some(store) => store,
+                None => self.stores.group(&due.folder).await?,
+            };
             let goes_on = match store.next_reply(&due.chat).await? {
                 NextReply::None => false,
                 NextReply::At(at) => {
-                    let wait = clock::until(at);
-                    if !self.rest(wait, lane).await {
+                    // A platform that is away for a day keeps no database open for that.
+                    drop(store);
+                    if !self.rest(clock::until(at), lane).await {
                         return Ok(());
                     }
-                    true
+                    continue;
                 }
                 NextReply::Due | NextReply::Leased(_) => match self.deliver_next(&store, due).await? {
                     Then::Next => true,
@@ -85,6 +90,7 @@ impl Inner {
             if !goes_on && self.leave(due, lane) {
                 return Ok(());
             }
+            open = Some(store);
         }
     }
 
