@@ -11,8 +11,11 @@ use tokio::sync::broadcast;
 
 use crate::model::chat::Due;
 
-/// Events that a slow watcher may be behind before it loses the oldest.
-const BACKLOG: usize = 1024;
+/// Events of a session that a slow watcher may be behind before it loses the oldest; their places are made when the first
+/// watcher comes.
+const BACKLOG: usize = 256;
+/// The same for a watcher of all sessions.
+const BACKLOG_OF_ALL: usize = 1024;
 
 /// Something that happened in a session.
 #[derive(Debug, Clone)]
@@ -97,7 +100,7 @@ pub struct Hub {
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { sessions: Arc::default(), everything: broadcast::Sender::new(BACKLOG) }
+        Self { sessions: Arc::default(), everything: broadcast::Sender::new(BACKLOG_OF_ALL) }
     }
 }
 
@@ -121,6 +124,8 @@ impl Hub {
     /// Watches a session from now on.
     pub fn watch(&self, session: &SessionId) -> broadcast::Receiver<Arc<Live>> {
         let mut sessions = self.lock();
+        // Of sessions in which nothing happened since their last watcher left.
+        sessions.retain(|_, sender| sender.receiver_count() > 0);
         sessions.entry(session.clone()).or_insert_with(|| broadcast::Sender::new(BACKLOG)).subscribe()
     }
 

@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ChatRequest, ErrorKind, Finished};
+use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ErrorKind, Finished};
 use cofferdam_protocol::ids::{Folder, MessageId, ReplyId, TurnId};
 use cofferdam_protocol::runner::FailureKind;
 use futures_util::StreamExt;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
 
 use super::Admin;
 use super::answers::no_group;
 use super::error::Failed;
+use super::intake::Admitted;
 use super::{events, files, schema};
 use crate::channels::terminal::{self, HandOver, Taken};
 use crate::live::{Ended, Live};
@@ -37,7 +37,7 @@ const BACKLOG: usize = 256;
 
 pub(super) async fn chat(
     State(admin): State<Arc<Admin>>,
-    Json(request): Json<ChatRequest>,
+    Admitted { request, accepting, following }: Admitted,
 ) -> Result<Response, Failed> {
     let chat = ChatRef {
         channel: terminal::NAME.to_owned(),
@@ -67,7 +67,9 @@ pub(super) async fn chat(
     let (store, accepted) = match router::receive(&admin.stores, inbound).await? {
         Routed::Accepted(store, accepted) => (store, accepted),
         Routed::Dropped(reason) => return Err(dropped(reason, &request.group)),
+        Routed::Full(waiting) => return Err(full(waiting)),
     };
+    drop(accepting);
     let folder = store.folder().clone();
     files::forget(&admin, &folder, request.files);
     let live = admin.hub.watch(&accepted.session);
@@ -87,6 +89,7 @@ pub(super) async fn chat(
         ended: None,
         handed_over: BTreeSet::new(),
         state_said: None,
+        _place: following,
     };
     let first = ChatEvent::Accepted {
         message: accepted.message,
@@ -111,6 +114,13 @@ fn dropped(reason: DropReason, group: &Folder) -> Failed {
             "put it into a file in the group's workspace and write where it is",
         ),
     }
+}
+
+/// Too many messages wait: the sender is to slow down.
+fn full(waiting: u64) -> Failed {
+    let message = format!("{waiting} messages of this conversation wait already");
+    let hint = "nothing was accepted; send it again when some of them are answered, or end them with /stop";
+    Failed::new(ErrorKind::Daemon, message, hint)
 }
 
 fn tokio_stream(mut receiver: mpsc::Receiver<Told>) -> impl futures_util::Stream<Item = Told> {
@@ -151,6 +161,7 @@ struct Follower {
     ended: Option<Ended>,
     handed_over: BTreeSet<ReplyId>,
     state_said: Option<(cofferdam_protocol::admin::SessionState, Option<String>)>,
+    _place: OwnedSemaphorePermit,
 }
 
 /// The client is gone; its replies wait for the next one.

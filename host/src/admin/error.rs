@@ -17,6 +17,11 @@ impl Failed {
         Self(ErrorBody { kind, message: message.into(), hint: Some(hint.into()) })
     }
 
+    /// Nothing was accepted; the same call may work a little later.
+    pub(super) fn busy(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Daemon, message, "nothing was accepted; send it again a little later")
+    }
+
     pub(super) fn not_found(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(ErrorKind::NotFound, message, hint)
     }
@@ -79,6 +84,7 @@ impl IntoResponse for Failed {
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::Usage | ErrorKind::Config => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorKind::Daemon => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, Json(self.0)).into_response()

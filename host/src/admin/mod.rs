@@ -1,7 +1,7 @@
 //! The daemon's own socket: what the CLI asks. HTTP/1.1 on a Unix socket, 0600; whoever can open it owns the home.
 //!
 //! - [`answers`]: groups, sessions, status. - [`detail`]: a session in depth. - [`wirings`]: chats of groups.
-//! - [`chat`]: the terminal's messages and their streamed answers. - [`files`]: what people send along. - [`events`]:
+//! - [`chat`]: the terminal's messages and their streamed answers; [`intake`]: how many at once. - [`files`]: what people send along. - [`events`]:
 //!   replies as a client sees them. - [`follow`]: a session as it goes on, with [`log_tail`]. - [`schema`]: of answers.
 //! - [`disk`]: whether it takes writes. - [`error`]: every error as a person reads it.
 
@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod files;
 mod follow;
+mod intake;
 mod log_tail;
 mod schema;
 mod wirings;
@@ -21,9 +22,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
+use axum::{Extension, Router};
 use cofferdam_protocol::admin::{MAX_MESSAGE_BYTES, MAX_SCHEMA_BYTES};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -111,6 +112,7 @@ fn routes(admin: Arc<Admin>) -> Router {
         .route("/v1/wirings", get(wirings::list).patch(wirings::change))
         .route("/v1/chat", post(chat::chat))
         .route("/v1/files", post(files::upload))
+        .layer(Extension(intake::Intake::default()))
         .layer(DefaultBodyLimit::max((MAX_MESSAGE_BYTES + MAX_SCHEMA_BYTES) * 6 + 4096))
         .with_state(admin)
 }

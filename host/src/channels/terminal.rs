@@ -61,7 +61,9 @@ impl Terminal {
     pub fn attach(&self, chat: ChatRef) -> mpsc::Receiver<HandOver> {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
-        attached.entry(chat).or_default().push(sender);
+        let present = attached.entry(chat).or_default();
+        present.retain(|sender| !sender.is_closed());
+        present.push(sender);
         receiver
     }
 

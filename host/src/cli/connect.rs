@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cofferdam_protocol::admin::ErrorKind;
+use cofferdam_protocol::admin::{ErrorKind, Status};
 use tokio::time::{Instant, sleep};
 
 use super::client::Client;
@@ -19,6 +19,8 @@ pub(super) use crate::daemon::Mode;
 
 /// How long another starter of the same home may take until its socket answers.
 const STARTING: Duration = Duration::from_secs(20);
+/// How long `up` waits for a command that hosts itself: a turn or two.
+const HOSTED: Duration = Duration::from_secs(60);
 /// How often that is tried.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -100,9 +102,43 @@ pub(super) async fn with<T>(
 pub(super) async fn serve(home: &Home) -> Result<(), CliError> {
     require(home)?;
     let config = load_config(home, logging::Use::Daemon)?;
-    let daemon = Daemon::start(home.clone(), config, Mode::Serve).await.map_err(start_error)?;
+    let daemon = start_when_free(home, config).await?;
     daemon.run_until_signal().await.map_err(|error| CliError::internal(error_chain(&error)))?;
     Ok(())
+}
+
+/// Starts the daemon; waits for a command that hosts itself on this home to end.
+async fn start_when_free(home: &Home, config: HostConfig) -> Result<Daemon, CliError> {
+    let until = Instant::now() + HOSTED;
+    let mut told = false;
+    loop {
+        let error = match Daemon::start(home.clone(), config.clone(), Mode::Serve).await {
+            Ok(daemon) => return Ok(daemon),
+            Err(error) => error,
+        };
+        let StartError::Locked { pid } = &error else { return Err(start_error(error)) };
+        if Instant::now() >= until || !is_hosted_by_a_command(home).await {
+            return Err(start_error(error));
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::info!(%pid, "waits for a command that serves this home itself, such as `chat`, to end");
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// Whether the home is served by a command rather than by a daemon.
+async fn is_hosted_by_a_command(home: &Home) -> bool {
+    /// A daemon that hangs is not waited for.
+    const ANSWER: Duration = Duration::from_secs(2);
+    let client = Client::new(&home.admin_socket());
+    let asked = tokio::time::timeout(ANSWER, client.get::<Status>("/v1/status")).await;
+    match asked {
+        Ok(Ok(status)) => status.uptime_secs.is_none(),
+        // It ends, or has not begun to listen.
+        Ok(Err(error)) => error.is_passing(),
+        Err(_) => false,
+    }
 }
 
 /// Fails when the home is not there.

@@ -66,6 +66,8 @@ impl Intake for Door {
         match router::receive(&self.stores, message).await.map_err(|error| error_chain(&error))? {
             Routed::Accepted(store, accepted) => self.supervisor.accepted(store.folder(), &accepted),
             Routed::Dropped(_) => {}
+            // Not acknowledged: the platform offers it again.
+            Routed::Full(waiting) => return Err(format!("{waiting} messages of this conversation wait already")),
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ mod headers;
 mod hosted;
 mod offline;
 pub(crate) mod redact;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -32,9 +33,15 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use secrecy::SecretString;
 
 use error::vendor_error;
+pub use room::Room;
 
 /// The largest request body, in bytes. A full context window with a few images stays well below.
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
+
+/// What the request bodies of all sessions may take of the host's memory at once, in bytes (and as much again for a
+/// moment, while one is put together). Enough for 256 calls of a mebibyte that arrive together, and for four of the
+/// largest.
+const ALL_BODIES: usize = 256 * 1024 * 1024;
 
 /// The account that serves model calls, chosen by the host's configuration.
 #[derive(Clone)]
@@ -169,6 +176,7 @@ trait Upstream: Send + Sync {
 pub struct Gateway {
     upstream: Arc<dyn Upstream>,
     limits: Limits,
+    room: Arc<Room>,
     refused: Arc<AtomicU64>,
 }
 
@@ -183,7 +191,7 @@ impl Gateway {
             Account::Offline => Arc::new(offline::Offline),
             Account::OpenAi { base_url, key } => Arc::new(compatible::Compatible::new(base_url, key, limits)?),
         };
-        Ok(Self { upstream, limits, refused: Arc::default() })
+        Ok(Self { upstream, limits, room: Arc::new(Room::new(ALL_BODIES)), refused: Arc::default() })
     }
 
     /// The account that serves model calls, for `status`.
@@ -211,6 +219,8 @@ impl Gateway {
         let Some(route) = Route::of(&parts.method, parts.uri.path()) else {
             return self.refuse(caller, &parts);
         };
+        // Held until the response begins: the upstream has the body then.
+        let _room = self.room.take(&parts.headers).await;
         let body = match self.collect(body).await {
             Ok(body) => body,
             Err(answer) => return *answer,

@@ -97,6 +97,8 @@ pub enum Routed {
     Accepted(Arc<GroupDb>, Accepted),
     /// It was dropped, and the drop counted.
     Dropped(DropReason),
+    /// So many messages of its session wait that it was not taken: the channel holds it back and hands it in later.
+    Full(u64),
 }
 
 /// Decides on a message and does it.
@@ -104,7 +106,13 @@ pub async fn receive(stores: &Stores, message: Inbound) -> Result<Routed, StoreE
     let wiring = stores.central().wiring(&message.chat.channel, &message.chat.chat_id).await?;
     match decide(&message, wiring.as_ref()) {
         Decision::Accept { folder, session_key, command } => {
-            let (store, accepted) = stores.accept(&folder, message, session_key, command).await?;
+            let (store, accepted) = match stores.accept(&folder, message, session_key, command).await {
+                Err(StoreError::Full(waiting)) => {
+                    tracing::debug!(group = %folder, waiting, "held back");
+                    return Ok(Routed::Full(waiting));
+                }
+                accepted => accepted?,
+            };
             tracing::debug!(group = %folder, session = %accepted.session, message = %accepted.message, "accepted");
             Ok(Routed::Accepted(store, accepted))
         }

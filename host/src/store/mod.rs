@@ -91,6 +91,9 @@ pub enum StoreError {
     /// `hello` came a second time for one attempt.
     #[error("the attempt's token was handed out already")]
     TokenTaken,
+    /// So many messages of the session wait that no more are accepted.
+    #[error("{0} messages of the session wait already")]
+    Full(u64),
     /// No such session.
     #[error("no session {0}")]
     NoSession(String),

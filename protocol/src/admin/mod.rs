@@ -15,7 +15,8 @@
 //! | `POST /v1/files?group=&name=` with a body of at most [`MAX_FILE_BYTES`] | [`StagedFile`], for a message of the group |
 //! | `POST /v1/chat` ([`ChatRequest`]) | JSON lines of [`ChatEvent`] until the message's turn ended and its replies were handed over |
 //!
-//! Errors are an [`ErrorBody`] with a 4xx or 5xx status.
+//! Errors are an [`ErrorBody`] with a 4xx or 5xx status. After a 503, whose kind is [`ErrorKind::Daemon`], nothing was
+//! accepted, and the same call may be sent again a little later.
 
 mod chat;
 mod session;
@@ -66,7 +67,7 @@ pub enum ErrorKind {
     Engine,
     /// The image is missing and could not be built (exit 7).
     Image,
-    /// The daemon cannot be reached, or went away (exit 8).
+    /// The daemon cannot be reached, went away, or has too much to do just now (exit 8).
     Daemon,
     /// The disk refused: full, read-only or no rights (exit 9).
     Disk,

@@ -40,15 +40,19 @@ pub(super) async fn follow(
         if !error.is_passing() {
             return Err(error.into());
         }
+        // Too much to do is not gone: it says so itself.
+        let refused = matches!(error, ClientError::Refused(_));
         let since = match way.lost {
             Some(since) => since,
             None => {
-                listener.lost();
+                if !refused {
+                    listener.lost();
+                }
                 *way.lost.insert(Instant::now())
             }
         };
         if since.elapsed() >= PATIENCE {
-            return Err(way.give_up(&error));
+            return Err(if refused { error.into() } else { way.give_up(&error) });
         }
         sleep(RETRY).await;
     }

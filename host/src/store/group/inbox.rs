@@ -16,6 +16,10 @@ use crate::model::reply::ReplyKind;
 use crate::store::db::Durability;
 use crate::store::{StoreError, now_ms};
 
+/// The most messages of one session that wait. They wait on the disk and cost no memory; but at fifty a turn these are two
+/// hundred turns, which nobody reads any more, and with the largest messages 2.5 GB.
+pub const MOST_WAITING: u64 = 10_000;
+
 /// What became of an inbound message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
@@ -43,7 +47,8 @@ pub struct Answered {
 impl GroupDb {
     /// ① Puts a message into the inbox, and makes its session if it is the first. Repeats are recognised by the
     /// platform's id. After the answer the message will not be lost. Of the commands only `/stop` is done here: it must
-    /// not wait for the turn that it is to end.
+    /// not wait for the turn that it is to end. With [`MOST_WAITING`] before it a message is refused
+    /// ([`StoreError::Full`]), but a `/stop` is not.
     pub async fn accept(
         &self,
         message: Inbound,
@@ -58,6 +63,9 @@ impl GroupDb {
                 let now = now_ms();
                 let session = session_for(tx, &session_key, &message.chat, now)?;
                 let kind = command.as_ref().map_or(MessageKind::Message, Command::kind);
+                if kind != MessageKind::Stop {
+                    room_for_one(tx, &session)?;
+                }
                 let id = insert(tx, &session, &message, kind, now)?;
                 files::attach(tx, id, &message.files)?;
                 if kind == MessageKind::Message && message.output_schema.is_none() {
@@ -70,6 +78,15 @@ impl GroupDb {
             })
             .await
     }
+}
+
+fn room_for_one(tx: &Savepoint<'_>, session: &SessionId) -> Result<(), StoreError> {
+    let waiting: u64 = tx
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM inbox WHERE session = ?1 AND state = 'pending' LIMIT ?2)",
+        )?
+        .query_row(params![session.as_str(), MOST_WAITING], |row| row.get(0))?;
+    if waiting < MOST_WAITING { Ok(()) } else { Err(StoreError::Full(waiting)) }
 }
 
 fn insert(
@@ -144,15 +161,16 @@ pub(super) struct Waiting {
     pub(super) output_schema: Option<String>,
     /// It shares no turn.
     pub(super) apart: bool,
-    due_at: i64,
 }
 
-/// Shows the waiting messages of a session in order, until `visit` has enough. A chat whose oldest message is not due
+/// Shows the waiting messages of a session, or of one chat of it, in order, until `visit` has enough; of the others no text
+/// is read, however many wait. A chat whose oldest message is not due
 /// is left out but for what [`MessageKind::overtakes`]: its order is kept, and the other chats go on. Answers that were
 /// given are left out: they go with the messages of their turn. Answers when the first that is not due is due, in ms.
 pub(super) fn walk(
     tx: &Savepoint<'_>,
     session: &SessionId,
+    only: Option<&ChatRef>,
     mut visit: impl FnMut(Waiting) -> bool,
 ) -> Result<Option<i64>, StoreError> {
     let sql = format!(
@@ -163,32 +181,36 @@ pub(super) fn walk(
     let mut rows = statement.query([session.as_str()])?;
     let (now, mut held, mut next) = (now_ms(), Vec::new(), None::<i64>);
     while let Some(row) = rows.next()? {
-        let waiting = waiting(row, chat_of(row, 1)?)?;
-        if held.contains(&waiting.chat) && !waiting.kind.overtakes() {
+        let (chat, kind, due_at) = (chat_of(row, 1)?, kind_of(row, 4)?, row.get::<_, i64>(10)?);
+        let left_out = only.is_some_and(|only| chat != *only) || (held.contains(&chat) && !kind.overtakes());
+        if left_out {
             continue;
         }
-        if waiting.due_at > now {
-            next = Some(next.map_or(waiting.due_at, |next| next.min(waiting.due_at)));
-            held.push(waiting.chat);
-        } else if !visit(waiting) {
+        if due_at > now {
+            next = Some(next.map_or(due_at, |next| next.min(due_at)));
+            held.push(chat);
+        } else if !visit(waiting(row, chat, kind)?) {
             break;
         }
     }
     Ok(next)
 }
 
-fn waiting(row: &Row<'_>, chat: ChatRef) -> Result<Waiting, StoreError> {
-    let kind: String = row.get(4)?;
+fn kind_of(row: &Row<'_>, column: usize) -> Result<MessageKind, StoreError> {
+    let kind: String = row.get(column)?;
+    MessageKind::parse(&kind).ok_or(StoreError::Unknown { what: "message kind", value: kind })
+}
+
+fn waiting(row: &Row<'_>, chat: ChatRef, kind: MessageKind) -> Result<Waiting, StoreError> {
     Ok(Waiting {
         id: MessageId(row.get(0)?),
         chat,
-        kind: MessageKind::parse(&kind).ok_or(StoreError::Unknown { what: "message kind", value: kind })?,
+        kind,
         sender: row.get(5)?,
         text: row.get(6)?,
         accepted_at: row.get(7)?,
         turn: row.get::<_, Option<i64>>(8)?.map(TurnId),
         output_schema: row.get(9)?,
-        due_at: row.get(10)?,
         apart: row.get(11)?,
     })
 }

@@ -114,10 +114,7 @@ fn offer(
     // The agent gets these when it asks again.
     let answers = questions::answers(tx, session)?;
     let (mut steer, mut bytes) = (Vec::new(), 0);
-    walk(tx, session, |row| {
-        if row.chat != chat {
-            return true;
-        }
+    walk(tx, session, Some(&chat), |row| {
         let earlier = row.turn.is_some_and(|turn| turn != request.turn);
         if row.kind != MessageKind::Message || row.output_schema.is_some() || earlier || answers.contains(&row.id.0)
         {

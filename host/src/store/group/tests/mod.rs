@@ -23,6 +23,7 @@ mod clock;
 mod commands;
 mod detail;
 mod events;
+mod flood;
 mod histories;
 mod retries;
 mod steering;
