@@ -15,9 +15,9 @@ use super::error::Failed;
 /// Messages that are read and accepted at once. Each may take 2 MiB while it is parsed; one that is accepted is on the
 /// disk, and a disk has no more to do at once than one group commit of these.
 const ACCEPTED_AT_ONCE: usize = 32;
-/// Messages that are followed to their end at once, some 30 KiB each. All the others can still be looked after: only
-/// sending waits.
-const FOLLOWED_AT_ONCE: usize = 2048;
+/// Messages whose senders wait for the answer at once; each takes some 45 KiB, its connection included. Only sending
+/// waits: whoever looks after the daemon is let in.
+const FOLLOWED_AT_ONCE: usize = 1024;
 /// How long a client waits for a place before it is told to come again.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a client may take to send its message.

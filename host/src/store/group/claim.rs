@@ -154,7 +154,7 @@ fn new_turn(
     inherited: &Inherited,
 ) -> Result<Claim, StoreError> {
     let mut batch = Batch::default();
-    let next = walk(tx, session, None, |row| batch.take(row))?;
+    let next = walk(tx, session, |_, _| true, |row| batch.take(row))?;
     if batch.command {
         return Ok(Claim::Commands);
     }

@@ -75,10 +75,15 @@ impl GroupDb {
 /// The oldest waiting message that is due; else when there is one.
 fn head(tx: &Savepoint<'_>, session: &SessionId) -> Result<(Option<Waiting>, Option<i64>), StoreError> {
     let mut head = None;
-    let next = walk(tx, session, None, |row| {
-        head = Some(row);
-        false
-    })?;
+    let next = walk(
+        tx,
+        session,
+        |_, _| true,
+        |row| {
+            head = Some(row);
+            false
+        },
+    )?;
     Ok((head, next))
 }
 

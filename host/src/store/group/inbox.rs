@@ -163,14 +163,14 @@ pub(super) struct Waiting {
     pub(super) apart: bool,
 }
 
-/// Shows the waiting messages of a session, or of one chat of it, in order, until `visit` has enough; of the others no text
-/// is read, however many wait. A chat whose oldest message is not due
+/// Shows the waiting messages of a session that are `wanted` in order, until `visit` has enough; of the others no text is
+/// read, however many wait. A chat whose oldest message is not due
 /// is left out but for what [`MessageKind::overtakes`]: its order is kept, and the other chats go on. Answers that were
 /// given are left out: they go with the messages of their turn. Answers when the first that is not due is due, in ms.
 pub(super) fn walk(
     tx: &Savepoint<'_>,
     session: &SessionId,
-    only: Option<&ChatRef>,
+    wanted: impl Fn(MessageId, &ChatRef) -> bool,
     mut visit: impl FnMut(Waiting) -> bool,
 ) -> Result<Option<i64>, StoreError> {
     let sql = format!(
@@ -182,8 +182,7 @@ pub(super) fn walk(
     let (now, mut held, mut next) = (now_ms(), Vec::new(), None::<i64>);
     while let Some(row) = rows.next()? {
         let (chat, kind, due_at) = (chat_of(row, 1)?, kind_of(row, 4)?, row.get::<_, i64>(10)?);
-        let left_out = only.is_some_and(|only| chat != *only) || (held.contains(&chat) && !kind.overtakes());
-        if left_out {
+        if !wanted(MessageId(row.get(0)?), &chat) || (held.contains(&chat) && !kind.overtakes()) {
             continue;
         }
         if due_at > now {

@@ -114,14 +114,13 @@ fn offer(
     // The agent gets these when it asks again.
     let answers = questions::answers(tx, session)?;
     let (mut steer, mut bytes) = (Vec::new(), 0);
-    walk(tx, session, Some(&chat), |row| {
+    // Those that were offered before are not read again with each message that comes.
+    let wanted = |message, of: &ChatRef| *of == chat && !request.offered.contains(&message);
+    walk(tx, session, wanted, |row| {
         let earlier = row.turn.is_some_and(|turn| turn != request.turn);
         if row.kind != MessageKind::Message || row.output_schema.is_some() || earlier || answers.contains(&row.id.0)
         {
             return false;
-        }
-        if request.offered.contains(&row.id) {
-            return true;
         }
         bytes += row.text.len();
         let room = request.offered.len() + steer.len() < BATCH_MESSAGES && bytes <= BATCH_BYTES;

@@ -8,8 +8,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use cofferdam::unix_socket::Reach;
 use cofferdam_protocol::admin::{ChatOutcome, Finished};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::UnixStream;
@@ -32,6 +33,15 @@ pub struct Chat {
 impl Chat {
     pub fn finished(&self) -> Result<Finished, Trouble> {
         Ok(serde_json::from_slice(&self.finished)?)
+    }
+
+    /// The milliseconds and the end, if that is a reply.
+    pub fn replied(&self) -> Result<(f64, Finished), Trouble> {
+        let finished = self.finished()?;
+        match finished.outcome {
+            ChatOutcome::Replied => Ok((self.reply_ms, finished)),
+            ref other => Err(Trouble::NoReply(format!("{other:?}"))),
+        }
     }
 }
 
@@ -58,6 +68,11 @@ impl Client {
 
     /// Sends a message and waits until its turn ended in a reply and was handed over.
     pub async fn chat(&mut self, group: &str, thread: Option<&str>, text: &str) -> Result<Chat, Trouble> {
+        self.send(group, thread, text).await?.end().await
+    }
+
+    /// Sends a message and waits until it was accepted.
+    pub async fn send(&mut self, group: &str, thread: Option<&str>, text: &str) -> Result<Sent, Trouble> {
         let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let body = json!({ "group": group, "thread": thread, "message_id": id, "sender": "bench", "text": text });
         let request = Request::post("/v1/chat")
@@ -66,12 +81,41 @@ impl Client {
             .body(Full::new(Bytes::from(body.to_string())))?;
         self.sender.ready().await?;
         let begun = Instant::now();
-        let mut answer = self.sender.send_request(request).await?;
+        let answer = self.sender.send_request(request).await?;
         if answer.status() != StatusCode::OK {
             let status = answer.status();
             let body = answer.into_body().collect().await?.to_bytes();
             return Err(refused("/v1/chat", status, &body));
         }
+        Ok(Sent { begun, answer })
+    }
+
+    /// As [`Client::chat`], parsed, and its outcome checked.
+    pub async fn turn(
+        &mut self,
+        group: &str,
+        thread: Option<&str>,
+        text: &str,
+    ) -> Result<(f64, Finished), Trouble> {
+        self.chat(group, thread, text).await?.replied()
+    }
+
+    /// Stops a session's container; answers when it is gone.
+    pub async fn stop(&mut self, session: &str) -> Result<(), Trouble> {
+        self.call(Method::POST, &format!("/v1/sessions/{session}/stop")).await.map(drop)
+    }
+}
+
+/// A message that was accepted.
+pub struct Sent {
+    begun: Instant,
+    answer: Response<Incoming>,
+}
+
+impl Sent {
+    /// Waits until its turn ended in a reply and was handed over.
+    pub async fn end(self) -> Result<Chat, Trouble> {
+        let Self { begun, mut answer } = self;
         let (mut lines, mut reply_ms, mut finished) = (BytesMut::new(), None, None);
         while let Some(frame) = answer.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
@@ -93,26 +137,6 @@ impl Client {
             (Some(reply_ms), Some(finished)) => Ok(Chat { reply_ms, finished }),
             _ => Err(Trouble::NoReply("the answer ended early".to_owned())),
         }
-    }
-
-    /// As [`Client::chat`], parsed, and its outcome checked.
-    pub async fn turn(
-        &mut self,
-        group: &str,
-        thread: Option<&str>,
-        text: &str,
-    ) -> Result<(f64, Finished), Trouble> {
-        let chat = self.chat(group, thread, text).await?;
-        let finished = chat.finished()?;
-        match finished.outcome {
-            ChatOutcome::Replied => Ok((chat.reply_ms, finished)),
-            ref other => Err(Trouble::NoReply(format!("{other:?}"))),
-        }
-    }
-
-    /// Stops a session's container; answers when it is gone.
-    pub async fn stop(&mut self, session: &str) -> Result<(), Trouble> {
-        self.call(Method::POST, &format!("/v1/sessions/{session}/stop")).await.map(drop)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `make bench`: measures what `docs/benchmarks.md` describes, prints a table and writes `results.json`.
 
+mod burst;
 mod client;
 mod cold;
 mod daemon;
@@ -55,6 +56,8 @@ enum Figure {
     Throughput,
     TenCold,
     History,
+    Burst,
+    Overload,
 }
 
 /// What all figures need.
@@ -182,6 +185,8 @@ async fn measure(figure: Figure, bench: &Bench) -> Result<Vec<Row>, Trouble> {
         Figure::Throughput => throughput::closed_loop(bench).await,
         Figure::TenCold => cold::ten(bench).await,
         Figure::History => history::lengths(bench).await,
+        Figure::Burst => burst::into_a_live_session(bench).await,
+        Figure::Overload => burst::over_many_groups(bench).await,
     }
 }
 
