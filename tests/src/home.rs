@@ -98,11 +98,19 @@ impl TestHome {
 
     /// `cofferdam --home HOME`, with nothing of the surroundings but what it needs.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(program());
-        command.env_clear().envs(PASSED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.arg("--home").arg(self.root()).stdin(Stdio::null()).kill_on_drop(true);
-        command
+        command(self.root(), &self.env)
+    }
+
+    /// Makes [`TestHome::command`] again and again, for whoever starts daemons by itself.
+    pub fn maker(&self) -> impl Fn() -> Command + Send + use<> {
+        let (root, env) = (self.root().to_owned(), self.env.clone());
+        move || command(&root, &env)
+    }
+
+    /// Leaves the directory where it is, for people to look at.
+    pub fn keep(&mut self) -> PathBuf {
+        self.dir.disable_cleanup(true);
+        self.root().to_owned()
     }
 
     /// Runs a command of the CLI to its end.
@@ -209,6 +217,14 @@ impl Drop for TestHome {
     }
 }
 
+fn command(root: &Path, env: &[(String, String)]) -> Command {
+    let mut command = Command::new(program());
+    command.env_clear().envs(PASSED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
+    command.envs(env.iter().map(|(name, value)| (name, value)));
+    command.arg("--home").arg(root).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
 /// A command's end.
 #[derive(Debug)]
 pub struct Ended {
@@ -248,8 +264,13 @@ pub fn program() -> PathBuf {
     program
 }
 
-fn shared_cache() -> PathBuf {
+/// The home whose cache all homes of tests share.
+pub fn cache_home() -> PathBuf {
     let home = std::env::var_os("COFFERDAM_TEST_HOME").map(PathBuf::from);
     let checkout = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_owned();
-    home.unwrap_or_else(checkout).join("data/cache")
+    home.unwrap_or_else(checkout)
+}
+
+fn shared_cache() -> PathBuf {
+    cache_home().join("data/cache")
 }

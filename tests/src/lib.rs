@@ -10,6 +10,7 @@
 //! | `COFFERDAM_TEST_HOME` | whose `data/cache` the homes of tests share; else this checkout |
 
 pub mod admin;
+pub mod chaos;
 pub mod engine;
 pub mod home;
 pub mod platform;

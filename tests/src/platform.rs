@@ -52,6 +52,8 @@ pub struct Taken {
     pub text: String,
     /// The sender's name for it.
     pub key: String,
+    /// The sender's number for it.
+    pub reply: i64,
 }
 
 /// The platform. Dropping it closes its socket.
@@ -229,12 +231,12 @@ impl Shared {
 
 impl State {
     fn take(&mut self, sending: Sending, knows_keys: fn(&str) -> bool) {
-        let Sending { chat, agent, text, key, .. } = sending;
+        let Sending { chat, agent, text, key, reply, .. } = sending;
         if knows_keys(&chat) && !self.keys.insert(key.clone()) {
             self.repeats += 1;
             return;
         }
-        self.taken.push(Taken { at: Instant::now(), chat, agent, text, key });
+        self.taken.push(Taken { at: Instant::now(), chat, agent, text, key, reply });
     }
 }
 

@@ -67,6 +67,8 @@ pub struct Sending {
     pub text: String,
     /// The same for each try of the same reply, and for no other reply.
     pub key: String,
+    /// Its place in the group's outbox, for the tests' books.
+    pub reply: i64,
 }
 
 /// What the platform writes.
@@ -172,6 +174,11 @@ impl Channel for Platform {
         Abilities::default()
     }
 
+    fn patience(&self, _: &Outbound) -> Duration {
+        // Its own is over by then.
+        PATIENCE * 2
+    }
+
     async fn send(&self, reply: &Outbound) -> Result<(), SendError> {
         let Some(answer) = self.inner.call(reply) else { return Err(SendError::Absent) };
         match timeout(PATIENCE, answer).await {
@@ -203,7 +210,8 @@ impl Inner {
             chat: reply.chat.chat_id.clone(),
             agent: reply.kind == ReplyKind::Reply,
             text: reply.text.clone(),
-            key: format!("{}/{}", reply.chat.chat_id, reply.id),
+            key: reply.key.clone(),
+            reply: reply.id.0,
         };
         // A line that broke this moment answers by dropping the call.
         let _ = line.out.send(ToPlatform::Send(sending));
