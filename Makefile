@@ -14,7 +14,7 @@ locked = $(CURDIR)/data/cache/codex/$(shell sed -n 's/^version = "\(.*\)"/\1/p' 
 CODEX := $(call locked,container/codex.lock)
 OLDER := $(call locked,container/codex-older.lock)
 
-.PHONY: help engine machine runner build codex codex-older codex-update image demo test bench lint fmt clean
+.PHONY: help engine machine runner build codex codex-older codex-update image demo test chaos bench lint fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -56,6 +56,19 @@ test: engine runner codex-older ## run all tests, on the real engine and the rea
 	@scripts/readme.sh "$(DEV)"
 	@COFFERDAM_RUNNER="$(RUNNER)" COFFERDAM_TEST_HOME="$(CURDIR)" COFFERDAM_TEST_CODEX="$(CODEX)" \
 	  COFFERDAM_TEST_CODEX_OLDER="$(OLDER)" cargo test --workspace --locked
+
+# Of the second part, with the real Codex; its turns and its pauses after a failure take longer.
+CODEX_N ?= 30
+CODEX_KILLS ?= 12
+
+chaos: engine runner ## kill everything under load, then check that nothing is lost or doubled (SEED= N= KILLS=; as root)
+	@cargo build --locked --package cofferdam --package cofferdam-tests --bins
+	@export COFFERDAM_RUNNER="$(RUNNER)" COFFERDAM_TEST_HOME="$(CURDIR)" COFFERDAM_BIN="$(DEV)"; \
+	  "$(DEV)" --home "$(CURDIR)" image build; \
+	  seed="$${SEED:-$$RANDOM$$RANDOM}"; \
+	  "$(TARGET)/debug/chaos" --seed "$$seed" --messages "$(or $(N),1000)" --kills "$(or $(KILLS),60)"; \
+	  "$(TARGET)/debug/chaos" --seed "$$seed" --messages "$(CODEX_N)" --kills "$(CODEX_KILLS)" \
+	    --agent codex --groups 1 --chats 3 --pace 5000
 
 bench: image ## measure; a table, and target/bench/results.json
 	@COFFERDAM_RUNNER="$(RUNNER)" COFFERDAM_TEST_HOME="$(CURDIR)" COFFERDAM_TEST_CODEX="$(CODEX)" \

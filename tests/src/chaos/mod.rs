@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bollard::models::ContainerSummary;
 use cofferdam::channels::platform::Sending;
 use cofferdam::config::home::Home;
 use cofferdam::sandbox::docker::LABEL_INSTALL;
@@ -31,9 +32,9 @@ use fastrand::Rng;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::eventually;
 use crate::home::{TestHome, cache_home};
 use crate::platform::{Fault, Platform};
+use crate::{LIMIT, eventually};
 use check::Verdict;
 use disk::Disk;
 use engine::Engine;
@@ -204,16 +205,30 @@ async fn image() -> String {
 /// Containers, processes and files that an ended daemon should not have left.
 async fn left_behind(engine: &Engine, home: &TestHome) -> Vec<String> {
     let mut wrong = left::in_home(home.root());
-    match engine.containers(LABEL_INSTALL).await {
-        Ok(left) => wrong.extend(left.into_iter().map(|container| {
-            let names = container.names.unwrap_or_default().join(" ");
-            format!("a container is left: {names} {}", container.status.unwrap_or_default())
-        })),
-        Err(error) => wrong.push(format!("the engine does not say which containers are left: {error}")),
-    }
+    wrong.extend(left_on(engine).await);
     let root = home.root().display().to_string();
     wrong.extend(procs::naming(&root).into_iter().map(|line| format!("a process is left: {line}")));
     wrong
+}
+
+/// Containers that are left once the engine has removed those that have ended.
+async fn left_on(engine: &Engine) -> Vec<String> {
+    let until = Instant::now() + LIMIT;
+    loop {
+        let wrong: Vec<String> = match engine.containers(LABEL_INSTALL).await {
+            Ok(left) => left.iter().map(container_left).collect(),
+            Err(error) => vec![format!("the engine does not say which containers are left: {error}")],
+        };
+        if wrong.is_empty() || Instant::now() > until {
+            return wrong;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn container_left(container: &ContainerSummary) -> String {
+    let names = container.names.as_deref().unwrap_or_default().join(" ");
+    format!("a container is left: {names} {}", container.status.as_deref().unwrap_or_default())
 }
 
 /// Reads the books.
