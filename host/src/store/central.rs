@@ -57,7 +57,7 @@ impl Central {
 
     /// [`Central::open`], noting what the disk refuses.
     pub(super) fn watched(path: &Path, note: DiskNote) -> Result<Self, StoreError> {
-        Ok(Self { db: Db::watched(path, Kind::Central, note, Box::new(|_| {}))? })
+        Ok(Self { db: Db::watched(path, Kind::Central, note, Box::new(|_| {}), None)? })
     }
 
     /// Closes the database in order.

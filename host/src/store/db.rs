@@ -16,6 +16,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Savepoint};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::fault::{DiskNote, Fault, Health, OnDamage, Refusal};
 use super::schema::Kind;
@@ -57,11 +58,18 @@ pub struct Db {
 impl Db {
     /// Opens the file, makes it if need be, and brings its schema up to date.
     pub fn open(path: &Path, kind: Kind) -> Result<Self, StoreError> {
-        Self::watched(path, kind, DiskNote::default(), Box::new(|_| {}))
+        Self::watched(path, kind, DiskNote::default(), Box::new(|_| {}), None)
     }
 
-    /// [`Db::open`], noting what the disk refuses, and telling when the file is found to be damaged.
-    pub(super) fn watched(path: &Path, kind: Kind, note: DiskNote, told: OnDamage) -> Result<Self, StoreError> {
+    /// [`Db::open`], noting what the disk refuses, and telling when the file is found to be damaged. Whoever waits for
+    /// `alive` waits for the file's orderly close.
+    pub(super) fn watched(
+        path: &Path,
+        kind: Kind,
+        note: DiskNote,
+        told: OnDamage,
+        alive: Option<TaskTrackerToken>,
+    ) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
         let health = Arc::new(Health::new(path, note, told));
         let conn = connect(path, kind).map_err(failed).inspect_err(|error| health.see(error))?;
@@ -74,7 +82,10 @@ impl Db {
         std::thread::Builder::new()
             .name(name.into())
             .stack_size(512 * 1024)
-            .spawn(move || serve(conn, requests, &looks))
+            .spawn(move || {
+                let _alive = alive;
+                serve(conn, requests, &looks);
+            })
             .map_err(|source| failed(source.into()))?;
         Ok(Self { queue, health })
     }

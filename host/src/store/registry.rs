@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use cofferdam_protocol::ids::Folder;
 use tokio::sync::RwLock;
+use tokio_util::task::TaskTracker;
 
 use super::fault::DiskNote;
 use super::{Central, GroupDb, StoreError};
@@ -27,6 +29,8 @@ pub(super) struct Inner {
     central: Central,
     note: DiskNote,
     groups: Mutex<HashMap<Folder, Entry>>,
+    /// The group databases that are not closed yet, also those whose last handle was dropped.
+    alive: TaskTracker,
 }
 
 #[derive(Default)]
@@ -43,12 +47,17 @@ pub(super) struct Entry {
     pub(super) opening: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// How long the databases of dropped handles may take to close; a checkpoint of the largest journal takes about 1 s.
+const LAST_HANDLES: Duration = Duration::from_secs(5);
+
 impl Stores {
     /// Opens `central.db` under the home.
     pub fn open(home: Home) -> Result<Self, StoreError> {
         let note = DiskNote::default();
         let central = Central::watched(&home.central_db(), note.clone())?;
-        Ok(Self { inner: Arc::new(Inner { home, central, note, groups: Mutex::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner { home, central, note, groups: Mutex::default(), alive: TaskTracker::new() }),
+        })
     }
 
     /// What spans groups.
@@ -74,8 +83,8 @@ impl Stores {
         }
         self.usable(folder).await?;
         let (path, name) = (self.inner.home.group_db(folder), folder.clone());
-        let (note, told) = (self.inner.note.clone(), self.watch(folder));
-        let opened = tokio::task::spawn_blocking(move || GroupDb::watched(name, &path, note, told))
+        let (note, told, alive) = (self.inner.note.clone(), self.watch(folder), self.inner.alive.token());
+        let opened = tokio::task::spawn_blocking(move || GroupDb::watched(name, &path, note, told, alive))
             .await
             .map_err(|_| StoreError::Closed)?
             .map_err(|error| self.as_told(folder, error))?;
@@ -141,6 +150,11 @@ impl Stores {
         };
         for store in open {
             store.close().await;
+        }
+        // The process must not end while a database closes: its journal would stay.
+        self.inner.alive.close();
+        if tokio::time::timeout(LAST_HANDLES, self.inner.alive.wait()).await.is_err() {
+            tracing::warn!("a group's database is still in use; its journal stays for the next start");
         }
         self.central().close().await;
     }

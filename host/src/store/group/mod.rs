@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
 use rusqlite::{OptionalExtension, Savepoint};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::StoreError;
 use super::db::Db;
@@ -61,9 +62,15 @@ impl GroupDb {
     }
 
     /// [`GroupDb::open`], noting what the disk refuses, and telling when the file is found to be damaged.
-    pub(super) fn watched(folder: Folder, path: &Path, note: DiskNote, told: OnDamage) -> Result<Self, StoreError> {
+    pub(super) fn watched(
+        folder: Folder,
+        path: &Path,
+        note: DiskNote,
+        told: OnDamage,
+        alive: TaskTrackerToken,
+    ) -> Result<Self, StoreError> {
         let data = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Self { folder, data, db: Db::watched(path, Kind::Group, note, told)? })
+        Ok(Self { folder, data, db: Db::watched(path, Kind::Group, note, told, Some(alive))? })
     }
 
     /// Closes the database in order.
