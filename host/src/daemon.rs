@@ -22,10 +22,12 @@ use crate::channels::terminal::Terminal;
 use crate::clock;
 use crate::config::home::Home;
 use crate::config::host::{AccountChoice, HostConfig};
+use crate::config::retries::Retries;
 use crate::delivery::Delivery;
 use crate::error_chain;
 use crate::gateway::{Account, Gateway, GatewayError};
 use crate::live::Hub;
+use crate::model::backoff::Backoff;
 use crate::progress::Reporter;
 use crate::sandbox::docker::DockerSandbox;
 use crate::store::Stores;
@@ -123,6 +125,8 @@ impl Daemon {
             abilities: Box::new(move |channel| channels.abilities(channel)),
             max_sessions: config.max_sessions,
             default_model: config.default_model.clone(),
+            starts: starts_of(config.retries),
+            tell_after: Duration::from_secs(config.retries.tell_after_secs),
         });
         if mode != Mode::Query {
             supervisor.recover().await?;
@@ -267,6 +271,16 @@ fn make_home(home: &Home) -> Result<File, StartError> {
     };
     write(&mut file).map_err(at(path))?;
     Ok(file)
+}
+
+fn starts_of(retries: Retries) -> Backoff {
+    // All are within bounds that the configuration holds.
+    let ms = |secs: u64| i64::try_from(secs).unwrap_or(i64::MAX).saturating_mul(1000);
+    Backoff {
+        first: ms(retries.start_first_secs),
+        longest: ms(retries.start_longest_secs),
+        tries: u32::try_from(retries.start_tries).unwrap_or(u32::MAX),
+    }
 }
 
 fn account_of(choice: &AccountChoice) -> Result<Account, GatewayError> {

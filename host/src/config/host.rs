@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::home::Home;
 use super::host_values::{self, is_name};
+use super::retries::Retries;
 use super::{ConfigError, error, read, values};
 
 /// Where model calls go unless `OPENAI_BASE_URL` says otherwise: the vendor's public API.
@@ -59,6 +60,8 @@ pub struct HostConfig {
     pub docker_host: Option<String>,
     /// The static `cofferdam-runner` for images; none looks for it in the usual places.
     pub runner: Option<PathBuf>,
+    /// How often starts of containers are tried.
+    pub retries: Retries,
     /// What is logged, in `tracing`'s filter language.
     pub log: String,
     /// What is not wrong but should be known.
@@ -76,6 +79,7 @@ pub(super) struct File {
     runner: Option<PathBuf>,
     log: Option<String>,
     openai: OpenAi,
+    retries: Retries,
     pub(super) values: BTreeMap<String, SecretString>,
 }
 
@@ -136,6 +140,7 @@ impl HostConfig {
             default_model: sources.get("COFFERDAM_MODEL", "openai.model", file.openai.model).map(|s| s.value),
             docker_host: docker_host(sources.get("DOCKER_HOST", "docker_host", file.docker_host))?,
             runner: runner.map(|s| home.root().join(s.value)),
+            retries: file.retries,
             log: log_filter(log)?,
             warnings,
         })

@@ -3,7 +3,7 @@
 //! - [`home`]: where everything lies.
 //! - [`group`]: `container.json`; [`edit`] changes it. [`mcp`], [`conversation`], [`zone`]: parts of it.
 //! - [`host`]: `cofferdam.toml`, `.env` and the environment; [`host_values`]: what groups may take of it.
-//! - [`agents`]: the instructions of groups.
+//! - [`retries`]: how often starts are tried. - [`agents`]: the instructions of groups.
 //! - [`error`]: what is wrong with a file, and where.
 
 pub mod agents;
@@ -16,6 +16,7 @@ pub mod host;
 pub mod host_values;
 pub mod mcp;
 mod read;
+pub mod retries;
 mod values;
 pub mod zone;
 

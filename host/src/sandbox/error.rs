@@ -88,6 +88,12 @@ impl SandboxError {
         }
     }
 
+    /// What the engine said, for tests outside of this room.
+    #[cfg(test)]
+    pub(crate) fn said(status_code: u16, message: &str) -> Self {
+        Self::of("start a container", Error::DockerResponseServerError { status_code, message: message.to_owned() })
+    }
+
     /// Whether the engine itself cannot be used just now, by nobody.
     pub fn is_the_engines(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Hanging { .. } | Self::Full { .. })

@@ -13,6 +13,7 @@ use super::ends::STOP_GRACE;
 use super::launch::{LaunchError, Ready, Started};
 use super::life::Life;
 use super::starting::{SHORTEST_PAUSE, Trouble};
+use super::waits::Waits;
 use super::{Inner, View, lock};
 use crate::clock;
 use crate::error_chain;
@@ -52,6 +53,12 @@ pub(super) struct Actor {
     /// The second. Dropping it leaves nothing behind: what comes of it is removed.
     pub(super) starting: Option<BoxFuture<'static, Result<Started, LaunchError>>>,
     pub(super) trouble: Option<Trouble>,
+    /// When its chats are told that their messages wait.
+    pub(super) waits: Option<Waits>,
+    /// Whether failed starts may be counted in its row; what an earlier daemon left is looked up first.
+    pub(super) counted: Option<bool>,
+    /// When the newest start began, ms.
+    pub(super) begun: i64,
     /// When messages that wait for another try are due.
     due_again: Option<Instant>,
     pub(super) queued_at: Option<Instant>,
@@ -91,6 +98,9 @@ impl Actor {
             preparing: None,
             starting: None,
             trouble: None,
+            waits: None,
+            counted: None,
+            begun: 0,
             due_again: None,
             queued_at: None,
             stop_waiters: Vec::new(),
@@ -142,7 +152,8 @@ impl Actor {
         let trouble = self.trouble.as_ref().filter(|_| stopped).map(|trouble| trouble.again);
         let life = self.life.as_ref().and_then(|life| life.deadline(self.phase.state()));
         let waits = matches!(self.phase.state(), SessionState::Stopped | SessionState::Idle);
-        trouble.into_iter().chain(life).chain(self.due_again.filter(|_| waits)).min()
+        let tell = self.waits.as_ref().filter(|_| self.waits_for_a_start()).and_then(Waits::tell_at);
+        trouble.into_iter().chain(life).chain(self.due_again.filter(|_| waits)).chain(tell).min()
     }
 
     async fn on_call(&mut self, call: Call) {
@@ -189,18 +200,21 @@ impl Actor {
         self.look_again.notify_waiters();
         match self.phase.state() {
             SessionState::Stopped if self.ending == Ending::No => {
+                if self.waits_on().await {
+                    return;
+                }
                 // Somebody who writes again may have mended it: tried at once, but not in a loop.
                 if let Some(trouble) = &self.trouble
                     && trouble.again > Instant::now()
-                    && trouble.since.elapsed() < SHORTEST_PAUSE
+                    && trouble.met.elapsed() < SHORTEST_PAUSE
                 {
                     self.tell(Live::Blocked(trouble.blocked.clone()));
                     return;
                 }
                 match self.due().await {
                     Ok(Due::Turn) => self.ask_for_a_place(),
-                    Ok(Due::Commands | Due::Later(_)) => self.trouble = None,
-                    Err(error) => self.in_trouble(&error),
+                    Ok(Due::Commands | Due::Later(_)) => self.forget_trouble().await,
+                    Err(error) => self.in_trouble(&error).await,
                 }
             }
             // A runner that does not ask, such as while it compacts, does not hold up commands.
@@ -252,7 +266,8 @@ impl Actor {
         self.advance(PhaseEvent::Gone);
         self.give_back_place();
         // An engine that ends takes its containers with it.
-        let died = !life.served && !life.is_stopping() && !exit.outage;
+        let died = !life.served && (!life.is_stopping() || life.silent) && !exit.outage;
+        let why = if life.silent { "it was silent for too long".to_owned() } else { died_of(exit, memory_mb) };
         if life.stopped_by_person {
             self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
         }
@@ -261,8 +276,7 @@ impl Actor {
         // Whoever waited for the stop finds it stopped.
         self.answer_stop_waiters();
         if died {
-            self.in_trouble(&LaunchError::Died(died_of(exit, memory_mb)));
-            self.show(self.trouble.as_ref().map(|trouble| trouble.blocked.message.clone()));
+            self.in_trouble(&LaunchError::Died(why)).await;
         } else {
             self.wake().await;
         }
@@ -271,9 +285,9 @@ impl Actor {
     async fn on_deadline(&mut self) {
         let now = Instant::now();
         if self.phase == Phase::STOPPED && self.trouble.as_ref().is_some_and(|trouble| trouble.again <= now) {
-            // Keeps the count of failures, until a start works.
-            self.wake_after_trouble().await;
+            self.wake().await;
         }
+        self.tell_if_it_waits(now).await;
         if self.due_again.take_if(|at| *at <= now).is_some() {
             self.wake().await;
         }
@@ -284,6 +298,7 @@ impl Actor {
             SessionState::Busy if life.silence_is_over(SessionState::Busy, now) => self.end_silent_turn().await,
             SessionState::Starting | SessionState::Idle if life.silence_is_over(self.phase.state(), now) => {
                 tracing::warn!("the runner says nothing; its container is replaced");
+                life.silent = true;
                 self.advance(PhaseEvent::Stop);
                 self.kill(Duration::from_secs(1), false);
             }

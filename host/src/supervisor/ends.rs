@@ -78,7 +78,7 @@ impl Actor {
         match self.phase.state() {
             SessionState::Stopped => {
                 // It may wait for the next try of a start.
-                self.out_of_trouble();
+                self.forget_trouble().await;
                 self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
                 drop(done);
             }

@@ -48,6 +48,8 @@ pub(super) struct Life {
     pub(super) served: bool,
     /// Since when it keeps its place from others: its first turn here.
     pub(super) serving_since: Option<Instant>,
+    /// It was given up because nothing was heard of it.
+    pub(super) silent: bool,
     /// It reported an MCP server that the group has not; told once.
     reported_strange: bool,
     door: Option<Door>,
@@ -82,6 +84,7 @@ impl Life {
             stopped_by_person: false,
             served: false,
             serving_since: None,
+            silent: false,
             reported_strange: false,
             door: Some(ready.door),
             container: None,
@@ -113,6 +116,7 @@ impl Life {
             stopped_by_person: false,
             served: true,
             serving_since: Some(Instant::now()),
+            silent: false,
             reported_strange: false,
             door: Some(door),
             container: Some(running.id),

@@ -4,13 +4,15 @@
 //! next and events, through the door, as calls to the actor → the container is idle → its time-out stops it → the
 //! actor retires. A nudge is a hint: losing it costs latency, never a message.
 //!
-//! When it goes wrong: a start that fails is tried again with a growing pause, while the chat is told why; a container
-//! that dies in a turn puts its messages back, and the second time into a notice; an engine that is away, hangs or is full
+//! When it goes wrong: a start that fails is tried again with a growing pause, and its messages become dead letters after
+//! the last try ([`blame`] says which failures count); a container that dies in a turn puts its messages back, and the
+//! second time into dead letters; an engine that is away, hangs or is full
 //! is waited for ([`engine`]), and no message is blamed for it; a daemon that dies leaves containers
 //! behind, and [`recovery`] adopts those whose attempt is current and removes the others.
 
 mod actor;
 pub mod admission;
+mod blame;
 mod bounds;
 mod calls;
 pub mod conversation;
@@ -26,6 +28,7 @@ mod starting;
 mod tools;
 mod turns;
 mod undelivered;
+mod waits;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +46,7 @@ use crate::gateway::Gateway;
 use crate::hooks;
 use crate::live::{Ended, Hub, Live};
 use crate::model::action::Abilities;
+use crate::model::backoff::Backoff;
 use crate::model::chat::Due;
 use crate::model::notice;
 use crate::sandbox::Sandbox;
@@ -76,6 +80,10 @@ pub struct Parts {
     pub max_sessions: usize,
     /// The model of groups that name none.
     pub default_model: Option<String>,
+    /// How often a session's container is started that does not start.
+    pub starts: Backoff,
+    /// After how long a chat is told that its messages wait for the engine, the disk or the image.
+    pub tell_after: Duration,
 }
 
 /// Owns the sessions' actors. Clones are handles to the same.

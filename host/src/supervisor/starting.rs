@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use cofferdam_protocol::admin::{ChatOutcome, SessionState};
+use cofferdam_protocol::admin::{ChatOutcome, ErrorKind, SessionState};
 use cofferdam_protocol::runner::FailureKind;
 use tokio::time::Instant;
 
 use super::actor::{Actor, Ending};
+use super::answered_live;
+use super::blame::{Blame, Surroundings, blame};
+use super::calls::Call;
 use super::ends::STOP_GRACE;
 use super::launch::{self, LaunchError, Ready, Started};
 use super::life::Life;
@@ -14,18 +17,26 @@ use super::lock;
 use crate::error_chain;
 use crate::hooks;
 use crate::live::{Blocked, Live};
+use crate::model::backoff::Backoff;
 use crate::model::notice;
 use crate::model::session::PhaseEvent;
+use crate::store::group::inbox::Answered;
+use crate::store::group::starts::{FailedStarts, StartEnd};
+use crate::store::{now_ms, rfc3339};
 
 /// The shortest pause between two starts that fail.
 pub(super) const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause between two starts that fail.
+/// The longest pause between two starts that fail for what every session waits for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A session that cannot start just now.
 pub(super) struct Trouble {
-    pub(super) since: Instant,
-    pub(super) failures: u32,
+    /// When it was met the last time.
+    pub(super) met: Instant,
+    /// What every session waits for; none: it is this one's own.
+    pub(super) waits_for: Option<Surroundings>,
+    /// Tries that met it.
+    tries: u32,
     pub(super) again: Instant,
     pub(super) blocked: Blocked,
 }
@@ -33,6 +44,7 @@ pub(super) struct Trouble {
 impl Actor {
     pub(super) fn ask_for_a_place(&mut self) {
         self.queued_at = Some(Instant::now());
+        self.begun = now_ms();
         self.advance(PhaseEvent::Wake);
         let (folder, session) = (&self.folder, self.session.clone());
         self.inner.with_admission(|admission| admission.request(folder, session));
@@ -47,6 +59,7 @@ impl Actor {
             return;
         }
         self.advance(PhaseEvent::Granted);
+        self.begins_to_wait();
         self.show(None);
         match self.store().await {
             Ok(store) => {
@@ -111,46 +124,161 @@ impl Actor {
             self.inner.engine_failed(error);
         }
         self.life = None;
+        if self.phase.state() == SessionState::Stopping {
+            // Whoever wanted its end has it.
+            self.gone_before_it_ran().await;
+            return;
+        }
         self.advance(PhaseEvent::Gone);
         self.give_back_place();
-        if let LaunchError::Config(what) = error {
-            let outcome = ChatOutcome::Failed { kind: FailureKind::ProviderStart };
-            self.refuse_waiting(notice::bad_config(what), outcome).await;
-        } else {
-            self.in_trouble(error);
-        }
-        self.show(self.trouble.as_ref().map(|trouble| trouble.blocked.message.clone()));
+        self.in_trouble(error).await;
         self.answer_stop_waiters();
     }
 
-    /// Tries again after a pause, and says why it waits.
-    pub(super) fn in_trouble(&mut self, error: &LaunchError) {
-        let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures).saturating_add(1);
-        let pause = Duration::from_millis(500 << failures.min(7)).min(LONGEST_PAUSE);
-        tracing::warn!(error = %error_chain(error), failures, ?pause, "cannot start; its messages wait");
-        let blocked = error.blocked();
-        self.tell(Live::Blocked(blocked.clone()));
+    /// A start failed: what becomes of the messages that wait for it.
+    pub(super) async fn in_trouble(&mut self, error: &LaunchError) {
+        tracing::warn!(error = %error_chain(error), "cannot start");
+        match blame(error) {
+            Blame::Person => self.give_up_waiting(error).await,
+            Blame::Surroundings(what) => self.wait_for(what, error),
+            Blame::Session => self.count_failure(error).await,
+        }
+        self.show(self.trouble.as_ref().map(|trouble| trouble.blocked.message.clone()));
+    }
+
+    /// Tries again for as long as it takes, and says what it waits for.
+    fn wait_for(&mut self, what: Surroundings, error: &LaunchError) {
         if matches!(error, LaunchError::Store(error) if error.is_set_aside()) {
             // It wakes when the group is restored.
-            self.trouble = None;
+            self.tell(Live::Blocked(error.blocked()));
+            self.out_of_trouble();
             return;
         }
-        let since = Instant::now();
-        self.trouble = Some(Trouble { since, failures, again: since + pause, blocked });
+        let waited = self.trouble.as_ref().filter(|trouble| trouble.waits_for.is_some());
+        let tries = waited.map_or(0, |trouble| trouble.tries).saturating_add(1);
+        let again = Duration::from_millis(500 << tries.min(7)).min(LONGEST_PAUSE);
+        self.has_trouble(Trouble { waits_for: Some(what), tries, again: Instant::now() + again, ..error.into() });
+        self.begins_to_wait();
     }
 
-    pub(super) async fn wake_after_trouble(&mut self) {
-        let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures);
-        self.wake().await;
-        if let Some(trouble) = &mut self.trouble
-            && self.phase.state() == SessionState::Stopped
-        {
-            trouble.failures = trouble.failures.max(failures);
+    /// Tries again after a pause, until the last try: then the messages are dead letters.
+    async fn count_failure(&mut self, error: &LaunchError) {
+        let starts = self.inner.parts.starts;
+        let counted = match self.store().await {
+            Ok(store) => {
+                let why = error_chain(error);
+                store.start_failed(&self.session, self.begun, starts, why).await.map_err(LaunchError::Store)
+            }
+            Err(error) => Err(error),
+        };
+        match counted {
+            Ok(StartEnd::Again(failed)) => {
+                self.counted = Some(true);
+                let mut trouble = Trouble { tries: failed.count, again: self.when(&failed), ..error.into() };
+                trouble.blocked.message = next_try(&trouble.blocked.message, &failed, starts);
+                self.has_trouble(trouble);
+            }
+            Ok(StartEnd::GaveUp(ended)) => {
+                self.tell(Live::Blocked(error.blocked()));
+                self.gave_up(ended);
+            }
+            Err(error) => self.wait_for(Surroundings::Disk, &error),
         }
     }
 
-    /// The start worked.
+    /// The messages that wait end as dead letters.
+    async fn give_up_waiting(&mut self, error: &LaunchError) {
+        let what = error_chain(error);
+        let given_up = match self.store().await {
+            Ok(store) => store
+                .give_up_waiting(&self.session, notice::bad_config(&what), what)
+                .await
+                .map_err(LaunchError::Store),
+            Err(error) => Err(error),
+        };
+        match given_up {
+            Ok(ended) => self.gave_up(ended),
+            Err(error) => self.wait_for(Surroundings::Disk, &error),
+        }
+    }
+
+    fn gave_up(&mut self, ended: Vec<Answered>) {
+        self.out_of_trouble();
+        for answered in ended {
+            let outcome = ChatOutcome::Failed { kind: FailureKind::ProviderStart };
+            self.ended(answered_live(&answered, outcome), answered.chat.clone());
+        }
+        // Commands behind them need no container.
+        let _ = self.calls.send(Call::Wake);
+    }
+
+    fn has_trouble(&mut self, trouble: Trouble) {
+        self.tell(Live::Blocked(trouble.blocked.clone()));
+        self.trouble = Some(trouble);
+    }
+
+    /// Goes on with the wait that an earlier daemon began: a restart is no try. Whether it does.
+    pub(super) async fn waits_on(&mut self) -> bool {
+        if self.counted.is_some() {
+            return false;
+        }
+        let Ok(store) = self.store().await else { return false };
+        let Ok(failed) = store.failed_starts(&self.session).await else { return false };
+        self.counted = Some(failed.count > 0);
+        let again = self.when(&failed);
+        if failed.count == 0 || again <= Instant::now() {
+            return false;
+        }
+        let message = next_try(&failed.error, &failed, self.inner.parts.starts);
+        let hint = Some("`cofferdam session logs` may have more".to_owned());
+        let blocked = Blocked { kind: ErrorKind::Engine, message, hint };
+        let note = Some(blocked.message.clone());
+        self.has_trouble(Trouble { met: Instant::now(), waits_for: None, tries: failed.count, again, blocked });
+        self.show(note);
+        true
+    }
+
+    fn when(&self, failed: &FailedStarts) -> Instant {
+        let ahead = self.inner.parts.starts.ahead(failed.again_at, now_ms());
+        Instant::now() + Duration::from_millis(u64::try_from(ahead).unwrap_or(0))
+    }
+
+    /// The start worked. What was counted is forgotten when a turn begins: until then its container may still die.
     pub(super) fn out_of_trouble(&mut self) {
         self.trouble = None;
+        self.waits = None;
     }
+
+    /// Nothing waits for a start any more.
+    pub(super) async fn forget_trouble(&mut self) {
+        let told = self.waits.is_some();
+        self.out_of_trouble();
+        if (self.counted != Some(true) && !told) || self.store.is_none() {
+            return;
+        }
+        if let Some(store) = &self.store
+            && let Err(error) = store.forget_starts(&self.session).await
+        {
+            tracing::warn!(error = %error_chain(&error), "its failed starts stay counted");
+            return;
+        }
+        self.counted = Some(false);
+    }
+}
+
+impl From<&LaunchError> for Trouble {
+    fn from(error: &LaunchError) -> Self {
+        let now = Instant::now();
+        Self { met: now, waits_for: None, tries: 0, again: now, blocked: error.blocked() }
+    }
+}
+
+/// What failed, and what comes of it.
+fn next_try(error: &str, failed: &FailedStarts, starts: Backoff) -> String {
+    format!(
+        "{error}; start {} of {} failed, the next is at {}",
+        failed.count,
+        starts.tries,
+        rfc3339(failed.again_at)
+    )
 }
