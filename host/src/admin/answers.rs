@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use cofferdam_protocol::admin::{DiskTrouble, ErrorKind, Group, Session, SessionState, Status};
+use cofferdam_protocol::admin::{DiskTrouble, ErrorKind, Group, OpenLetters, Session, SessionState, Status};
 use cofferdam_protocol::ids::{Attempt, Folder};
 use serde::Deserialize;
 
@@ -30,7 +30,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<Status> {
     // Those that wait for another try may have no container and nobody who looks after them just now.
     let mut folders: BTreeSet<Folder> = admin.stores.central().busy_groups().await?.into_iter().collect();
     folders.extend(views.values().map(|(folder, _)| folder.clone()));
-    let (mut sessions, mut notes) = (Vec::new(), notes_of_groups(&admin).await?);
+    let (mut sessions, mut notes, mut dead_letters) = (Vec::new(), notes_of_groups(&admin).await?, Vec::new());
     for folder in &folders {
         let all = match sessions_of(&admin, folder).await {
             Ok(all) => all,
@@ -39,6 +39,11 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<Status> {
                 continue;
             }
         };
+        // A group with open dead letters stays marked as busy, so that no others have to be asked.
+        let count = admin.stores.group(folder).await?.open_dead_letters().await?;
+        if count > 0 {
+            dead_letters.push(OpenLetters { group: folder.clone(), count });
+        }
         let mut shown = all.into_iter().filter(|s| views.contains_key(&s.id) || s.retry_at.is_some()).peekable();
         if shown.peek().is_none() {
             continue;
@@ -69,6 +74,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<Status> {
         engine_error: admin.supervisor.engine_error(),
         disk: disk_trouble(&admin).await,
         notes,
+        dead_letters,
         dropped: admin.stores.central().drops(DROPS).await?,
         sessions,
     }))
@@ -237,17 +243,20 @@ async fn sessions_of(admin: &Admin, folder: &Folder) -> Result<Vec<Session>, Fai
     let views = admin.supervisor.views();
     let current = load(admin, folder).await.ok().map(|loaded| loaded.hash);
     for session in &mut sessions {
-        session.retry_at = retries.remove(&session.id);
+        let retry_at = retries.remove(&session.id);
         match views.get(&session.id) {
             Some((_, view)) => show_live(session, view, current.as_deref()),
             None => session.container = None,
         }
+        session.retry_at = retry_at.or(session.retry_at.take());
     }
     Ok(sessions)
 }
 
 fn show_live(session: &mut Session, view: &View, current: Option<&str>) {
     session.state = view.state;
+    // A live one says itself when it starts again.
+    session.retry_at = None;
     session.note.clone_from(&view.note);
     session.container.clone_from(&view.container);
     let has_container = matches!(view.state, SessionState::Starting | SessionState::Idle | SessionState::Busy);

@@ -1,12 +1,15 @@
 //! The daemon's own socket: what the CLI asks. HTTP/1.1 on a Unix socket, 0600; whoever can open it owns the home.
 //!
 //! - [`answers`]: groups, sessions, status. - [`detail`]: a session in depth. - [`wirings`]: chats of groups.
-//! - [`chat`]: the terminal's messages and their streamed answers; [`intake`]: how many at once. - [`files`]: what people send along. - [`events`]:
+//! - [`dead_letters`]: what was tried for the last time.
+//! - [`chat`]: the terminal's messages and their streamed answers; [`intake`]: how many at once.
+//! - [`files`]: what people send along. - [`events`]:
 //!   replies as a client sees them. - [`follow`]: a session as it goes on, with [`log_tail`]. - [`schema`]: of answers.
 //! - [`disk`]: whether it takes writes. - [`error`]: every error as a person reads it.
 
 mod answers;
 mod chat;
+mod dead_letters;
 mod detail;
 mod disk;
 mod error;
@@ -23,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Extension, Router};
 use cofferdam_protocol::admin::{MAX_MESSAGE_BYTES, MAX_SCHEMA_BYTES};
 use tokio::task::JoinHandle;
@@ -110,6 +113,11 @@ fn routes(admin: Arc<Admin>) -> Router {
         .route("/v1/sessions/{id}/stop", post(answers::stop_session))
         .route("/v1/sessions/{id}/logs", get(answers::logs))
         .route("/v1/wirings", get(wirings::list).patch(wirings::change))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters/{folder}", delete(dead_letters::let_all_go))
+        .route("/v1/dead-letters/{folder}/retry", post(dead_letters::retry_all))
+        .route("/v1/dead-letters/{folder}/{number}", get(dead_letters::show).delete(dead_letters::let_go))
+        .route("/v1/dead-letters/{folder}/{number}/retry", post(dead_letters::retry))
         .route("/v1/chat", post(chat::chat))
         .route("/v1/files", post(files::upload))
         .layer(Extension(intake::Intake::default()))

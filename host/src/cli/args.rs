@@ -14,7 +14,7 @@ Exit codes:
   2    the command line is wrong
   3    a configuration file is wrong
   4    the named thing does not exist
-  5    it exists already, or another daemon has the home
+  5    it exists already, was decided before, or another daemon has the home
   6    the Docker engine cannot be reached or refused
   7    the image is missing and could not be built
   8    the daemon cannot be reached, went away, or has too much to do
@@ -58,6 +58,9 @@ pub(super) enum Verb {
     /// Sessions: conversations and their containers
     #[command(subcommand)]
     Session(SessionVerb),
+    /// Dead letters: messages and replies that were tried for the last time
+    #[command(subcommand)]
+    DeadLetter(DeadLetterVerb),
     /// Wirings: which chats reach which groups
     #[command(subcommand)]
     Wiring(WiringVerb),
@@ -166,6 +169,61 @@ pub(super) enum SessionVerb {
         #[arg(long, short, conflicts_with = "attempt")]
         follow: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLetterVerb {
+    /// List those that wait for a decision
+    List {
+        /// Of this group only
+        group: Option<Folder>,
+        /// Also those that were retried or dropped
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one: its text, what failed, and how often
+    Show {
+        /// The letter, as `dead-letter list` shows it: GROUP/NUMBER
+        letter: LetterWord,
+    },
+    /// Have them tried again, from their first try
+    Retry(SettleArgs),
+    /// Let them go: they are not tried again
+    Drop(SettleArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SettleArgs {
+    /// The letters, as `dead-letter list` shows them: GROUP/NUMBER
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "LETTER")]
+    pub letters: Vec<LetterWord>,
+    /// All that wait in this group
+    #[arg(long, value_name = "GROUP")]
+    pub all: Option<Folder>,
+}
+
+/// A dead letter: `GROUP/NUMBER`.
+#[derive(Debug, Clone)]
+pub(super) struct LetterWord {
+    group: Folder,
+    number: i64,
+}
+
+impl FromStr for LetterWord {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "not a dead letter: it is GROUP/NUMBER, as `cofferdam dead-letter list` shows it";
+        let (group, number) = text.split_once('/').ok_or(WRONG)?;
+        let number = number.parse().ok().filter(|number| *number > 0).ok_or(WRONG)?;
+        Ok(Self { group: group.parse().map_err(|_| WRONG)?, number })
+    }
+}
+
+impl fmt::Display for LetterWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.group, self.number)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -314,6 +372,14 @@ mod tests {
         };
         assert!(logs(&["--follow"]) && logs(&["-f", "--json"]) && logs(&["--attempt", "1"]));
         assert!(!logs(&["--follow", "--attempt", "1"]));
+    }
+
+    #[test]
+    fn letters_are_named_one_by_one_or_all_of_a_group() {
+        let retry =
+            |words: &[&str]| Cli::try_parse_from(["cofferdam", "dead-letter", "retry"].iter().chain(words)).is_ok();
+        assert!(retry(&["demo/3"]) && retry(&["demo/3", "ops/1"]) && retry(&["--all", "demo"]));
+        assert!(!retry(&[]) && !retry(&["--all", "demo", "demo/3"]) && !retry(&["demo"]) && !retry(&["demo/0"]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod chat;
 mod client;
 mod completions;
 mod connect;
+mod dead_letter;
 mod doctor;
 mod engine;
 mod error;
@@ -78,6 +79,7 @@ async fn run(cli: Cli) -> Result<u8, CliError> {
         Verb::Chat(chat) => chat::run(&context, chat).await,
         Verb::Status => status::run(&context).await,
         Verb::Session(verb) => session::run(&context, verb).await,
+        Verb::DeadLetter(verb) => dead_letter::run(&context, verb).await,
         Verb::Wiring(verb) => wiring::run(&context, verb).await,
         Verb::Image(verb) => image::run(&context, verb).await,
         Verb::Doctor => doctor::run(&context).await,

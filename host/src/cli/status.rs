@@ -1,6 +1,6 @@
 //! `cofferdam status`: what runs, what waits, and why.
 
-use cofferdam_protocol::admin::{DiskTrouble, Status};
+use cofferdam_protocol::admin::{DiskTrouble, OpenLetters, Status};
 use jiff::Timestamp;
 
 use super::client::Client;
@@ -42,6 +42,7 @@ fn render(status: &Status, now: Timestamp) -> String {
         ("groups", Some(status.groups.to_string())),
         ("engine", status.engine_error.clone()),
         ("disk", status.disk.as_ref().map(disk)),
+        ("dead letters", dead_letters(&status.dead_letters)),
     ]);
     for note in &status.notes {
         text += &format!("\nnote: {}", terminal::clean_line(note, 400));
@@ -67,6 +68,12 @@ fn disk(trouble: &DiskTrouble) -> String {
     )
 }
 
+/// Groups with dead letters, in one line.
+fn dead_letters(groups: &[OpenLetters]) -> Option<String> {
+    let counts: Vec<_> = groups.iter().map(|open| format!("{} in {}", open.count, open.group)).collect();
+    (!counts.is_empty()).then(|| format!("{}; `cofferdam dead-letter list` shows them", counts.join(", ")))
+}
+
 #[cfg(test)]
 mod tests {
     use cofferdam_protocol::admin::{Dropped, SessionState};
@@ -89,6 +96,7 @@ mod tests {
             disk: None,
             notes: vec![],
             dropped: vec![],
+            dead_letters: vec![],
             sessions: vec![],
         }
     }
@@ -113,19 +121,21 @@ mod tests {
             engine_error: Some("the Docker engine does not answer".into()),
             disk: Some(DiskTrouble { path: "/h/data".into(), why: "no space".into(), free_bytes: 4096 }),
             notes: vec!["demo: container.json has errors".into()],
+            dead_letters: vec![OpenLetters { group: "demo".parse().unwrap(), count: 2 }],
             dropped: vec![Dropped { chat: "terminal:x".into(), reason: "no wiring".into(), count: 2 }],
             sessions: vec![session::tests::session(SessionState::Queued, Some("waits for a place"))],
             ..status()
         };
         insta::assert_snapshot!(render(&status, "2026-01-01T00:00:00Z".parse().unwrap()), @r#"
-        cofferdam:  0.1.0
-        home:       /h
-        daemon:     up 2 h, process 7
-        account:    offline model
-        containers: 8 of 8, 1 waiting for a place
-        groups:     1
-        engine:     the Docker engine does not answer
-        disk:       /h/data cannot be written (no space), 4 KiB free; what comes is refused, what is under way waits
+        cofferdam:    0.1.0
+        home:         /h
+        daemon:       up 2 h, process 7
+        account:      offline model
+        containers:   8 of 8, 1 waiting for a place
+        groups:       1
+        engine:       the Docker engine does not answer
+        disk:         /h/data cannot be written (no space), 4 KiB free; what comes is refused, what is under way waits
+        dead letters: 2 in demo; `cofferdam dead-letter list` shows them
         note: demo: container.json has errors
 
         SESSION       GROUP  CHAT           STATE   TURNS  WAITING  ACTIVE  NOTE

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use cofferdam_protocol::ids::Folder;
-use tokio::sync::RwLock;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use tokio_util::task::TaskTracker;
 
 use super::fault::DiskNote;
@@ -107,23 +107,29 @@ impl Stores {
         key: String,
         command: Option<Command>,
     ) -> Result<(Arc<GroupDb>, Accepted), StoreError> {
-        let busy = self.entry(folder, |entry| entry.busy.clone());
-        let mut guard = busy.read().await;
-        if !*guard {
-            drop(guard);
-            let mut marking = busy.write().await;
-            if !*marking {
-                self.central().mark_busy(folder).await?;
-                hooks::crash_point("mark_busy.after_commit");
-                *marking = true;
-            }
-            guard = marking.downgrade();
-        }
+        let guard = self.busy(folder).await?;
         let store = self.group(folder).await?;
         let accepted = store.accept(message, key, command).await.map_err(|error| self.as_told(folder, error))?;
         hooks::crash_point("accept.after_commit");
         drop(guard);
         Ok((store, accepted))
+    }
+
+    /// Notes centrally that the group has work; it stays noted at least until what is answered is dropped.
+    pub async fn busy(&self, folder: &Folder) -> Result<OwnedRwLockReadGuard<bool>, StoreError> {
+        let busy = self.entry(folder, |entry| entry.busy.clone());
+        let guard = busy.clone().read_owned().await;
+        if *guard {
+            return Ok(guard);
+        }
+        drop(guard);
+        let mut marking = busy.write_owned().await;
+        if !*marking {
+            self.central().mark_busy(folder).await?;
+            hooks::crash_point("mark_busy.after_commit");
+            *marking = true;
+        }
+        Ok(marking.downgrade())
     }
 
     /// Clears the group's busy mark if nothing in it is due.

@@ -277,6 +277,7 @@ mod tests {
     use crate::config::home::Home;
     use crate::gateway::{Account, Gateway};
     use crate::live::Hub;
+    use crate::model::backoff::Backoff;
     use crate::model::chat::Inbound;
     use crate::sandbox::docker::DockerSandbox;
     use crate::store::Stores;
@@ -311,6 +312,8 @@ mod tests {
                 abilities: Box::new(|_| Abilities::default()),
                 max_sessions: 1,
                 default_model: None,
+                starts: Backoff { first: 1_000, longest: 1_000, tries: 2 },
+                tell_after: Duration::from_secs(60),
                 home,
             });
             Self { dir, supervisor, due }

@@ -12,6 +12,9 @@
 //! | `GET /v1/sessions/{id}/diff` | [`TurnDiff`] of the newest turn that changed files; `?turn=N` another one's |
 //! | `GET /v1/sessions/{id}/follow` | JSON lines of [`FollowEvent`] without end; `?attempt=N&offset=M` goes on there |
 //! | `GET /v1/wirings` · `PATCH /v1/wirings` ([`WiringChange`]) | [`Vec<Wiring>`] · [`Wiring`] |
+//! | `GET /v1/dead-letters?group=&all=` · `GET /v1/dead-letters/{group}/{number}` | [`Vec<DeadLetter>`], open ones unless `all` · [`DeadLetter`] |
+//! | `POST /v1/dead-letters/{group}/{number}/retry` · `DELETE` without `/retry` drops it | [`DeadLetter`] |
+//! | `POST /v1/dead-letters/{group}/retry` · `DELETE /v1/dead-letters/{group}`: all that are open | [`SettledLetters`] |
 //! | `POST /v1/files?group=&name=` with a body of at most [`MAX_FILE_BYTES`] | [`StagedFile`], for a message of the group |
 //! | `POST /v1/chat` ([`ChatRequest`]) | JSON lines of [`ChatEvent`] until the message's turn ended and its replies were handed over |
 //!
@@ -19,6 +22,7 @@
 //! accepted, and the same call may be sent again a little later.
 
 mod chat;
+mod dead_letter;
 mod session;
 mod wiring;
 
@@ -31,6 +35,7 @@ pub use chat::{
     ChatEvent, ChatOutcome, ChatRequest, Finished, MAX_FILE_BYTES, MAX_FILES, MAX_MESSAGE_BYTES, MAX_SCHEMA_BYTES,
     StagedFile, Timings,
 };
+pub use dead_letter::{DeadLetter, OpenLetters, SettledLetters};
 pub use session::{
     CompactionRecord, ContextView, Conversation, DeliveryState, FOLLOW_TAIL_LINES, FollowEvent, HardDelivery,
     OpenQuestion, SessionDetail, Setting, SettingSource, ToolCallRecord, ToolCallState, TurnDiff, TurnFailure,
@@ -61,7 +66,7 @@ pub enum ErrorKind {
     Config,
     /// The named thing does not exist (exit 4).
     NotFound,
-    /// It exists already, or another daemon has the home (exit 5).
+    /// It exists already, was decided before, or another daemon has the home (exit 5).
     Conflict,
     /// The Docker engine cannot be reached or refused (exit 6).
     Engine,
@@ -203,6 +208,9 @@ pub struct Status {
     pub notes: Vec<String>,
     /// Messages that the router dropped, by reason.
     pub dropped: Vec<Dropped>,
+    /// Groups with dead letters that wait for a decision.
+    #[serde(default)]
+    pub dead_letters: Vec<OpenLetters>,
     /// Sessions that live or wait.
     pub sessions: Vec<Session>,
 }

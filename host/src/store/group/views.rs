@@ -48,7 +48,8 @@ impl GroupDb {
                 let mut statement = tx.prepare_cached(
                     "SELECT id, channel, chat_id, thread_id, attempt, provider, continuation, container, active_at,
                             (SELECT count(*) FROM turns WHERE session = sessions.id),
-                            (SELECT count(*) FROM inbox WHERE session = sessions.id AND state = 'pending')
+                            (SELECT count(*) FROM inbox WHERE session = sessions.id AND state = 'pending'),
+                            start_failures, start_again_at, start_error
                      FROM sessions ORDER BY active_at DESC",
                 )?;
                 let rows = statement.query_and_then([], |row| session_view(row, &folder))?;
@@ -179,12 +180,15 @@ fn failure_kind(text: Option<String>) -> FailureKind {
 
 fn session_view(row: &Row<'_>, folder: &Folder) -> Result<Session, StoreError> {
     let provider: Option<String> = row.get(5)?;
+    // What a daemon that does not run just now left to wait.
+    let waits = row.get::<_, i64>(11)? > 0 && row.get::<_, u64>(10)? > 0;
+    let (again_at, error): (i64, Option<String>) = (row.get(12)?, row.get(13)?);
     Ok(Session {
         id: session_of(row.get(0)?)?,
         group: folder.clone(),
         chat: chat_of(row, 1)?.to_string(),
         state: SessionState::Stopped,
-        note: None,
+        note: error.filter(|_| waits),
         attempt: Attempt(row.get(4)?),
         provider: provider.and_then(|p| serde_json::from_value::<ProviderKind>(p.into()).ok()),
         continuation: row.get(6)?,
@@ -193,6 +197,6 @@ fn session_view(row: &Row<'_>, folder: &Folder) -> Result<Session, StoreError> {
         waiting: row.get(10)?,
         active_at: rfc3339(row.get(8)?),
         config_changed: false,
-        retry_at: None,
+        retry_at: waits.then(|| rfc3339(again_at)),
     })
 }
