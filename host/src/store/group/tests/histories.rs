@@ -1,16 +1,20 @@
 //! Whatever comes in whatever order: every message has exactly one outcome, and the chat hears of it.
 
+use std::collections::BTreeSet;
+
 use cofferdam_protocol::runner::ControlRequest;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::dead_letter::DeadLetterEvent;
+use crate::model::backoff::Backoff;
+use crate::model::dead_letter::{DeadLetterEvent, Letter};
 use crate::store::group::commands::Due;
 use crate::store::group::questions::NewQuestion;
 use crate::store::group::tools::{CallKey, CallLimits, Deed, NewCall};
 
 /// Longer than any pause of these histories.
 const HOUR: i64 = 3_600_000;
+const STARTS: Backoff = Backoff { first: 1, longest: 1, tries: 2 };
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -27,6 +31,8 @@ enum Step {
     TimePasses,
     ClockGoesBack,
     Revive,
+    StartFails,
+    Drop,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -39,11 +45,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Early),
         2 => any::<bool>().prop_map(Step::Ask),
         2 => Just(Step::Fetch),
-        3 => (0usize..4).prop_map(Step::Finish),
-        1 => any::<bool>().prop_map(Step::ContainerDies),
+        3 => (0usize..5).prop_map(Step::Finish),
+        2 => any::<bool>().prop_map(Step::ContainerDies),
         1 => Just(Step::TimePasses),
         1 => Just(Step::ClockGoesBack),
         1 => Just(Step::Revive),
+        1 => Just(Step::StartFails),
+        1 => Just(Step::Drop),
     ]
 }
 
@@ -52,6 +60,7 @@ fn outcome(which: usize) -> Outcome {
         0 => Outcome::Completed,
         1 => Outcome::Interrupted,
         2 => Outcome::Failed(Failure::new(FailureKind::Upstream, "x")),
+        3 => Outcome::Failed(Failure::new(FailureKind::Refused, "x")),
         _ => Outcome::Failed(Failure::new(FailureKind::Other, "x")),
     }
 }
@@ -144,6 +153,15 @@ impl Play {
             (Step::Revive, _) => {
                 self.f.db.settle_dead_letters(DeadLetterEvent::Retry).await.unwrap();
             }
+            (Step::StartFails, None) => {
+                let begun = self.f.db.failed_starts(&self.session).await.unwrap().again_at;
+                self.f.db.start_failed(&self.session, begun, STARTS, "x".into()).await.unwrap();
+            }
+            (Step::Drop, _) => {
+                self.f.db.settle_dead_letter(1, DeadLetterEvent::Drop).await.unwrap();
+            }
+            // A session with a turn has a container.
+            (Step::StartFails, Some(_)) => {}
             (Step::Offer | Step::Take | Step::Early | Step::Ask(_) | Step::Fetch | Step::Finish(_), None) => {}
         }
     }
@@ -151,6 +169,19 @@ impl Play {
     /// Of a call in its own right.
     fn key(&self, turn: TurnId) -> CallKey {
         CallKey { session: self.session.clone(), attempt: self.attempt, turn, call_id: format!("c{}", self.seq) }
+    }
+
+    /// A dead letter is the outcome of one message of a person, which has no other that is open.
+    async fn letters_are_outcomes(&self) {
+        let letters = self.f.db.dead_letters(true).await.unwrap();
+        let messages: BTreeSet<_> = letters.iter().map(|row| format!("{:?}", row.letter)).collect();
+        assert_eq!(messages.len(), letters.len(), "{letters:?}");
+        for row in &letters {
+            let Letter::Message(message) = row.letter else { panic!("no reply is one here") };
+            let answers = self.f.db.answers_to(message).await.unwrap();
+            let named = |answer: &Outbound| answer.kind == ReplyKind::Notice && answer.text.contains("dead letter");
+            assert!(answers.iter().any(named), "{row:?}: {answers:?}");
+        }
     }
 
     fn over(&mut self) {
@@ -161,7 +192,7 @@ impl Play {
 
     /// Goes on with runners that do their work, until nothing waits.
     async fn drain(&mut self) {
-        for _ in 0..200 {
+        for _ in 0..400 {
             self.f.time_passes().await;
             self.play(Step::Claim).await;
             if self.turn.is_none() {
@@ -190,6 +221,7 @@ proptest! {
                 let answers = play.f.db.answers_to(*message).await.unwrap();
                 assert!(!answers.is_empty(), "{message} ended in silence");
             }
+            play.letters_are_outcomes().await;
         });
     }
 }

@@ -21,6 +21,7 @@ use crate::model::reply::{Outbound, ReplyKind};
 
 mod clock;
 mod commands;
+mod dead_letters;
 mod detail;
 mod events;
 mod flood;
