@@ -204,11 +204,13 @@ impl Actor {
                     return;
                 }
                 // Somebody who writes again may have mended it: tried at once, but not in a loop.
-                if let Some(trouble) = &self.trouble
+                if let Some(trouble) = &mut self.trouble
                     && trouble.again > Instant::now()
                     && trouble.met.elapsed() < SHORTEST_PAUSE
                 {
-                    self.tell(Live::Blocked(trouble.blocked.clone()));
+                    trouble.again = trouble.again.min(trouble.met + SHORTEST_PAUSE);
+                    let blocked = trouble.blocked.clone();
+                    self.tell(Live::Blocked(blocked));
                     return;
                 }
                 match self.due().await {
