@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::backoff::Backoff;
 use crate::model::dead_letter::{Cause, DeadLetterEvent, DeadLetterState, Letter};
+use crate::model::delivery::Miss;
 use crate::store::group::closing::End;
 use crate::store::group::commands::Due;
 use crate::store::group::dead_letters::{LetterRow, Settled, Woken};
@@ -263,12 +264,8 @@ async fn a_reply_that_is_retried_goes_out_again() {
     let (turn, _) = f.claim(&session, attempt).await.unwrap();
     f.finish(&session, attempt, 1, turn, finish(Outcome::Completed, &["a"])).await;
     let reply = f.leased().await.unwrap();
-    f.db.give_up(reply.id).await.unwrap();
-    let letter = Letter::Reply(reply.id);
-    let (to, why) = (session.clone(), "blocked by the user");
-    let insert =
-        move |tx: &Savepoint<'_>| super::super::dead_letters::insert(tx, &to, letter, Cause::Delivery, why, 8);
-    let number = f.db.db.write(crate::store::db::Durability::Relaxed, insert).await.unwrap();
+    f.db.missed(reply.id, Miss::Refused, "blocked by the user".into()).await.unwrap();
+    let (number, letter) = (1, Letter::Reply(reply.id));
     let row = f.db.dead_letter(number).await.unwrap().unwrap();
     assert_eq!((row.letter, row.text.as_str(), row.turn, row.chat), (letter, "a", Some(turn), chat(None)));
     assert_eq!(f.settle(number, DeadLetterEvent::Retry).await, Settled::Done(Woken::Chat(chat(None))));
