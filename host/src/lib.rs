@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md has the codemap, the data path and who may import whom.
 
 pub mod admin;
+pub mod backup;
 pub mod channels;
 pub mod cli;
 pub mod clock;

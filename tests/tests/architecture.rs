@@ -18,6 +18,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("tools", &["model"]),
     ("channels", &["model"]),
     ("store", &["model", "config"]),
+    ("backup", &["config", "files", "store"]),
     ("sandbox", &["model", "config"]),
     ("gateway", &[]),
     ("router", &["model", "store"]),
@@ -41,6 +42,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "delivery",
             "door",
             "supervisor",
+            "backup",
         ],
     ),
     (

@@ -5,9 +5,10 @@
 //! - [`chat`]: the terminal's messages and their streamed answers; [`intake`]: how many at once.
 //! - [`files`]: what people send along. - [`events`]:
 //!   replies as a client sees them. - [`follow`]: a session as it goes on, with [`log_tail`]. - [`schema`]: of answers.
-//! - [`disk`]: whether it takes writes. - [`error`]: every error as a person reads it.
+//! - [`disk`]: whether it takes writes. - [`backup`]: backups, and back. - [`error`]: every error as a person reads it.
 
 mod answers;
+mod backup;
 mod chat;
 mod dead_letters;
 mod detail;
@@ -120,6 +121,8 @@ fn routes(admin: Arc<Admin>) -> Router {
         .route("/v1/dead-letters/{folder}/{number}/retry", post(dead_letters::retry))
         .route("/v1/chat", post(chat::chat))
         .route("/v1/files", post(files::upload))
+        .route("/v1/backup", post(backup::backup))
+        .route("/v1/restore", post(backup::restore))
         .layer(Extension(intake::Intake::default()))
         .layer(DefaultBodyLimit::max((MAX_MESSAGE_BYTES + MAX_SCHEMA_BYTES) * 6 + 4096))
         .with_state(admin)

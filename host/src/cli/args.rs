@@ -67,6 +67,10 @@ pub(super) enum Verb {
     /// The image of the containers
     #[command(subcommand)]
     Image(ImageVerb),
+    /// Copy everything that must survive into a new directory, while the daemon runs
+    Backup(BackupArgs),
+    /// Take groups back from a backup, or save what can be read of a damaged group
+    Restore(RestoreArgs),
     /// Check everything that Cofferdam needs; each failing line says the mend
     Doctor,
     /// Print a completion script for a shell
@@ -131,6 +135,35 @@ pub(super) struct ChatArgs {
     /// A file with a JSON Schema that the answer must follow; the reply is printed as the agent wrote it
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BackupArgs {
+    /// The directory to make; it must not exist or be empty
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Only this group; more than once for several [default: all]
+    #[arg(long = "group", value_name = "GROUP")]
+    pub groups: Vec<Folder>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// The groups [default: all of the backup]
+    #[arg(value_name = "GROUP")]
+    pub groups: Vec<Folder>,
+    /// A directory that `cofferdam backup` made. Without it: what can be read of the group's own damaged database
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// Take the groups' folders from the backup also where there are some; those are moved aside
+    #[arg(long, requires = "from")]
+    pub folder: bool,
+    /// End the groups' running turns
+    #[arg(long)]
+    pub stop: bool,
+    /// Begin with an empty database when nothing can be read of a damaged one
+    #[arg(long, conflicts_with = "from")]
+    pub empty: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
-use cofferdam_protocol::admin::{ChatEvent, ChatRequest, ErrorBody, ErrorKind, FollowEvent, StagedFile};
+use cofferdam_protocol::admin::{ChatEvent, ChatRequest, ErrorBody, ErrorKind, FollowEvent, StagedFile, WorkEvent};
 use cofferdam_protocol::ids::Folder;
 use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
@@ -138,6 +138,16 @@ impl Client {
     /// Follows what happens at `path`.
     pub async fn follow(&self, path: &str) -> Result<JsonLines<FollowEvent>, ClientError> {
         Ok(JsonLines::new(self.send(Method::GET, path, Bytes::new()).await?))
+    }
+
+    /// Asks for long work; how far it is follows.
+    pub async fn work<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<JsonLines<WorkEvent<T>>, ClientError> {
+        let body = serde_json::to_vec(request).map_err(broken)?;
+        Ok(JsonLines::new(self.send(Method::POST, path, body.into()).await?))
     }
 
     async fn connect(&self) -> Result<UnixStream, ClientError> {

@@ -4,6 +4,7 @@
 //! same way. [`error`] is the one place that turns errors into what a person reads and into an exit code.
 
 mod args;
+mod backup;
 mod chat;
 mod client;
 mod completions;
@@ -82,6 +83,8 @@ async fn run(cli: Cli) -> Result<u8, CliError> {
         Verb::DeadLetter(verb) => dead_letter::run(&context, verb).await,
         Verb::Wiring(verb) => wiring::run(&context, verb).await,
         Verb::Image(verb) => image::run(&context, verb).await,
+        Verb::Backup(args) => backup::backup(&context, args).await,
+        Verb::Restore(args) => backup::restore(&context, args).await,
         Verb::Doctor => doctor::run(&context).await,
         Verb::Completions { shell } => completions::run(shell),
     }

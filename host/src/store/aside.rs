@@ -17,7 +17,7 @@ use super::{Central, StoreError};
 /// The pause before a note that `central.db` refused is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Keeps a group's database closed; dropping it lets the group be used again.
+/// Keeps a group from being used; dropping it lets the group be used again.
 pub struct Hold {
     stores: Stores,
     folder: Folder,
@@ -26,6 +26,16 @@ pub struct Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.stores.entry(&self.folder, |entry| entry.held = false);
+    }
+}
+
+impl Hold {
+    /// Closes the database; whoever still has a handle finds it closed.
+    pub async fn close(&self) {
+        let open = self.stores.entry(&self.folder, |entry| std::mem::take(&mut entry.open));
+        if let Some(open) = open.upgrade() {
+            open.close().await;
+        }
     }
 }
 
@@ -55,22 +65,17 @@ impl Central {
 }
 
 impl Stores {
-    /// Keeps a group's database closed until the answer is dropped. Whoever has a handle finds it closed; refused while
-    /// somebody else holds it.
+    /// Refuses the group to everybody who has no handle yet, until the answer is dropped; refused itself while somebody
+    /// else holds the group.
     pub async fn hold(&self, folder: &Folder) -> Result<Hold, StoreError> {
-        let (was, open, opening) = self.entry(folder, |entry| {
-            (std::mem::replace(&mut entry.held, true), entry.open.upgrade(), entry.opening.clone())
-        });
+        let (was, opening) =
+            self.entry(folder, |entry| (std::mem::replace(&mut entry.held, true), entry.opening.clone()));
         if was {
             return Err(StoreError::Held(folder.clone()));
         }
         let hold = Hold { stores: self.clone(), folder: folder.clone() };
-        // One that is just being opened.
-        let _alone = opening.lock().await;
-        let open = self.entry(folder, |entry| std::mem::take(&mut entry.open)).upgrade().or(open);
-        if let Some(open) = open {
-            open.close().await;
-        }
+        // One that is just being opened is then open.
+        drop(opening.lock().await);
         Ok(hold)
     }
 

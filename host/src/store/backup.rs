@@ -112,10 +112,7 @@ impl Central {
 pub fn renew(path: &Path, origin: Origin) -> Result<(), StoreError> {
     let mut conn =
         connect(path, Kind::Group).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-    let found: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if found != "ok" {
-        return Err(StoreError::Unsound { path: path.to_owned(), why: found });
-    }
+    integrity(&conn, path)?;
     let tx = conn.transaction()?;
     // No container of before acts for a session again.
     tx.execute_batch(
@@ -137,6 +134,17 @@ pub fn renew(path: &Path, origin: Origin) -> Result<(), StoreError> {
     tx.commit()?;
     conn.close().map_err(|(_, error)| error)?;
     File::open(path).and_then(|file| file.sync_all()).map_err(|error| failed(path, error))
+}
+
+/// Refuses a group's database that is not whole. It must not be open.
+pub fn check(path: &Path) -> Result<(), StoreError> {
+    let conn = connect(path, Kind::Group).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    integrity(&conn, path)
+}
+
+fn integrity(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let found: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(StoreError::Unsound { path: path.to_owned(), why: found }) }
 }
 
 /// Gives each message that waits a turn that ended with its container: so its runner looks into the thread whether it was

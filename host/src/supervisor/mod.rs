@@ -188,6 +188,23 @@ impl Supervisor {
         futures_util::future::join_all(ends).await;
     }
 
+    /// Ends every session of a group without words in its chats: a running turn has a moment to end, and is cut off then.
+    /// Answers when none of them will touch the group's files again.
+    pub async fn end_group(&self, folder: &Folder) {
+        /// How long a turn that is about to end has for it.
+        const MOMENT: Duration = Duration::from_secs(5);
+        let handles: Vec<Handle> =
+            lock(&self.inner.actors).values().filter(|handle| handle.folder == *folder).cloned().collect();
+        let ends = handles.iter().map(|handle| async move {
+            let _ = handle.calls.send(Call::Drain);
+            if tokio::time::timeout(MOMENT, handle.calls.closed()).await.is_err() {
+                let _ = handle.calls.send(Call::CutOff);
+                handle.calls.closed().await;
+            }
+        });
+        futures_util::future::join_all(ends).await;
+    }
+
     /// What lives or waits now.
     pub fn views(&self) -> HashMap<SessionId, (Folder, View)> {
         let actors = lock(&self.inner.actors);

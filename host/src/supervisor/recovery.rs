@@ -46,6 +46,15 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Wakes what is due in a group that was restored.
+    pub async fn look_after(&self, folder: &Folder) -> Result<(), StoreError> {
+        if self.inner.open.load(Ordering::Acquire) {
+            self.wake_group(folder, &HashSet::new()).await
+        } else {
+            Ok(())
+        }
+    }
+
     async fn wake_group(&self, folder: &Folder, adopted: &HashSet<SessionId>) -> Result<(), StoreError> {
         let store = self.inner.parts.stores.group(folder).await?;
         let back = store.clock_set_back(0).await?;

@@ -16,11 +16,14 @@
 //! | `POST /v1/dead-letters/{group}/{number}/retry` · `DELETE` without `/retry` drops it | [`DeadLetter`] |
 //! | `POST /v1/dead-letters/{group}/retry` · `DELETE /v1/dead-letters/{group}`: all that are open | [`SettledLetters`] |
 //! | `POST /v1/files?group=&name=` with a body of at most [`MAX_FILE_BYTES`] | [`StagedFile`], for a message of the group |
+//! | `POST /v1/backup` ([`BackupRequest`]) | JSON lines of [`WorkEvent`] with a [`BackupReport`] at the end |
+//! | `POST /v1/restore` ([`RestoreRequest`]) | JSON lines of [`WorkEvent`] with a [`RestoreReport`] at the end |
 //! | `POST /v1/chat` ([`ChatRequest`]) | JSON lines of [`ChatEvent`] until the message's turn ended and its replies were handed over |
 //!
 //! Errors are an [`ErrorBody`] with a 4xx or 5xx status. After a 503, whose kind is [`ErrorKind::Daemon`], nothing was
 //! accepted, and the same call may be sent again a little later.
 
+mod backup;
 mod chat;
 mod dead_letter;
 mod session;
@@ -31,6 +34,9 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Attempt, Folder, SessionId};
 use crate::runner::ProviderKind;
 
+pub use backup::{
+    BackupReport, BackupRequest, GroupBackup, GroupRestore, RestoreReport, RestoreRequest, TableRestore, WorkEvent,
+};
 pub use chat::{
     ChatEvent, ChatOutcome, ChatRequest, Finished, MAX_FILE_BYTES, MAX_FILES, MAX_MESSAGE_BYTES, MAX_SCHEMA_BYTES,
     StagedFile, Timings,

@@ -1,0 +1,250 @@
+//! Backups and restores: work that takes long, told line by line.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use cofferdam_protocol::admin::{
+    BackupReport, BackupRequest, ErrorKind, GroupRestore, RestoreReport, RestoreRequest, SessionState,
+    TableRestore, WorkEvent,
+};
+use cofferdam_protocol::ids::Folder;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::Admin;
+use super::answers::registered;
+use super::error::Failed;
+use crate::backup::restore::Backup;
+use crate::backup::{BackupError, salvage, take};
+use crate::error_chain;
+use crate::store::{StoreError, backup as databases};
+
+/// Lines that a slow client may be behind; more of them are dropped, as the next says the same.
+const BACKLOG: usize = 16;
+
+/// Tells whoever asked how far the work is.
+type Teller<T> = mpsc::Sender<WorkEvent<T>>;
+
+pub(super) async fn backup(State(admin): State<Arc<Admin>>, Json(request): Json<BackupRequest>) -> Response {
+    answer(async move |tell: Teller<BackupReport>| {
+        let dir = absolute(&request.dir)?;
+        let (home, install) = (admin.home.clone(), admin.install.clone());
+        blocking(move || {
+            let wish = take::Wish {
+                home: &home,
+                install: &install,
+                dir: &dir,
+                only: &request.groups,
+                progress: &telling(&tell),
+            };
+            take::take(&wish)
+        })
+        .await
+    })
+}
+
+pub(super) async fn restore(State(admin): State<Arc<Admin>>, Json(request): Json<RestoreRequest>) -> Response {
+    answer(async move |tell: Teller<RestoreReport>| {
+        let groups = match &request.from {
+            Some(dir) => from_backup(&admin, &request, absolute(dir)?, &tell).await?,
+            None => {
+                let [folder] = request.groups.as_slice() else {
+                    return Err(Failed::new(
+                        ErrorKind::Usage,
+                        "no backup is named",
+                        "name one with --from DIR, or one group whose database is damaged",
+                    ));
+                };
+                vec![own(&admin, &request, folder).await?]
+            }
+        };
+        Ok(RestoreReport { groups })
+    })
+}
+
+async fn from_backup(
+    admin: &Admin,
+    request: &RestoreRequest,
+    dir: PathBuf,
+    tell: &Teller<RestoreReport>,
+) -> Result<Vec<GroupRestore>, Failed> {
+    let backup = Arc::new(blocking(move || Backup::open(&dir)).await?);
+    let groups: Vec<Folder> =
+        if request.groups.is_empty() { backup.folders().cloned().collect() } else { request.groups.clone() };
+    // All of them are looked at before the first is touched.
+    for folder in &groups {
+        backup.group(folder)?;
+        refuse_running(admin, request, folder)?;
+    }
+    let mut restored = Vec::new();
+    for folder in groups {
+        let (_, row, wirings) = backup.group(&folder)?;
+        let hold = admin.stores.hold(&folder).await?;
+        admin.supervisor.end_group(&folder).await;
+        hold.close().await;
+        let (source, home, name) = (backup.clone(), admin.home.clone(), folder.clone());
+        let (replace, tell) = (request.folder, tell.clone());
+        let put = blocking(move || source.put(&home, &name, replace, &telling(&tell))).await?;
+        let elsewhere = admin.stores.central().take_in(row, wirings).await?;
+        drop(hold);
+        go_on(admin, &folder).await?;
+        restored.push(GroupRestore {
+            group: folder,
+            aside: put.aside.iter().map(|path| path.display().to_string()).collect(),
+            folder: put.folder,
+            tables: Vec::new(),
+            wired_elsewhere: elsewhere.iter().map(|w| format!("{}:{}", w.channel, w.chat_id)).collect(),
+        });
+    }
+    Ok(restored)
+}
+
+/// From the group's own damaged database.
+async fn own(admin: &Admin, request: &RestoreRequest, folder: &Folder) -> Result<GroupRestore, Failed> {
+    let row = registered(admin, folder).await?;
+    refuse_running(admin, request, folder)?;
+    let hold = admin.stores.hold(folder).await?;
+    admin.supervisor.end_group(folder).await;
+    hold.close().await;
+    let (home, name, empty) = (admin.home.clone(), folder.clone(), request.empty);
+    let salvaged = blocking(move || {
+        if row.set_aside.is_none() && databases::check(&home.group_db(&name)).is_ok() {
+            return Err(BackupError::InOrder(name));
+        }
+        salvage::salvage(&home, &name, empty)
+    })
+    .await?;
+    admin.stores.central().mark_busy(folder).await?;
+    drop(hold);
+    go_on(admin, folder).await?;
+    let table = |table: crate::store::salvage::Table| TableRestore {
+        table: table.name,
+        saved: table.saved,
+        lost: table.lost,
+        unusable: table.unusable,
+    };
+    Ok(GroupRestore {
+        group: folder.clone(),
+        aside: vec![salvaged.aside.display().to_string()],
+        folder: false,
+        tables: salvaged.tables.into_iter().map(table).collect(),
+        wired_elsewhere: Vec::new(),
+    })
+}
+
+/// The group is used again, and what waits in it wakes.
+async fn go_on(admin: &Admin, folder: &Folder) -> Result<(), Failed> {
+    admin.stores.put_back(folder).await?;
+    tracing::info!(group = %folder, "restored");
+    admin.supervisor.look_after(folder).await?;
+    Ok(())
+}
+
+fn refuse_running(admin: &Admin, request: &RestoreRequest, folder: &Folder) -> Result<(), Failed> {
+    let views = admin.supervisor.views();
+    let running = views.iter().find(|(_, (group, view))| {
+        let works = !matches!(view.state, SessionState::Stopped | SessionState::Idle);
+        group == folder && works && !request.stop
+    });
+    match running {
+        None => Ok(()),
+        Some((session, _)) => Err(Failed::new(
+            ErrorKind::Conflict,
+            format!("session {session} of group {folder} is working"),
+            "wait for its end, or end it with --stop: what it does is not in what is restored",
+        )),
+    }
+}
+
+fn absolute(dir: &str) -> Result<PathBuf, Failed> {
+    let path = Path::new(dir);
+    if path.is_absolute() && path.file_name().is_some() {
+        return Ok(path.to_owned());
+    }
+    Err(Failed::new(ErrorKind::Usage, format!("'{dir}' is not the full path of a directory"), "name one"))
+}
+
+fn telling<T: Send>(tell: &Teller<T>) -> impl Fn(String) + Sync + use<'_, T> {
+    |words| {
+        let _ = tell.try_send(WorkEvent::Progress(words));
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
+) -> Result<T, Failed> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(StoreError::Closed.into()),
+    }
+}
+
+/// Runs the work, also when the client goes away: half of it helps nobody.
+fn answer<T, W>(work: impl FnOnce(Teller<T>) -> W + Send + 'static) -> Response
+where
+    T: Serialize + Send + 'static,
+    W: Future<Output = Result<T, Failed>> + Send + 'static,
+{
+    let (tell, mut told) = mpsc::channel(BACKLOG);
+    tokio::spawn(async move {
+        let last = match work(tell.clone()).await {
+            Ok(done) => WorkEvent::Done(done),
+            Err(failed) => WorkEvent::Failed(failed.0),
+        };
+        // The client may have gone.
+        let _ = tell.send(last).await;
+    });
+    let lines = futures_util::stream::poll_fn(move |context| told.poll_recv(context)).map_ok_line();
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+/// Events as lines.
+trait Lines: futures_util::Stream + Sized
+where
+    Self::Item: Serialize,
+{
+    fn map_ok_line(self) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> {
+        futures_util::StreamExt::map(self, |event| {
+            let mut text = serde_json::to_vec(&event).unwrap_or_default();
+            text.push(b'\n');
+            Ok(text.into())
+        })
+    }
+}
+
+impl<S: futures_util::Stream<Item: Serialize>> Lines for S {}
+
+impl From<BackupError> for Failed {
+    fn from(error: BackupError) -> Self {
+        let message = error_chain(&error);
+        match error {
+            BackupError::Place { .. } => {
+                Self::new(ErrorKind::Conflict, message, "name a directory that does not exist")
+            }
+            BackupError::NoBackup { .. } => Self::new(
+                ErrorKind::NotFound,
+                message,
+                "name the directory of a backup that was made to its end; one with a wrong sum was changed since",
+            ),
+            BackupError::NoGroup { .. } => Self::not_found(message, "`cofferdam group list` shows the groups"),
+            BackupError::NoDatabase { .. } => Self::new(ErrorKind::Database, message, "take an older backup"),
+            BackupError::InOrder(_) => {
+                Self::new(ErrorKind::Conflict, message, "`--from DIR` takes it back from a backup")
+            }
+            BackupError::Nothing(_) => Self::new(
+                ErrorKind::Database,
+                message,
+                "take a backup with --from DIR; `--empty` begins anew. The damaged file stays",
+            ),
+            BackupError::Io { .. } | BackupError::Tree(_) => {
+                Self::new(ErrorKind::Disk, message, "see that the disk is not full and can be written")
+            }
+            BackupError::Store(error) => error.into(),
+        }
+    }
+}

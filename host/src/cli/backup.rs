@@ -1,0 +1,187 @@
+//! `cofferdam backup` and `cofferdam restore`.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use cofferdam_protocol::admin::{
+    BackupReport, BackupRequest, ErrorKind, GroupRestore, RestoreReport, RestoreRequest, WorkEvent,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Context;
+use super::args::{BackupArgs, RestoreArgs};
+use super::client::Client;
+use super::connect::{self, Mode};
+use super::error::CliError;
+use super::table::Table;
+use super::terminal::{self, Style};
+
+/// Makes a backup. Ends with 13 when the database of a group is not in it.
+pub(super) async fn backup(context: &Context, args: BackupArgs) -> Result<u8, CliError> {
+    let request = BackupRequest { dir: full(&args.dir)?, groups: args.groups };
+    // Also without a daemon: containers that one left are not touched.
+    let work = async |client: &Client| follow::<BackupReport>(client, "/v1/backup", &request).await;
+    let report = connect::with(&context.home, Mode::Query, work).await?;
+    let missing = report.groups.iter().any(|group| group.missing.is_some());
+    if context.json {
+        terminal::out_json(&report)?;
+    } else {
+        terminal::out(&backed_up(&report))?;
+    }
+    Ok(if missing { ErrorKind::Database.exit_code() } else { 0 })
+}
+
+/// Restores groups.
+pub(super) async fn restore(context: &Context, args: RestoreArgs) -> Result<u8, CliError> {
+    if args.from.is_none() && args.groups.len() != 1 {
+        return Err(CliError::usage("neither a backup nor one group is named").with_hint(
+            "`restore --from DIR [GROUP]…` takes from a backup; `restore GROUP` saves what can be read",
+        ));
+    }
+    let from = args.from.as_deref().map(full).transpose()?;
+    if from.is_some() && !context.home.root().exists() {
+        let home = context.home.root();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(home)
+            .map_err(|error| CliError::io(format!("{} cannot be made", home.display()), &error))?;
+    }
+    let request =
+        RestoreRequest { groups: args.groups, from, folder: args.folder, stop: args.stop, empty: args.empty };
+    let work = async |client: &Client| follow::<RestoreReport>(client, "/v1/restore", &request).await;
+    let report = connect::with(&context.home, Mode::InProcess, work).await?;
+    if context.json {
+        terminal::out_json(&report)?;
+    } else {
+        let texts: Vec<String> = report.groups.iter().map(restored).collect();
+        terminal::out(&texts.join("\n"))?;
+    }
+    Ok(0)
+}
+
+/// Follows long work to its end; on a terminal one line says how far it is.
+async fn follow<T: DeserializeOwned>(client: &Client, path: &str, request: &impl Serialize) -> Result<T, CliError> {
+    let mut lines = client.work::<T>(path, request).await?;
+    let shown = Style::of(&std::io::stderr()).redraws();
+    let clear = || {
+        if shown {
+            terminal::err_piece("\r\u{1b}[K");
+        }
+    };
+    loop {
+        let next = lines.next().await;
+        clear();
+        match next? {
+            WorkEvent::Progress(words) if shown => terminal::err_piece(&terminal::clean_line(&words, 79)),
+            WorkEvent::Progress(_) => {}
+            WorkEvent::Done(done) => return Ok(done),
+            WorkEvent::Failed(body) => return Err(body.into()),
+        }
+    }
+}
+
+/// A path as the daemon understands it, which has another working directory.
+fn full(path: &Path) -> Result<String, CliError> {
+    let full = std::path::absolute(path)
+        .map_err(|error| CliError::io(format!("{} has no full path", path.display()), &error))?;
+    full.to_str().map(str::to_owned).ok_or_else(|| CliError::usage("the directory's name is not UTF-8"))
+}
+
+fn backed_up(report: &BackupReport) -> String {
+    let mut table = Table::new(["GROUP", "DATABASE", "FILES", "MIB", "LEFT OUT"]);
+    let mut notes = Vec::new();
+    for group in &report.groups {
+        let database = match (group.database, &group.missing) {
+            (true, _) => "copied",
+            (false, Some(_)) => "DAMAGED",
+            (false, None) => "none yet",
+        };
+        let figures = [group.files, group.bytes >> 20, group.left_out].map(|figure| figure.to_string());
+        let [files, mib, left_out] = figures;
+        table.row([group.group.to_string(), database.to_owned(), files, mib, left_out]);
+        if let Some(why) = &group.missing {
+            notes.push(format!("{}: its database is not in the backup: {why}", group.group));
+        }
+        notes.extend(group.named.iter().map(|named| format!("{}: left out {named}", group.group)));
+    }
+    let mut text = table.render();
+    for note in notes {
+        text += &format!("\n{}", terminal::clean_line(&note, 400));
+    }
+    text + &format!("\nthe backup is {}", report.dir)
+}
+
+fn restored(group: &GroupRestore) -> String {
+    let mut lines = vec![format!("group {} is restored", group.group)];
+    if !group.tables.is_empty() {
+        let mut table = Table::new(["TABLE", "SAVED", "LOST", "UNUSABLE"]);
+        for row in &group.tables {
+            let [saved, lost, unusable] = [row.saved, row.lost, row.unusable].map(|figure| figure.to_string());
+            table.row([row.table.clone(), saved, lost, unusable]);
+        }
+        lines.push(table.render());
+    } else if !group.folder {
+        lines.push("its folder stays as it was; --folder takes the backup's".to_owned());
+    }
+    lines.extend(group.aside.iter().map(|path| format!("what was there is now {path}")));
+    lines.extend(
+        group.wired_elsewhere.iter().map(|chat| format!("{chat} reaches another group here, and stays so")),
+    );
+    terminal::clean(&lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_protocol::admin::{GroupBackup, TableRestore};
+
+    use super::*;
+
+    #[test]
+    fn a_backup_says_what_is_not_in_it() {
+        let group = |name: &str, missing: Option<&str>| GroupBackup {
+            group: name.parse().unwrap(),
+            database: missing.is_none(),
+            missing: missing.map(str::to_owned),
+            files: 3,
+            bytes: 5 << 20,
+            left_out: 1,
+            named: vec!["workspace/pipe: neither a file nor a directory".into()],
+        };
+        let report = BackupReport {
+            dir: "/b".into(),
+            at: "2026-01-01T00:00:00Z".into(),
+            files: 6,
+            bytes: 10 << 20,
+            groups: vec![group("demo", None), group("other", Some("it is malformed"))],
+        };
+        insta::assert_snapshot!(backed_up(&report), @r#"
+        GROUP  DATABASE  FILES  MIB  LEFT OUT
+        demo   copied    3      5    1
+        other  DAMAGED   3      5    1
+        demo: left out workspace/pipe: neither a file nor a directory
+        other: its database is not in the backup: it is malformed
+        other: left out workspace/pipe: neither a file nor a directory
+        the backup is /b
+        "#);
+    }
+
+    #[test]
+    fn a_restored_group_says_what_was_lost_and_where_the_rest_is() {
+        let group = GroupRestore {
+            group: "demo".parse().unwrap(),
+            aside: vec!["/h/state.db.broken-1".into()],
+            folder: false,
+            tables: vec![TableRestore { table: "inbox".into(), saved: 3, lost: 1, unusable: 0 }],
+            wired_elsewhere: Vec::new(),
+        };
+        insta::assert_snapshot!(restored(&group), @r#"
+        group demo is restored
+        TABLE  SAVED  LOST  UNUSABLE
+        inbox  3      1     0
+        what was there is now /h/state.db.broken-1
+        "#);
+    }
+}
