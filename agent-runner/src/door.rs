@@ -1,7 +1,8 @@
 //! Calls to the host through the door's Unix socket.
 //!
 //! The daemon may restart while the runner lives, and the token stays valid: a call that cannot be made is made
-//! again, with growing pauses, until the host is back or its patience ends. A refusal is final.
+//! again, with growing pauses, until the host is back or its patience ends. A host that says "not just now", as with a full
+//! disk, is there: it is asked without end. A refusal is final.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -109,7 +110,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Calls until there is an answer, a refusal, or [`PATIENCE`] is over.
+    /// Calls until there is an answer, a refusal, or the host was away for [`PATIENCE`].
     pub async fn call<Q: Serialize, A: DeserializeOwned>(
         &mut self,
         path: &'static str,
@@ -129,6 +130,9 @@ impl Lane {
                     problem
                 }
             };
+            if matches!(problem, Unreachable::Busy(_)) {
+                backoff.host_is_there();
+            }
             let Some(pause) = backoff.next(Instant::now()) else { return Err(DoorError::Gone(problem)) };
             if backoff.tries == 1 {
                 tracing::warn!(path, error = %problem, "the host cannot be reached; trying again");
@@ -195,6 +199,11 @@ struct Backoff {
 }
 
 impl Backoff {
+    /// The host answered, if only that it cannot just now.
+    fn host_is_there(&mut self) {
+        self.since = None;
+    }
+
     /// The pause before the next try; none when it is time to give up.
     fn next(&mut self, now: Instant) -> Option<Duration> {
         let since = *self.since.get_or_insert(now);
@@ -222,6 +231,17 @@ mod tests {
         }
         assert_eq!(backoff.next(start), Some(LONGEST_PAUSE));
         assert_eq!(backoff.next(start + PATIENCE), None);
+    }
+
+    #[test]
+    fn a_host_that_cannot_just_now_is_asked_without_end() {
+        let start = Instant::now();
+        let mut backoff = Backoff::default();
+        for hour in 0..100 {
+            backoff.host_is_there();
+            assert!(backoff.next(start + Duration::from_secs(3600 * hour)).is_some());
+        }
+        assert_eq!(backoff.next(start + Duration::from_secs(3600 * 100)), None, "away since then");
     }
 
     #[test]

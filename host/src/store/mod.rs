@@ -150,3 +150,6 @@ pub fn chance() -> f64 {
 pub fn rfc3339(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| t.to_string())
 }
+
+#[cfg(test)]
+mod disk_tests;

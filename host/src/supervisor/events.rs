@@ -28,7 +28,10 @@ impl Actor {
     async fn on_event(&mut self, attempt: Attempt, event: Event) -> Result<(), Refused> {
         let store = self.store.clone().ok_or(Refused::Stale)?;
         let seq = event.seq;
+        // A batch that could not be kept comes again; what is only shown was shown.
+        let shown = !self.life_of(attempt)?.is_news(seq);
         match bounded(event.body)? {
+            EventBody::Delta { .. } | EventBody::Activity { .. } if shown => {}
             EventBody::Delta { text } => self.tell(Live::Delta(text)),
             EventBody::Activity { kind, text } => {
                 if kind == ActivityKind::Compacting {

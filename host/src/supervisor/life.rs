@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_protocol::admin::{SessionState, Timings};
-use cofferdam_protocol::ids::{Attempt, TurnId};
+use cofferdam_protocol::ids::{Attempt, Seq, TurnId};
 use cofferdam_protocol::runner::{Control, ControlRequest, LONG_POLL_SECS, Next};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -39,6 +39,8 @@ pub(super) struct Life {
     pub(super) claim_again: Option<Instant>,
     /// Somebody asked for its turn's end: what does not obey by then loses its container.
     pub(super) obey_by: Option<Instant>,
+    /// The newest event that was looked at.
+    heard: Seq,
     /// Told with the first turn's end.
     pub(super) timings: Option<Timings>,
     pub(super) last_sign: Instant,
@@ -80,6 +82,7 @@ impl Life {
             claim_again: None,
             obey_by: None,
             timings: Some(timings),
+            heard: Seq(0),
             last_sign: Instant::now(),
             stopped_by_person: false,
             served: false,
@@ -112,6 +115,7 @@ impl Life {
             claim_again: None,
             obey_by: None,
             timings: None,
+            heard: Seq(0),
             last_sign: Instant::now(),
             stopped_by_person: false,
             served: true,
@@ -124,6 +128,13 @@ impl Life {
             idle_since: row.running.is_none().then(Instant::now),
             stopping: None,
         }
+    }
+
+    /// Whether an event is heard for the first time.
+    pub(super) fn is_news(&mut self, seq: Seq) -> bool {
+        let news = seq > self.heard;
+        self.heard = self.heard.max(seq);
+        news
     }
 
     /// Whether the group has an MCP server of this name. What a runner says of others is not kept.
