@@ -30,8 +30,7 @@ use crate::live::Hub;
 use crate::model::backoff::Backoff;
 use crate::progress::Reporter;
 use crate::sandbox::docker::DockerSandbox;
-use crate::store::Stores;
-pub(crate) use crate::store::{Fault, StoreError};
+use crate::store::{Fault, StoreError, Stores};
 use crate::supervisor::{Parts, Supervisor};
 
 /// What a daemon is started for.
@@ -69,6 +68,18 @@ pub enum StartError {
     /// The account cannot be used.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+}
+
+impl StartError {
+    /// Whether a database is damaged.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Self::Store(error) if error.fault() == Fault::Damaged)
+    }
+
+    /// Whether a newer program has written a database.
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::Store(error) if error.fault() == Fault::Newer)
+    }
 }
 
 /// A running daemon.

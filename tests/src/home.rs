@@ -26,7 +26,12 @@ impl TestHome {
     /// A home without groups, on the offline model.
     #[expect(clippy::new_without_default, reason = "it touches the disk")]
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("cofferdam-test-").tempdir().expect("a temporary directory");
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// The same, below `parent`.
+    pub fn new_in(parent: &Path) -> Self {
+        let dir = tempfile::Builder::new().prefix("cofferdam-test-").tempdir_in(parent).expect("a directory");
         let data = dir.path().join("data");
         std::fs::create_dir(&data).expect("data/");
         let cache = shared_cache();

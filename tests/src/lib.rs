@@ -11,6 +11,7 @@
 
 pub mod admin;
 pub mod chaos;
+pub mod disk;
 pub mod engine;
 pub mod home;
 pub mod platform;

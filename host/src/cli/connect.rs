@@ -12,7 +12,6 @@ use crate::config::home::Home;
 use crate::config::host::HostConfig;
 use crate::config::process_env;
 use crate::daemon::{Daemon, StartError};
-use crate::daemon::{Fault, StoreError};
 use crate::error_chain;
 
 pub(super) use crate::daemon::Mode;
@@ -167,21 +166,16 @@ fn start_error(error: StartError) -> CliError {
             .with_hint("see that the home can be written and its disk is not full; `cofferdam doctor` looks"),
         StartError::Gateway(_) => CliError::new(ErrorKind::Config, error_chain(&error))
             .with_hint("see OPENAI_API_KEY and OPENAI_BASE_URL in the environment, .env or cofferdam.toml"),
-        StartError::Store(ref store) => database_error(store),
-    }
-}
-
-/// `central.db` cannot be used.
-fn database_error(error: &StoreError) -> CliError {
-    let message = error_chain(error);
-    match error.fault() {
-        Fault::Damaged => CliError::new(ErrorKind::Database, message).with_hint(
+        StartError::Store(_) if error.is_damaged() => CliError::new(ErrorKind::Database, error_chain(&error)).with_hint(
             "move that file and the -wal and -shm beside it away (do not delete them); `cofferdam restore --from DIR` then \
              takes the groups and wirings of a backup, `cofferdam group add NAME` registers one that is there: \
              the groups' own databases are whole",
         ),
-        Fault::Newer => CliError::new(ErrorKind::Database, format!("{message}: a newer Cofferdam has written it"))
-            .with_hint("run that version, or restore a backup of this one's time into another home"),
-        Fault::Disk | Fault::Other => CliError::internal(message),
+        StartError::Store(_) if error.is_newer() => {
+            let message = format!("{}: a newer Cofferdam has written it", error_chain(&error));
+            CliError::new(ErrorKind::Database, message)
+                .with_hint("run that version, or restore a backup of this one's time into another home")
+        }
+        StartError::Store(_) => CliError::internal(error_chain(&error)),
     }
 }

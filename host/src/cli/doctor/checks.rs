@@ -5,11 +5,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use cofferdam_protocol::admin::Group;
 use jiff::Timestamp;
 use rustix::fs::Access;
 
 use super::Check;
-use crate::cli::connect;
+use crate::cli::client::Client;
+use crate::cli::connect::{self, Mode};
 use crate::config::ConfigError;
 use crate::config::group::GroupConfig;
 use crate::config::home::{Home, SHARED};
@@ -20,6 +22,9 @@ use crate::unix_socket::Reach;
 const MIN_FREE: u64 = 2_000_000_000;
 /// How far a file's time may lie ahead before the clock is suspect: more than what file servers are off by.
 const AHEAD: Duration = Duration::from_secs(300);
+
+/// In the names of folders that a restore moved aside.
+const ASIDE: &str = ".aside-";
 
 /// The rights on the home and on its private directories.
 pub(super) fn home(home: &Home) -> Vec<Check> {
@@ -174,6 +179,35 @@ pub(super) async fn daemon(home: &Home) -> Check {
     }
 }
 
+/// The databases that are opened at a start, and the groups that are set aside.
+pub(super) async fn databases(home: &Home, configured: bool) -> Check {
+    const NAME: &str = "databases";
+    if !configured || !home.central_db().exists() {
+        return Check::skipped(NAME, "needs a home with a valid configuration");
+    }
+    let groups = async |client: &Client| Ok(client.get::<Vec<Group>>("/v1/groups").await?);
+    match connect::with(home, Mode::Query, groups).await {
+        Ok(groups) => of_groups(NAME, &groups),
+        Err(error) => {
+            let mend = error.hint().unwrap_or("see the message").to_owned();
+            Check::failed(NAME, error.message(), mend)
+        }
+    }
+}
+
+fn of_groups(name: &'static str, groups: &[Group]) -> Check {
+    let aside: Vec<&str> =
+        groups.iter().filter(|group| group.set_aside.is_some()).map(|group| group.folder.as_str()).collect();
+    match aside.first() {
+        None => Check::ok(name, format!("{} groups are in use", groups.len())),
+        Some(first) => Check::failed(
+            name,
+            format!("set aside because their database is damaged: {}", aside.join(", ")),
+            format!("`cofferdam restore {first}`, or `cofferdam restore {first} --from DIR` with a backup"),
+        ),
+    }
+}
+
 /// Every group's `container.json`.
 pub(super) fn groups(home: &Home) -> Vec<Check> {
     let Ok(entries) = std::fs::read_dir(home.groups()) else {
@@ -184,7 +218,7 @@ pub(super) fn groups(home: &Home) -> Vec<Check> {
         .filter(|entry| entry.path().is_dir())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         // The second is what all groups share.
-        .filter(|name| !name.starts_with('.') && name != SHARED)
+        .filter(|name| !name.starts_with('.') && !name.contains(ASIDE) && name != SHARED)
         .collect();
     names.sort();
     let mut checks: Vec<_> = names.iter().filter_map(|name| group(home, name)).collect();

@@ -1,0 +1,258 @@
+//! Backups of a running home, and their way back, also into another home.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use cofferdam_tests::home::{Ended, TestHome};
+use cofferdam_tests::vendor::Vendor;
+use rusqlite::Connection;
+use serde_json::json;
+
+async fn back_up(home: &TestHome, dir: &Path) -> Ended {
+    let ended = home.cli(&["--json", "backup", dir.to_str().expect("a path")]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    ended
+}
+
+async fn restore(home: &TestHome, dir: &Path, words: &[&str]) -> Ended {
+    let words = [&["restore", "--from", dir.to_str().expect("a path")], words].concat();
+    home.cli(&words).await
+}
+
+fn database(home: &TestHome, group: &str) -> PathBuf {
+    home.root().join("data/groups").join(group).join("state.db")
+}
+
+fn texts(path: &Path, sql: &str) -> Vec<String> {
+    let conn = Connection::open(path).expect("the database");
+    let mut statement = conn.prepare(sql).expect("a statement");
+    statement.query_map([], |row| row.get(0)).expect("rows").map(|row| row.expect("a row")).collect()
+}
+
+#[tokio::test]
+async fn what_was_accepted_before_a_backup_has_one_outcome_in_another_home() {
+    let from = TestHome::running().await;
+    for group in ["demo", "other"] {
+        from.group(group, &json!({"provider": "mock"})).await;
+    }
+    assert_eq!(from.admin().chat("demo", "first").await.text(), "mock reply to: first\n(turn 1)");
+    let admin = from.admin();
+    let flow = tokio::spawn(async move {
+        let mut chats = Vec::new();
+        for number in 0..60 {
+            let group = if number % 2 == 0 { "demo" } else { "other" };
+            let text = if number % 6 == 0 { format!("!wait 0.3\nn{number}") } else { format!("n{number}") };
+            chats.push(admin.send_text(group, &text).await);
+        }
+        for chat in chats {
+            chat.end().await.text();
+        }
+    });
+    let place = tempfile::tempdir().expect("a place");
+    let dir = place.path().join("backup");
+    let report = back_up(&from, &dir).await.json();
+    assert_eq!(report["groups"].as_array().map(Vec::len), Some(2), "{report}");
+    flow.await.expect("the original goes on");
+
+    let mut to = TestHome::new();
+    let restored = restore(&to, &dir, &[]).await;
+    assert_eq!(restored.code, 0, "{restored:?}");
+    to.up().await;
+    let ids = [from.admin().status().await.install, to.admin().status().await.install];
+    assert_ne!(ids[0], ids[1], "a home keeps its own installation id");
+    for group in ["demo", "other"] {
+        // The last of the chat: what waited before it is done.
+        let last = to.admin().chat(group, "last").await.text();
+        assert!(last.contains("last"), "{last}");
+        let copied: i64 =
+            texts(&dir.join("groups").join(group).join("state.db"), "SELECT count(*) || '' FROM inbox")[0]
+                .parse()
+                .expect("a count");
+        let path = database(&to, group);
+        let inbox = texts(&path, "SELECT platform_id FROM inbox WHERE state = 'done' ORDER BY id");
+        assert_eq!(i64::try_from(inbox.len()).expect("a count"), copied + 1, "each message is done, once");
+        let unanswered = "SELECT platform_id FROM inbox WHERE turn IS NULL
+            OR NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.turn = inbox.turn)";
+        assert_eq!(texts(&path, unanswered), Vec::<String>::new(), "each has words");
+        let doubled = "SELECT text FROM outbox WHERE kind = 'reply' GROUP BY turn HAVING count(*) > 1";
+        assert_eq!(texts(&path, doubled), Vec::<String>::new(), "no turn has two answers");
+        assert_eq!(texts(&path, "PRAGMA integrity_check"), ["ok"]);
+    }
+}
+
+#[tokio::test]
+async fn codex_remembers_in_another_home() {
+    let vendor = Vendor::start().await;
+    let mut from = TestHome::new();
+    vendor.serve(&mut from);
+    from.up().await;
+    from.group("demo", &json!({})).await;
+    from.admin().chat("demo", "The colour is teal.").await.text();
+    let place = tempfile::tempdir().expect("a place");
+    let dir = place.path().join("backup");
+    // With its container alive, whose databases are open.
+    back_up(&from, &dir).await;
+    let mut to = TestHome::new();
+    vendor.serve(&mut to);
+    let restored = restore(&to, &dir, &[]).await;
+    assert_eq!(restored.code, 0, "{restored:?}");
+    to.up().await;
+    let answer = to.admin().chat("demo", "Which colour?").await;
+    assert!(answer.notices().is_empty(), "the thread is found: {:?}", answer.notices());
+    let call = vendor.calls().last().expect("a call").input();
+    assert!(call.contains("The colour is teal.") && call.contains("Which colour?"), "{call}");
+}
+
+#[tokio::test]
+async fn an_answer_that_came_while_the_files_were_copied_is_not_asked_for_again() {
+    let vendor = Vendor::start().await;
+    let mut from = TestHome::new();
+    vendor.serve(&mut from);
+    from.up().await;
+    from.group("demo", &json!({})).await;
+    from.admin().chat("demo", "The colour is teal.").await.text();
+    let place = tempfile::tempdir().expect("a place");
+    let (older, newer) = (place.path().join("older"), place.path().join("newer"));
+    // A message that waits in the database of one moment, and is answered in the files of a later one.
+    let session = from.admin().sessions(Some("demo")).await.remove(0).id;
+    from.admin().stop(&session).await;
+    from.stop().await;
+    let conn = Connection::open(database(&from, "demo")).expect("the database");
+    conn.execute_batch(
+        "INSERT INTO inbox (session, channel, chat_id, thread_id, platform_id, sender, text, state, accepted_at)
+         SELECT session, channel, chat_id, thread_id, 'waiting', sender, 'Which colour was it?', 'pending', accepted_at
+         FROM inbox LIMIT 1;
+         INSERT INTO outbox (session, channel, chat_id, thread_id, kind, text, state, next_try_at, created_at)
+         SELECT session, channel, chat_id, thread_id, 'notice', 'waits', 'delivered', 0, 0 FROM inbox LIMIT 1;",
+    )
+    .expect("a message that waits");
+    drop(conn);
+    back_up(&from, &older).await;
+    let central = Connection::open(from.root().join("data/central.db")).expect("the database");
+    central.execute("INSERT OR IGNORE INTO busy_groups (folder) VALUES ('demo')", []).expect("due");
+    drop(central);
+    from.up().await;
+    from.admin().chat("demo", "And now?").await.text();
+    back_up(&from, &newer).await;
+    from.stop().await;
+    let codex = |dir: &Path| dir.join("groups/demo/data/sessions").join(session.as_str()).join("codex");
+    std::fs::remove_dir_all(codex(&older)).expect("the older files");
+    std::fs::rename(codex(&newer), codex(&older)).expect("the later files");
+
+    let asked = vendor.calls().iter().filter(|call| call.input().ends_with("Which colour was it?\n")).count();
+    let mut to = TestHome::new();
+    vendor.serve(&mut to);
+    assert_eq!(restore(&to, &older, &[]).await.code, 0);
+    to.up().await;
+    let calls = vendor.calls().len();
+    to.admin().chat("demo", "Hello again.").await.text();
+    assert_eq!(vendor.calls().len(), calls + 1, "one call, for the new message: {asked} before");
+    let done = texts(&database(&to, "demo"), "SELECT state FROM inbox WHERE platform_id = 'waiting'");
+    assert_eq!(done, ["done"]);
+}
+
+#[tokio::test]
+async fn a_restored_group_replaces_nothing_for_good() {
+    let home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+    home.admin().chat("demo", "one").await.text();
+    let place = tempfile::tempdir().expect("a place");
+    let dir = place.path().join("backup");
+    back_up(&home, &dir).await;
+    std::fs::write(home.folder("demo").join("workspace/new"), "new").expect("a file");
+    home.admin().chat("demo", "two").await.text();
+    let mut running = home.admin().send_text("demo", "!wait 600").await;
+    running.started().await;
+    let refused = restore(&home, &dir, &["demo"]).await;
+    assert_eq!(refused.code, 5, "while it works: {refused:?}");
+    assert!(refused.stderr.contains("--stop"), "{refused:?}");
+    let done = restore(&home, &dir, &["demo", "--stop"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(home.folder("demo").join("workspace/new").exists(), "its folder stays");
+    assert_eq!(home.admin().chat("demo", "again").await.text(), "mock reply to: again\n(turn 2)", "as it was then");
+    let done = home.cli(&["restore", "--from", dir.to_str().expect("a path"), "--folder", "--json"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(!home.folder("demo").join("workspace/new").exists(), "the backup's folder");
+    let aside = done.json()["groups"][0]["aside"].clone();
+    let aside: Vec<PathBuf> = serde_json::from_value(aside).expect("paths");
+    assert!(aside.len() == 2 && aside.iter().all(|path| path.exists()), "{aside:?}");
+    assert!(aside.iter().any(|path| path.join("workspace/new").exists()), "{aside:?}");
+}
+
+#[tokio::test]
+async fn one_group_is_copied_without_the_others_and_nothing_hostile_is_followed() {
+    let home = TestHome::running().await;
+    for group in ["demo", "other"] {
+        home.group(group, &json!({"provider": "mock"})).await;
+        home.admin().chat(group, "hello").await.text();
+    }
+    let workspace = home.folder("demo").join("workspace");
+    std::fs::write(home.root().join(".env"), "OPENAI_API_KEY=geheim").expect("a key");
+    symlink("../../../.env", workspace.join("key")).expect("a link");
+    symlink("/", workspace.join("root")).expect("a link");
+    let pipe = rustix::fs::mknodat(
+        rustix::fs::CWD,
+        workspace.join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    );
+    pipe.expect("a pipe");
+    let place = tempfile::tempdir().expect("a place");
+    let dir = place.path().join("backup");
+    let ended = home.cli(&["--json", "backup", dir.to_str().expect("a path"), "--group", "demo"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let report = ended.json();
+    assert_eq!(report["groups"][0]["left_out"], 1, "{report}");
+    assert!(!dir.join("groups/other").exists());
+    assert_eq!(texts(&dir.join("central.db"), "SELECT folder FROM groups"), ["demo"]);
+    let copied = dir.join("groups/demo/folder/workspace");
+    assert!(copied.join("key").is_symlink() && copied.join("root").is_symlink());
+    let mode =
+        |path: &Path| std::os::unix::fs::PermissionsExt::mode(&path.metadata().expect("there").permissions());
+    assert_eq!(mode(&dir) & 0o777, 0o700);
+    assert_eq!(mode(&dir.join("groups/demo/state.db")) & 0o777, 0o600);
+    assert_eq!(mode(&dir.join("manifest.json")) & 0o777, 0o600);
+    let again = home.cli(&["backup", dir.to_str().expect("a path")]).await;
+    assert_eq!(again.code, 5, "a place that has something is refused: {again:?}");
+    let inside = home.root().join("data/backup");
+    let inside = home.cli(&["backup", inside.to_str().expect("a path")]).await;
+    assert_eq!(inside.code, 5, "{inside:?}");
+}
+
+#[tokio::test]
+async fn half_a_backup_and_a_changed_one_are_refused() {
+    let home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+    home.admin().chat("demo", "hello").await.text();
+    let place = tempfile::tempdir().expect("a place");
+    let dir = place.path().join("backup");
+    back_up(&home, &dir).await;
+    let left: Vec<_> = std::fs::read_dir(place.path()).expect("a listing").collect();
+    assert_eq!(left.len(), 1, "nothing else is left");
+    let database = dir.join("groups/demo/state.db");
+    let mut bytes = std::fs::read(&database).expect("the copy");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&database, bytes).expect("changed");
+    let changed = restore(&home, &dir, &["demo"]).await;
+    assert_eq!(changed.code, 4, "{changed:?}");
+    assert!(changed.stderr.contains("not the file that was copied"), "{changed:?}");
+    assert_eq!(home.admin().chat("demo", "again").await.text(), "mock reply to: again\n(turn 2)", "untouched");
+    std::fs::remove_file(dir.join("manifest.json")).expect("half a backup");
+    let half = restore(&home, &dir, &["demo"]).await;
+    assert_eq!(half.code, 4, "{half:?}");
+    assert!(half.stderr.contains("manifest.json is missing"), "{half:?}");
+}
+
+#[tokio::test]
+async fn without_a_daemon_it_works_the_same() {
+    let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+    home.admin().chat("demo", "one").await.text();
+    home.stop().await;
+    let place = tempfile::tempdir().expect("a place");
+    let dir = place.path().join("backup");
+    back_up(&home, &dir).await;
+    let to = TestHome::new();
+    assert_eq!(restore(&to, &dir, &[]).await.code, 0);
+    let cli = to.cli(&["chat", "demo", "two"]).await;
+    assert!(cli.stdout.contains("mock reply to: two\n(turn 2)"), "{cli:?}");
+}
