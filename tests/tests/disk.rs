@@ -66,7 +66,7 @@ async fn a_full_disk_refuses_in_words_and_loses_nothing_that_was_accepted() {
     let conn = rusqlite::Connection::open(path).expect("the database");
     let one = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, String>(0)).expect("a row");
     assert_eq!(one("PRAGMA integrity_check"), "ok");
-    assert_eq!(one("SELECT count(*) FROM inbox WHERE state <> 'done'"), "0".to_owned());
+    assert_eq!(one("SELECT count(*) || '' FROM inbox WHERE state <> 'done'"), "0");
 }
 
 #[tokio::test]
@@ -107,20 +107,6 @@ async fn a_read_only_home_is_refused_with_its_path() {
     assert!(ended.stderr.to_lowercase().contains("read-only"), "{ended:?}");
 }
 
-#[tokio::test]
-async fn a_disk_that_fails_under_a_running_daemon_is_told_and_the_daemon_stays() {
-    let Some(disk) = SmallDisk::in_a_file() else { return };
-    let mut home = TestHome::new_in(disk.path());
-    home.up().await;
-    home.group("demo", &json!({"provider": "mock"})).await;
-    home.admin().chat("demo", "before").await.text();
-    disk.fails();
-    let error = home.admin().request(&message("demo", "after")).await.err().expect("refused");
-    assert_eq!(error.kind, ErrorKind::Disk, "{error:?}");
-    let trouble = home.admin().status().await.disk.expect("status says so");
-    assert!(Path::new(&trouble.path).starts_with(home.root()), "{trouble:?}");
-}
-
 /// Makes the page that has `text` on it unreadable.
 fn break_page_with(path: &Path, text: &str) {
     let bytes = std::fs::read(path).expect("the database");
@@ -144,13 +130,10 @@ async fn a_damaged_group_is_set_aside_and_restored_from_what_can_be_read() {
     break_page_with(&path, "message-5-");
     home.up().await;
     assert_eq!(admin.chat("other", "are you there?").await.text(), "mock reply to: are you there?\n(turn 1)");
-    // A message makes the daemon read only what it needs; the session's own look over all of it finds the damage.
-    let refused = eventually("the damage is found", || async {
-        let cli = home.cli(&["restore", "demo"]).await;
-        (cli.code == 0).then_some(cli)
-    })
-    .await;
-    assert!(refused.stdout.contains("group demo is restored") && refused.stdout.contains("inbox"), "{refused:?}");
+    // Nobody has read that page yet: the restore's own look over all of it finds the damage.
+    let cli = home.cli(&["restore", "demo"]).await;
+    assert_eq!(cli.code, 0, "{cli:?}");
+    assert!(cli.stdout.contains("group demo is restored") && cli.stdout.contains("inbox"), "{cli:?}");
     let answer = admin.chat("demo", "again").await.text();
     assert_eq!(answer, "mock reply to: again\n(turn 13)", "the conversation goes on");
     let kept = std::fs::read_dir(path.parent().expect("a directory"))
