@@ -76,7 +76,7 @@ impl Backup {
         let (entry, ..) = self.group(folder)?;
         let source = self.dir.join("groups").join(folder.as_str());
         let tell = |copied: &Copied| {
-            if copied.files % 256 == 0 {
+            if copied.files.is_multiple_of(256) {
                 progress(format!("{folder}: {} files, {} MiB", copied.files, copied.bytes >> 20));
             }
         };

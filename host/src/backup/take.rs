@@ -171,7 +171,7 @@ fn whole(wish: &Wish<'_>, name: &str, from: &Path, to: &Path) -> Result<Copied, 
 
 fn telling(wish: &Wish<'_>, name: &str) -> impl Fn(&Copied) {
     move |copied| {
-        if copied.files % 256 == 0 {
+        if copied.files.is_multiple_of(256) {
             (wish.progress)(format!("{name}: {} files, {} MiB", copied.files, copied.bytes >> 20));
         }
     }

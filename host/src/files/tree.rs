@@ -6,7 +6,7 @@ use std::fs::{File, FileTimes};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RawMode, Uid};
@@ -297,15 +297,10 @@ fn own_link(to: BorrowedFd<'_>, name: &OsStr, stat: &rustix::fs::Stat) -> Result
     rustix::fs::chownat(to, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// Whether two paths lie on one file system.
-pub fn same_disk(a: &Path, b: &Path) -> io::Result<bool> {
-    Ok(std::fs::metadata(a)?.dev() == std::fs::metadata(b)?.dev())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
 

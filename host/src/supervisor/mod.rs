@@ -196,10 +196,10 @@ impl Supervisor {
         let handles: Vec<Handle> =
             lock(&self.inner.actors).values().filter(|handle| handle.folder == *folder).cloned().collect();
         let ends = handles.iter().map(|handle| async move {
-            let _ = handle.calls.send(Call::Drain);
-            if tokio::time::timeout(MOMENT, handle.calls.closed()).await.is_err() {
-                let _ = handle.calls.send(Call::CutOff);
-                handle.calls.closed().await;
+            handle.post.send(Call::Drain);
+            if tokio::time::timeout(MOMENT, handle.post.closed()).await.is_err() {
+                handle.post.send(Call::CutOff);
+                handle.post.closed().await;
             }
         });
         futures_util::future::join_all(ends).await;
