@@ -13,8 +13,10 @@ pub mod admin;
 pub mod chaos;
 pub mod disk;
 pub mod engine;
+pub mod engine_proxy;
 pub mod home;
 pub mod platform;
+pub mod own_engine;
 pub mod vendor;
 pub mod views;
 

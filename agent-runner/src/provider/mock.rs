@@ -13,6 +13,7 @@
 //! | `!early WORDS` | replies with these words at once |
 //! | `!tool NAME JSON` | calls this tool of the host with these arguments; its answer belongs to TEXT |
 //! | `!silent` | no answer until the turn is interrupted |
+//! | `!eat` | the runner takes memory until its container's limit ends it |
 //! | `!exit CODE` | the whole runner ends at once with this code, as if it had crashed |
 //!
 //! It knows the models `mock-large` (its default) and `mock-small`. A turn that compacts does nothing and says nothing.
@@ -84,6 +85,7 @@ impl Mock {
                         () = scope.interrupt.cancelled() => return (text, Outcome::Interrupted),
                     }
                 }
+                Some(Directive::Eat) => eat(),
                 Some(Directive::Exit(code)) => std::process::exit(code),
                 Some(Directive::Fail(kind, until)) if self.turns < until => {
                     return (text, Outcome::Failed(Failure::new(kind, "mock failure")));
@@ -92,6 +94,16 @@ impl Mock {
             }
         }
         (text, Outcome::Completed)
+    }
+}
+
+/// Takes memory, and writes to it, for ever.
+fn eat() -> ! {
+    const PIECE: usize = 1 << 20;
+    let mut eaten = Vec::new();
+    loop {
+        eaten.push(vec![1u8; PIECE]);
+        std::hint::black_box(&eaten);
     }
 }
 
@@ -115,6 +127,7 @@ enum Directive {
     Early(String),
     Tool(String, serde_json::Value),
     Silent,
+    Eat,
     Exit(i32),
 }
 
@@ -137,6 +150,7 @@ fn directive(line: &str) -> Option<Directive> {
             Some(Directive::Tool(name.to_owned(), serde_json::from_str(arguments).ok()?))
         }
         ("silent", None) => Some(Directive::Silent),
+        ("eat", None) => Some(Directive::Eat),
         ("exit", Some(code)) => code.parse().ok().map(Directive::Exit),
         _ => None,
     }

@@ -162,9 +162,8 @@ impl Actor {
         let inner = self.inner.clone();
         tokio::spawn(async move {
             let sandbox = &inner.parts.sandbox;
-            let ended =
-                if asked { sandbox.remove(&container).await } else { sandbox.stop(&container, grace).await };
-            if let Err(error) = ended {
+            let end = if asked { sandbox.remove(&container) } else { sandbox.stop(&container, grace) };
+            if let Err(error) = inner.while_watched(end).await {
                 inner.engine_failed(&error);
                 tracing::warn!(%container, error = %error_chain(&error), "could not be stopped; tried again");
             }

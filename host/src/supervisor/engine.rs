@@ -15,14 +15,19 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::actor::Actor;
 use super::calls::Call;
+use super::ends::STOP_GRACE;
 use super::{Inner, Supervisor, lock};
 use crate::error_chain;
+use crate::model::session::PhaseEvent;
 use crate::sandbox::{ContainerId, SandboxError};
-use crate::store::rfc3339;
+use crate::store::{GroupDb, rfc3339};
 
 /// How often an engine that cannot be used is asked whether it can.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long a call takes before somebody looks whether the engine answers at all; a start takes 0.3 s.
+const LONG: Duration = Duration::from_secs(2);
 /// How long a full engine is shown as full after somebody last met it: longer than the longest pause of a start.
 const FULL_FOR: Duration = Duration::from_secs(60);
 /// The longest pause between tries to remove a container that nobody waits for.
@@ -87,6 +92,20 @@ impl Inner {
         self.parts.sandbox.ping().await
     }
 
+    /// A long call to the engine: an engine that is away or hangs meanwhile is noted, so that `status` says what is
+    /// waited for.
+    pub(super) async fn while_watched<T>(self: &Arc<Self>, call: impl Future<Output = T>) -> T {
+        let mut call = std::pin::pin!(call);
+        loop {
+            tokio::select! {
+                value = &mut call => return value,
+                () = tokio::time::sleep(LONG) => if let Err(error) = self.parts.sandbox.ping().await {
+                    self.engine_failed(&error);
+                }
+            }
+        }
+    }
+
     /// Removes a container that nobody waits for, as soon as the engine does it.
     pub(super) fn remove_unwatched(self: &Arc<Self>, container: ContainerId) {
         let me = self.clone();
@@ -99,6 +118,30 @@ impl Inner {
                 pause = (pause * 2).min(LONGEST);
             }
         });
+    }
+}
+
+impl Actor {
+    /// Whether a turn was interrupted because the engine ends, and its containers with it: nobody asked for that, so its
+    /// messages go into another container when the engine is back. Its runner is told to stop, if it does not already.
+    pub(super) async fn is_the_engines_end(&mut self, store: &GroupDb) -> bool {
+        let Some(life) = &self.life else { return false };
+        let asked = life.obey_by.is_some()
+            || life.is_stopping()
+            || life.stopped_by_person
+            || store.stop_requested(&self.session).await.unwrap_or(false);
+        if asked {
+            return false;
+        }
+        let Err(error) = self.inner.ask_engine().await else { return false };
+        tracing::warn!(error = %error_chain(&error), "the engine ends and took the turn with it; its messages wait");
+        self.inner.engine_failed(&error);
+        self.advance(PhaseEvent::Stop);
+        if let Some(life) = &mut self.life {
+            life.ask_to_stop(Instant::now() + STOP_GRACE);
+        }
+        self.show(None);
+        true
     }
 }
 

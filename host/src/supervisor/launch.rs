@@ -239,7 +239,8 @@ pub(super) fn start(
     let (answer, answered) = oneshot::channel();
     let span = tracing::Span::current();
     let start = async move {
-        let started = image_and_container(&*inner.parts.sandbox, spec, own_image).await;
+        let start = image_and_container(&*inner.parts.sandbox, spec, own_image);
+        let started = inner.while_watched(start).await;
         if let Err(Ok(unwanted)) = answer.send(started) {
             inner.remove_unwatched(unwanted.running.id);
         }
