@@ -133,9 +133,13 @@ impl Actor {
         if asked {
             return false;
         }
-        let Err(error) = self.inner.ask_engine().await else { return false };
-        tracing::warn!(error = %error_chain(&error), "the engine ends and took the turn with it; its messages wait");
-        self.inner.engine_failed(&error);
+        let Some(container) = life.container() else { return false };
+        match self.inner.parts.sandbox.is_its_engine(&container).await {
+            Ok(true) => return false,
+            Ok(false) => {}
+            Err(error) => self.inner.engine_failed(&error),
+        }
+        tracing::warn!("the engine ends or was restarted, and takes the turn with it; its messages wait");
         self.advance(PhaseEvent::Stop);
         if let Some(life) = &mut self.life {
             life.ask_to_stop(Instant::now() + STOP_GRACE);

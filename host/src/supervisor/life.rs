@@ -173,6 +173,10 @@ impl Life {
         self.container.is_some()
     }
 
+    pub(super) fn container(&self) -> Option<ContainerId> {
+        self.container.clone()
+    }
+
     pub(super) fn container_text(&self) -> Option<String> {
         self.container.as_ref().map(short)
     }

@@ -111,7 +111,10 @@ async fn wait(link: &Link, id: &ContainerId) -> Option<Seen> {
 async fn told(link: &Link, id: &ContainerId, code: Option<i64>, oom: bool, lost: bool) -> Exit {
     let remembered = match code {
         Some(code) if code != KILLED && !lost => Remembered::default(),
-        _ => remembered(link, id).await.unwrap_or_default(),
+        _ => remembered(link, id, &["start", "oom", "die"]).await.unwrap_or_else(|error| {
+            tracing::debug!(container = %id, error = %crate::error_chain(&error), "no reason for its end");
+            Remembered::default()
+        }),
     };
     let code = code.or(remembered.code);
     let oom = (oom || remembered.oom) && code == Some(KILLED);
@@ -129,18 +132,24 @@ struct Remembered {
     code: Option<i64>,
 }
 
-async fn remembered(link: &Link, id: &ContainerId) -> Option<Remembered> {
-    let until = (SystemTime::now() + LATE).duration_since(SystemTime::UNIX_EPOCH).ok()?;
+/// Whether the engine that runs now started the container.
+pub(super) async fn is_started_by(link: &Link, id: &ContainerId) -> Result<bool, SandboxError> {
+    Ok(remembered(link, id, &["start"]).await?.start)
+}
+
+async fn remembered(link: &Link, id: &ContainerId, events: &[&str]) -> Result<Remembered, SandboxError> {
+    let until = (SystemTime::now() + LATE).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let filters = HashMap::from([
         ("type", vec!["container"]),
         ("container", vec![id.0.as_str()]),
-        ("event", vec!["start", "oom", "die"]),
+        ("event", events.to_vec()),
     ]);
     let options = EventsOptionsBuilder::default()
         .since("0")
         .until(&format!("{}.{:09}", until.as_secs(), until.subsec_nanos()))
         .filters(&filters)
         .build();
+    let wants_end = events.len() > 1;
     let read = |client: Docker| async move {
         let (mut events, mut found) = (std::pin::pin!(client.events(Some(options))), Remembered::default());
         while let Some(event) = events.next().await {
@@ -152,17 +161,12 @@ async fn remembered(link: &Link, id: &ContainerId) -> Option<Remembered> {
                 Some("die") => found.code = attributes.get("exitCode").and_then(|code| code.parse().ok()),
                 _ => {}
             }
-            if found.oom && found.code.is_some() {
+            // Nothing more that is of interest can come.
+            if (found.oom && found.code.is_some()) || (found.start && !wants_end) {
                 break;
             }
         }
         Ok(found)
     };
-    match link.call("tell its last events", SHORT, read).await {
-        Ok(found) => Some(found),
-        Err(error) => {
-            tracing::debug!(container = %id, error = %crate::error_chain(&error), "no reason for its end");
-            None
-        }
-    }
+    link.call("tell its last events", SHORT, read).await
 }

@@ -103,3 +103,62 @@ impl Link {
         error
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    const VERSION: &str = r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12","Version":"20.10"}"#;
+
+    /// An engine that answers what asks for one of these words, and hangs on everything else.
+    fn engine(answers: &'static [&'static str]) -> (tempfile::TempDir, Link) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("engine.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut call, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut head = vec![0; 4096];
+                    let size = call.read(&mut head).await.unwrap();
+                    let head = String::from_utf8_lossy(&head[..size]).into_owned();
+                    if !answers.iter().any(|word| head.contains(word)) {
+                        return std::future::pending().await;
+                    }
+                    let size = VERSION.len();
+                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n");
+                    call.write_all((head + VERSION).as_bytes()).await.unwrap();
+                });
+            }
+        });
+        let host = format!("unix://{}", path.display());
+        (dir, Link::new(Some(host)))
+    }
+
+    async fn list(link: &Link) -> SandboxError {
+        let limit = Duration::from_millis(50);
+        let call = |client: Docker| async move { client.list_containers(None).await };
+        link.call("list containers", limit, call).await.map(drop).unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_hangs_on_one_call_only_is_told_from_one_that_hangs() {
+        let (_dir, link) = engine(&["/version", "_ping"]);
+        let error = list(&link).await;
+        assert!(matches!(error, SandboxError::TimedOut { .. }) && !error.is_the_surroundings(), "{error:?}");
+        let (_dir, link) = engine(&["/version"]);
+        let error = list(&link).await;
+        assert!(matches!(error, SandboxError::Hanging { .. }) && error.is_the_engines(), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn no_engine_at_all_is_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = Link::new(Some(format!("unix://{}", dir.path().join("none.sock").display())));
+        for error in [list(&link).await, link.ping().await.unwrap_err()] {
+            assert!(matches!(error, SandboxError::Unreachable(_)), "{error:?}");
+        }
+    }
+}

@@ -159,6 +159,12 @@ impl Sandbox for DockerSandbox {
         Ok(found.into_iter().filter_map(found_of).collect())
     }
 
+    async fn is_its_engine(&self, id: &ContainerId) -> Result<bool, SandboxError> {
+        // The ping is on a new connection: an engine that ends still serves the old ones.
+        self.link.ping().await?;
+        end::is_started_by(&self.link, id).await
+    }
+
     async fn ping(&self) -> Result<(), SandboxError> {
         self.link.ping().await
     }
