@@ -181,8 +181,14 @@ pub(super) async fn stop_session(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failed> {
     let session = find_session(&admin, &id).await?;
-    admin.supervisor.stop(&session.id).await;
-    Ok(StatusCode::NO_CONTENT)
+    match admin.supervisor.stop(&session.id).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(why) => Err(Failed::new(
+            cofferdam_protocol::admin::ErrorKind::Engine,
+            format!("the session is told to stop, but its container may still run: {why}"),
+            "it ends by itself when the engine answers; `cofferdam status` shows it",
+        )),
+    }
 }
 
 #[derive(Deserialize)]

@@ -58,6 +58,9 @@ use admission::{Admission, Step};
 use calls::{Call, Mailbox, Post, mailbox};
 use engine::Health;
 
+/// How long a stop waits before it is told that the engine cannot do it.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
 /// What the supervisor works with.
 pub struct Parts {
     /// Where everything lies.
@@ -159,8 +162,24 @@ impl Supervisor {
         self.nudge(folder, &accepted.session);
     }
 
-    /// Stops a session's container; answers when it is gone. A running turn is interrupted and says so in the chat.
-    pub async fn stop(&self, session: &SessionId) {
+    /// Stops a session's container; answers when it is gone, or with what is wrong with an engine that cannot stop it
+    /// now: it does when it answers. A running turn is interrupted and says so in the chat.
+    pub async fn stop(&self, session: &SessionId) -> Result<(), String> {
+        let mut stopping = std::pin::pin!(self.stop_for_good(session));
+        loop {
+            tokio::select! {
+                () = &mut stopping => return Ok(()),
+                () = tokio::time::sleep(STOP_PATIENCE) => {
+                    if let Some(error) = self.inner.engine_is_away() {
+                        return Err(error_chain(&error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stops a session's container; answers when it is gone.
+    async fn stop_for_good(&self, session: &SessionId) {
         let (done, gone) = oneshot::channel();
         let handle = lock(&self.inner.actors).get(session).cloned();
         if let Some(handle) = handle
@@ -182,7 +201,7 @@ impl Supervisor {
             // Before the stop, so that messages that wait do not start it again, and end in words.
             handle.post.send(Call::Refuse(notice::group_removed()));
             handle.post.send(Call::Drain);
-            self.stop(session).await;
+            self.stop_for_good(session).await;
             handle.post.closed().await;
         });
         futures_util::future::join_all(ends).await;

@@ -115,6 +115,12 @@ impl Actor {
                     _ => {}
                 }
             }
+            // Whoever stopped it does not want another try.
+            Err(error) if self.phase.state() == SessionState::Stopping => {
+                tracing::warn!(error = %error_chain(&error), "did not start before it was stopped");
+                self.life = None;
+                self.gone_before_it_ran().await;
+            }
             Err(error) => self.not_started(&error).await,
         }
     }
