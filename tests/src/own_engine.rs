@@ -35,7 +35,6 @@ pub struct OwnEngine {
 
 impl OwnEngine {
     /// Starts one, with [`IMAGE`] on it.
-    #[expect(clippy::new_without_default, reason = "it starts processes")]
     pub async fn new() -> Self {
         assert!(rustix::process::geteuid().is_root(), "an engine of one's own needs root");
         let dir = tempfile::Builder::new().prefix("cofferdam-engine-").tempdir().expect("a temporary directory");

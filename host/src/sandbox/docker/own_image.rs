@@ -19,9 +19,12 @@ pub(super) struct OwnImage {
     runner: Option<PathBuf>,
     known: Arc<Mutex<Option<Known>>>,
     /// One build at a time; what the last one ended in, and when.
-    last: Arc<AsyncMutex<Option<(Instant, Result<String, SandboxError>)>>>,
+    last: Arc<AsyncMutex<Option<Ended>>>,
     since: Arc<Mutex<Option<SystemTime>>>,
 }
+
+/// When a build ended, and in what.
+type Ended = (Instant, Result<String, SandboxError>);
 
 /// The image, once it is known.
 #[derive(Clone)]
