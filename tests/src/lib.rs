@@ -15,8 +15,8 @@ pub mod disk;
 pub mod engine;
 pub mod engine_proxy;
 pub mod home;
-pub mod platform;
 pub mod own_engine;
+pub mod platform;
 pub mod vendor;
 pub mod views;
 
