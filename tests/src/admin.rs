@@ -36,9 +36,10 @@ impl Admin {
         answer.json().await.unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
-    /// Whether somebody answers.
-    pub async fn answers(&self) -> bool {
-        self.client.get("http://cofferdam/v1/status").timeout(LIMIT).send().await.is_ok()
+    /// The process that answers, if one does.
+    pub async fn pid(&self) -> Option<u32> {
+        let answer = self.client.get("http://cofferdam/v1/status").timeout(LIMIT).send().await.ok()?;
+        Some(answer.json::<Status>().await.ok()?.pid)
     }
 
     /// The daemon as a whole.
@@ -99,13 +100,17 @@ impl Admin {
     pub async fn request(&self, request: &ChatRequest) -> Result<Chat, ErrorBody> {
         let sent = self.client.post("http://cofferdam/v1/chat").json(request).send().await;
         let answer = checked(sent.expect("the daemon answers")).await?;
-        let mut chat = Chat {
-            body: answer.bytes_stream().map(|piece| piece.ok().map(|b| b.to_vec())).boxed(),
-            buffer: Vec::new(),
-            events: Vec::new(),
-        };
+        let mut chat = Chat::of(answer);
         chat.until("accepted", |event| matches!(event, ChatEvent::Accepted { .. })).await;
         Ok(chat)
+    }
+
+    /// Sends a message to a daemon that may die over it. None when it was not accepted before that.
+    pub async fn offer(&self, request: &ChatRequest) -> Option<Chat> {
+        let sent = self.client.post("http://cofferdam/v1/chat").json(request).send().await.ok()?;
+        let answer = checked(sent).await.unwrap_or_else(|error| panic!("refused: {error:?}"));
+        let mut chat = Chat::of(answer);
+        chat.next().await.map(|_| chat)
     }
 
     /// Sends a message to a group's main chat.
@@ -152,6 +157,11 @@ pub struct Chat {
 }
 
 impl Chat {
+    fn of(answer: Response) -> Self {
+        let body = answer.bytes_stream().map(|piece| piece.ok().map(|b| b.to_vec())).boxed();
+        Self { body, buffer: Vec::new(), events: Vec::new() }
+    }
+
     /// The next event; none when the stream ended.
     pub async fn next(&mut self) -> Option<ChatEvent> {
         loop {

@@ -126,12 +126,10 @@ impl TestHome {
         Ended::of(output.expect("it runs"))
     }
 
-    /// Starts the daemon; returns when its socket answers.
+    /// Starts the daemon; returns when the socket answers as this process.
     pub async fn up(&mut self) {
-        let log = std::fs::File::options().create(true).append(true).open(self.log_path()).expect("a log");
-        let mut command = self.command();
-        command.arg("up").stdout(Stdio::null()).stderr(log);
-        let mut daemon = command.spawn().expect("the daemon starts");
+        let mut daemon = self.spawn();
+        let own = daemon.id().expect("it runs");
         let admin = self.admin();
         eventually("the daemon's socket answers", || {
             let ended = daemon.try_wait().expect("a child");
@@ -141,11 +139,34 @@ impl TestHome {
                 if let Some(status) = ended {
                     panic!("the daemon ended with {status}:\n{}", std::fs::read_to_string(log).unwrap_or_default());
                 }
-                admin.answers().await.then_some(())
+                admin.pid().await.filter(|pid| *pid == own).map(drop)
             }
         })
         .await;
         self.daemon = Some(daemon);
+    }
+
+    /// Starts the daemon, without waiting for anything.
+    pub fn start(&mut self) {
+        self.daemon = Some(self.spawn());
+    }
+
+    fn spawn(&self) -> Child {
+        let log = std::fs::File::options().create(true).append(true).open(self.log_path()).expect("a log");
+        let mut command = self.command();
+        command.arg("up").stdout(Stdio::null()).stderr(log);
+        command.spawn().expect("the daemon starts")
+    }
+
+    /// Leaves the running daemon to the caller, so that another can be started on the home.
+    pub fn take_daemon(&mut self) -> Child {
+        self.daemon.take().expect("a running daemon")
+    }
+
+    /// Removes an environment variable from the programs started from now on.
+    pub fn unset(&mut self, name: &str) -> &mut Self {
+        self.env.retain(|(known, _)| known != name);
+        self
     }
 
     /// A home with a running daemon.

@@ -17,6 +17,7 @@ pub mod engine_proxy;
 pub mod home;
 pub mod own_engine;
 pub mod platform;
+pub mod rows;
 pub mod vendor;
 pub mod views;
 

@@ -252,7 +252,11 @@ async fn sessions_of(admin: &Admin, folder: &Folder) -> Result<Vec<Session>, Fai
         let retry_at = retries.remove(&session.id);
         match views.get(&session.id) {
             Some((_, view)) => show_live(session, view, current.as_deref()),
-            None => session.container = None,
+            // The rows know it, and nobody looks after it: no daemon runs, or it has just begun.
+            None if session.container.take().is_some() => {
+                session.note = Some("its container may still run; `cofferdam up` takes it over".to_owned());
+            }
+            None => {}
         }
         session.retry_at = retry_at.or(session.retry_at.take());
     }

@@ -281,11 +281,28 @@ impl Follower {
         while let Ok(hand_over) = self.replies.try_recv() {
             self.on_hand_over(hand_over).await?;
         }
-        let Some(turn) = self.ended.as_ref().and_then(|ended| ended.turn) else { return Ok(()) };
         if self.complete().is_some() {
             return Ok(());
         }
-        self.tell_delivered(turn).await
+        match self.ended.as_ref().map(|ended| ended.turn) {
+            Some(Some(turn)) => self.tell_delivered(turn).await,
+            Some(None) => {
+                for reply in self.answers().await.0 {
+                    self.on_reply(reply).await?;
+                }
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What answered the message: what its channel has, and what it has yet to be handed.
+    async fn answers(&self) -> (Vec<Outbound>, Vec<ReplyId>) {
+        let answers = self.store.answers_to(self.message).await.unwrap_or_default();
+        let Some(chat) = answers.first().map(|reply| reply.chat.clone()) else { return Default::default() };
+        let due = self.store.due_of(&chat).await.unwrap_or_default();
+        let (due, told): (Vec<_>, Vec<_>) = answers.into_iter().partition(|reply| due.contains(&reply.id));
+        (told, due.into_iter().map(|reply| reply.id).collect())
     }
 
     async fn tell_delivered(&mut self, turn: TurnId) -> Result<(), Gone> {
@@ -314,13 +331,16 @@ impl Follower {
             None => (view.kind != MessageKind::Message).then_some(ChatOutcome::Replied),
         };
         let mut coming = Vec::new();
-        for reply in self.store.answers_to(self.message).await.unwrap_or_default() {
+        let (told, due) = self.answers().await;
+        for reply in told {
             if sent_before {
                 self.on_reply(reply).await?;
             } else {
                 coming.push(reply.id);
             }
         }
+        // Delivery hands them to us; told from here they would be due again for the next client.
+        coming.extend(due);
         self.ended = Some(Ended {
             turn: turn.map(|turn| turn.id),
             attempt: turn.map_or(cofferdam_protocol::ids::Attempt(0), |turn| turn.attempt),

@@ -7,7 +7,7 @@ use cofferdam_protocol::ids::Folder;
 use rusqlite::{Row, params};
 
 use super::db::{Db, Durability};
-use super::fault::DiskNote;
+use super::ground::Ground;
 use super::schema::Kind;
 use super::{StoreError, now_ms};
 use crate::hooks;
@@ -51,13 +51,8 @@ pub struct Central {
 
 impl Central {
     /// Opens or makes it.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { db: Db::open(path, Kind::Central)? })
-    }
-
-    /// [`Central::open`], noting what the disk refuses.
-    pub(super) fn watched(path: &Path, note: DiskNote) -> Result<Self, StoreError> {
-        Ok(Self { db: Db::watched(path, Kind::Central, note, Box::new(|_| {}), None)? })
+    pub fn open(path: &Path, ground: &Ground) -> Result<Self, StoreError> {
+        Ok(Self { db: Db::on(path, Kind::Central, ground, Box::new(|_| {}))? })
     }
 
     /// Closes the database in order.

@@ -16,9 +16,9 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Savepoint};
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::fault::{DiskNote, Fault, Health, OnDamage, Refusal};
+use super::fault::{Fault, Health, OnDamage, Refusal};
+use super::ground::Ground;
 use super::schema::Kind;
 use super::{OpenError, StoreError};
 
@@ -58,22 +58,16 @@ pub struct Db {
 impl Db {
     /// Opens the file, makes it if need be, and brings its schema up to date.
     pub fn open(path: &Path, kind: Kind) -> Result<Self, StoreError> {
-        Self::watched(path, kind, DiskNote::default(), Box::new(|_| {}), None)
+        Self::on(path, kind, &Ground::default(), Box::new(|_| {}))
     }
 
-    /// [`Db::open`], noting what the disk refuses, and telling when the file is found to be damaged. Whoever waits for
-    /// `alive` waits for the file's orderly close.
-    pub(super) fn watched(
-        path: &Path,
-        kind: Kind,
-        note: DiskNote,
-        told: OnDamage,
-        alive: Option<TaskTrackerToken>,
-    ) -> Result<Self, StoreError> {
+    /// [`Db::open`] on the home's ground, telling when the file is found to be damaged.
+    pub(super) fn on(path: &Path, kind: Kind, ground: &Ground, told: OnDamage) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
-        let health = Arc::new(Health::new(path, note, told));
+        let health = Arc::new(Health::new(path, ground.note.clone(), told));
         let conn = connect(path, kind).map_err(failed).inspect_err(|error| health.see(error))?;
         let (queue, requests) = mpsc::channel(QUEUE);
+        let (ground, open) = (ground.clone(), ground.opened());
         let name = match kind {
             Kind::Central => "db-central",
             Kind::Group => "db-group",
@@ -83,8 +77,9 @@ impl Db {
             .name(name.into())
             .stack_size(512 * 1024)
             .spawn(move || {
-                let _alive = alive;
-                serve(conn, requests, &looks);
+                serve(conn, requests, &looks, &ground);
+                // Only now is the file nobody's.
+                drop(open);
             })
             .map_err(|source| failed(source.into()))?;
         Ok(Self { queue, health })
@@ -169,7 +164,7 @@ fn in_savepoint<T>(
     Ok(value)
 }
 
-fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>, health: &Health) {
+fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>, health: &Health, ground: &Ground) {
     let mut batch = Vec::new();
     let mut synchronous = None;
     while requests.blocking_recv_many(&mut batch, BATCH) > 0 {
@@ -187,6 +182,7 @@ fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>, health: &H
             let level = if wanted == Durability::Durable { "FULL" } else { "NORMAL" };
             synchronous = conn.pragma_update(None, "synchronous", level).is_ok().then_some(wanted);
         }
+        ground.stand();
         let begun = run(&conn, "BEGIN IMMEDIATE");
         let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
         for job in jobs {

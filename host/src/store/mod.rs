@@ -12,6 +12,7 @@ pub mod backup;
 pub mod central;
 pub mod db;
 pub mod fault;
+pub mod ground;
 pub mod group;
 pub mod registry;
 pub mod salvage;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use cofferdam_protocol::ids::Folder;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
-use tokio_util::task::TaskTracker;
 
 use super::fault::DiskNote;
+use super::ground::Ground;
 use super::{Central, GroupDb, StoreError};
 use crate::config::home::Home;
 use crate::hooks;
@@ -26,11 +26,9 @@ pub struct Stores {
 
 pub(super) struct Inner {
     home: Home,
+    ground: Ground,
     central: Central,
-    note: DiskNote,
     groups: Mutex<HashMap<Folder, Entry>>,
-    /// The group databases that are not closed yet, also those whose last handle was dropped.
-    alive: TaskTracker,
 }
 
 #[derive(Default)]
@@ -53,11 +51,13 @@ const LAST_HANDLES: Duration = Duration::from_secs(5);
 impl Stores {
     /// Opens `central.db` under the home.
     pub fn open(home: Home) -> Result<Self, StoreError> {
-        let note = DiskNote::default();
-        let central = Central::watched(&home.central_db(), note.clone())?;
-        Ok(Self {
-            inner: Arc::new(Inner { home, central, note, groups: Mutex::default(), alive: TaskTracker::new() }),
-        })
+        Self::on(home, Ground::default())
+    }
+
+    /// As [`Stores::open`], on a ground of the caller's.
+    pub fn on(home: Home, ground: Ground) -> Result<Self, StoreError> {
+        let central = Central::open(&home.central_db(), &ground)?;
+        Ok(Self { inner: Arc::new(Inner { home, ground, central, groups: Mutex::default() }) })
     }
 
     /// What spans groups.
@@ -67,7 +67,7 @@ impl Stores {
 
     /// What the disk refused last, of any database.
     pub fn disk_note(&self) -> &DiskNote {
-        &self.inner.note
+        &self.inner.ground.note
     }
 
     /// One group's database, opened if need be. Refused while the group is set aside or held.
@@ -83,8 +83,8 @@ impl Stores {
         }
         self.usable(folder).await?;
         let (path, name) = (self.inner.home.group_db(folder), folder.clone());
-        let (note, told, alive) = (self.inner.note.clone(), self.watch(folder), self.inner.alive.token());
-        let opened = tokio::task::spawn_blocking(move || GroupDb::watched(name, &path, note, told, alive))
+        let (ground, told) = (self.inner.ground.clone(), self.watch(folder));
+        let opened = tokio::task::spawn_blocking(move || GroupDb::on(name, &path, &ground, told))
             .await
             .map_err(|_| StoreError::Closed)?
             .map_err(|error| self.as_told(folder, error))?;
@@ -157,12 +157,12 @@ impl Stores {
         for store in open {
             store.close().await;
         }
-        // The process must not end while a database closes: its journal would stay.
-        self.inner.alive.close();
-        if tokio::time::timeout(LAST_HANDLES, self.inner.alive.wait()).await.is_err() {
+        self.central().close().await;
+        // The process must not end while one closes, also one whose last handle was dropped a moment ago: its journal
+        // would stay.
+        if tokio::time::timeout(LAST_HANDLES, self.inner.ground.closed()).await.is_err() {
             tracing::warn!("a group's database is still in use; its journal stays for the next start");
         }
-        self.central().close().await;
     }
 
     /// Forgets an open handle, before the group's files are removed.

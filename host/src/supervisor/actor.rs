@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::adoption::IN_DOUBT;
 use super::calls::{Call, Mailbox};
 use super::ends::STOP_GRACE;
 use super::launch::{LaunchError, Ready, Started};
@@ -63,6 +64,12 @@ pub(super) struct Actor {
     due_again: Option<Instant>,
     pub(super) queued_at: Option<Instant>,
     pub(super) stop_waiters: Vec<oneshot::Sender<()>>,
+    /// Whether the rows were looked at for an attempt that has not ended.
+    pub(super) arrived: bool,
+    /// A turn waits for the engine's list.
+    held: bool,
+    /// The actor before this one broke over the attempt.
+    pub(super) broken: bool,
     /// Tells calls that wait for a person to look at their rows.
     pub(super) look_again: Arc<Notify>,
 }
@@ -104,6 +111,9 @@ impl Actor {
             due_again: None,
             queued_at: None,
             stop_waiters: Vec::new(),
+            arrived: false,
+            held: false,
+            broken: false,
             look_again: Arc::default(),
         }
     }
@@ -111,7 +121,9 @@ impl Actor {
     #[tracing::instrument(name = "session", skip_all, fields(group = %self.folder, session = %self.session))]
     pub(super) async fn run(mut self) {
         loop {
-            match self.happening().await {
+            let happening = self.happening().await;
+            self.arrive().await;
+            match happening {
                 Happening::Call(call) => self.on_call(call).await,
                 Happening::Ready(result) => self.on_ready(*result).await,
                 Happening::Started(result) => self.on_started(result).await,
@@ -121,7 +133,8 @@ impl Actor {
             let done = self.phase == Phase::STOPPED
                 && self.starting.is_none()
                 && self.preparing.is_none()
-                && ((self.trouble.is_none() && self.due_again.is_none()) || self.ending != Ending::No);
+                && ((self.trouble.is_none() && self.due_again.is_none() && !self.held)
+                    || self.ending != Ending::No);
             if done && self.inner.retire(&self.session, &self.mailbox) {
                 break;
             }
@@ -165,8 +178,11 @@ impl Actor {
                     self.stop_idle("others need its place").await;
                 }
             }
-            Call::Adopt(container) => self.adopt(container).await,
             Call::EngineBack => self.on_engine_back(),
+            Call::Look => self.look().await,
+            Call::Adopt(attempt, running) => self.on_adopt(attempt, running),
+            Call::NotThere(attempt) => self.on_not_there(attempt).await,
+            Call::Broken => self.on_broken(),
             Call::Hello(attempt, hash, reply) => {
                 let _ = reply.send(self.on_hello(attempt, hash).await);
             }
@@ -195,12 +211,35 @@ impl Actor {
         Ok(self.store.insert(store).clone())
     }
 
+    /// What was not asked for by anybody: does not hurry what waits for its time.
+    async fn look(&mut self) {
+        let waits = self.trouble.as_ref().is_some_and(|trouble| trouble.again > Instant::now());
+        match self.phase.state() {
+            SessionState::Stopped if waits => {}
+            // A claim that finds nothing is a write.
+            SessionState::Idle if !matches!(self.due().await, Ok(Due::Turn)) => {}
+            _ => self.wake().await,
+        }
+    }
+
+    /// Containers are not started before the engine told, once, which there are. Says so if a turn waits for it.
+    async fn is_held(&mut self) -> bool {
+        self.held = !self.inner.recovery.is_listed() && matches!(self.due().await, Ok(Due::Turn));
+        if self.held {
+            self.show(Some("waits for the Docker engine to say which containers run".to_owned()));
+            if let Some(error) = self.inner.engine_is_away() {
+                self.tell(Live::Blocked(LaunchError::Sandbox(error).blocked()));
+            }
+        }
+        self.held
+    }
+
     /// Messages may wait: asks for a place, or hands them to the runner.
     pub(super) async fn wake(&mut self) {
         self.look_again.notify_waiters();
         match self.phase.state() {
             SessionState::Stopped if self.ending == Ending::No => {
-                if self.waits_on().await {
+                if self.is_held().await || self.waits_on().await {
                     return;
                 }
                 // Somebody who writes again may have mended it: tried at once, but not in a loop.
@@ -257,11 +296,12 @@ impl Actor {
         self.due_again = at.map(|at| Instant::now() + clock::until(at));
     }
 
-    async fn on_exit(&mut self, exit: Exit) {
+    pub(super) async fn on_exit(&mut self, exit: Exit) {
         if self.life.as_ref().is_some_and(|life| life.stopped_by_person) {
             self.interrupt_what_runs().await;
         }
         let Some(life) = self.life.take() else { return };
+        self.broken = false;
         tracing::info!(attempt = %life.attempt, %exit, "the container ended");
         let memory_mb = life.config.config.limits.memory_mb;
         self.end_attempt(&life, exit).await;
@@ -331,6 +371,8 @@ impl Actor {
     /// Renews what others see.
     pub(super) fn show(&self, note: Option<String>) {
         let state = self.phase.state();
+        let in_doubt = self.life.as_ref().is_some_and(Life::is_in_doubt);
+        let note = note.or_else(|| in_doubt.then(|| IN_DOUBT.to_owned()));
         {
             let mut view = lock(&self.view);
             view.state = state;

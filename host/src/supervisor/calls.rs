@@ -11,7 +11,7 @@ use cofferdam_protocol::runner::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::door::{Refused, RunnerApi};
-use crate::sandbox::ContainerId;
+use crate::sandbox::Running;
 
 /// A call to a session's actor.
 pub(super) enum Call {
@@ -21,8 +21,14 @@ pub(super) enum Call {
     Granted,
     /// Others need its place, if it is idle.
     Evict,
-    /// A container of it was found running when the daemon started.
-    Adopt(ContainerId),
+    /// Something may be due: a look that was not asked for by anybody.
+    Look,
+    /// The attempt's container, found running, is its actor's from now on.
+    Adopt(Attempt, Running),
+    /// The engine has no running container of the attempt.
+    NotThere(Attempt),
+    /// The session's actor before this one broke.
+    Broken,
     /// The runner's hello.
     Hello(Attempt, Vec<u8>, oneshot::Sender<Result<(Thread, Settings), Refused>>),
     /// The runner asks for work.

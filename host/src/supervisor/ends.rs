@@ -1,4 +1,4 @@
-//! How a session's container is told to end, and how one that an earlier daemon left is taken over.
+//! How a session's container is told to end.
 
 use std::time::Duration;
 
@@ -7,13 +7,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Actor, Ending};
-use super::launch::{self, LaunchError};
-use super::life::Life;
 use super::lock;
 use crate::error_chain;
 use crate::model::notice;
 use crate::model::session::PhaseEvent;
-use crate::sandbox::ContainerId;
 
 /// How long a container gets to end itself after it was told to, before it is killed.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -23,57 +20,6 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 const IDLE_GRACE: Duration = Duration::from_secs(5);
 
 impl Actor {
-    pub(super) async fn adopt(&mut self, container: ContainerId) {
-        match self.take_over(container.clone()).await {
-            Ok(life) => {
-                let (folder, session) = (&self.folder, self.session.clone());
-                self.inner.with_admission(|admission| {
-                    admission.adopt(folder, session);
-                    Vec::new()
-                });
-                tracing::info!(attempt = %life.attempt, %container, turn = life.turn.is_some(), "adopted");
-                let busy = life.turn.is_some();
-                self.life = Some(life);
-                self.advance(PhaseEvent::Adopted);
-                if busy {
-                    self.advance(PhaseEvent::Claimed);
-                    self.answer_control().await;
-                }
-                self.show(None);
-            }
-            Err(error) => {
-                tracing::warn!(%container, error = %error_chain(&error), "not adopted; it is removed");
-                self.inner.remove_unwatched(container);
-                self.wake().await;
-            }
-        }
-    }
-
-    async fn take_over(&mut self, container: ContainerId) -> Result<Life, LaunchError> {
-        let store = self.store().await?;
-        let row = store.session(&self.session).await?;
-        let config = match launch::load_config(&self.inner, &self.folder).await {
-            Ok(config) => config,
-            Err(error) => {
-                // It runs already, with what the file said when it was good; only the time-outs are read from here.
-                tracing::warn!(error = %error_chain(&error), "adopted with the usual time-outs");
-                launch::usual_config()
-            }
-        };
-        let log = self.inner.parts.home.log(&self.folder, &self.session, row.attempt);
-        let door = launch::open_door(
-            &self.inner,
-            &self.folder,
-            &self.session,
-            row.attempt,
-            row.token_hash.clone(),
-            &self.calls,
-        )
-        .map_err(LaunchError::Door)?;
-        let running = self.inner.parts.sandbox.adopt(&container, log);
-        Ok(Life::adopted(row, config, door, running))
-    }
-
     pub(super) async fn on_stop(&mut self, done: oneshot::Sender<()>) {
         match self.phase.state() {
             SessionState::Stopped => {
@@ -123,7 +69,7 @@ impl Actor {
         }
         let Some(life) = &mut self.life else { return };
         life.close();
-        if self.starting.take().is_some() {
+        if self.starting.take().is_some() || life.is_in_doubt() {
             // What the engine makes of it is removed as it comes, or by the next start.
             self.life = None;
             self.advance(PhaseEvent::Gone);

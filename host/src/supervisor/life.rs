@@ -56,6 +56,8 @@ pub(super) struct Life {
     reported_strange: bool,
     door: Option<Door>,
     container: Option<ContainerId>,
+    /// Its container may be gone.
+    in_doubt: bool,
     started_at: Option<Instant>,
     idle_since: Option<Instant>,
     stopping: Option<Stopping>,
@@ -91,14 +93,15 @@ impl Life {
             reported_strange: false,
             door: Some(ready.door),
             container: None,
+            in_doubt: false,
             started_at: None,
             idle_since: None,
             stopping: None,
         }
     }
 
-    /// The life of a container that another daemon started.
-    pub(super) fn adopted(row: SessionRow, config: Arc<LoadedGroup>, door: Door, running: Running) -> Self {
+    /// The life of a container that another daemon started, and that the engine has yet to confirm.
+    pub(super) fn in_doubt(row: SessionRow, config: Arc<LoadedGroup>, door: Door) -> Self {
         let mut config = config;
         if let Some(hash) = row.config_hash {
             // It runs with what it was started with, whatever the file says now.
@@ -107,7 +110,7 @@ impl Life {
         Self {
             attempt: row.attempt,
             config,
-            exit: Some(tokio::spawn(running.exit)),
+            exit: None,
             said_hello: true,
             turn: row.running,
             parked: None,
@@ -123,7 +126,8 @@ impl Life {
             silent: false,
             reported_strange: false,
             door: Some(door),
-            container: Some(running.id),
+            container: row.container.map(ContainerId),
+            in_doubt: true,
             started_at: None,
             idle_since: row.running.is_none().then(Instant::now),
             stopping: None,
@@ -169,8 +173,25 @@ impl Life {
         self.parked.as_ref().is_some_and(|parked| !parked.is_closed())
     }
 
+    /// Whether its runner may be handed work: the engine, or its own words, say that it is there.
     pub(super) fn is_started(&self) -> bool {
-        self.container.is_some()
+        self.container.is_some() || self.in_doubt
+    }
+
+    /// Whether the engine has yet to say that its container is there.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    /// The engine says that it is there.
+    pub(super) fn confirmed(&mut self, running: Running) {
+        self.in_doubt = false;
+        self.container = Some(running.id);
+        self.exit = Some(tokio::spawn(running.exit));
+        // Whether it was asked to end before did not reach it.
+        if let Some(stopping) = &mut self.stopping {
+            stopping.asked = false;
+        }
     }
 
     pub(super) fn container(&self) -> Option<ContainerId> {

@@ -12,6 +12,7 @@
 
 mod actor;
 pub mod admission;
+mod adoption;
 mod blame;
 mod bounds;
 mod calls;
@@ -25,18 +26,21 @@ mod life;
 mod recovery;
 mod remote;
 mod starting;
+mod sweep;
 mod tools;
 mod turns;
 mod undelivered;
 mod waits;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cofferdam_protocol::admin::{ChatOutcome, SessionState, Timings};
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
+use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +61,7 @@ use actor::Actor;
 use admission::{Admission, Step};
 use calls::{Call, Mailbox, Post, mailbox};
 use engine::Health;
+use recovery::Recovery;
 
 /// How long a stop waits before it is told that the engine cannot do it.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -77,6 +82,8 @@ pub struct Parts {
     pub hub: Hub,
     /// Hints that a chat has replies due.
     pub deliver: Box<dyn Fn(Due) + Send + Sync>,
+    /// Has a chat with replies looked at.
+    pub look: Box<dyn Fn(Due) + Send + Sync>,
     /// What a channel can do, by its name.
     pub abilities: Box<dyn Fn(&str) -> Abilities + Send + Sync>,
     /// The most containers at once.
@@ -100,9 +107,10 @@ struct Inner {
     admission: Mutex<Admission>,
     actors: Mutex<HashMap<SessionId, Handle>>,
     tasks: TaskTracker,
-    /// Nudges before recovery are dropped: it wakes everything that is due.
+    /// Whether sessions are called: not before recovery, which calls all that have something due, and not at the end.
     open: AtomicBool,
     health: Health,
+    recovery: Recovery,
 }
 
 /// An actor, seen from outside.
@@ -137,6 +145,7 @@ impl Supervisor {
             tasks: TaskTracker::new(),
             open: AtomicBool::new(false),
             health: Health::default(),
+            recovery: Recovery::default(),
             parts,
         };
         Self { inner: Arc::new(inner) }
@@ -252,6 +261,7 @@ impl Supervisor {
                 tracing::warn!("sessions were still stopping at the end; the next start takes care of them");
             }
         }
+        self.inner.recovery.ending.cancel();
     }
 
     /// The wall clock jumped by so many ms, or the machine slept: due times are put right, and whoever waits for one
@@ -289,6 +299,9 @@ impl Inner {
             handle.post.send(call);
             return;
         }
+        if !self.open.load(Ordering::Acquire) {
+            return;
+        }
         let (post, mailbox) = mailbox();
         post.send(call);
         let view = Arc::new(Mutex::new(View {
@@ -301,7 +314,26 @@ impl Inner {
         let calls = post.calls();
         actors.insert(session.clone(), Handle { post, view: view.clone(), folder: folder.clone() });
         let actor = Actor::new(self.clone(), folder.clone(), session.clone(), calls, mailbox, view);
-        self.tasks.spawn(actor.run());
+        let (inner, folder, session) = (self.clone(), folder.clone(), session.clone());
+        self.tasks.spawn(async move {
+            if AssertUnwindSafe(actor.run()).catch_unwind().await.is_err() {
+                inner.replace(&folder, &session).await;
+            }
+        });
+    }
+
+    /// An actor broke: another takes its place, and ends what it left.
+    async fn replace(self: &Arc<Self>, folder: &Folder, session: &SessionId) {
+        /// Should it break as well, it does not do so in a loop.
+        const PAUSE: Duration = Duration::from_secs(1);
+        tracing::error!(group = %folder, %session, "a bug: the session's actor broke; another takes its place");
+        lock(&self.actors).remove(session);
+        self.with_admission(|admission| {
+            admission.cancel(session);
+            admission.release(session)
+        });
+        tokio::time::sleep(PAUSE).await;
+        self.call(folder, session, Call::Broken);
     }
 
     /// Lets an actor end unless somebody called it meanwhile.

@@ -1,144 +1,218 @@
 //! The daemon's start: containers that an earlier one left are adopted or removed, and what is due is woken.
+//!
+//! The rows come first, and nobody waits for the engine: a session whose rows say that a container may still serve it
+//! opens its door at once (`adoption`), so a turn goes on while the engine is away. Such a session is **in doubt** until
+//! the engine has told which containers there are. Until it has, once, no container is started: the session's own
+//! may be running.
+//!
+//! ```text
+//!  rows ──▶ doors of sessions in doubt ──▶ the engine's list ──▶ current and running: adopted
+//!                                             │    ▲                else: removed
+//!                                             └────┘ again          in doubt and not there: its attempt has ended
+//! ```
 
-use std::collections::HashSet;
-use std::sync::atomic::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cofferdam_protocol::ids::{Folder, SessionId};
+use cofferdam_protocol::admin::SessionState;
+use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
+use futures_util::future::join_all;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
-use super::Supervisor;
 use super::calls::Call;
+use super::sweep::Look;
+use super::{Supervisor, lock};
 use crate::error_chain;
-use crate::model::chat::Due;
-use crate::sandbox::{ContainerId, Found, SandboxError};
+use crate::sandbox::{ContainerId, Found, Owner, SandboxError};
 use crate::store::StoreError;
-use crate::store::group::attempts::SessionRow;
 
-/// The pause while the engine does not answer.
-const AGAIN: Duration = Duration::from_secs(2);
-
-/// How long a start waits for the engine to list containers.
+/// The first pause while the engine does not answer; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// An engine that comes back is noticed within this time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long the engine may take for its list, or for the removals, before people are told that it hangs; a list of forty
+/// containers takes it 10 ms on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// When what could not be removed is tried again.
+const LEFT_AGAIN: Duration = Duration::from_secs(30);
+
+/// What recovery and the actors share.
+#[derive(Default)]
+pub(super) struct Recovery {
+    /// Whether the engine has told, since the start, which containers there are.
+    listed: AtomicBool,
+    /// Sessions whose container may run or not, with its attempt.
+    doubts: Mutex<HashMap<SessionId, (Folder, Attempt)>>,
+    ask: Notify,
+    /// The daemon's databases close: nothing may be decided any more.
+    pub(super) ending: CancellationToken,
+}
+
+impl Recovery {
+    /// Whether containers may be started.
+    pub(super) fn is_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
+    }
+
+    /// A session's rows name a container that nobody looks after: the engine is asked for it.
+    pub(super) fn doubt(&self, folder: &Folder, session: &SessionId, attempt: Attempt) {
+        lock(&self.doubts).insert(session.clone(), (folder.clone(), attempt));
+        self.ask.notify_one();
+    }
+
+    /// Nobody needs to know about the session's attempt any more.
+    pub(super) fn no_doubt(&self, session: &SessionId, attempt: Attempt) {
+        lock(&self.doubts).retain(|id, (_, of)| id != session || *of != attempt);
+    }
+}
+
+/// What becomes of a container that the engine has.
+enum Fate {
+    Adopt(Owner),
+    Remove,
+    /// Its actor looks after it, or what it is cannot be known just now.
+    Leave,
+}
 
 impl Supervisor {
-    /// Adopts, removes, and wakes; before anything else may call. Does not wait for an engine that is away: what is
-    /// due says what it waits for, and left containers are looked for when the engine is back.
-    pub async fn recover(&self) -> Result<(), StoreError> {
-        let busy = self.inner.parts.stores.central().busy_groups().await?;
-        let adopted = match tokio::time::timeout(PATIENCE, self.take_over(&busy)).await {
-            Ok(Ok(adopted)) => adopted,
-            Ok(Err(error)) => {
-                self.engine_is_away(&error);
-                HashSet::new()
-            }
-            Err(_) => {
-                self.engine_is_away(&SandboxError::Hanging { doing: "list containers", secs: PATIENCE.as_secs() });
-                HashSet::new()
+    /// Begins to adopt, remove and wake, and answers at once.
+    pub fn recover(&self) {
+        self.inner.open.store(true, Ordering::Release);
+        tokio::spawn(self.clone().recovery());
+        tokio::spawn(self.clone().sweep());
+    }
+
+    async fn recovery(self) {
+        let ending = self.inner.recovery.ending.clone();
+        let work = async {
+            self.look_over(Look::First).await;
+            loop {
+                if !self.ask_the_engine().await {
+                    let _ = tokio::time::timeout(LEFT_AGAIN, self.inner.recovery.ask.notified()).await;
+                    continue;
+                }
+                self.inner.recovery.ask.notified().await;
             }
         };
-        self.inner.open.store(true, Ordering::Release);
-        for folder in &busy {
-            if let Err(error) = self.wake_group(folder, &adopted).await {
-                // One group's trouble is not the others'.
-                tracing::error!(group = %folder, error = %error_chain(&error), "its due work could not be read");
-            }
+        tokio::select! {
+            () = work => {}
+            () = ending.cancelled() => {}
         }
-        Ok(())
     }
 
     /// Wakes what is due in a group that was restored.
     pub async fn look_after(&self, folder: &Folder) -> Result<(), StoreError> {
-        if self.inner.open.load(Ordering::Acquire) {
-            self.wake_group(folder, &HashSet::new()).await
-        } else {
-            Ok(())
-        }
+        if self.inner.open.load(Ordering::Acquire) { self.look_at(folder, Look::First).await } else { Ok(()) }
     }
 
-    async fn wake_group(&self, folder: &Folder, adopted: &HashSet<SessionId>) -> Result<(), StoreError> {
-        let store = self.inner.parts.stores.group(folder).await?;
-        let back = store.clock_set_back(0).await?;
-        if back > 0 {
-            tracing::warn!(group = %folder, ms = back, "the clock was set back while no daemon ran; due times follow it");
-        }
-        for session in store.due_sessions().await? {
-            if !adopted.contains(&session) {
-                // What ran when the daemon died is over: back to waiting, without blame.
-                let row = store.session(&session).await?;
-                store.end_attempt(&session, row.attempt, true, String::new()).await?;
-                self.call(folder, &session, Call::Wake);
+    /// Asks until the engine has answered. Answers whether all that had to go is gone.
+    async fn ask_the_engine(&self) -> bool {
+        let (mut pause, mut told) = (FIRST_PAUSE, false);
+        loop {
+            let error = match self.round().await {
+                Ok(clean) => return clean,
+                Err(error) => error,
+            };
+            self.inner.engine_failed(&error);
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(error = %error_chain(&error), "asks the engine again which containers there are");
+                // Those that wait for it say so.
+                self.everyone(|| Call::Look);
             }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        for chat in store.due_chats().await? {
-            (self.inner.parts.deliver)(Due { folder: folder.clone(), chat });
-        }
-        self.inner.parts.stores.settle(folder).await
     }
 
-    /// Sorts the engine's containers of this installation: adopted are those that run with their session's newest
-    /// attempt and said hello; the others are removed.
-    async fn take_over(&self, busy: &[Folder]) -> Result<HashSet<SessionId>, SandboxError> {
-        let (mut adopted, mut stale) = (HashSet::new(), Vec::new());
-        for found in self.inner.parts.sandbox.owned(&self.inner.parts.install).await? {
-            let row = self.row_of(&found, busy).await;
-            match (&found.owner, row) {
-                (Some(owner), Some(row))
-                    if found.running && row.attempt == owner.attempt && row.token_hash.is_some() =>
-                {
-                    self.call(&owner.group, &owner.session, Call::Adopt(found.id.clone()));
-                    adopted.insert(owner.session.clone());
+    /// Sorts the containers that the engine has now.
+    async fn round(&self) -> Result<bool, SandboxError> {
+        let recovery = &self.inner.recovery;
+        // Before the list: a container that begins after it is not in it.
+        let doubts = lock(&recovery.doubts).clone();
+        let list = tokio::time::timeout(PATIENCE, self.inner.parts.sandbox.owned(&self.inner.parts.install)).await;
+        let hangs = || SandboxError::Hanging { doing: "list containers", secs: PATIENCE.as_secs() };
+        let list = list.unwrap_or_else(|_| Err(hangs()))?;
+        self.inner.engine_works();
+        let (mut there, mut stale) = (HashSet::new(), Vec::new());
+        for found in list {
+            match self.fate(&found).await {
+                Fate::Adopt(owner) => {
+                    let log = self.inner.parts.home.log(&owner.group, &owner.session, owner.attempt);
+                    let running = self.inner.parts.sandbox.adopt(&found.id, log);
+                    self.call(&owner.group, &owner.session, Call::Adopt(owner.attempt, running));
+                    there.insert(owner.session);
                 }
-                _ => stale.push(found.id),
+                Fate::Remove => stale.push(found.id),
+                Fate::Leave => {}
             }
         }
-        self.remove(stale).await;
-        Ok(adopted)
+        let clean = self.remove(stale).await;
+        for (session, (folder, attempt)) in doubts {
+            if !there.contains(&session) {
+                self.call(&folder, &session, Call::NotThere(attempt));
+            }
+        }
+        if !recovery.listed.swap(true, Ordering::AcqRel) {
+            self.everyone(|| Call::Look);
+        }
+        Ok(clean)
     }
 
-    async fn row_of(&self, found: &Found, busy: &[Folder]) -> Option<SessionRow> {
-        let owner = found.owner.as_ref().filter(|owner| busy.contains(&owner.group))?;
-        let store = self.inner.parts.stores.group(&owner.group).await.ok()?;
-        store.session(&owner.session).await.ok()
+    async fn fate(&self, found: &Found) -> Fate {
+        let parts = &self.inner.parts;
+        let Some(owner) = &found.owner else { return Fate::Remove };
+        if !parts.home.group_db(&owner.group).exists() {
+            return Fate::Remove;
+        }
+        let row = match parts.stores.group(&owner.group).await {
+            Ok(store) => store.session(&owner.session).await,
+            Err(error) => Err(error),
+        };
+        match row {
+            Ok(row) if row.attempt != owner.attempt => Fate::Remove,
+            Ok(_) if self.is_looked_after(owner) => Fate::Leave,
+            Ok(row) if found.running && row.token_hash.is_some() => Fate::Adopt(owner.clone()),
+            Ok(_) | Err(StoreError::NoSession(_)) => Fate::Remove,
+            Err(error) => {
+                // It may be current. Whoever mends the database has it adopted by the next start.
+                tracing::warn!(container = %found.id, error = %error_chain(&error), "left alone");
+                Fate::Leave
+            }
+        }
     }
 
-    async fn remove(&self, stale: Vec<ContainerId>) {
+    /// Whether the session's actor has a container of this attempt, or is starting it.
+    fn is_looked_after(&self, owner: &Owner) -> bool {
+        let doubt = lock(&self.inner.recovery.doubts).get(&owner.session).map(|(_, attempt)| *attempt);
+        if doubt == Some(owner.attempt) {
+            return false;
+        }
+        let view = lock(&self.inner.actors).get(&owner.session).map(|handle| lock(&handle.view).clone());
+        view.is_some_and(|view| {
+            view.attempt == owner.attempt && !matches!(view.state, SessionState::Stopped | SessionState::Queued)
+        })
+    }
+
+    /// Answers whether all of them are gone.
+    async fn remove(&self, stale: Vec<ContainerId>) -> bool {
         let sandbox = &self.inner.parts.sandbox;
         let removals = stale.iter().map(|id| async move {
             tracing::info!(container = %id, "removes a container that is not current");
-            if let Err(error) = sandbox.remove(id).await {
-                tracing::warn!(container = %id, error = %error_chain(&error), "not removed");
-            }
-        });
-        futures_util::future::join_all(removals).await;
-    }
-
-    fn engine_is_away(&self, error: &SandboxError) {
-        tracing::warn!(error = %error_chain(error), "left containers are looked for when the engine is back");
-        self.inner.engine_failed(error);
-        let me = self.clone();
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(AGAIN).await;
-                if !me.inner.open.load(Ordering::Acquire) || me.remove_older().await.is_ok() {
-                    return;
+            match tokio::time::timeout(PATIENCE, sandbox.remove(id)).await {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) => {
+                    tracing::warn!(container = %id, error = %error_chain(&error), "not removed; tried again");
+                    false
+                }
+                Err(_) => {
+                    tracing::warn!(container = %id, "not removed yet; tried again");
+                    false
                 }
             }
         });
-    }
-
-    /// Removes containers whose attempt is older than their session's. Those with the newest attempt are left alone:
-    /// an actor may have started one a moment ago.
-    async fn remove_older(&self) -> Result<(), SandboxError> {
-        let mut stale = Vec::new();
-        for found in self.inner.parts.sandbox.owned(&self.inner.parts.install).await? {
-            let Some(owner) = &found.owner else { continue };
-            let Ok(store) = self.inner.parts.stores.group(&owner.group).await else { continue };
-            if store.session(&owner.session).await.is_ok_and(|row| row.attempt > owner.attempt) {
-                stale.push(found.id);
-            }
-        }
-        self.inner.engine_works();
-        self.remove(stale).await;
-        Ok(())
+        join_all(removals).await.into_iter().all(|gone| gone)
     }
 }

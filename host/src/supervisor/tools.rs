@@ -309,6 +309,7 @@ mod tests {
                 gateway: Arc::new(Gateway::new(Account::Offline).unwrap()),
                 hub: Hub::default(),
                 deliver: Box::new(move |due| lock(&told).push(due)),
+                look: Box::new(|_| {}),
                 abilities: Box::new(|_| Abilities::default()),
                 max_sessions: 1,
                 default_model: None,

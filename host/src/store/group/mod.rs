@@ -37,11 +37,11 @@ use std::path::{Path, PathBuf};
 
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
 use rusqlite::{OptionalExtension, Savepoint};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::StoreError;
 use super::db::Db;
-use super::fault::{DiskNote, OnDamage};
+use super::fault::OnDamage;
+use super::ground::Ground;
 use super::schema::Kind;
 use crate::model::chat::ChatRef;
 
@@ -57,20 +57,13 @@ pub struct GroupDb {
 impl GroupDb {
     /// Opens or makes the database.
     pub fn open(folder: Folder, path: &Path) -> Result<Self, StoreError> {
-        let data = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Self { folder, data, db: Db::open(path, Kind::Group)? })
+        Self::on(folder, path, &Ground::default(), Box::new(|_| {}))
     }
 
-    /// [`GroupDb::open`], noting what the disk refuses, and telling when the file is found to be damaged.
-    pub(super) fn watched(
-        folder: Folder,
-        path: &Path,
-        note: DiskNote,
-        told: OnDamage,
-        alive: TaskTrackerToken,
-    ) -> Result<Self, StoreError> {
+    /// [`GroupDb::open`] on the home's ground, telling when the file is found to be damaged.
+    pub(super) fn on(folder: Folder, path: &Path, ground: &Ground, told: OnDamage) -> Result<Self, StoreError> {
         let data = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Self { folder, data, db: Db::watched(path, Kind::Group, note, told, Some(alive))? })
+        Ok(Self { folder, data, db: Db::on(path, Kind::Group, ground, told)? })
     }
 
     /// Closes the database in order.

@@ -1,12 +1,13 @@
 //! What people and recovery look at.
 
 use cofferdam_protocol::admin::{ChatOutcome, Session, SessionState};
-use cofferdam_protocol::ids::{Attempt, Folder, MessageId, SessionId, TurnId};
+use cofferdam_protocol::ids::{Attempt, Folder, MessageId, ReplyId, SessionId, TurnId};
 use cofferdam_protocol::runner::{FailureKind, ProviderKind, Usage};
 use rusqlite::{OptionalExtension, Row, Savepoint};
 
 use super::outbox::{COLUMNS, outbound};
 use super::{GroupDb, chat_of, session_of};
+use crate::model::chat::ChatRef;
 use crate::model::command::MessageKind;
 use crate::model::message::MessageState;
 use crate::model::reply::Outbound;
@@ -126,6 +127,22 @@ impl GroupDb {
                 ))?;
                 let rows = statement.query_and_then([message.0], |row| outbound(row, &data))?;
                 rows.collect()
+            })
+            .await
+    }
+
+    /// Replies of a chat that its channel has yet to be handed.
+    pub async fn due_of(&self, chat: &ChatRef) -> Result<Vec<ReplyId>, StoreError> {
+        let chat = chat.clone();
+        self.db
+            .read(move |tx| {
+                let mut statement = tx.prepare_cached(
+                    "SELECT id FROM outbox WHERE channel = ?1 AND chat_id = ?2 AND thread_id IS ?3
+                                                 AND state IN ('pending', 'leased')",
+                )?;
+                let rows = statement
+                    .query_map((&chat.channel, &chat.chat_id, &chat.thread_id), |row| Ok(ReplyId(row.get(0)?)))?;
+                Ok(rows.collect::<Result<_, _>>()?)
             })
             .await
     }

@@ -1,18 +1,21 @@
 //! The composition root: makes every part, and owns the order in which they end.
 //!
-//! Start: lock → store → gateway, channels, delivery → supervisor recovers (adopts, removes, wakes) → admin socket.
+//! Start: lock → store → gateway, channels, delivery → supervisor begins to recover (doors, then adopts and removes, and
+//! wakes) → admin socket, which waits for none of that.
 //! End: admin socket (intake) → sessions (grace, then stop) → delivery (deadline), progress → the databases
-//! checkpoint as their last handles go. A second signal skips the waits.
+//! checkpoint as their last handles go. A second signal skips the waits. One that lost its home to another daemon ends
+//! where it stands ([`lock`]).
 
+mod lock;
 #[cfg(feature = "test-hooks")]
 mod platform;
 
-use std::fs::{File, Permissions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::Permissions;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cofferdam_protocol::admin::ErrorKind;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -30,8 +33,12 @@ use crate::live::Hub;
 use crate::model::backoff::Backoff;
 use crate::progress::Reporter;
 use crate::sandbox::docker::DockerSandbox;
-use crate::store::{Fault, StoreError, Stores};
+use crate::store::Stores;
+use crate::store::ground::Ground;
+pub(crate) use crate::store::{Fault, StoreError};
 use crate::supervisor::{Parts, Supervisor};
+
+use lock::HomeLock;
 
 /// What a daemon is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,25 +101,30 @@ pub struct Daemon {
     clock: Option<AbortOnDropHandle<()>>,
     #[cfg(feature = "test-hooks")]
     platform: Option<crate::channels::platform::Platform>,
-    /// Released last.
-    _lock: File,
+    /// Holds the lock to the end.
+    _watch: AbortOnDropHandle<()>,
 }
 
 /// How long running turns may go on after the first signal.
 const GRACE: Duration = Duration::from_secs(20);
 /// How long replies may be handed over after the sessions ended.
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(5);
+/// How soon a daemon that has nothing to write notices that it lost its home.
+const WATCH: Duration = Duration::from_secs(1);
 /// How long clients may read their last lines after that.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 impl Daemon {
     /// Starts all parts. When it returns the admin socket answers.
     pub async fn start(home: Home, config: HostConfig, mode: Mode) -> Result<Self, StartError> {
-        let lock = make_home(&home)?;
+        let lock = Arc::new(make_home(&home)?);
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let stores = Stores::open(home.clone())?;
+        let guard = lock.clone();
+        let ground = Ground::new(Arc::new(move || stand_down_if_lost(&guard)));
+        let stores = Stores::on(home.clone(), ground)?;
+        let watch = AbortOnDropHandle::new(tokio::spawn(watch(lock)));
         let install = stores.central().install_id().await?;
         let gateway = Arc::new(Gateway::new(account_of(&config.account)?)?);
         let terminal = Terminal::default();
@@ -124,7 +136,7 @@ impl Daemon {
         let hub = Hub::default();
         let reporter = Reporter::start(&hub, &stores, channels.clone());
         let sandbox = Arc::new(DockerSandbox::new(home.clone(), config.docker_host.clone(), config.runner.clone()));
-        let nudge = delivery.clone();
+        let (nudge, look) = (delivery.clone(), delivery.clone());
         let supervisor = Supervisor::new(Parts {
             home: home.clone(),
             install: install.clone(),
@@ -133,6 +145,7 @@ impl Daemon {
             gateway: gateway.clone(),
             hub: hub.clone(),
             deliver: Box::new(move |due| nudge.nudge(due)),
+            look: Box::new(move |due| look.look(due)),
             abilities: Box::new(move |channel| channels.abilities(channel)),
             max_sessions: config.max_sessions,
             default_model: config.default_model.clone(),
@@ -140,7 +153,7 @@ impl Daemon {
             tell_after: Duration::from_secs(config.retries.tell_after_secs),
         });
         if mode != Mode::Query {
-            supervisor.recover().await?;
+            supervisor.recover();
         }
         #[cfg(feature = "test-hooks")]
         if let Some(platform) = &platform {
@@ -178,7 +191,7 @@ impl Daemon {
             clock,
             #[cfg(feature = "test-hooks")]
             platform,
-            _lock: lock,
+            _watch: watch,
         })
     }
 
@@ -245,7 +258,7 @@ fn follow_clock(supervisor: Supervisor, delivery: Delivery) -> AbortOnDropHandle
 }
 
 /// Makes the directories and takes the lock that only one daemon of a home can hold.
-fn make_home(home: &Home) -> Result<File, StartError> {
+fn make_home(home: &Home) -> Result<HomeLock, StartError> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     let at = |path: PathBuf| move |source| StartError::Home { path, source };
     // Also one that an image build or a person made: what lies in it is nobody else's.
@@ -257,31 +270,22 @@ fn make_home(home: &Home) -> Result<File, StartError> {
     private(home.run())?;
     private(home.run().join("doors"))?;
     std::fs::create_dir_all(home.groups()).map_err(at(home.groups()))?;
-    let path = home.lock();
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(at(path.clone()))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            // Only for the message; the lock is what counts.
-            let _ = file.read_to_string(&mut pid);
-            return Err(StartError::Locked { pid: pid.trim().to_owned() });
-        }
-        Err(TryLockError::Error(source)) => return Err(StartError::Home { path, source }),
+    HomeLock::take(home.lock())
+}
+
+/// Ends the process where it stands if another has the home. Nothing is dropped: the sockets under our names are its.
+fn stand_down_if_lost(lock: &HomeLock) {
+    if let Some(who) = lock.lost_to() {
+        tracing::error!(%who, "this daemon has lost its home (run/daemon.lock is another's) and ends, touching nothing");
+        std::process::exit(i32::from(ErrorKind::Conflict.exit_code()));
     }
-    let write = |file: &mut File| {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())
-    };
-    write(&mut file).map_err(at(path))?;
-    Ok(file)
+}
+
+async fn watch(lock: Arc<HomeLock>) {
+    loop {
+        tokio::time::sleep(WATCH).await;
+        stand_down_if_lost(&lock);
+    }
 }
 
 fn starts_of(retries: Retries) -> Backoff {

@@ -1,0 +1,127 @@
+//! A container that another daemon started, or an actor of this one that broke: served from the rows, then confirmed.
+
+use std::time::Duration;
+
+use cofferdam_protocol::admin::SessionState;
+use cofferdam_protocol::ids::Attempt;
+use tokio::time::Instant;
+
+use super::actor::{Actor, Ending};
+use super::ends::STOP_GRACE;
+use super::launch::{self, LaunchError};
+use super::life::Life;
+use crate::error_chain;
+use crate::model::session::PhaseEvent;
+use crate::sandbox::{Exit, Running};
+use crate::store::StoreError;
+use crate::store::group::attempts::SessionRow;
+
+/// What a session in doubt says.
+pub(super) const IN_DOUBT: &str = "waits for the Docker engine to say whether its container still runs";
+
+impl Actor {
+    /// Once in an actor's life, before anything else: an attempt that has not ended in the rows may have a container
+    /// that still runs. Its door is opened, so that its runner can go on, and the engine is asked.
+    pub(super) async fn arrive(&mut self) {
+        if self.arrived {
+            return;
+        }
+        match self.look_back().await {
+            Ok(()) => self.arrived = true,
+            Err(LaunchError::Store(StoreError::NoSession(_))) => self.arrived = true,
+            // Whatever it is asked now says that its database cannot be used.
+            Err(error) => tracing::warn!(error = %error_chain(&error), "what it did last could not be read"),
+        }
+    }
+
+    async fn look_back(&mut self) -> Result<(), LaunchError> {
+        let store = self.store().await?;
+        let row = store.session(&self.session).await?;
+        if row.container.is_none() && row.token_hash.is_none() {
+            return Ok(());
+        }
+        let attempt = row.attempt;
+        match self.life_from(row).await {
+            Ok(Some(life)) => self.live_on(life),
+            // Its runner never spoke, or cannot any more: as if it were gone, and without blame.
+            Ok(None) => drop(store.end_attempt(&self.session, attempt, true, String::new()).await?),
+            Err(error) => {
+                tracing::warn!(%attempt, error = %error_chain(&error), "its runner cannot be reached any more");
+                store.end_attempt(&self.session, attempt, true, String::new()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The life of the attempt in the row, if its runner can speak for itself.
+    async fn life_from(&mut self, row: SessionRow) -> Result<Option<Life>, LaunchError> {
+        let Some(token_hash) = row.token_hash.clone() else { return Ok(None) };
+        let config = match launch::load_config(&self.inner, &self.folder).await {
+            Ok(config) => config,
+            Err(error) => {
+                // It runs already, with what the file said when it was good; only the time-outs are read from here.
+                tracing::warn!(error = %error_chain(&error), "goes on with the usual time-outs");
+                launch::usual_config()
+            }
+        };
+        let (inner, calls) = (&self.inner, &self.calls);
+        let door = launch::open_door(inner, &self.folder, &self.session, row.attempt, Some(token_hash), calls);
+        Ok(Some(Life::in_doubt(row, config, door.map_err(LaunchError::Door)?)))
+    }
+
+    fn live_on(&mut self, life: Life) {
+        tracing::info!(attempt = %life.attempt, turn = life.turn.is_some(), "its door is open for a runner that may live");
+        let (folder, session) = (&self.folder, self.session.clone());
+        self.inner.with_admission(|admission| {
+            admission.adopt(folder, session);
+            Vec::new()
+        });
+        self.inner.recovery.doubt(&self.folder, &self.session, life.attempt);
+        let busy = life.turn.is_some();
+        self.life = Some(life);
+        self.advance(PhaseEvent::Adopted);
+        if busy {
+            self.advance(PhaseEvent::Claimed);
+        }
+        self.show(None);
+    }
+
+    /// The engine has the attempt's container.
+    pub(super) fn on_adopt(&mut self, attempt: Attempt, running: Running) {
+        self.inner.recovery.no_doubt(&self.session, attempt);
+        let Some(life) = self.life.as_mut().filter(|life| life.attempt == attempt && life.is_in_doubt()) else {
+            // It ended in the rows meanwhile.
+            self.inner.remove_unwatched(running.id);
+            return;
+        };
+        tracing::info!(%attempt, container = %running.id, turn = life.turn.is_some(), "adopted");
+        life.confirmed(running);
+        self.show(None);
+        if self.phase.state() == SessionState::Stopping {
+            self.kill(STOP_GRACE, self.ending != Ending::No);
+        }
+    }
+
+    /// The engine has no container of the attempt: back to waiting, without blame.
+    pub(super) async fn on_not_there(&mut self, attempt: Attempt) {
+        self.inner.recovery.no_doubt(&self.session, attempt);
+        let Some(life) = self.life.as_mut().filter(|life| life.attempt == attempt && life.is_in_doubt()) else {
+            return;
+        };
+        life.being_killed(Instant::now(), !self.broken);
+        self.on_exit(Exit::default()).await;
+    }
+
+    /// An actor before this one broke. Its container goes: what it was told is not known any more. That counts as a try,
+    /// so that what breaks every actor ends in words.
+    pub(super) fn on_broken(&mut self) {
+        if let Some(life) = self.life.as_mut().filter(|life| life.is_in_doubt()) {
+            // Its turn must not break this actor too.
+            life.close();
+            self.broken = true;
+            self.advance(PhaseEvent::Stop);
+            self.kill(Duration::ZERO, false);
+            self.show(Some("its part of the daemon broke; the container is replaced".to_owned()));
+        }
+    }
+}
