@@ -64,7 +64,11 @@ impl From<Args> for Settings {
 async fn main() -> ExitCode {
     let settings = Settings::from(Args::parse());
     println!("chaos: seed {}, {} messages, {} kills", settings.seed, settings.messages, settings.kills);
-    let report = chaos::run(settings, progress).await;
+    let report = tokio::select! {
+        report = chaos::run(settings, progress) => report,
+        // What was started ends with us.
+        _ = tokio::signal::ctrl_c() => return ExitCode::from(130),
+    };
     progress("");
     print!("{}", report.text());
     if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -120,6 +120,11 @@ impl Engine {
             send(&running, Signal::TERM);
             let _ = tokio::time::timeout(Duration::from_secs(30), running.wait()).await;
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
         unmount_below(self.dir.path());
     }
 }
