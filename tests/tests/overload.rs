@@ -277,7 +277,7 @@ async fn up_waits_for_a_command_that_serves_the_home_itself() {
     let chat = tokio::spawn(chat);
     let admin = home.admin();
     cofferdam_tests::eventually("the command serves itself", || async {
-        let served = home.root().join("run/admin.sock").exists() && admin.answers().await;
+        let served = home.root().join("run/admin.sock").exists() && admin.pid().await.is_some();
         (served && admin.status().await.sessions.iter().any(|session| session.turns > 0)).then_some(())
     })
     .await;
@@ -285,7 +285,7 @@ async fn up_waits_for_a_command_that_serves_the_home_itself() {
     let chat = chat.await.expect("no panic").expect("it ran");
     assert!(chat.status.success(), "{chat:?}");
     cofferdam_tests::eventually("the daemon serves", || async {
-        (admin.answers().await && admin.status().await.uptime_secs.is_some()).then_some(())
+        (admin.pid().await.is_some() && admin.status().await.uptime_secs.is_some()).then_some(())
     })
     .await;
     assert!(home.log().contains("waits for a command"), "{}", home.log());

@@ -117,7 +117,7 @@ impl Run {
         });
         let keeper = Keeper::start(make, plan.lost_nudges.clone(), log, disk.clone());
         let admin = home.admin();
-        eventually("the daemon's socket answers", || async { admin.answers().await.then_some(()) }).await;
+        eventually("the daemon's socket answers", || async { admin.pid().await }).await;
         let agent = match settings.agent {
             Agent::Mock => json!({"provider": "mock"}),
             Agent::Codex => json!({}),
