@@ -82,7 +82,9 @@ async fn a_restart_goes_on_counting_and_waiting_where_it_was() {
     home.up().await;
     let note = eventually("it waits on", || async {
         let status = home.admin().status().await;
-        status.sessions.into_iter().find(|seen| seen.id == session)?.note
+        let note = status.sessions.into_iter().find(|seen| seen.id == session)?.note?;
+        // First it waits for the engine's list of containers.
+        note.contains(NO_IMAGE).then_some(note)
     })
     .await;
     assert!(note.contains("start 1 of 2 failed"), "{note}");

@@ -67,7 +67,7 @@ pub(super) struct Actor {
     /// Whether the rows were looked at for an attempt that has not ended.
     pub(super) arrived: bool,
     /// A turn waits for the engine's list.
-    held: bool,
+    pub(super) held: bool,
     /// The actor before this one broke over the attempt.
     pub(super) broken: bool,
     /// Tells calls that wait for a person to look at their rows.
@@ -226,6 +226,7 @@ impl Actor {
     async fn is_held(&mut self) -> bool {
         self.held = !self.inner.recovery.is_listed() && matches!(self.due().await, Ok(Due::Turn));
         if self.held {
+            self.begins_to_wait();
             self.show(Some("waits for the Docker engine to say which containers run".to_owned()));
             if let Some(error) = self.inner.engine_is_away() {
                 self.tell(Live::Blocked(LaunchError::Sandbox(error).blocked()));

@@ -31,7 +31,7 @@ impl Actor {
     /// Whether messages wait for a start, or for one that goes on.
     pub(super) fn waits_for_a_start(&self) -> bool {
         let stopped = self.phase == Phase::STOPPED && self.trouble.is_some();
-        stopped || self.preparing.is_some() || self.starting.is_some()
+        stopped || self.held || self.preparing.is_some() || self.starting.is_some()
     }
 
     /// Tells the chats, once, when it has taken long and is not the session's fault.
@@ -66,6 +66,10 @@ impl Actor {
             && let Some(what) = trouble.waits_for
         {
             return Some(notice::waits(&trouble.blocked.message, what.until()));
+        }
+        if self.held {
+            let error = self.inner.engine_is_away()?;
+            return Some(notice::waits(&error_chain(&error), Surroundings::Engine.until()));
         }
         self.inner.parts.sandbox.building()?;
         Some(notice::waits("the agent image is being built, which takes minutes", Surroundings::Image.until()))
