@@ -182,8 +182,10 @@ fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>, health: &H
             let level = if wanted == Durability::Durable { "FULL" } else { "NORMAL" };
             synchronous = conn.pragma_update(None, "synchronous", level).is_ok().then_some(wanted);
         }
-        ground.stand();
         let begun = run(&conn, "BEGIN IMMEDIATE");
+        // With the write lock in hand, which may have taken seconds: whoever takes the home from here on finds what is
+        // committed below.
+        ground.stand();
         let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
         for job in jobs {
             answers.push(job(usable(&mut conn, &begun, health)));
@@ -305,5 +307,23 @@ mod tests {
         drop(db);
         let db = Db::open(&dir.path().join("x.db"), Kind::Central).unwrap();
         assert!(matches!(put(&db, "a").await, Err(StoreError::Sql(_))));
+    }
+
+    /// Otherwise somebody could take the home, and write, while we wait for the lock.
+    #[tokio::test]
+    async fn whose_the_home_is_is_asked_when_nobody_else_can_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.db");
+        drop(Db::open(&path, Kind::Central).unwrap());
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (seen, of) = (asked.clone(), path.clone());
+        let guard = move || {
+            let other = Connection::open(&of).unwrap();
+            other.busy_timeout(Duration::ZERO).unwrap();
+            seen.lock().unwrap().push(other.execute_batch("BEGIN IMMEDIATE").is_err());
+        };
+        let db = Db::on(&path, Kind::Central, &Ground::new(Arc::new(guard)), Box::new(|_| {})).unwrap();
+        put(&db, "a").await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), [true]);
     }
 }

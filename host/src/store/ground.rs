@@ -25,7 +25,7 @@ impl Default for Ground {
 }
 
 impl Ground {
-    /// A ground whose databases ask `guard` before every transaction.
+    /// A ground whose databases ask `guard` in every transaction, before anything is done in it.
     pub fn new(guard: Arc<dyn Fn() + Send + Sync>) -> Self {
         Self { guard, note: DiskNote::default(), threads: TaskTracker::new() }
     }
