@@ -153,15 +153,25 @@ impl GroupDb {
                     "UPDATE sessions SET container = NULL, token_hash = NULL WHERE id = ?1",
                     [session.as_str()],
                 )?;
-                let ended = match running_turn(tx, &session)? {
-                    None => EndedTurn::None,
-                    Some(turn) if stop_requested(tx, turn)? => stop(tx, &session, turn)?,
-                    Some(turn) => abandon(tx, &session, turn, blameless, (&folder, &notice))?,
-                };
+                let ended = lose_turn(tx, &session, blameless, (&folder, &notice))?;
                 hooks::crash_point("ended.before_commit");
                 Ok(ended)
             })
             .await
+    }
+}
+
+/// What becomes of the session's running turn, if there is one, when no container works on it any more.
+pub(super) fn lose_turn(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    blameless: bool,
+    told: (&str, &str),
+) -> Result<EndedTurn, StoreError> {
+    match running_turn(tx, session)? {
+        None => Ok(EndedTurn::None),
+        Some(turn) if stop_requested(tx, turn)? => stop(tx, session, turn),
+        Some(turn) => abandon(tx, session, turn, blameless, told),
     }
 }
 

@@ -212,6 +212,9 @@ fn revive_message(tx: &Savepoint<'_>, session: SessionId, message: MessageId) ->
         "UPDATE inbox SET tries = 0, failures = 0, due_at = 0, notice = NULL, apart = turn IS NOT NULL WHERE id = ?1",
     )?
     .execute([message.0])?;
+    // Its question was asked again meanwhile and had its answer: what was fetched would be no turn's input.
+    let sql = format!("UPDATE questions SET message = NULL WHERE message = ?1 AND ?1 IN ({FETCHED})");
+    tx.prepare_cached(&sql)?.execute([message.0])?;
     // Whoever has it tried again has mended something.
     super::starts::forget(tx, &session)?;
     Ok(session)

@@ -1,5 +1,7 @@
 //! Last tries: what becomes of messages, and what a person does about it.
 
+use cofferdam_protocol::runner::ToolAnswer;
+
 use super::*;
 use crate::model::backoff::Backoff;
 use crate::model::dead_letter::{Cause, DeadLetterEvent, DeadLetterState, Letter};
@@ -7,7 +9,9 @@ use crate::model::delivery::Miss;
 use crate::store::group::closing::End;
 use crate::store::group::commands::Due;
 use crate::store::group::dead_letters::{LetterRow, Settled, Woken};
+use crate::store::group::questions::NewQuestion;
 use crate::store::group::starts::StartEnd;
+use crate::store::group::tools::{CallKey, CallLimits, Deed, NewCall};
 use crate::store::now_ms;
 
 const STARTS: Backoff = Backoff { first: 1_000, longest: 9_000, tries: 3 };
@@ -271,4 +275,49 @@ async fn a_reply_that_is_retried_goes_out_again() {
     assert_eq!(f.settle(number, DeadLetterEvent::Retry).await, Settled::Done(Woken::Chat(chat(None))));
     assert_eq!(f.told().await, "a");
     assert_eq!(f.settle(number, DeadLetterEvent::Drop).await, Settled::Already(DeadLetterState::Retried));
+}
+
+/// Such as on a disk that was full at that moment.
+#[tokio::test]
+async fn a_turn_whose_containers_end_was_not_kept_ends_with_the_last_start() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    f.claim(&session, attempt).await.unwrap();
+    f.accept("2").await;
+    for _ in 0..2 {
+        assert!(matches!(f.start_fails(&session).await, StartEnd::Again(_)));
+    }
+    let StartEnd::GaveUp(ended) = f.start_fails(&session).await else { panic!("too late") };
+    assert_eq!(ended.iter().map(|answered| answered.messages.len()).collect::<Vec<_>>(), [2]);
+    assert_eq!(f.db.due(&session).await.unwrap(), Due::Later(None), "no start without end");
+    let texts: Vec<_> = f.letters().await.into_iter().map(|row| row.text).collect();
+    assert_eq!(texts, ["text of 1", "text of 2"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_retried_after_its_question_was_asked_again_has_a_turn_of_its_own() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let mut attempt = f.begin(&session).await;
+    let ask = async |attempt, turn, call_id: &str| {
+        let key = CallKey { session: session.clone(), attempt, turn, call_id: call_id.into() };
+        let limits = CallLimits { calls: 9, posts: 9 };
+        let question = NewQuestion { text: "Which?".into(), options: Vec::new(), timeout_secs: 600 };
+        let call = NewCall { key, tool: "ask_user".into(), summary: "?".into(), limits };
+        f.db.call(call, Deed::Ask(question)).await.unwrap().answer
+    };
+    let (turn, _) = f.claim(&session, attempt).await.unwrap();
+    ask(attempt, turn, "c1").await;
+    f.end(&session, attempt, true).await;
+    f.accept("answer").await;
+    f.db.give_up_waiting(&session, "mend it".into(), "bad".into()).await.unwrap();
+    f.settle(1, DeadLetterEvent::Retry).await;
+    attempt = f.begin(&session).await;
+    let (turn, texts) = f.claim(&session, attempt).await.unwrap();
+    assert_eq!(texts, ["text of 1"]);
+    assert!(matches!(ask(attempt, turn, "c2").await, ToolAnswer::Done { text, .. } if text == "text of answer"));
+    f.finish(&session, attempt, 1, turn, finish(Outcome::Completed, &["a"])).await;
+    f.settle(2, DeadLetterEvent::Retry).await;
+    assert_eq!(f.claim(&session, attempt).await.expect("a turn").1, ["text of answer"]);
 }

@@ -10,6 +10,7 @@ use crate::model::backoff::Backoff;
 use crate::model::dead_letter::{DeadLetterEvent, Letter};
 use crate::store::group::commands::Due;
 use crate::store::group::questions::NewQuestion;
+use crate::store::group::starts::StartEnd;
 use crate::store::group::tools::{CallKey, CallLimits, Deed, NewCall};
 
 /// Longer than any pause of these histories.
@@ -153,15 +154,17 @@ impl Play {
             (Step::Revive, _) => {
                 self.f.db.settle_dead_letters(DeadLetterEvent::Retry).await.unwrap();
             }
-            (Step::StartFails, None) => {
+            // Also with a turn that nobody knows to be over.
+            (Step::StartFails, _) => {
                 let begun = self.f.db.failed_starts(&self.session).await.unwrap().again_at;
-                self.f.db.start_failed(&self.session, begun, STARTS, "x".into()).await.unwrap();
+                let end = self.f.db.start_failed(&self.session, begun, STARTS, "x".into()).await.unwrap();
+                if matches!(end, StartEnd::GaveUp(_)) {
+                    self.over();
+                }
             }
             (Step::Drop, _) => {
                 self.f.db.settle_dead_letter(1, DeadLetterEvent::Drop).await.unwrap();
             }
-            // A session with a turn has a container.
-            (Step::StartFails, Some(_)) => {}
             (Step::Offer | Step::Take | Step::Early | Step::Ask(_) | Step::Fetch | Step::Finish(_), None) => {}
         }
     }
