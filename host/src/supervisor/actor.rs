@@ -162,7 +162,7 @@ impl Actor {
     fn deadline(&self) -> Option<Instant> {
         // Only where it is what the session waits for: a time that has passed would wake the actor without end.
         let stopped = self.phase == Phase::STOPPED;
-        let trouble = self.trouble.as_ref().filter(|_| stopped).map(|trouble| trouble.again);
+        let trouble = self.trouble.as_ref().filter(|_| stopped && !self.held).map(|trouble| trouble.again);
         let life = self.life.as_ref().and_then(|life| life.deadline(self.phase.state()));
         let waits = matches!(self.phase.state(), SessionState::Stopped | SessionState::Idle);
         let tell = self.waits.as_ref().filter(|_| self.waits_for_a_start()).and_then(Waits::tell_at);

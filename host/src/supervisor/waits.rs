@@ -45,7 +45,11 @@ impl Actor {
             self.waits = Some(again);
             return;
         };
-        let Some(store) = self.store.clone() else { return };
+        let Some(store) = self.store.clone() else {
+            // A deadline that stays behind would wake the actor without end.
+            self.waits = Some(again);
+            return;
+        };
         self.waits = match store.tell_waiting(&self.session, words).await {
             Ok(told) => {
                 for (chat, _) in told {
