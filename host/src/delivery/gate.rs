@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::channels::{Pace, Rate};
 use crate::model::chat::ChatRef;
+use crate::model::delivery::LONGEST_PAUSE;
 
 /// Chats whose rate is remembered before those at rest are forgotten.
 const REMEMBERED: usize = 1024;
@@ -54,8 +55,9 @@ impl Gate {
         Some(slot)
     }
 
-    /// Nothing goes through for so long.
+    /// Nothing goes through for so long, or for the longest pause that is obeyed.
     pub(super) fn pause(&self, pause: Duration) {
+        let pause = pause.min(Duration::from_millis(LONGEST_PAUSE.unsigned_abs()));
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         meters.paused_until = meters.paused_until.max(Instant::now() + pause);
     }
@@ -186,6 +188,15 @@ mod tests {
         }
         drop(first);
         assert!(third.await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_without_end_is_the_longest_that_is_obeyed() {
+        let gate = Gate::new(pace(Rate::UNLIMITED, Rate::UNLIMITED));
+        gate.pause(Duration::MAX);
+        let start = Instant::now();
+        drop(gate.pass(&chat("a")).await);
+        assert_eq!(start.elapsed(), SECOND * 3600);
     }
 
     #[tokio::test(start_paused = true)]
