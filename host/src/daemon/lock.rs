@@ -2,9 +2,9 @@
 //!
 //! The kernel's lock keeps a second daemon out for as long as both open the same file. It cannot when somebody removes
 //! or copies the file, puts an older home in its place, or has it on a file system without locks. So the file also has its
-//! holder's name, and the holder reads it in every transaction, with the write lock in hand, and once a second: a daemon that does not find its own name
-//! has lost the home. Whatever it did from then on could only be wrong, so it does nothing more, not even tidy up: the
-//! sockets, the containers and the databases are another's.
+//! holder's name, and the holder reads it in every transaction, with the database's write lock in hand, and once a second:
+//! a daemon that does not find its own name has lost the home. Whatever it did from then on could only be wrong, so it does
+//! nothing more, not even tidy up: the sockets, the containers and the databases are another's.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};

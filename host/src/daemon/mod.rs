@@ -132,7 +132,7 @@ impl Daemon {
         channels.add(Arc::new(terminal.clone()));
         #[cfg(feature = "test-hooks")]
         let platform = platform::add(&mut channels, mode);
-        let delivery = Delivery::new(stores.clone(), channels.clone());
+        let delivery = Delivery::new(stores.clone(), channels.clone(), mode == Mode::Serve);
         let hub = Hub::default();
         let reporter = Reporter::start(&hub, &stores, channels.clone());
         let sandbox = Arc::new(DockerSandbox::new(home.clone(), config.docker_host.clone(), config.runner.clone()));

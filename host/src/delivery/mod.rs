@@ -35,6 +35,8 @@ pub struct Delivery {
 struct Inner {
     stores: Stores,
     channels: Channels,
+    /// A channel that is not among them is nobody's.
+    complete: bool,
     gates: HashMap<&'static str, Gate>,
     lanes: Mutex<HashMap<Due, Arc<Lane>>>,
     tasks: TaskTracker,
@@ -42,12 +44,14 @@ struct Inner {
 }
 
 impl Delivery {
-    /// Ready to deliver; does nothing until it is nudged.
-    pub fn new(stores: Stores, channels: Channels) -> Self {
+    /// Ready to deliver; does nothing until it is nudged. `complete` are the channels of a daemon that serves: replies for
+    /// another channel are dead then, and else wait for such a daemon.
+    pub fn new(stores: Stores, channels: Channels, complete: bool) -> Self {
         let gates = channels.iter().map(|channel| (channel.name(), Gate::new(channel.pace()))).collect();
         let inner = Inner {
             stores,
             channels,
+            complete,
             gates,
             lanes: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -66,7 +70,10 @@ impl Delivery {
 
     /// A chat has replies in its outbox. Nothing is done for one that has nobody there.
     pub fn look(&self, due: Due) {
-        let absent = self.inner.channels.get(&due.chat.channel).is_some_and(|channel| !channel.is_there(&due.chat));
+        let absent = match self.inner.channels.get(&due.chat.channel) {
+            Some(channel) => !channel.is_there(&due.chat),
+            None => !self.inner.complete,
+        };
         if absent || self.inner.stop.is_cancelled() {
             return;
         }

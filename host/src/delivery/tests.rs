@@ -169,7 +169,7 @@ impl Fixture {
     fn delivery(stores: &Stores, channel: &Arc<Faulty>) -> Delivery {
         let mut channels = Channels::default();
         channels.add(channel.clone());
-        Delivery::new(stores.clone(), channels)
+        Delivery::new(stores.clone(), channels, true)
     }
 
     /// What the channel does with the replies of this text, in turn.

@@ -108,6 +108,17 @@ async fn a_chat_of_a_channel_that_is_gone_ends_in_a_dead_letter() {
 }
 
 #[tokio::test]
+async fn a_command_that_hosts_itself_leaves_other_channels_replies_to_the_daemon() {
+    let f = Fixture::new(false).await;
+    f.db.put_reply(&chat("a"), "1").await;
+    let hosted = Delivery::new(f.stores.clone(), Channels::default(), false);
+    hosted.look(f.due("a"));
+    hosted.shutdown(Duration::from_secs(60)).await;
+    let kept = f.db.kept(&chat("a")).await.remove(0);
+    assert_eq!((kept.state.as_str(), kept.letter), ("pending", None));
+}
+
+#[tokio::test]
 async fn the_last_try_is_followed_by_a_dead_letter_and_the_next_reply() {
     let f = Fixture::new(false).await;
     let reply = f.db.put_reply(&chat("a"), "1").await;
