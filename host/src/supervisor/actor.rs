@@ -226,6 +226,8 @@ impl Actor {
     async fn is_held(&mut self) -> bool {
         self.held = !self.inner.recovery.is_listed() && matches!(self.due().await, Ok(Due::Turn));
         if self.held {
+            // A time that has passed would wake the actor without end; the list wakes it.
+            self.trouble = None;
             self.begins_to_wait();
             self.show(Some("waits for the Docker engine to say which containers run".to_owned()));
             if let Some(error) = self.inner.engine_is_away() {

@@ -13,8 +13,8 @@ use super::life::Life;
 use crate::error_chain;
 use crate::model::session::PhaseEvent;
 use crate::sandbox::{Exit, Running};
-use crate::store::StoreError;
 use crate::store::group::attempts::SessionRow;
+use crate::store::{GroupDb, StoreError};
 
 /// What a session in doubt says.
 pub(super) const IN_DOUBT: &str = "waits for the Docker engine to say whether its container still runs";
@@ -44,12 +44,19 @@ impl Actor {
         match self.life_from(row).await {
             Ok(Some(life)) => self.live_on(life),
             // Its runner never spoke, or cannot any more: as if it were gone, and without blame.
-            Ok(None) => drop(store.end_attempt(&self.session, attempt, true, String::new()).await?),
+            Ok(None) => self.given_up(&store, attempt).await?,
             Err(error) => {
                 tracing::warn!(%attempt, error = %error_chain(&error), "its runner cannot be reached any more");
-                store.end_attempt(&self.session, attempt, true, String::new()).await?;
+                self.given_up(&store, attempt).await?;
             }
         }
+        Ok(())
+    }
+
+    /// An attempt ends in the rows; its container, if there is one, is found by the engine's next list and removed.
+    async fn given_up(&mut self, store: &GroupDb, attempt: Attempt) -> Result<(), StoreError> {
+        store.end_attempt(&self.session, attempt, true, String::new()).await?;
+        self.inner.recovery.list_again();
         Ok(())
     }
 
@@ -89,11 +96,15 @@ impl Actor {
     /// The engine has the attempt's container.
     pub(super) fn on_adopt(&mut self, attempt: Attempt, running: Running) {
         self.inner.recovery.no_doubt(&self.session, attempt);
-        let Some(life) = self.life.as_mut().filter(|life| life.attempt == attempt && life.is_in_doubt()) else {
+        let Some(life) = self.life.as_mut().filter(|life| life.attempt == attempt) else {
             // It ended in the rows meanwhile.
             self.inner.remove_unwatched(running.id);
             return;
         };
+        if !life.is_in_doubt() {
+            // Two lists found it before we heard of the first.
+            return;
+        }
         tracing::info!(%attempt, container = %running.id, turn = life.turn.is_some(), "adopted");
         life.confirmed(running);
         self.show(None);

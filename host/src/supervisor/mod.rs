@@ -379,3 +379,6 @@ fn answered_live(answered: &Answered, outcome: ChatOutcome) -> Ended {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

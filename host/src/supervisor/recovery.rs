@@ -63,6 +63,11 @@ impl Recovery {
         self.ask.notify_one();
     }
 
+    /// There may be containers that are nobody's.
+    pub(super) fn list_again(&self) {
+        self.ask.notify_one();
+    }
+
     /// Nobody needs to know about the session's attempt any more.
     pub(super) fn no_doubt(&self, session: &SessionId, attempt: Attempt) {
         lock(&self.doubts).retain(|id, (_, of)| id != session || *of != attempt);
@@ -73,8 +78,10 @@ impl Recovery {
 enum Fate {
     Adopt(Owner),
     Remove,
-    /// Its actor looks after it, or what it is cannot be known just now.
+    /// Its actor looks after it.
     Leave,
+    /// Its rows cannot be read just now: left alone, and looked at again.
+    Unknown(SessionId),
 }
 
 impl Supervisor {
@@ -136,7 +143,7 @@ impl Supervisor {
         let hangs = || SandboxError::Hanging { doing: "list containers", secs: PATIENCE.as_secs() };
         let list = list.unwrap_or_else(|_| Err(hangs()))?;
         self.inner.engine_works();
-        let (mut there, mut stale) = (HashSet::new(), Vec::new());
+        let (mut there, mut stale, mut clean) = (HashSet::new(), Vec::new(), true);
         for found in list {
             match self.fate(&found).await {
                 Fate::Adopt(owner) => {
@@ -147,9 +154,14 @@ impl Supervisor {
                 }
                 Fate::Remove => stale.push(found.id),
                 Fate::Leave => {}
+                Fate::Unknown(session) => {
+                    // Its doubt stays: to call it gone would end a turn that may run.
+                    there.insert(session);
+                    clean = false;
+                }
             }
         }
-        let clean = self.remove(stale).await;
+        clean &= self.remove(stale).await;
         for (session, (folder, attempt)) in doubts {
             if !there.contains(&session) {
                 self.call(&folder, &session, Call::NotThere(attempt));
@@ -177,9 +189,9 @@ impl Supervisor {
             Ok(row) if found.running && row.token_hash.is_some() => Fate::Adopt(owner.clone()),
             Ok(_) | Err(StoreError::NoSession(_)) => Fate::Remove,
             Err(error) => {
-                // It may be current. Whoever mends the database has it adopted by the next start.
-                tracing::warn!(container = %found.id, error = %error_chain(&error), "left alone");
-                Fate::Leave
+                // It may be current.
+                tracing::warn!(container = %found.id, error = %error_chain(&error), "left alone for now");
+                Fate::Unknown(owner.session.clone())
             }
         }
     }

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::blame::Surroundings;
+use super::launch::LaunchError;
 use crate::error_chain;
 use crate::model::notice;
 use crate::model::session::Phase;
@@ -30,8 +31,8 @@ impl Actor {
 
     /// Whether messages wait for a start, or for one that goes on.
     pub(super) fn waits_for_a_start(&self) -> bool {
-        let stopped = self.phase == Phase::STOPPED && self.trouble.is_some();
-        stopped || self.held || self.preparing.is_some() || self.starting.is_some()
+        let stopped = self.phase == Phase::STOPPED && (self.trouble.is_some() || self.held);
+        stopped || self.preparing.is_some() || self.starting.is_some()
     }
 
     /// Tells the chats, once, when it has taken long and is not the session's fault.
@@ -45,12 +46,11 @@ impl Actor {
             self.waits = Some(again);
             return;
         };
-        let Some(store) = self.store.clone() else {
-            // A deadline that stays behind would wake the actor without end.
-            self.waits = Some(again);
-            return;
+        let told = match self.store().await {
+            Ok(store) => store.tell_waiting(&self.session, words).await.map_err(LaunchError::Store),
+            Err(error) => Err(error),
         };
-        self.waits = match store.tell_waiting(&self.session, words).await {
+        self.waits = match told {
             Ok(told) => {
                 for (chat, _) in told {
                     self.deliver(chat);

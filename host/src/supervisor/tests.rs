@@ -1,0 +1,266 @@
+//! Sessions whose engine and disk are played by the test.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use cofferdam_protocol::runner::ProviderKind;
+use futures_util::FutureExt;
+
+use super::*;
+use crate::gateway::Account;
+use crate::model::chat::{ChatRef, Inbound};
+use crate::sandbox::{ContainerId, Found, Owner, Running, SandboxError, Spec};
+
+/// An engine that is away until it is told what it has.
+#[derive(Default)]
+struct Engine {
+    has: Mutex<Option<Vec<Found>>>,
+    removed: Mutex<Vec<ContainerId>>,
+}
+
+fn away() -> SandboxError {
+    SandboxError::Hanging { doing: "anything", secs: 1 }
+}
+
+#[async_trait]
+impl Sandbox for Engine {
+    async fn start(&self, _: &Spec) -> Result<Running, SandboxError> {
+        Err(away())
+    }
+
+    fn adopt(&self, id: &ContainerId, _: PathBuf) -> Running {
+        Running { id: id.clone(), exit: std::future::pending().boxed() }
+    }
+
+    async fn stop(&self, _: &ContainerId, _: Duration) -> Result<(), SandboxError> {
+        Ok(())
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), SandboxError> {
+        lock(&self.removed).push(id.clone());
+        Ok(())
+    }
+
+    async fn default_image(&self, _: bool) -> Result<String, SandboxError> {
+        Ok("image".to_owned())
+    }
+
+    fn building(&self) -> Option<SystemTime> {
+        None
+    }
+
+    fn seed(&self) -> Option<PathBuf> {
+        None
+    }
+
+    async fn owned(&self, _: &str) -> Result<Vec<Found>, SandboxError> {
+        lock(&self.has).clone().ok_or_else(away)
+    }
+
+    async fn is_its_engine(&self, _: &ContainerId) -> Result<bool, SandboxError> {
+        Ok(true)
+    }
+
+    async fn ping(&self) -> Result<(), SandboxError> {
+        lock(&self.has).as_ref().map(drop).ok_or_else(away)
+    }
+}
+
+struct Fixture {
+    _dir: tempfile::TempDir,
+    home: Home,
+    engine: Arc<Engine>,
+    supervisor: Supervisor,
+    stores: Stores,
+    folder: Folder,
+    session: SessionId,
+}
+
+const ID: &str = "0123456789abcdef";
+
+impl Fixture {
+    /// A session with a message; nothing was begun.
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, folder): (_, Folder) = (Home::new(dir.path()).unwrap(), "demo".parse().unwrap());
+        std::fs::create_dir_all(home.group(&folder)).unwrap();
+        let stores = Stores::open(home.clone()).unwrap();
+        stores.central().put_group(&folder, "{}".into(), String::new()).await.unwrap();
+        let message = Inbound {
+            chat: ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: None },
+            platform_id: "1".into(),
+            sender: "me".into(),
+            text: "hi".into(),
+            output_schema: None,
+            files: Vec::new(),
+        };
+        let (_, accepted) = stores.accept(&folder, message, "key".into(), None).await.unwrap();
+        let engine = Arc::new(Engine::default());
+        let supervisor = Supervisor::new(Parts {
+            home: home.clone(),
+            install: "install".into(),
+            sandbox: engine.clone(),
+            stores: stores.clone(),
+            gateway: Arc::new(Gateway::new(Account::Offline).unwrap()),
+            hub: Hub::default(),
+            deliver: Box::new(|_| {}),
+            look: Box::new(|_| {}),
+            abilities: Box::new(|_| panic!("no channel is asked")),
+            max_sessions: 1,
+            default_model: None,
+            starts: Backoff { first: 1000, longest: 1000, tries: 3 },
+            tell_after: Duration::from_millis(50),
+        });
+        Self { _dir: dir, home, engine, supervisor, stores, folder, session: accepted.session }
+    }
+
+    /// What a daemon leaves whose container runs.
+    async fn leave_a_container(&self) -> Attempt {
+        let store = self.stores.group(&self.folder).await.unwrap();
+        let attempt = store.begin_attempt(&self.session, ProviderKind::Mock, String::new()).await.unwrap();
+        store.set_container(&self.session, attempt, ID.into()).await.unwrap();
+        store.hello(&self.session, attempt, vec![1]).await.unwrap();
+        std::fs::create_dir_all(self.home.door(&self.session)).unwrap();
+        attempt
+    }
+
+    fn found(&self, attempt: Attempt) -> Found {
+        let (group, session) = (self.folder.clone(), self.session.clone());
+        let owner = Owner { install: "install".into(), group, session, attempt };
+        Found { id: ContainerId(ID.into()), owner: Some(owner), running: true }
+    }
+
+    /// The session's state and note, once they are as wanted.
+    async fn until(&self, what: &str, wanted: impl Fn(&View) -> bool) {
+        for _ in 0..1000 {
+            if self.supervisor.views().get(&self.session).is_some_and(|(_, view)| wanted(view)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never: {what}: {:?}", self.supervisor.views());
+    }
+
+    /// The database cannot be opened as long as the answer is kept.
+    fn in_the_way(&self) -> InTheWay {
+        let place = self.home.group_db(&self.folder);
+        let kept = place.with_extension("kept");
+        std::fs::rename(&place, &kept).unwrap();
+        std::fs::create_dir(&place).unwrap();
+        InTheWay { place, kept }
+    }
+}
+
+struct InTheWay {
+    place: PathBuf,
+    kept: PathBuf,
+}
+
+impl Drop for InTheWay {
+    fn drop(&mut self) {
+        std::fs::remove_dir(&self.place).unwrap();
+        std::fs::rename(&self.kept, &self.place).unwrap();
+    }
+}
+
+/// The share of the time that this thread, which runs all actors of a test, works.
+async fn load(time: Duration) -> f64 {
+    let worked = || {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+    };
+    let before = worked();
+    tokio::time::sleep(time).await;
+    (worked() - before).as_secs_f64() / time.as_secs_f64()
+}
+
+fn in_doubt(view: &View) -> bool {
+    view.note.as_deref() == Some(adoption::IN_DOUBT)
+}
+
+#[tokio::test]
+async fn a_container_that_two_lists_found_is_adopted_once_and_left_alone() {
+    let it = Fixture::new().await;
+    let attempt = it.leave_a_container().await;
+    it.supervisor.recover();
+    it.until("in doubt", in_doubt).await;
+    for _ in 0..2 {
+        let running = it.engine.adopt(&ContainerId(ID.into()), PathBuf::new());
+        it.supervisor.call(&it.folder, &it.session, Call::Adopt(attempt, running));
+    }
+    it.until("adopted", |view| view.note.is_none()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(*lock(&it.engine.removed), []);
+}
+
+#[tokio::test]
+async fn a_container_whose_rows_cannot_be_read_just_now_is_not_taken_for_gone() {
+    let it = Fixture::new().await;
+    let attempt = it.leave_a_container().await;
+    it.supervisor.recover();
+    it.until("in doubt", in_doubt).await;
+    let hold = it.stores.hold(&it.folder).await.unwrap();
+    *lock(&it.engine.has) = Some(vec![it.found(attempt)]);
+    while !it.supervisor.inner.recovery.is_listed() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    it.until("still in doubt", in_doubt).await;
+    drop(hold);
+    it.supervisor.inner.recovery.list_again();
+    it.until("adopted", |view| view.note.is_none()).await;
+    assert_eq!(*lock(&it.engine.removed), []);
+}
+
+#[tokio::test]
+async fn an_attempt_whose_runner_never_spoke_leaves_no_container() {
+    let it = Fixture::new().await;
+    it.stores.central().clear_busy(&it.folder).await.unwrap();
+    *lock(&it.engine.has) = Some(Vec::new());
+    it.supervisor.recover();
+    while !it.supervisor.inner.recovery.is_listed() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let store = it.stores.group(&it.folder).await.unwrap();
+    let attempt = store.begin_attempt(&it.session, ProviderKind::Mock, String::new()).await.unwrap();
+    store.set_container(&it.session, attempt, ID.into()).await.unwrap();
+    *lock(&it.engine.has) = Some(vec![it.found(attempt)]);
+    it.supervisor.call(&it.folder, &it.session, Call::Broken);
+    for _ in 0..300 {
+        if !lock(&it.engine.removed).is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("its container runs on");
+}
+
+#[tokio::test]
+async fn a_session_whose_database_does_not_open_waits_without_a_loop() {
+    let it = Fixture::new().await;
+    let _way = it.in_the_way();
+    it.supervisor.inner.open.store(true, Ordering::Release);
+    it.supervisor.call(&it.folder, &it.session, Call::Wake);
+    it.until("in trouble", |view| view.note.is_some()).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let load = load(Duration::from_millis(700)).await;
+    assert!(load < 0.4, "{load}");
+}
+
+#[tokio::test]
+async fn a_session_that_waits_for_the_first_list_after_other_trouble_does_so_without_a_loop_and_says_so() {
+    let it = Fixture::new().await;
+    let way = it.in_the_way();
+    it.supervisor.inner.open.store(true, Ordering::Release);
+    it.supervisor.inner.engine_failed(&away());
+    it.supervisor.call(&it.folder, &it.session, Call::Wake);
+    it.until("in trouble", |view| view.note.is_some()).await;
+    drop(way);
+    let held = |view: &View| view.note.as_deref().is_some_and(|note| note.contains("which containers run"));
+    it.until("held", held).await;
+    let load = load(Duration::from_millis(700)).await;
+    assert!(load < 0.4, "{load}");
+    let told = it.stores.group(&it.folder).await.unwrap().due_chats().await.unwrap();
+    assert_eq!(told.len(), 1, "its chat is told that it waits");
+}
