@@ -10,8 +10,8 @@ ALTER TABLE sessions ADD COLUMN wait_told INTEGER NOT NULL DEFAULT 0;
 -- It goes in a turn of its own: one over it and others came to nothing, or a person has it tried again.
 ALTER TABLE inbox ADD COLUMN apart INTEGER NOT NULL DEFAULT 0;
 
--- Sessions whose newest attempt has a container: what a start and every look afterwards ask for.
-CREATE INDEX sessions_container ON sessions (id) WHERE container IS NOT NULL;
+-- Sessions whose newest attempt has a container, or a runner that spoke: what a start and every look afterwards ask for.
+CREATE INDEX sessions_container ON sessions (id) WHERE container IS NOT NULL OR token_hash IS NOT NULL;
 
 -- How often its channel may have taken it without our knowing: a lease that was lost, or an answer that never came.
 ALTER TABLE outbox ADD COLUMN doubt INTEGER NOT NULL DEFAULT 0;

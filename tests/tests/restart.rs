@@ -1,6 +1,7 @@
 //! A daemon that starts: it answers at once, finds what is its own, and nothing of others. And what it does when hints are
 //! lost or a part of it breaks.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, SessionState};
@@ -201,4 +202,40 @@ async fn a_reply_that_nobody_fetched_outlives_a_graceful_stop() {
     assert_eq!(answer.text(), "mock reply to: nobody waits\n(turn 1)");
     assert!(home.stop().await.success());
     assert_eq!(states(), ["delivered"]);
+}
+
+#[tokio::test]
+async fn no_socket_is_left_of_a_container_that_ended_as_its_daemon_died() {
+    let mut home = TestHome::new();
+    home.env("COFFERDAM_CRASH_AT", "ended.after_commit");
+    home.up().await;
+    home.group("demo", &json!({"provider": "mock"})).await;
+    let answer = home.admin().chat("demo", "the only one").await;
+    engine::kill(&answer.container()).await;
+    // Killed when the rows have forgotten the container: nothing is due any more.
+    assert_eq!(home.ended().await.signal(), Some(Signal::KILL.as_raw()));
+    home.unset("COFFERDAM_CRASH_AT");
+    home.up().await;
+    assert!(home.stop().await.success());
+    rows::assert_tidy(home.root());
+}
+
+#[tokio::test]
+async fn a_container_that_could_not_be_noted_is_looked_for_all_the_same() {
+    let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+    let answer = home.admin().chat("demo", "the only one").await;
+    home.crash().await;
+    engine::kill(&answer.container()).await;
+    // As a disk that was full for a moment leaves it: the runner's hello is there, the container's id is not.
+    let group = rows::of_group(home.root(), "demo");
+    rows::execute(&group, "UPDATE sessions SET container = NULL");
+    let socket = home.root().join("run/doors").join(answer.finished.session.as_str()).join("door.sock");
+    assert!(socket.exists(), "{}", socket.display());
+    home.up().await;
+    eventually("its door is closed", || async { (!socket.exists()).then_some(()) }).await;
+    assert!(home.stop().await.success());
+    rows::assert_tidy(home.root());
+    let open: Vec<i64> =
+        rows::select(&group, "SELECT attempt FROM sessions WHERE token_hash IS NOT NULL", |row| row.get(0));
+    assert!(open.is_empty(), "its attempt has ended");
 }

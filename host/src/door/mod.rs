@@ -85,6 +85,8 @@ pub struct DoorSpec<'a> {
     pub servers: Vec<RemoteServer>,
 }
 
+/// The socket's name in its directory.
+const SOCKET: &str = "door.sock";
 /// Connections of one session at once. Codex keeps one or two; an agent that opens more waits for itself.
 const CONNECTIONS: usize = 128;
 /// Model calls of one session at once. Their bodies together are no larger than one may be, so that no session takes all
@@ -111,9 +113,18 @@ impl Drop for Door {
 }
 
 impl Door {
+    /// Removes the socket that a daemon which died left in `dir`, if there is one. Not while a door is open there.
+    pub fn clear(dir: &Path) {
+        if let Err(error) = std::fs::remove_file(dir.join(SOCKET))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(dir = %dir.display(), %error, "a door's old socket was not removed");
+        }
+    }
+
     /// Opens the door.
     pub fn open(spec: DoorSpec<'_>, api: Arc<dyn RunnerApi>, gateway: Arc<Gateway>) -> std::io::Result<Self> {
-        let socket = spec.dir.join("door.sock");
+        let socket = spec.dir.join(SOCKET);
         let listener = Limited::new(unix_socket::bind(&socket)?, CONNECTIONS);
         lchown(&socket, Some(spec.user.uid), Some(spec.user.gid))?;
         let session = spec.caller.session.clone();

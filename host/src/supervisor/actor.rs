@@ -303,8 +303,10 @@ impl Actor {
         if self.life.as_ref().is_some_and(|life| life.stopped_by_person) {
             self.interrupt_what_runs().await;
         }
-        let Some(life) = self.life.take() else { return };
+        let Some(mut life) = self.life.take() else { return };
         self.broken = false;
+        // Before the rows forget the container: nobody would look for its socket after.
+        life.close();
         tracing::info!(attempt = %life.attempt, %exit, "the container ended");
         let memory_mb = life.config.config.limits.memory_mb;
         self.end_attempt(&life, exit).await;

@@ -10,6 +10,7 @@ use super::actor::{Actor, Ending};
 use super::ends::STOP_GRACE;
 use super::launch::{self, LaunchError};
 use super::life::Life;
+use crate::door::Door;
 use crate::error_chain;
 use crate::model::session::PhaseEvent;
 use crate::sandbox::{Exit, Running};
@@ -27,7 +28,12 @@ impl Actor {
             return;
         }
         match self.look_back().await {
-            Ok(()) => self.arrived = true,
+            Ok(()) => {
+                self.arrived = true;
+                if self.life.is_none() {
+                    Door::clear(&self.inner.parts.home.door(&self.session));
+                }
+            }
             Err(LaunchError::Store(StoreError::NoSession(_))) => self.arrived = true,
             // Whatever it is asked now says that its database cannot be used.
             Err(error) => tracing::warn!(error = %error_chain(&error), "what it did last could not be read"),

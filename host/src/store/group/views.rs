@@ -59,14 +59,15 @@ impl GroupDb {
             .await
     }
 
-    /// Sessions whose messages wait, or whose turn was running: what a start has to look at.
+    /// Sessions whose messages wait, whose turn was running, or whose attempt has not ended: what a start has to look at.
+    /// A runner may have spoken though its container could not be noted, such as on a full disk.
     pub async fn due_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
         self.db
             .read(|tx| {
                 let mut statement = tx.prepare_cached(
                     "SELECT DISTINCT session FROM inbox WHERE state = 'pending'
                      UNION SELECT session FROM turns WHERE state = 'running'
-                     UNION SELECT id FROM sessions WHERE container IS NOT NULL",
+                     UNION SELECT id FROM sessions WHERE container IS NOT NULL OR token_hash IS NOT NULL",
                 )?;
                 let rows = statement.query_and_then([], |row| session_of(row.get(0)?))?;
                 rows.collect()
@@ -81,7 +82,7 @@ impl GroupDb {
                 Ok(tx.query_row(
                     "SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'pending')
                          OR EXISTS (SELECT 1 FROM turns WHERE state = 'running')
-                         OR EXISTS (SELECT 1 FROM sessions WHERE container IS NOT NULL)
+                         OR EXISTS (SELECT 1 FROM sessions WHERE container IS NOT NULL OR token_hash IS NOT NULL)
                          OR EXISTS (SELECT 1 FROM outbox WHERE state IN ('pending', 'leased'))
                          OR EXISTS (SELECT 1 FROM dead_letters WHERE state = 'open')",
                     [],
