@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use super::plan::{Message, numbers};
 use crate::platform::Platform;
 
@@ -64,21 +66,30 @@ impl Load {
         with(&mut seen)
     }
 
-    /// Sends all of them.
+    /// Sends all of them, each chat's by itself: one that waits holds up no other.
     pub async fn send(self: Arc<Self>, chats: Vec<String>, messages: Vec<Message>, platform: Arc<Platform>) {
-        let (start, mut taken) = (Instant::now(), platform.watch());
+        let start = Instant::now();
+        let mut each: Vec<Vec<Message>> = chats.iter().map(|_| Vec::new()).collect();
+        for message in messages {
+            each[message.chat].push(message);
+        }
+        let sending = chats.iter().zip(each).map(|(chat, messages)| self.write(start, chat, messages, &platform));
+        join_all(sending).await;
+    }
+
+    async fn write(&self, start: Instant, chat: &str, messages: Vec<Message>, platform: &Platform) {
+        let mut taken = platform.watch();
         for message in messages {
             tokio::time::sleep_until((start + message.at).into()).await;
-            let chat = &chats[message.chat];
             let room = async {
                 let waiting =
-                    || self.look(&platform, |seen| message.number - 1 - seen.answered.get(chat).unwrap_or(&0));
+                    || self.look(platform, |seen| message.number - 1 - seen.answered.get(chat).unwrap_or(&0));
                 while waiting() >= MOST_WAITING && taken.changed().await.is_ok() {}
             };
             // What ended in a notice is not seen to be answered before the next answer.
             let _ = tokio::time::timeout(PATIENCE, room).await;
             let id = platform.post(chat, &message.text);
-            let posted = Posted { at: Instant::now(), chat: chat.clone(), number: message.number, id };
+            let posted = Posted { at: Instant::now(), chat: chat.to_owned(), number: message.number, id };
             self.posted.lock().unwrap_or_else(PoisonError::into_inner).push(posted);
         }
     }
