@@ -9,6 +9,8 @@ use tempfile::TempDir;
 /// A mounted disk; unmounted at the end.
 pub struct SmallDisk {
     dir: TempDir,
+    /// What it lies in, when it is a file.
+    _image: Option<tempfile::NamedTempFile>,
 }
 
 impl SmallDisk {
@@ -17,7 +19,17 @@ impl SmallDisk {
         let dir = tempfile::tempdir().expect("a directory");
         let options = format!("size={size}");
         mounted(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "cofferdam-test"]).arg(dir.path()))
-            .then_some(Self { dir })
+            .then_some(Self { dir, _image: None })
+    }
+
+    /// An ext4 of 128 MiB in a file, which [`SmallDisk::fails`] makes read-only while it is in use. None as above.
+    pub fn in_a_file() -> Option<Self> {
+        let image = tempfile::NamedTempFile::new().expect("a file");
+        image.as_file().set_len(128 * 1024 * 1024).expect("its size");
+        let dir = tempfile::tempdir().expect("a directory");
+        let made = mounted(Command::new("mkfs.ext4").arg("-q").arg(image.path()))
+            && mounted(Command::new("mount").args(["-o", "loop"]).arg(image.path()).arg(dir.path()));
+        made.then_some(Self { dir, _image: Some(image) })
     }
 
     /// Where it is.
@@ -38,13 +50,19 @@ impl SmallDisk {
         let done = Command::new("mount").args(["-o", "remount,ro"]).arg(self.path()).status();
         assert!(done.is_ok_and(|status| status.success()), "remounted");
     }
+
+    /// Makes it read-only as the kernel does after an error of the medium: whoever has files open cannot write either.
+    pub fn fails(&self) {
+        let done = Command::new("mount").args(["-o", "remount,abort"]).arg(self.path()).status();
+        assert!(done.is_ok_and(|status| status.success()), "remounted");
+    }
 }
 
 fn mounted(command: &mut Command) -> bool {
     let root = rustix::process::geteuid().is_root();
     let done = root && command.output().is_ok_and(|output| output.status.success());
     if !done {
-        eprintln!("skipped: {command:?} takes root");
+        eprintln!("skipped: {command:?} takes root, and mount, mkfs.ext4 and loop devices");
     }
     done
 }

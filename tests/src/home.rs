@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::process::{Child, Command};
 
 use crate::admin::Admin;
@@ -19,6 +19,8 @@ const PASSED: &[&str] = &["PATH", "HOME", "DOCKER_HOST", "COFFERDAM_RUNNER", "TM
 pub struct TestHome {
     dir: TempDir,
     env: Vec<(String, String)>,
+    /// Where the log is, when it does not lie in the home.
+    log: Option<NamedTempFile>,
     daemon: Option<Child>,
 }
 
@@ -26,18 +28,22 @@ impl TestHome {
     /// A home without groups, on the offline model.
     #[expect(clippy::new_without_default, reason = "it touches the disk")]
     pub fn new() -> Self {
-        Self::new_in(&std::env::temp_dir())
+        Self::made(&std::env::temp_dir(), None)
     }
 
-    /// The same, below `parent`.
+    /// The same, on a disk that may fill up or fail; its log is elsewhere.
     pub fn new_in(parent: &Path) -> Self {
+        Self::made(parent, Some(NamedTempFile::new().expect("a log")))
+    }
+
+    fn made(parent: &Path, log: Option<NamedTempFile>) -> Self {
         let dir = tempfile::Builder::new().prefix("cofferdam-test-").tempdir_in(parent).expect("a directory");
         let data = dir.path().join("data");
         std::fs::create_dir(&data).expect("data/");
         let cache = shared_cache();
         std::fs::create_dir_all(&cache).expect("the shared cache");
         std::os::unix::fs::symlink(cache, data.join("cache")).expect("data/cache");
-        Self { dir, env: Vec::new(), daemon: None }
+        Self { dir, env: Vec::new(), log, daemon: None }
     }
 
     /// The directory itself.
@@ -214,7 +220,7 @@ impl TestHome {
     }
 
     fn log_path(&self) -> PathBuf {
-        self.root().join("daemon.log")
+        self.log.as_ref().map_or_else(|| self.root().join("daemon.log"), |log| log.path().to_owned())
     }
 
     /// What the daemon logged.

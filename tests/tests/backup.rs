@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use cofferdam_tests::home::{Ended, TestHome};
+use cofferdam_tests::rows;
 use cofferdam_tests::vendor::Vendor;
 use rusqlite::Connection;
 use serde_json::json;
@@ -24,7 +25,7 @@ fn database(home: &TestHome, group: &str) -> PathBuf {
 }
 
 fn texts(path: &Path, sql: &str) -> Vec<String> {
-    let conn = Connection::open(path).expect("the database");
+    let conn = rows::snapshot(path).expect("the database");
     let mut statement = conn.prepare(sql).expect("a statement");
     statement.query_map([], |row| row.get(0)).expect("rows").map(|row| row.expect("a row")).collect()
 }

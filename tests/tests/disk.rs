@@ -11,6 +11,8 @@ use cofferdam_tests::home::TestHome;
 use serde_json::json;
 
 const LARGE: usize = 100_000;
+/// What the daemon logs of a turn's end that it cannot write down.
+const NOT_KEPT: &str = "the turn's end cannot be kept now";
 
 /// Sends large messages until one is refused; answers those that were accepted, and the text of the one that was not.
 async fn until_refused(home: &TestHome, directive: &str) -> (Vec<Chat>, String) {
@@ -81,6 +83,7 @@ async fn a_turn_that_ends_while_the_disk_is_full_is_kept_by_its_runner() {
     let ballast = disk.fill();
     // Takes the last room of the journal, so that the turn's end has none.
     let (waiting, _) = until_refused(&home, "").await;
+    eventually("its end is refused", || async { home.log().contains(NOT_KEPT).then_some(()) }).await;
     turn.until("its words, which no disk is needed for", |event| matches!(event, ChatEvent::Delta { .. })).await;
     std::fs::remove_file(ballast).expect("room again");
     let answer = turn.end().await;
@@ -105,6 +108,28 @@ async fn a_read_only_home_is_refused_with_its_path() {
     assert_eq!(ended.code, 9, "{ended:?}");
     assert!(ended.stderr.contains(home.root().to_str().expect("a path")), "it names the path: {ended:?}");
     assert!(ended.stderr.to_lowercase().contains("read-only"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_under_a_running_daemon_is_told_and_the_daemon_stays() {
+    let Some(disk) = SmallDisk::in_a_file() else { return };
+    let mut home = TestHome::new_in(disk.path());
+    home.up().await;
+    home.group("demo", &json!({"provider": "mock"})).await;
+    home.admin().chat("demo", "before").await.text();
+    let mut under_way = home.admin().send_text("demo", "!wait 600").await;
+    under_way.started().await;
+    disk.fails();
+    for number in 0..20 {
+        let error = home.admin().request(&message("demo", &format!("after {number}"))).await.err().expect("refused");
+        assert_eq!(error.kind, ErrorKind::Disk, "{error:?}");
+    }
+    let trouble = home.admin().status().await.disk.expect("status says so");
+    assert!(Path::new(&trouble.path).starts_with(home.root()), "{trouble:?}");
+    let pid = home.pid();
+    assert_eq!(home.admin().pid().await, Some(pid), "it stays");
+    // It does not end because of it either, only when it is told to.
+    home.stop().await;
 }
 
 /// Makes the page that has `text` on it unreadable.

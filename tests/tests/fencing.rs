@@ -17,7 +17,7 @@ const REFUSED: i64 = 4;
 
 /// From here on the engine shows the home's daemons none of the containers that run.
 fn blind(home: &TestHome) {
-    rows::execute(&rows::central(home.root()), "UPDATE meta SET value = value || 'x' WHERE key = 'install'");
+    rows::put_changed(&rows::central(home.root()), "UPDATE meta SET value = value || 'x' WHERE key = 'install'");
 }
 
 /// Waits for the container's own end. It is removed as it ends, so somebody has to wait before.

@@ -3,13 +3,12 @@
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use cofferdam_protocol::ids::Folder;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::central::{GroupRow, Wiring, group_row, wiring_row};
-use super::db::{Durability, connect};
+use super::db::{Durability, connect, open};
 use super::schema::Kind;
 use super::{Central, StoreError, now_ms};
 
@@ -30,9 +29,8 @@ pub enum Origin {
 /// goes on. Answers the copy's schema version.
 pub fn copy(from: &Path, to: &Path) -> Result<usize, StoreError> {
     let opened =
-        Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+        open(from, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX);
     let conn = opened.map_err(|source| StoreError::Open { path: from.to_owned(), source: source.into() })?;
-    conn.busy_timeout(Duration::from_secs(5))?;
     let target = to.to_str().ok_or_else(|| failed(to, std::io::ErrorKind::InvalidFilename.into()))?;
     conn.execute("VACUUM INTO ?1", [target])?;
     let version = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -48,7 +46,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<usize, StoreError> {
 pub fn copy_central(from: &Path, to: &Path, only: Option<&[Folder]>) -> Result<usize, StoreError> {
     let version = copy(from, to)?;
     if let Some(only) = only {
-        let conn = Connection::open(to)?;
+        let conn = open(to, OpenFlags::default())?;
         conn.pragma_update(None, "foreign_keys", true)?;
         let kept = serde_json::to_string(only).unwrap_or_default();
         conn.execute("DELETE FROM groups WHERE folder NOT IN (SELECT value FROM json_each(?1))", [kept])?;

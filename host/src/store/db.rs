@@ -6,6 +6,8 @@
 //!
 //! A full disk fails the transaction and no more: the next one works when there is room. A damaged file ends the
 //! thread's work for good: it is closed as it is, and every later call is refused ([`Health`]).
+//!
+//! A file is opened by one process only ([`open`]).
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, Savepoint};
+use rusqlite::{Connection, OpenFlags, Savepoint};
 use tokio::sync::{mpsc, oneshot};
 
 use super::fault::{Fault, Health, OnDamage, Refusal};
@@ -131,15 +133,29 @@ impl Db {
     }
 }
 
+/// SQLite's own way to a file that one process alone has open: any number of its connections share it, and everybody else
+/// is refused until the last is closed. So the index of the journal lies in our memory and not in a file that all would map:
+/// a disk that fails under a mapped page ends the process (`SIGBUS`), where a write that fails is an error.
+const OURS_ALONE: &str = "unix-excl";
+
+/// How long another process is waited for: a daemon that lost the home ends within a second of that.
+const OTHERS: Duration = Duration::from_secs(10);
+
+/// Opens a file of SQLite, for this process alone. No other way leads to a database of a home: closing any other handle of
+/// the file would give up what keeps others out.
+pub(super) fn open(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags_and_vfs(path, flags, OURS_ALONE)?;
+    conn.busy_timeout(OTHERS)?;
+    Ok(conn)
+}
+
 pub(super) fn connect(path: &Path, kind: Kind) -> Result<Connection, OpenError> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    let mut conn = Connection::open(path)?;
+    let mut conn = open(path, OpenFlags::default())?;
     // Before the journal, which takes over the mode.
     std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    // `cofferdam` is the only process that opens it; a second one is a query while the daemon starts.
-    conn.busy_timeout(Duration::from_secs(5))?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
     // Bytes that the journal keeps after a burst or a long copy; what is over is given back.

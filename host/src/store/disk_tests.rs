@@ -213,6 +213,40 @@ async fn messages_of_a_session_that_was_lost_get_one() {
 }
 
 #[tokio::test]
+async fn messages_whose_replies_were_lost_are_not_left_without_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = stores(dir.path(), &["demo"]).await;
+    for number in 0..40 {
+        accept(&open, "demo", number, format!("text-{number}")).await.unwrap();
+    }
+    open.close().await;
+    let path = dir.path().join("data/groups/demo/state.db");
+    // Every second one ended in a notice of its own.
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(
+            "INSERT INTO turns (session, attempt, state, started_at) SELECT session, 1, 'completed', 0 FROM inbox;
+             INSERT INTO outbox (session, turn, channel, chat_id, kind, text, state, next_try_at, created_at)
+             SELECT session, iif(id % 2, id, NULL), channel, chat_id, 'reply', 'reply-' || id || '-' || hex(zeroblob(400)),
+                 'delivered', 0, 0 FROM inbox;
+             UPDATE inbox SET state = 'done', turn = iif(id % 2, id, NULL), notice = iif(id % 2, NULL, id);",
+        )
+        .unwrap();
+    break_page_with(&path, "reply-20-");
+    let fresh = dir.path().join("fresh.db");
+    let tables = salvage(&path, &fresh).unwrap();
+    let lost = tables.iter().find(|table| table.name == "outbox").unwrap().lost;
+    assert!(lost >= 2, "{tables:?}");
+    let told = "inbox WHERE notice IN (SELECT id FROM outbox WHERE kind = 'notice' AND state = 'pending')";
+    assert_eq!(u64::try_from(count(&fresh, told)).unwrap(), lost, "each of them, and no other");
+    assert_eq!(count(&fresh, "outbox WHERE kind = 'notice'"), 1, "once in the chat");
+    let silent = "inbox WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.id = notice OR outbox.turn = inbox.turn)";
+    assert_eq!(count(&fresh, silent), 0);
+    renew(&fresh, Origin::Salvage).unwrap();
+    assert_eq!(count(&fresh, "inbox WHERE state <> 'done'"), 0, "nothing is done twice");
+}
+
+#[tokio::test]
 async fn a_copy_is_of_one_moment_while_others_write() {
     let dir = tempfile::tempdir().unwrap();
     let open = stores(dir.path(), &["demo"]).await;

@@ -3,17 +3,23 @@
 //! A broken page hides the rows on it, not those after it: each table is read forward to the first break, backward to
 //! the last, and the gap between them is halved until what is left is unreadable.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use cofferdam_protocol::ids::{MessageId, TurnId};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
+use rusqlite::{Connection, OpenFlags, Row, Savepoint, params_from_iter};
 
 use super::StoreError;
-use super::db::connect;
+use super::db::{connect, open};
+use super::group::chat_of;
+use super::group::outbox::insert_reply;
 use super::group::states::{step_message, step_turn};
 use super::schema::Kind;
+use crate::model::chat::ChatRef;
 use crate::model::message::MessageEvent;
+use crate::model::notice;
+use crate::model::reply::ReplyKind;
 use crate::model::turn::TurnEvent;
 
 /// Statements that may fail in one table before the rest of a gap is given up.
@@ -35,21 +41,23 @@ pub struct Table {
 /// Copies what can be read of `broken` into the new file `fresh`. `broken` must be a copy, with its journal beside it: it
 /// is opened, which brings the journal into it.
 pub fn salvage(broken: &Path, fresh: &Path) -> Result<Vec<Table>, StoreError> {
-    let target =
+    let mut target =
         connect(fresh, Kind::Group).map_err(|source| StoreError::Open { path: fresh.to_owned(), source })?;
     target.pragma_update(None, "foreign_keys", false)?;
-    let source = Connection::open_with_flags(broken, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    let source = open(broken, OpenFlags::SQLITE_OPEN_READ_WRITE)
         .map_err(|source| StoreError::Open { path: broken.to_owned(), source: source.into() })?;
     // Without it a broken schema of one table hides all the others.
     source.pragma_update(None, "writable_schema", true)?;
-    let tables = names(&target)?;
+    let tx = target.savepoint()?;
     let mut saved = Vec::new();
-    target.execute_batch("BEGIN")?;
-    for name in tables {
-        saved.push(Reader::new(&source, &target, &name)?.read()?);
+    for name in names(&tx)? {
+        saved.push(Reader::new(&source, &tx, &name)?.read()?);
     }
-    mend(&target, &mut saved)?;
-    target.execute_batch("COMMIT")?;
+    if saved.iter().any(|table| table.name == "outbox" && table.lost + table.unusable > 0) {
+        tell_of_lost_words(&tx)?;
+    }
+    mend(&tx, &mut saved)?;
+    tx.commit()?;
     target.close().map_err(|(_, error)| error)?;
     Ok(saved)
 }
@@ -263,6 +271,34 @@ const ORPHANS: &[(&str, &str)] = &[
     ("mcp_servers", "session NOT IN (SELECT id FROM sessions)"),
     ("turns", "session NOT IN (SELECT id FROM sessions)"),
 ];
+
+/// Messages that are done, and of whose words nothing was saved. Looked for before anything is mended: also what was lost is
+/// known by its number then.
+const WITHOUT_WORDS: &str = "SELECT id, session, channel, chat_id, thread_id FROM inbox
+     WHERE state = 'done' AND CASE WHEN notice IS NOT NULL THEN notice NOT IN (SELECT id FROM outbox)
+         ELSE turn IS NOT NULL AND turn NOT IN (SELECT turn FROM outbox WHERE turn IS NOT NULL) END
+     ORDER BY id";
+
+/// Gives messages whose replies were lost a notice, one in each chat. They do not wait again: most were answered long ago,
+/// and what the agent did for them is done.
+fn tell_of_lost_words(tx: &Savepoint<'_>) -> Result<(), StoreError> {
+    let mut chats: BTreeMap<(String, ChatRef), Vec<i64>> = BTreeMap::new();
+    let mut statement = tx.prepare(WITHOUT_WORDS)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        chats.entry((row.get(1)?, chat_of(row, 2)?)).or_default().push(row.get(0)?);
+    }
+    for ((session, chat), messages) in chats {
+        // One whose session has no sensible id is nobody's any more.
+        let Ok(session) = session.parse() else { continue };
+        let text = notice::answers_lost(messages.len());
+        let reply = insert_reply(tx, &session, None, &chat, ReplyKind::Notice, &text)?;
+        for message in messages {
+            tx.execute("UPDATE inbox SET notice = ?1 WHERE id = ?2", [reply.0, message])?;
+        }
+    }
+    Ok(())
+}
 
 fn ids(conn: &Connection, sql: &str) -> Result<Vec<i64>, StoreError> {
     Ok(conn.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)

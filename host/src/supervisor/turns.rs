@@ -183,7 +183,12 @@ impl Actor {
         }
         let (usage, provider) = (finish.usage, finish.provider_millis);
         let silent = matches!(&finish.outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Silence);
-        let finished = store.finish(&self.session, attempt, seq, turn, finish, zone).await.map_err(refused)?;
+        let finished = store.finish(&self.session, attempt, seq, turn, finish, zone).await.map_err(refused);
+        let finished = finished.inspect_err(|refused| {
+            if let Refused::Later(why) = refused {
+                tracing::warn!(%turn, %why, "the turn's end cannot be kept now; its runner keeps it and tells it again");
+            }
+        })?;
         hooks::crash_point("finish.after_commit");
         let Some(finished) = finished else { return Ok(()) };
         let life = self.life_of(attempt)?;

@@ -1,9 +1,10 @@
 //! What the groups' databases say of the platform's chats.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::Row;
+
+use crate::rows::snapshot;
 
 /// A message's row.
 #[derive(Debug)]
@@ -57,23 +58,16 @@ pub fn databases(data: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Opens one beside the daemon. Closed again at once, so that the daemon's own close is the last.
-pub fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    Ok(connection)
-}
-
 /// What of a group has no outcome yet, or is not delivered.
 pub fn open_ends(database: &Path) -> rusqlite::Result<usize> {
     let sql = "SELECT (SELECT count(*) FROM inbox WHERE state <> 'done')
                     + (SELECT count(*) FROM outbox WHERE state IN ('pending', 'leased'))";
-    open(database)?.query_row(sql, [], |row| row.get(0))
+    snapshot(database)?.query_row(sql, [], |row| row.get(0))
 }
 
 /// What SQLite finds wrong with a database.
 pub fn faults(database: &Path) -> rusqlite::Result<Vec<String>> {
-    let connection = open(database)?;
+    let connection = snapshot(database)?;
     let texts = |sql: &str, text: fn(&Row<'_>) -> rusqlite::Result<String>| {
         connection.prepare(sql)?.query_map([], text)?.collect::<rusqlite::Result<Vec<String>>>()
     };
@@ -91,7 +85,7 @@ pub fn faults(database: &Path) -> rusqlite::Result<Vec<String>> {
 
 /// One group's rows.
 pub fn read(database: &Path) -> rusqlite::Result<Rows> {
-    let connection = open(database)?;
+    let connection = snapshot(database)?;
     let messages = connection
         .prepare(
             "SELECT chat_id, platform_id, i.state, i.turn, t.state, i.notice FROM inbox i

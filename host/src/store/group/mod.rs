@@ -95,7 +95,7 @@ fn session_of(text: String) -> Result<SessionId, StoreError> {
 }
 
 /// Reads a chat from three columns that begin at `at`.
-fn chat_of(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<ChatRef> {
+pub(in crate::store) fn chat_of(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<ChatRef> {
     Ok(ChatRef { channel: row.get(at)?, chat_id: row.get(at + 1)?, thread_id: row.get(at + 2)? })
 }
 

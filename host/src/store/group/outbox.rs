@@ -255,7 +255,7 @@ pub(super) fn insert_action(
 }
 
 /// Puts a reply at the end of the outbox.
-pub(super) fn insert_reply(
+pub(in crate::store) fn insert_reply(
     tx: &Savepoint<'_>,
     session: &SessionId,
     turn: Option<TurnId>,
