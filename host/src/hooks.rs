@@ -49,10 +49,18 @@ pub const POINTS: &[&str] = &[
     "ended.after_commit",
 ];
 
+/// Where the restore of a group can be killed: with everything copied, and with the places exchanged.
+pub const OF_RESTORE: &[&str] = &["restore.before_exchange", "restore.after_exchange"];
+/// Where a backup can be killed: with the databases of all groups copied, and nothing said to be complete.
+pub const OF_BACKUP: &[&str] = &["backup.before_manifest"];
+
 /// Reaches a point at which a test may want the process dead, as `kill -9` would have it.
 #[inline]
 pub fn crash_point(name: &str) {
-    debug_assert!(POINTS.contains(&name), "{name} is not in POINTS");
+    debug_assert!(
+        [POINTS, OF_RESTORE, OF_BACKUP].iter().any(|points| points.contains(&name)),
+        "{name} is in no list of points"
+    );
     #[cfg(feature = "test-hooks")]
     pulled::crash_point(name);
     #[cfg(not(feature = "test-hooks"))]

@@ -1,12 +1,15 @@
 //! Backups of a running home, and their way back, also into another home.
 
 use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
+use cofferdam::hooks::{OF_BACKUP, OF_RESTORE};
 use cofferdam_tests::home::{Ended, TestHome};
 use cofferdam_tests::rows;
 use cofferdam_tests::vendor::Vendor;
 use rusqlite::Connection;
+use rustix::process::Signal;
 use serde_json::json;
 
 async fn back_up(home: &TestHome, dir: &Path) -> Ended {
@@ -256,4 +259,62 @@ async fn without_a_daemon_it_works_the_same() {
     assert_eq!(restore(&to, &dir, &[]).await.code, 0);
     let cli = to.cli(&["chat", "demo", "two"]).await;
     assert!(cli.stdout.contains("mock reply to: two\n(turn 2)"), "{cli:?}");
+}
+
+#[tokio::test]
+async fn a_restore_that_is_killed_leaves_the_old_or_the_new_and_nothing_is_lost() {
+    for (point, next) in OF_RESTORE.iter().zip(["(turn 3)", "(turn 2)"]) {
+        let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+        home.admin().chat("demo", "one").await.text();
+        let place = tempfile::tempdir().expect("a place");
+        let dir = place.path().join("backup");
+        back_up(&home, &dir).await;
+        home.admin().chat("demo", "two").await.text();
+        home.stop().await;
+        home.env("COFFERDAM_CRASH_AT", point);
+        home.up().await;
+        assert_ne!(restore(&home, &dir, &["demo"]).await.code, 0, "{point}");
+        assert_eq!(home.ended().await.signal(), Some(Signal::KILL.as_raw()), "{point}: reached, and killed there");
+        home.unset("COFFERDAM_CRASH_AT");
+        home.up().await;
+        let answer = home.admin().chat("demo", "three").await.text();
+        assert_eq!(answer, format!("mock reply to: three\n{next}"), "{point}");
+        let done = restore(&home, &dir, &["demo", "--stop"]).await;
+        assert_eq!(done.code, 0, "{point}: it can be done again: {done:?}");
+        let answer = home.admin().chat("demo", "four").await.text();
+        assert_eq!(answer, "mock reply to: four\n(turn 2)", "{point}");
+        home.stop().await;
+        let names = |name: &str| name.starts_with('.') || name.contains("aside");
+        let beside = std::fs::read_dir(home.root().join("data/groups")).expect("a listing");
+        let beside: Vec<PathBuf> = beside
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| names(&path.file_name().expect("a name").to_string_lossy()))
+            .collect();
+        assert!(!beside.is_empty() && beside.iter().all(|path| path.join("state.db").exists()), "{beside:?}");
+        let two = |path: &PathBuf| {
+            texts(&path.join("state.db"), "SELECT text FROM inbox").iter().any(|text| text.contains("two"))
+        };
+        assert!(beside.iter().any(two), "{point}: what was there is kept: {beside:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_that_is_killed_is_none_and_the_next_one_removes_what_it_left() {
+    let mut home = TestHome::new();
+    home.env("COFFERDAM_CRASH_AT", OF_BACKUP[0]);
+    home.up().await;
+    home.group("demo", &json!({"provider": "mock"})).await;
+    home.admin().chat("demo", "one").await.text();
+    let place = tempfile::tempdir().expect("a place");
+    let (first, second) = (place.path().join("first"), place.path().join("second"));
+    assert_ne!(home.cli(&["backup", first.to_str().expect("a path")]).await.code, 0);
+    assert_eq!(home.ended().await.signal(), Some(Signal::KILL.as_raw()), "reached, and killed there");
+    let left = || -> Vec<PathBuf> {
+        std::fs::read_dir(place.path()).expect("a listing").map(|entry| entry.expect("an entry").path()).collect()
+    };
+    assert!(!first.exists() && left().len() == 1, "{:?}", left());
+    home.unset("COFFERDAM_CRASH_AT");
+    home.up().await;
+    back_up(&home, &second).await;
+    assert_eq!(left(), [second]);
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use cofferdam_protocol::admin::{ChatEvent, ErrorKind};
 use cofferdam_tests::admin::{Chat, message};
 use cofferdam_tests::disk::SmallDisk;
-use cofferdam_tests::eventually;
 use cofferdam_tests::home::TestHome;
+use cofferdam_tests::{eventually, rows};
 use serde_json::json;
 
 const LARGE: usize = 100_000;
@@ -97,6 +97,37 @@ async fn a_turn_that_ends_while_the_disk_is_full_is_kept_by_its_runner() {
 }
 
 #[tokio::test]
+async fn an_agent_that_fills_the_disk_ends_its_turn_in_words_and_the_next_one_works() {
+    let Some(disk) = SmallDisk::in_memory("96m") else { return };
+    let mut home = TestHome::new_in(disk.path());
+    home.up().await;
+    home.group("demo", &json!({})).await;
+    home.write_script("demo", "cat /dev/zero > big; echo \"ended with $?\"\n");
+    let admin = home.admin();
+    let session = admin.chat("demo", "before").await.finished.session;
+    // Its workspace and its codex home are full from here on, in the middle of the turn.
+    let turn = admin.send_text("demo", "!run sh ./script.sh 2>&1").await;
+    let big = home.folder("demo").join("workspace/big");
+    eventually("the disk is full", || async {
+        let free = rustix::fs::statvfs(disk.path()).expect("a disk").f_bavail;
+        (free == 0 && big.exists()).then_some(())
+    })
+    .await;
+    std::fs::remove_file(&big).expect("room again");
+    let answer = turn.end().await;
+    let said = [answer.replies(), answer.notices()].concat().join("\n");
+    assert!(!said.is_empty(), "{:?}", answer.events);
+    let after = admin.chat("demo", "after").await;
+    assert!(after.text().contains("after"), "{:?}", after.events);
+    assert_eq!(after.finished.session, session);
+    assert_eq!(home.stop().await.code(), Some(0));
+    rows::assert_whole(&rows::of_group(home.root(), "demo"));
+    let open = "SELECT platform_id FROM inbox WHERE state <> 'done'";
+    let open: Vec<String> = rows::select(&rows::of_group(home.root(), "demo"), open, |row| row.get(0));
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[tokio::test]
 async fn a_read_only_home_is_refused_with_its_path() {
     let Some(disk) = SmallDisk::in_memory("64m") else { return };
     let mut home = TestHome::new_in(disk.path());
@@ -121,7 +152,8 @@ async fn a_disk_that_fails_under_a_running_daemon_is_told_and_the_daemon_stays()
     under_way.started().await;
     disk.fails();
     for number in 0..20 {
-        let error = home.admin().request(&message("demo", &format!("after {number}"))).await.err().expect("refused");
+        let error =
+            home.admin().request(&message("demo", &format!("after {number}"))).await.err().expect("refused");
         assert_eq!(error.kind, ErrorKind::Disk, "{error:?}");
     }
     let trouble = home.admin().status().await.disk.expect("status says so");
@@ -130,6 +162,23 @@ async fn a_disk_that_fails_under_a_running_daemon_is_told_and_the_daemon_stays()
     assert_eq!(home.admin().pid().await, Some(pid), "it stays");
     // It does not end because of it either, only when it is told to.
     home.stop().await;
+}
+
+#[tokio::test]
+async fn a_running_daemon_has_its_databases_for_itself() {
+    let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+    home.admin().chat("demo", "hello").await.text();
+    for path in [rows::central(home.root()), rows::of_group(home.root(), "demo")] {
+        let index = path.with_extension("db-shm");
+        assert!(!index.exists(), "{}: a file that is mapped", index.display());
+        let other = rusqlite::Connection::open(&path).expect("a file");
+        other.busy_timeout(std::time::Duration::ZERO).expect("no waiting");
+        let refused = other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+        let code = refused.err().and_then(|error| error.sqlite_error_code());
+        assert_eq!(code, Some(rusqlite::ErrorCode::DatabaseBusy), "{}", path.display());
+    }
+    assert_eq!(home.stop().await.code(), Some(0));
+    rows::assert_whole(&rows::of_group(home.root(), "demo"));
 }
 
 /// Makes the page that has `text` on it unreadable.

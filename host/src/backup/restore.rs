@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cofferdam_protocol::ids::Folder;
 
 use super::manifest::{self, Manifest};
-use super::place::Fresh;
+use super::place::{Fresh, sweep};
 use super::{BackupError, io, stamp};
 use crate::config::home::Home;
 use crate::files::tree::{Copied, Take, Tree};
@@ -107,6 +107,9 @@ impl Backup {
         let place = home.group_data(&entry.folder);
         let parent = place.parent().unwrap_or(&place).to_owned();
         std::fs::create_dir_all(&parent).map_err(io(&parent))?;
+        // Nobody else restores the group, so what is there is of somebody who died.
+        sweep(&parent, Some(entry.folder.as_str()), |name| name.starts_with("state.db") || name == "sessions");
+        sweep(&home.groups(), Some(entry.folder.as_str()), |_| true);
         let fresh = Fresh::beside(&place).map_err(io(&parent))?;
         if source.join("data/sessions").is_dir() {
             restored.copied.add(tree.copy(&source.join("data/sessions"), &fresh.path().join("sessions"))?);

@@ -9,11 +9,12 @@ use cofferdam_protocol::admin::{BackupReport, GroupBackup};
 use cofferdam_protocol::ids::Folder;
 
 use super::manifest::{self, Database, Manifest};
-use super::place::Fresh;
+use super::place::{Fresh, sweep};
 use super::{BackupError, io};
 use crate::config::home::Home;
 use crate::error_chain;
 use crate::files::tree::{Copied, Take, Tree};
+use crate::hooks;
 use crate::store::backup::{copy, copy_central, read_central};
 use crate::store::{Fault, StoreError};
 
@@ -36,6 +37,7 @@ pub fn take(wish: &Wish<'_>) -> Result<BackupReport, BackupError> {
     check_place(wish)?;
     let at = jiff::Timestamp::now().to_string();
     let parent = wish.dir.parent().unwrap_or(Path::new("/"));
+    sweep(parent, None, is_of_backups);
     let fresh = Fresh::beside(wish.dir).map_err(io(parent))?;
     let root = fresh.path();
     let central = root.join("central.db");
@@ -63,6 +65,7 @@ pub fn take(wish: &Wish<'_>) -> Result<BackupReport, BackupError> {
     (wish.progress)("writes it to the disk".to_owned());
     // Everything else first, so that a manifest never stands beside a part.
     fresh.sync().map_err(io(root))?;
+    hooks::crash_point("backup.before_manifest");
     write_manifest(root, &manifest)?;
     fresh.settle(wish.dir).map_err(io(wish.dir))?;
     Ok(report(wish.dir, &manifest, groups, &shared))
@@ -192,6 +195,11 @@ fn check_place(wish: &Wish<'_>) -> Result<(), BackupError> {
         return refuse("lies in what is to be copied");
     }
     Ok(())
+}
+
+/// Whether a backup, also half of one, has a file or directory of this name at its top.
+fn is_of_backups(name: &str) -> bool {
+    matches!(name, manifest::NAME | "groups" | "global") || name.starts_with("central.")
 }
 
 fn make_dir(path: &Path) -> Result<(), BackupError> {

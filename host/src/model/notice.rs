@@ -138,7 +138,11 @@ pub fn out_of_memory(limit_mb: u64) -> String {
 
 /// The notice for messages whose answers were on damaged pages of the database.
 pub fn answers_lost(messages: usize) -> String {
-    let whose = if messages == 1 { "The answer to a message".to_owned() } else { format!("The answers to {messages} messages") };
+    let whose = if messages == 1 {
+        "The answer to a message".to_owned()
+    } else {
+        format!("The answers to {messages} messages")
+    };
     format!(
         "{whose} of this chat may not have arrived: the group's database was damaged, and they could not be read. \
          What was done for them is done; ask again for what is missing."

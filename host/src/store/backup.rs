@@ -28,8 +28,7 @@ pub enum Origin {
 /// Copies a database as it is at one moment into the new file `to`, over a connection of its own: the database's writer
 /// goes on. Answers the copy's schema version.
 pub fn copy(from: &Path, to: &Path) -> Result<usize, StoreError> {
-    let opened =
-        open(from, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let opened = open(from, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX);
     let conn = opened.map_err(|source| StoreError::Open { path: from.to_owned(), source: source.into() })?;
     let target = to.to_str().ok_or_else(|| failed(to, std::io::ErrorKind::InvalidFilename.into()))?;
     conn.execute("VACUUM INTO ?1", [target])?;

@@ -240,7 +240,8 @@ async fn messages_whose_replies_were_lost_are_not_left_without_words() {
     let told = "inbox WHERE notice IN (SELECT id FROM outbox WHERE kind = 'notice' AND state = 'pending')";
     assert_eq!(u64::try_from(count(&fresh, told)).unwrap(), lost, "each of them, and no other");
     assert_eq!(count(&fresh, "outbox WHERE kind = 'notice'"), 1, "once in the chat");
-    let silent = "inbox WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.id = notice OR outbox.turn = inbox.turn)";
+    let silent =
+        "inbox WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.id = notice OR outbox.turn = inbox.turn)";
     assert_eq!(count(&fresh, silent), 0);
     renew(&fresh, Origin::Salvage).unwrap();
     assert_eq!(count(&fresh, "inbox WHERE state <> 'done'"), 0, "nothing is done twice");
