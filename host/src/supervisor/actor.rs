@@ -159,7 +159,7 @@ impl Actor {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         // Only where it is what the session waits for: a time that has passed would wake the actor without end.
         let stopped = self.phase == Phase::STOPPED;
         let trouble = self.trouble.as_ref().filter(|_| stopped && !self.held).map(|trouble| trouble.again);

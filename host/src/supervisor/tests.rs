@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use cofferdam_protocol::runner::ProviderKind;
 use futures_util::FutureExt;
+use tokio::time::Instant;
 
 use super::*;
 use crate::gateway::Account;
@@ -131,6 +132,20 @@ impl Fixture {
         Found { id: ContainerId(ID.into()), owner: Some(owner), running: true }
     }
 
+    /// The session's actor, run by nobody.
+    fn actor(&self) -> Actor {
+        let (post, mailbox) = mailbox();
+        let view = View {
+            state: SessionState::Stopped,
+            note: None,
+            attempt: Attempt(0),
+            container: None,
+            config_hash: None,
+        };
+        let (inner, calls) = (self.supervisor.inner.clone(), post.calls());
+        Actor::new(inner, self.folder.clone(), self.session.clone(), calls, mailbox, Arc::new(Mutex::new(view)))
+    }
+
     /// The session's state and note, once they are as wanted.
     async fn until(&self, what: &str, wanted: impl Fn(&View) -> bool) {
         for _ in 0..1000 {
@@ -162,17 +177,6 @@ impl Drop for InTheWay {
         std::fs::remove_dir(&self.place).unwrap();
         std::fs::rename(&self.kept, &self.place).unwrap();
     }
-}
-
-/// The share of the time that this thread, which runs all actors of a test, works.
-async fn load(time: Duration) -> f64 {
-    let worked = || {
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
-    };
-    let before = worked();
-    tokio::time::sleep(time).await;
-    (worked() - before).as_secs_f64() / time.as_secs_f64()
 }
 
 fn in_doubt(view: &View) -> bool {
@@ -239,28 +243,31 @@ async fn an_attempt_whose_runner_never_spoke_leaves_no_container() {
 #[tokio::test]
 async fn a_session_whose_database_does_not_open_waits_without_a_loop() {
     let it = Fixture::new().await;
+    let mut actor = it.actor();
     let _way = it.in_the_way();
-    it.supervisor.inner.open.store(true, Ordering::Release);
-    it.supervisor.call(&it.folder, &it.session, Call::Wake);
-    it.until("in trouble", |view| view.note.is_some()).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let load = load(Duration::from_millis(700)).await;
-    assert!(load < 0.4, "{load}");
+    actor.wake().await;
+    assert!(actor.trouble.is_some() && actor.waits.is_some());
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    actor.tell_if_it_waits(Instant::now()).await;
+    assert!(actor.deadline().expect("it looks again") > Instant::now(), "and not at once");
 }
 
 #[tokio::test]
 async fn a_session_that_waits_for_the_first_list_after_other_trouble_does_so_without_a_loop_and_says_so() {
     let it = Fixture::new().await;
+    let mut actor = it.actor();
     let way = it.in_the_way();
-    it.supervisor.inner.open.store(true, Ordering::Release);
     it.supervisor.inner.engine_failed(&away());
-    it.supervisor.call(&it.folder, &it.session, Call::Wake);
-    it.until("in trouble", |view| view.note.is_some()).await;
+    actor.wake().await;
+    let trouble = actor.trouble.as_ref().expect("its database does not open");
+    assert!(trouble.waits_for.is_some());
     drop(way);
-    let held = |view: &View| view.note.as_deref().is_some_and(|note| note.contains("which containers run"));
-    it.until("held", held).await;
-    let load = load(Duration::from_millis(700)).await;
-    assert!(load < 0.4, "{load}");
+    tokio::time::sleep_until(trouble.again).await;
+    actor.wake().await;
+    assert!(actor.held);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    actor.tell_if_it_waits(Instant::now()).await;
+    assert_eq!(actor.deadline(), None, "the list wakes it");
     let told = it.stores.group(&it.folder).await.unwrap().due_chats().await.unwrap();
     assert_eq!(told.len(), 1, "its chat is told that it waits");
 }
