@@ -265,6 +265,14 @@ fn nobody_uses_the_cli_but_main() {
     }
 }
 
+/// Crates that are built together share their features: a plain `cargo build --release` must not have the tests' hooks.
+#[test]
+fn a_plain_build_does_not_have_the_tests_hooks() {
+    let manifest = std::fs::read_to_string(source().join("../../Cargo.toml")).expect("the workspace");
+    let built = manifest.lines().find(|line| line.starts_with("default-members = ")).expect("the default members");
+    assert!(built.contains("\"host\"") && !built.contains("\"tests\""), "{built}");
+}
+
 #[test]
 fn the_table_has_no_circles() {
     for (at, (room, allowed)) in TABLE.iter().enumerate() {
