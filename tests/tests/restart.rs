@@ -239,3 +239,14 @@ async fn a_container_that_could_not_be_noted_is_looked_for_all_the_same() {
         rows::select(&group, "SELECT attempt FROM sessions WHERE token_hash IS NOT NULL", |row| row.get(0));
     assert!(open.is_empty(), "its attempt has ended");
 }
+
+#[tokio::test]
+async fn a_stop_soon_after_a_start_ends_what_the_daemon_before_left() {
+    let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+    let answer = home.admin().chat("demo", "the only one").await;
+    home.crash().await;
+    home.up().await;
+    assert!(home.stop().await.success());
+    engine::gone(&answer.container()).await;
+    rows::assert_tidy(home.root());
+}

@@ -11,7 +11,7 @@ use super::logging;
 use crate::config::home::Home;
 use crate::config::host::HostConfig;
 use crate::config::process_env;
-use crate::daemon::{Daemon, StartError};
+use crate::daemon::{Daemon, Signals, StartError};
 use crate::error_chain;
 
 pub(super) use crate::daemon::Mode;
@@ -101,18 +101,24 @@ pub(super) async fn with<T>(
 pub(super) async fn serve(home: &Home) -> Result<(), CliError> {
     require(home)?;
     let config = load_config(home, logging::Use::Daemon)?;
-    let daemon = start_when_free(home, config).await?;
-    daemon.run_until_signal().await.map_err(|error| CliError::internal(error_chain(&error)))?;
+    let mut signals = Signals::catch().map_err(|error| CliError::internal(error_chain(&error)))?;
+    if let Some(daemon) = start_when_free(home, config, &mut signals).await? {
+        daemon.run_until(signals).await;
+    }
     Ok(())
 }
 
-/// Starts the daemon; waits for a command that hosts itself on this home to end.
-async fn start_when_free(home: &Home, config: HostConfig) -> Result<Daemon, CliError> {
+/// Starts the daemon; waits for a command that hosts itself on this home to end, or for a signal: then there is none.
+async fn start_when_free(
+    home: &Home,
+    config: HostConfig,
+    signals: &mut Signals,
+) -> Result<Option<Daemon>, CliError> {
     let until = Instant::now() + HOSTED;
     let mut told = false;
     loop {
         let error = match Daemon::start(home.clone(), config.clone(), Mode::Serve).await {
-            Ok(daemon) => return Ok(daemon),
+            Ok(daemon) => return Ok(Some(daemon)),
             Err(error) => error,
         };
         let StartError::Locked { pid } = &error else { return Err(start_error(error)) };
@@ -122,7 +128,10 @@ async fn start_when_free(home: &Home, config: HostConfig) -> Result<Daemon, CliE
         if !std::mem::replace(&mut told, true) {
             tracing::info!(%pid, "waits for a command that serves this home itself, such as `chat`, to end");
         }
-        sleep(RETRY).await;
+        tokio::select! {
+            () = sleep(RETRY) => {}
+            () = signals.next() => return Ok(None),
+        }
     }
 }
 

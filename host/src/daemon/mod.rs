@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_protocol::admin::ErrorKind;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::{Admin, AdminServer};
@@ -86,6 +86,27 @@ impl StartError {
     /// Whether a newer program has written a database.
     pub fn is_newer(&self) -> bool {
         matches!(self, Self::Store(error) if error.fault() == Fault::Newer)
+    }
+}
+
+/// SIGINT and SIGTERM. Caught before anything is started, so that also a daemon that starts ends in order.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From here on they end nothing by themselves.
+    pub fn catch() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The next one; those that came since the last are one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
@@ -195,20 +216,11 @@ impl Daemon {
         })
     }
 
-    /// Serves until SIGINT or SIGTERM, then ends in order; a second signal skips the waits.
-    pub async fn run_until_signal(self) -> std::io::Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut stop = async || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
-        stop().await;
+    /// Serves until a signal, then ends in order; a second one skips the waits.
+    pub async fn run_until(self, mut signals: Signals) {
+        signals.next().await;
         tracing::info!("ends after the running turns, at most {} s; a second signal ends now", GRACE.as_secs());
-        self.end(GRACE, stop()).await;
-        Ok(())
+        self.end(GRACE, signals.next()).await;
     }
 
     /// Ends in order.

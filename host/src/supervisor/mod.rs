@@ -250,6 +250,9 @@ impl Supervisor {
 
     /// Lets running turns end for `grace`, then stops every container. What was cut off waits for the next start.
     pub async fn shutdown(&self, grace: Duration) {
+        if tokio::time::timeout(grace, self.has_looked()).await.is_err() {
+            tracing::warn!("ends before every group was looked at; the next start takes care of what is left");
+        }
         self.inner.open.store(false, Ordering::Release);
         self.inner.tasks.close();
         self.everyone(|| Call::Drain);

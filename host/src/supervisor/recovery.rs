@@ -47,6 +47,8 @@ pub(super) struct Recovery {
     /// Sessions whose container may run or not, with its attempt.
     doubts: Mutex<HashMap<SessionId, (Folder, Attempt)>>,
     ask: Notify,
+    /// Every session whose rows ask for an actor has one.
+    looked: CancellationToken,
     /// The daemon's databases close: nothing may be decided any more.
     pub(super) ending: CancellationToken,
 }
@@ -96,6 +98,7 @@ impl Supervisor {
         let ending = self.inner.recovery.ending.clone();
         let work = async {
             self.look_over(Look::First).await;
+            self.inner.recovery.looked.cancel();
             loop {
                 if !self.ask_the_engine().await {
                     let _ = tokio::time::timeout(LEFT_AGAIN, self.inner.recovery.ask.notified()).await;
@@ -107,6 +110,13 @@ impl Supervisor {
         tokio::select! {
             () = work => {}
             () = ending.cancelled() => {}
+        }
+    }
+
+    /// Returns when all that an earlier daemon left has its actor, so that an end soon after the start ends that too.
+    pub(super) async fn has_looked(&self) {
+        if self.inner.open.load(Ordering::Acquire) {
+            self.inner.recovery.looked.cancelled().await;
         }
     }
 
