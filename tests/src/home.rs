@@ -36,6 +36,12 @@ impl TestHome {
         Self::made(parent, Some(NamedTempFile::new().expect("a log")))
     }
 
+    /// Puts the log into the home after all: so that it cannot be written either when the disk fails.
+    pub fn log_inside(&mut self) -> &mut Self {
+        self.log = None;
+        self
+    }
+
     fn made(parent: &Path, log: Option<NamedTempFile>) -> Self {
         let dir = tempfile::Builder::new().prefix("cofferdam-test-").tempdir_in(parent).expect("a directory");
         let data = dir.path().join("data");

@@ -21,6 +21,9 @@ pub(super) fn start(filter: &str, log: Use) {
         filter => filter,
     });
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // What cannot be written, such as to a file on a disk that is full or fails, is lost. Complaining of that on the same standard
+    // error would panic, and end whoever had something to say.
+    let subscriber = subscriber.log_internal_errors(false);
     // Log lines carry words from containers, so they get no escape sequences of ours to hide among.
     let _ = subscriber.with_ansi(false).try_init();
 }
