@@ -8,8 +8,11 @@
 //! | `COFFERDAM_CRASH_AT` | `POINT` or `POINT:N`: the process kills itself when it reaches that point for the first (or Nth) time |
 //! | `COFFERDAM_PANIC_AT` | the same, but the task that reaches it panics |
 //! | `COFFERDAM_LOSE_NUDGES` | the share of nudges that are lost, in percent |
+//! | `COFFERDAM_SWEEP_MS` | ms between two looks through the rows for what lost nudges left, instead of the usual time |
 //! | `COFFERDAM_TEST_PLATFORM` | the socket of a chat platform that the test plays: `channels::platform` |
 //! | `COFFERDAM_CLOCK` | a file with the ms by which the wall clock is off; read at each look, so that a test can set it |
+
+use std::time::Duration;
 
 /// Every point at which the process can be killed, in the order of a message's way. `before_commit` is the last thing
 /// inside the write: it is undone. `after_commit` is the first thing after it: it stands, and nobody was told.
@@ -76,6 +79,15 @@ pub fn nudge_is_lost() -> bool {
     false
 }
 
+/// The time between two looks of the sweep: `usual` unless a test wants another.
+#[inline]
+pub fn sweep_every(usual: Duration) -> Duration {
+    #[cfg(feature = "test-hooks")]
+    return pulled::sweep_every().unwrap_or(usual);
+    #[cfg(not(feature = "test-hooks"))]
+    usual
+}
+
 /// By how many ms the wall clock is set off.
 #[inline]
 pub fn clock_offset_ms() -> i64 {
@@ -95,6 +107,7 @@ pub fn platform_socket() -> Option<std::path::PathBuf> {
 mod pulled {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
 
     use rustix::process::{Signal, getpid, kill_process};
 
@@ -130,6 +143,12 @@ mod pulled {
         }
         let panic = PANIC.get_or_init(|| Wanted::read("COFFERDAM_PANIC_AT"));
         assert!(!panic.as_ref().is_some_and(|panic| panic.is_now(name)), "a test wants a panic at {name}");
+    }
+
+    /// A timer of no time cannot be made.
+    pub(super) fn sweep_every() -> Option<Duration> {
+        let ms = std::env::var("COFFERDAM_SWEEP_MS").ok()?.parse().ok()?;
+        Some(Duration::from_millis(ms)).filter(|every| !every.is_zero())
     }
 
     pub(super) fn clock_offset_ms() -> i64 {

@@ -114,7 +114,7 @@ async fn two_homes_on_one_engine_do_not_touch_each_other() {
 #[tokio::test]
 async fn a_message_whose_every_nudge_was_lost_is_answered_all_the_same() {
     let mut home = TestHome::new();
-    home.env("COFFERDAM_LOSE_NUDGES", "100");
+    home.env("COFFERDAM_LOSE_NUDGES", "100").env("COFFERDAM_SWEEP_MS", "200");
     home.up().await;
     home.group("demo", &json!({"provider": "mock"})).await;
     let answer = home.admin().chat("demo", "nobody was told").await;

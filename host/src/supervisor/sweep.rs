@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 use super::Supervisor;
 use super::calls::Call;
 use crate::error_chain;
+use crate::hooks;
 use crate::model::chat::Due;
 use crate::store::StoreError;
 
@@ -33,7 +34,7 @@ pub(super) enum Look<'a> {
 impl Supervisor {
     /// Looks again and again, until the daemon ends.
     pub(super) async fn sweep(self) {
-        let mut ticks = tokio::time::interval(EVERY);
+        let mut ticks = tokio::time::interval(hooks::sweep_every(EVERY));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         let mut last = None;
