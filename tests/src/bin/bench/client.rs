@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use cofferdam::unix_socket::Reach;
-use cofferdam_protocol::admin::{ChatOutcome, Finished};
+use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, Finished};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
 use crate::Trouble;
@@ -48,6 +48,12 @@ impl Chat {
 /// Numbers the messages of this process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
+/// A message with an id of its own.
+pub fn message(group: &str, thread: Option<&str>, text: &str) -> Value {
+    let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    json!({ "group": group, "thread": thread, "message_id": id, "sender": "bench", "text": text })
+}
+
 impl Client {
     pub async fn connect(socket: &Path) -> Result<Self, Trouble> {
         let stream = UnixStream::connect(Reach::new(socket)?.path()).await?;
@@ -73,12 +79,15 @@ impl Client {
 
     /// Sends a message and waits until it was accepted.
     pub async fn send(&mut self, group: &str, thread: Option<&str>, text: &str) -> Result<Sent, Trouble> {
-        let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let body = json!({ "group": group, "thread": thread, "message_id": id, "sender": "bench", "text": text });
+        self.post(&message(group, thread, text)).await
+    }
+
+    /// Sends a [`message`], which may have been sent before, and waits until it was accepted.
+    pub async fn post(&mut self, message: &Value) -> Result<Sent, Trouble> {
         let request = Request::post("/v1/chat")
             .header("host", "admin")
             .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))?;
+            .body(Full::new(Bytes::from(message.to_string())))?;
         self.sender.ready().await?;
         let begun = Instant::now();
         let answer = self.sender.send_request(request).await?;
@@ -87,7 +96,7 @@ impl Client {
             let body = answer.into_body().collect().await?.to_bytes();
             return Err(refused("/v1/chat", status, &body));
         }
-        Ok(Sent { begun, answer })
+        Ok(Sent { begun, answer, read: BytesMut::new() })
     }
 
     /// As [`Client::chat`], parsed, and its outcome checked.
@@ -110,32 +119,47 @@ impl Client {
 pub struct Sent {
     begun: Instant,
     answer: Response<Incoming>,
+    /// What was read behind the last whole line.
+    read: BytesMut,
 }
 
 impl Sent {
     /// Waits until its turn ended in a reply and was handed over.
-    pub async fn end(self) -> Result<Chat, Trouble> {
-        let Self { begun, mut answer } = self;
-        let (mut lines, mut reply_ms, mut finished) = (BytesMut::new(), None, None);
-        while let Some(frame) = answer.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
-            lines.extend_from_slice(&data);
-            while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
-                let line = lines.split_to(end).freeze();
-                lines.advance(1);
-                // Lines begin with their tag: no need to parse those that nobody reads.
-                if line.starts_with(br#"{"event":"reply""#) {
-                    reply_ms.get_or_insert_with(|| begun.elapsed().as_secs_f64() * 1e3);
-                } else if line.starts_with(br#"{"event":"finished""#) {
-                    finished = Some(line);
-                } else if line.starts_with(br#"{"event":"notice""#) || line.starts_with(br#"{"event":"blocked""#) {
-                    return Err(Trouble::NoReply(String::from_utf8_lossy(&line).into_owned()));
-                }
+    pub async fn end(mut self) -> Result<Chat, Trouble> {
+        let (mut reply_ms, mut finished) = (None, None);
+        while let Some(line) = self.line().await? {
+            // Lines begin with their tag: no need to parse those that nobody reads.
+            if line.starts_with(br#"{"event":"reply""#) {
+                reply_ms.get_or_insert_with(|| self.begun.elapsed().as_secs_f64() * 1e3);
+            } else if line.starts_with(br#"{"event":"finished""#) {
+                finished = Some(line);
+            } else if line.starts_with(br#"{"event":"notice""#) || line.starts_with(br#"{"event":"blocked""#) {
+                return Err(Trouble::NoReply(String::from_utf8_lossy(&line).into_owned()));
             }
         }
         match (reply_ms, finished) {
             (Some(reply_ms), Some(finished)) => Ok(Chat { reply_ms, finished }),
             _ => Err(Trouble::NoReply("the answer ended early".to_owned())),
+        }
+    }
+
+    /// What is told of it next; none when there is no more.
+    pub async fn event(&mut self) -> Result<Option<ChatEvent>, Trouble> {
+        let line = self.line().await?;
+        Ok(line.map(|line| serde_json::from_slice(&line)).transpose()?)
+    }
+
+    async fn line(&mut self) -> Result<Option<Bytes>, Trouble> {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let line = self.read.split_to(end).freeze();
+                self.read.advance(1);
+                return Ok(Some(line));
+            }
+            match self.answer.frame().await {
+                Some(frame) => self.read.extend_from_slice(frame?.data_ref().unwrap_or(&Bytes::new())),
+                None => return Ok(None),
+            }
         }
     }
 }

@@ -31,6 +31,11 @@ impl BenchHome {
         Ok(Self { home, _dir: dir })
     }
 
+    /// Writes `cofferdam.toml`.
+    pub fn configure(&self, text: &str) -> Result<(), Trouble> {
+        Ok(fs::write(self.home.root().join("cofferdam.toml"), text)?)
+    }
+
     /// Writes a group's folder. The time-outs keep its containers alive for the whole figure.
     pub fn group(&self, folder: &str, provider: &str) -> Result<(), Trouble> {
         let dir = self.home.groups().join(folder);
@@ -90,6 +95,13 @@ impl Daemon {
 
     pub async fn status(&self) -> Result<Status, Trouble> {
         Ok(serde_json::from_slice(&self.client().await?.call(Method::GET, "/v1/status").await?)?)
+    }
+
+    /// Kills it; its containers stay.
+    pub fn kill(mut self) -> Result<(), Trouble> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Ends it as a person does; its containers end with it.

@@ -13,6 +13,7 @@ mod model;
 mod procs;
 mod report;
 mod rest;
+mod restart;
 mod stats;
 mod throughput;
 mod warm;
@@ -58,6 +59,7 @@ enum Figure {
     History,
     Burst,
     Overload,
+    Restart,
 }
 
 /// What all figures need.
@@ -187,6 +189,7 @@ async fn measure(figure: Figure, bench: &Bench) -> Result<Vec<Row>, Trouble> {
         Figure::History => history::lengths(bench).await,
         Figure::Burst => burst::into_a_live_session(bench).await,
         Figure::Overload => burst::over_many_groups(bench).await,
+        Figure::Restart => restart::with_live_containers(bench).await,
     }
 }
 
