@@ -211,7 +211,7 @@ async fn no_socket_is_left_of_a_container_that_ended_as_its_daemon_died() {
     home.up().await;
     home.group("demo", &json!({"provider": "mock"})).await;
     let answer = home.admin().chat("demo", "the only one").await;
-    engine::kill(&answer.container()).await;
+    engine::kill(answer.container()).await;
     // Killed when the rows have forgotten the container: nothing is due any more.
     assert_eq!(home.ended().await.signal(), Some(Signal::KILL.as_raw()));
     home.unset("COFFERDAM_CRASH_AT");
@@ -225,7 +225,7 @@ async fn a_container_that_could_not_be_noted_is_looked_for_all_the_same() {
     let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
     let answer = home.admin().chat("demo", "the only one").await;
     home.crash().await;
-    engine::kill(&answer.container()).await;
+    engine::kill(answer.container()).await;
     // As a disk that was full for a moment leaves it: the runner's hello is there, the container's id is not.
     let group = rows::of_group(home.root(), "demo");
     rows::execute(&group, "UPDATE sessions SET container = NULL");
