@@ -1,11 +1,12 @@
 //! New homes and groups: files are made where they are missing, and nothing that is there is changed.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use cofferdam_protocol::ids::Folder;
+use tempfile::Builder;
 
 use super::error::CliError;
 use crate::config::group::GroupConfig;
@@ -59,21 +60,35 @@ fn directory(path: &Path, mode: u32, made: &mut Vec<PathBuf>) -> Result<(), CliE
     Ok(())
 }
 
+/// Makes a file, whole or not at all: a piece of one would be taken for somebody's own the next time.
 fn file(path: &Path, mode: u32, text: &str, made: &mut Vec<PathBuf>) -> Result<(), CliError> {
-    let cannot = |error| CliError::io(format!("cannot make {}", path.display()), &error);
-    match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
-        Ok(mut file) => file.write_all(text.as_bytes()).map_err(cannot)?,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) => return Err(cannot(error)),
+    let whole = |new: &mut File| new.write_all(text.as_bytes()).and_then(|()| new.sync_all());
+    match file_of(path, mode, whole) {
+        Ok(true) => made.push(path.to_owned()),
+        Ok(false) => {}
+        Err(error) => return Err(CliError::io(format!("cannot make {}", path.display()), &error)),
     }
-    made.push(path.to_owned());
     Ok(())
+}
+
+/// Makes a file where there is none, in its place only after all of it was written. Answers whether it did.
+fn file_of(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<bool> {
+    if path.symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut new = Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(dir)?;
+    write(new.as_file_mut())?;
+    match new.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        // Somebody made it meanwhile.
+        Err(taken) if taken.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(other) => Err(other.error),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::config::host::HostConfig;
 
@@ -95,6 +110,21 @@ mod tests {
         assert!(home(&at).unwrap().is_empty());
         assert!(group(&at, &folder).unwrap().is_empty());
         assert_eq!(std::fs::read_to_string(at.agents_md(&folder)).unwrap(), "mine");
+    }
+
+    #[test]
+    fn a_file_that_the_disk_does_not_take_leaves_nothing_that_blocks_the_next_try() {
+        let (_dir, at) = fresh();
+        home(&at).unwrap();
+        let folder: Folder = "demo".parse().unwrap();
+        std::fs::create_dir_all(at.group(&folder)).unwrap();
+        let path = at.container_json(&folder);
+        let full = |new: &mut File| new.write_all(b"{").and(Err(io::Error::from(ErrorKind::StorageFull)));
+        assert_eq!(file_of(&path, 0o644, full).unwrap_err().kind(), ErrorKind::StorageFull);
+        assert_eq!(std::fs::read_dir(at.group(&folder)).unwrap().count(), 0, "nor a piece beside it");
+        group(&at, &folder).unwrap();
+        GroupConfig::load(&at, &folder).unwrap();
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o600, 0o600);
     }
 
     #[test]
