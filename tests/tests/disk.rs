@@ -295,6 +295,8 @@ async fn a_newer_database_is_told_apart_from_damage() {
     let error = home.admin().request(&message("demo", "hello")).await.err().expect("refused");
     assert_eq!(error.kind, ErrorKind::Database, "{error:?}");
     assert!(error.message.contains("newer Cofferdam"), "{error:?}");
+    let restore = home.cli(&["restore", "demo"]).await;
+    assert!(restore.code == 13 && restore.stderr.contains("run that version"), "{restore:?}");
     home.stop().await;
     set(version);
     home.up().await;

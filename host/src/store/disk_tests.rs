@@ -198,6 +198,25 @@ async fn what_can_be_read_of_a_damaged_database_is_saved() {
 }
 
 #[tokio::test]
+async fn a_newer_database_is_not_salvaged_into_an_older_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = stores(dir.path(), &["demo"]).await;
+    accept(&open, "demo", 1, "hello".into()).await.unwrap();
+    open.close().await;
+    let path = dir.path().join("data/groups/demo/state.db");
+    let conn = Connection::open(&path).unwrap();
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    conn.pragma_update(None, "user_version", version + 1).unwrap();
+    drop(conn);
+    let fresh = dir.path().join("fresh.db");
+    let error = salvage(&path, &fresh).unwrap_err();
+    assert_eq!(error.fault(), Fault::Newer, "{error:?}");
+    assert!(!fresh.exists(), "nothing is made of it");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", version).unwrap();
+    salvage(&path, &fresh).unwrap();
+}
+
+#[tokio::test]
 async fn messages_of_a_session_that_was_lost_get_one() {
     let dir = tempfile::tempdir().unwrap();
     let open = stores(dir.path(), &["demo"]).await;

@@ -64,6 +64,9 @@ pub enum StoreError {
         /// What SQLite found first.
         why: String,
     },
+    /// A damaged database that a newer Cofferdam has written, of which nothing is taken.
+    #[error("the database has tables or columns that this version does not know")]
+    Newer,
     /// The group is being restored just now.
     #[error("group {0} is being restored")]
     Held(Folder),
@@ -108,6 +111,7 @@ impl StoreError {
             Self::Sql(error) => Fault::of(error),
             Self::Commit(refusal) => refusal.fault,
             Self::SetAside { .. } | Self::Unsound { .. } => Fault::Damaged,
+            Self::Newer => Fault::Newer,
             _ => Fault::Other,
         }
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use cofferdam_protocol::ids::{MessageId, TurnId};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Row, Savepoint, params_from_iter};
+use rusqlite_migration::SchemaVersion;
 
 use super::StoreError;
 use super::db::{connect, open};
@@ -39,13 +40,18 @@ pub struct Table {
 }
 
 /// Copies what can be read of `broken` into the new file `fresh`. `broken` must be a copy, with its journal beside it: it
-/// is opened, which brings the journal into it.
+/// is opened, which brings the journal into it. What a newer Cofferdam has written is refused: this one's tables have no
+/// place for all of it.
 pub fn salvage(broken: &Path, fresh: &Path) -> Result<Vec<Table>, StoreError> {
+    let source = open(broken, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .map_err(|source| StoreError::Open { path: broken.to_owned(), source: source.into() })?;
+    // One whose version cannot be read is read as one of ours.
+    if let Ok(SchemaVersion::Outside(_)) = Kind::Group.migrations().current_version(&source) {
+        return Err(StoreError::Newer);
+    }
     let mut target =
         connect(fresh, Kind::Group).map_err(|source| StoreError::Open { path: fresh.to_owned(), source })?;
     target.pragma_update(None, "foreign_keys", false)?;
-    let source = open(broken, OpenFlags::SQLITE_OPEN_READ_WRITE)
-        .map_err(|source| StoreError::Open { path: broken.to_owned(), source: source.into() })?;
     // Without it a broken schema of one table hides all the others.
     source.pragma_update(None, "writable_schema", true)?;
     let tx = target.savepoint()?;
