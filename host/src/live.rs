@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cofferdam_protocol::admin::{ChatOutcome, ErrorKind, SessionState, Timings};
+use cofferdam_protocol::admin::{ChatOutcome, ErrorKind, Outlook, SessionState, Timings};
 use cofferdam_protocol::ids::{Attempt, MessageId, ReplyId, SessionId, TurnId};
 use cofferdam_protocol::runner::{ActivityKind, Usage};
 use tokio::sync::broadcast;
@@ -68,6 +68,8 @@ pub struct Blocked {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
+    /// What becomes of the messages that wait.
+    pub outlook: Outlook,
 }
 
 /// The end of messages.

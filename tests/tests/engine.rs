@@ -152,7 +152,7 @@ async fn a_full_engine_is_named_and_the_message_is_answered_when_there_is_room()
     let mut chat = home.admin().send_text("demo", "room?").await;
     let blocked = |event: &ChatEvent| matches!(event, ChatEvent::Blocked { .. });
     match chat.until("it says why it waits", blocked).await {
-        ChatEvent::Blocked { kind, message, hint } => {
+        ChatEvent::Blocked { kind, message, hint, .. } => {
             assert_eq!(kind, ErrorKind::Engine, "{message}");
             assert!(message.contains("full") && hint.is_some_and(|hint| hint.contains("free space")), "{message}");
         }

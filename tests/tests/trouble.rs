@@ -8,7 +8,7 @@ use serde_json::json;
 
 async fn blocked(chat: &mut Chat) -> ErrorBody {
     match chat.until("it says why it waits", |event| matches!(event, ChatEvent::Blocked { .. })).await {
-        ChatEvent::Blocked { kind, message, hint } => ErrorBody { kind, message, hint },
+        ChatEvent::Blocked { kind, message, hint, .. } => ErrorBody { kind, message, hint },
         other => panic!("{other:?}"),
     }
 }

@@ -231,6 +231,7 @@ impl Follower {
                     kind: blocked.kind,
                     message: blocked.message.clone(),
                     hint: blocked.hint.clone(),
+                    outlook: blocked.outlook,
                 })
                 .await
             }

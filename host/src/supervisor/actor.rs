@@ -231,7 +231,7 @@ impl Actor {
             self.begins_to_wait();
             self.show(Some("waits for the Docker engine to say which containers run".to_owned()));
             if let Some(error) = self.inner.engine_is_away() {
-                self.tell(Live::Blocked(LaunchError::Sandbox(error).blocked()));
+                self.tell(Live::Blocked(LaunchError::Sandbox(error).blocked(&self.folder)));
             }
         }
         self.held

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cofferdam_protocol::admin::ErrorKind;
+use cofferdam_protocol::admin::{ErrorKind, Outlook};
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
 use cofferdam_protocol::runner::{CompactionSettings, DOOR_SOCKET, ENV_ATTEMPT, ENV_DOOR, McpServer, Settings};
 use futures_util::FutureExt;
@@ -50,14 +50,13 @@ pub(super) enum LaunchError {
 }
 
 impl LaunchError {
-    /// What people are told while it is tried again.
-    pub(super) fn blocked(&self) -> Blocked {
+    /// What people are told while it is tried again for a session of that group.
+    pub(super) fn blocked(&self, folder: &Folder) -> Blocked {
+        let restore =
+            format!("`cofferdam restore {folder}` mends it; the message stays accepted where it can be saved");
         let (kind, hint) = match self {
             Self::Config(_) => (ErrorKind::Config, "mend container.json"),
-            Self::Store(error) if error.is_set_aside() => (
-                ErrorKind::Database,
-                "`cofferdam restore GROUP` mends it; the message stays accepted where it can be saved",
-            ),
+            Self::Store(error) if error.is_set_aside() => (ErrorKind::Database, restore.as_str()),
             Self::Prepare(_) | Self::Door(_) | Self::Store(_) => (
                 ErrorKind::Disk,
                 "see that the disk is not full and the home can be written; `cofferdam doctor` looks",
@@ -86,7 +85,7 @@ impl LaunchError {
             Self::Sandbox(_) => (ErrorKind::Engine, "see that the Docker engine runs; `cofferdam doctor` looks"),
             Self::Died(_) => (ErrorKind::Image, "`cofferdam session logs` has its last words"),
         };
-        Blocked { kind, message: error_chain(self), hint: Some(hint.to_owned()) }
+        Blocked { kind, message: error_chain(self), hint: Some(hint.to_owned()), outlook: Outlook::Waits }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cofferdam_protocol::admin::{ChatOutcome, ErrorKind, SessionState};
+use cofferdam_protocol::admin::{ChatOutcome, ErrorKind, Outlook, SessionState};
+use cofferdam_protocol::ids::Folder;
 use cofferdam_protocol::runner::FailureKind;
 use tokio::time::Instant;
 
@@ -156,14 +157,15 @@ impl Actor {
     fn wait_for(&mut self, what: Surroundings, error: &LaunchError) {
         if matches!(error, LaunchError::Store(error) if error.is_set_aside()) {
             // It wakes when the group is restored.
-            self.tell(Live::Blocked(error.blocked()));
+            self.tell(Live::Blocked(error.blocked(&self.folder)));
             self.out_of_trouble();
             return;
         }
         let waited = self.trouble.as_ref().filter(|trouble| trouble.waits_for.is_some());
         let tries = waited.map_or(0, |trouble| trouble.tries).saturating_add(1);
         let again = Duration::from_millis(500 << tries.min(7)).min(LONGEST_PAUSE);
-        self.has_trouble(Trouble { waits_for: Some(what), tries, again: Instant::now() + again, ..error.into() });
+        let again = Instant::now() + again;
+        self.has_trouble(Trouble { waits_for: Some(what), tries, again, ..Trouble::met(error, &self.folder) });
         self.begins_to_wait();
     }
 
@@ -180,12 +182,14 @@ impl Actor {
         match counted {
             Ok(StartEnd::Again(failed)) => {
                 self.counted = Some(true);
-                let mut trouble = Trouble { tries: failed.count, again: self.when(&failed), ..error.into() };
+                let (tries, again) = (failed.count, self.when(&failed));
+                let mut trouble = Trouble { tries, again, ..Trouble::met(error, &self.folder) };
+                trouble.blocked.outlook = Outlook::Counted;
                 trouble.blocked.message = next_try(&trouble.blocked.message, &failed, starts);
                 self.has_trouble(trouble);
             }
             Ok(StartEnd::GaveUp(ended)) => {
-                self.tell(Live::Blocked(error.blocked()));
+                self.tell(Live::Blocked(Blocked { outlook: Outlook::GivenUp, ..error.blocked(&self.folder) }));
                 self.gave_up(ended);
             }
             Err(error) => self.wait_for(Surroundings::Disk, &error),
@@ -237,7 +241,7 @@ impl Actor {
         }
         let message = next_try(&failed.error, &failed, self.inner.parts.starts);
         let hint = Some("`cofferdam session logs` may have more".to_owned());
-        let blocked = Blocked { kind: ErrorKind::Engine, message, hint };
+        let blocked = Blocked { kind: ErrorKind::Engine, message, hint, outlook: Outlook::Counted };
         let note = Some(blocked.message.clone());
         self.has_trouble(Trouble { met: Instant::now(), waits_for: None, tries: failed.count, again, blocked });
         self.show(note);
@@ -272,10 +276,11 @@ impl Actor {
     }
 }
 
-impl From<&LaunchError> for Trouble {
-    fn from(error: &LaunchError) -> Self {
+impl Trouble {
+    /// Met now, for the first time.
+    fn met(error: &LaunchError, folder: &Folder) -> Self {
         let now = Instant::now();
-        Self { met: now, waits_for: None, tries: 0, again: now, blocked: error.blocked() }
+        Self { met: now, waits_for: None, tries: 0, again: now, blocked: error.blocked(folder) }
     }
 }
 

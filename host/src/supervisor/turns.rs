@@ -108,7 +108,7 @@ impl Actor {
             }
             Err(error) => {
                 tracing::error!(error = %error_chain(&error), "messages could not be claimed");
-                self.inner.parts.hub.tell(&self.session, Live::Blocked(LaunchError::Store(error).blocked()));
+                self.tell(Live::Blocked(LaunchError::Store(error).blocked(&self.folder)));
                 self.claim_later(parked);
             }
         }

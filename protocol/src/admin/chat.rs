@@ -51,6 +51,19 @@ pub const MAX_FILES: usize = 10;
 /// The largest message, in bytes: Codex takes 1,048,576 characters, and a batch has room for a few.
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 
+/// What becomes of a message whose session cannot go on by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outlook {
+    /// It waits for as long as it takes, and is answered when the trouble is over.
+    #[default]
+    Waits,
+    /// It is tried again. Tries are counted: after the last one it becomes a dead letter.
+    Counted,
+    /// It became a dead letter.
+    GivenUp,
+}
+
 /// What a chat client sees.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -71,8 +84,7 @@ pub enum ChatEvent {
         /// In words.
         note: Option<String>,
     },
-    /// The session cannot go on by itself just now, such as without an engine. The message stays accepted and is
-    /// answered when the trouble is over; a one-shot client need not wait for that.
+    /// The session cannot go on by itself just now, such as without an engine; a one-shot client need not wait.
     Blocked {
         /// What sort of trouble.
         kind: ErrorKind,
@@ -80,6 +92,9 @@ pub enum ChatEvent {
         message: String,
         /// What to do.
         hint: Option<String>,
+        /// What becomes of the message.
+        #[serde(default)]
+        outlook: Outlook,
     },
     /// A turn over the message began.
     Started {

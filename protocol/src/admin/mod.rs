@@ -39,7 +39,7 @@ pub use backup::{
 };
 pub use chat::{
     ChatEvent, ChatOutcome, ChatRequest, Finished, MAX_FILE_BYTES, MAX_FILES, MAX_MESSAGE_BYTES, MAX_SCHEMA_BYTES,
-    StagedFile, Timings,
+    Outlook, StagedFile, Timings,
 };
 pub use dead_letter::{DeadLetter, OpenLetters, SettledLetters};
 pub use session::{

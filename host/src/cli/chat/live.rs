@@ -298,6 +298,7 @@ mod tests {
             kind: cofferdam_protocol::admin::ErrorKind::Engine,
             message: "the engine does not answer".into(),
             hint: Some("start it".into()),
+            outlook: cofferdam_protocol::admin::Outlook::Waits,
         };
         assert_eq!(shown(&[blocked, reply("hello")]), "waits: the engine does not answer; start it\nhello\n");
     }

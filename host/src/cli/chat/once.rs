@@ -2,7 +2,9 @@
 
 use std::io::IsTerminal;
 
-use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ChatRequest, ErrorBody, Finished, SessionState, Timings};
+use cofferdam_protocol::admin::{
+    ChatEvent, ChatOutcome, ChatRequest, ErrorBody, Finished, Outlook, SessionState, Timings,
+};
 use cofferdam_protocol::ids::{Attempt, FileId, Folder, SessionId, TurnId};
 use cofferdam_protocol::runner::Usage;
 use serde::Serialize;
@@ -180,8 +182,8 @@ impl Listener for Heard {
                 }
                 self.actions.push(event.clone());
             }
-            ChatEvent::Blocked { kind, message, hint } => {
-                let message = format!("{message}; the message stays accepted and is answered when that is mended");
+            ChatEvent::Blocked { kind, message, hint, outlook } => {
+                let message = format!("{message}; {}", becomes_of_it(*outlook));
                 return Err(ErrorBody { kind: *kind, message, hint: hint.clone() }.into());
             }
             ChatEvent::Progress { text } => {
@@ -212,6 +214,18 @@ impl Listener for Heard {
     }
 }
 
+/// What becomes of a message that is not answered now.
+fn becomes_of_it(outlook: Outlook) -> &'static str {
+    match outlook {
+        Outlook::Waits => "the message stays accepted and is answered when that is mended",
+        Outlook::Counted => {
+            "the message stays accepted and is tried again; after the last try it becomes a dead letter \
+             (`cofferdam dead-letter list`)"
+        }
+        Outlook::GivenUp => "that was the last try: the message is a dead letter (`cofferdam dead-letter list`)",
+    }
+}
+
 /// What people are told while the daemon is away.
 pub(in crate::cli) const LOST: &str = "the daemon went away; waiting for it to come back";
 
@@ -230,6 +244,23 @@ mod tests {
     use cofferdam_protocol::runner::FailureKind;
 
     use super::*;
+
+    #[test]
+    fn a_message_whose_tries_are_counted_is_not_promised_an_answer() {
+        let said = |outlook| {
+            let (message, hint) = ("it died; start 1 of 3 failed".to_owned(), None);
+            let kind = cofferdam_protocol::admin::ErrorKind::Image;
+            let blocked = ChatEvent::Blocked { kind, message, hint, outlook };
+            Heard::new(false).event(&blocked).unwrap_err().message().to_owned()
+        };
+        assert!(said(Outlook::Waits).ends_with("is answered when that is mended"));
+        let counted = said(Outlook::Counted);
+        assert!(counted.contains("start 1 of 3 failed; ") && counted.contains("tried again"), "{counted}");
+        for outlook in [Outlook::Counted, Outlook::GivenUp] {
+            let said = said(outlook);
+            assert!(said.contains("`cofferdam dead-letter list`") && !said.contains("is answered"), "{said}");
+        }
+    }
 
     #[test]
     fn the_json_answer_has_the_documented_keys() {
