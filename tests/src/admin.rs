@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cofferdam_protocol::admin::{
-    ChatEvent, ChatOutcome, ChatRequest, ErrorBody, Finished, Group, Session, StagedFile, Status,
+    ChatEvent, ChatOutcome, ChatRequest, ErrorBody, ErrorKind, Finished, Group, Session, StagedFile, Status,
 };
 use cofferdam_protocol::ids::{MessageId, SessionId};
 use futures_util::StreamExt;
@@ -108,7 +108,12 @@ impl Admin {
     /// Sends a message to a daemon that may die over it. None when it was not accepted before that.
     pub async fn offer(&self, request: &ChatRequest) -> Option<Chat> {
         let sent = self.client.post("http://cofferdam/v1/chat").json(request).send().await.ok()?;
-        let answer = checked(sent).await.unwrap_or_else(|error| panic!("refused: {error:?}"));
+        let answer = match checked(sent).await {
+            Ok(answer) => answer,
+            // It is told to end, or has too much to do.
+            Err(error) if error.kind == ErrorKind::Daemon => return None,
+            Err(error) => panic!("refused: {error:?}"),
+        };
         let mut chat = Chat::of(answer);
         chat.next().await.map(|_| chat)
     }

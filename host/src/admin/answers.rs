@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use cofferdam_protocol::admin::{DiskTrouble, ErrorKind, Group, OpenLetters, Session, SessionState, Status};
 use cofferdam_protocol::ids::{Attempt, Folder};
 use serde::Deserialize;
 
 use super::Admin;
+use super::ending::Ending;
 use super::error::Failed;
 use crate::config::group::GroupConfig;
 use crate::store::central::GroupRow;
@@ -25,12 +26,18 @@ const LOG_TAIL: u64 = 4 * 1024 * 1024;
 
 pub(super) type Answer<T> = Result<Json<T>, Failed>;
 
-pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<Status> {
+pub(super) async fn status(
+    State(admin): State<Arc<Admin>>,
+    Extension(ending): Extension<Ending>,
+) -> Answer<Status> {
     let views = admin.supervisor.views();
+    let turns = views.values().filter(|(_, view)| view.state == SessionState::Busy).count();
     // Those that wait for another try may have no container and nobody who looks after them just now.
     let mut folders: BTreeSet<Folder> = admin.stores.central().busy_groups().await?.into_iter().collect();
     folders.extend(views.values().map(|(folder, _)| folder.clone()));
-    let (mut sessions, mut notes, mut dead_letters) = (Vec::new(), notes_of_groups(&admin).await?, Vec::new());
+    let mut notes: Vec<String> = ending.note(turns).into_iter().collect();
+    notes.extend(notes_of_groups(&admin).await?);
+    let (mut sessions, mut dead_letters) = (Vec::new(), Vec::new());
     for folder in &folders {
         let all = match sessions_of(&admin, folder).await {
             Ok(all) => all,
@@ -66,6 +73,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<Status> {
         install: admin.install.clone(),
         pid: std::process::id(),
         uptime_secs: admin.since.map(|since| since.elapsed().as_secs()),
+        ends_within_secs: ending.secs_left(),
         account: admin.account.clone(),
         max_sessions: admin.max_sessions,
         running,

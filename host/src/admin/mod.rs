@@ -5,6 +5,7 @@
 //! - [`chat`]: the terminal's messages and their streamed answers; [`intake`]: how many at once.
 //! - [`files`]: what people send along. - [`events`]:
 //!   replies as a client sees them. - [`follow`]: a session as it goes on, with [`log_tail`]. - [`schema`]: of answers.
+//! - [`ending`]: what is still answered at the end.
 //! - [`disk`]: whether it takes writes. - [`backup`]: backups, and back. - [`error`]: every error as a person reads it.
 
 mod answers;
@@ -13,6 +14,7 @@ mod chat;
 mod dead_letters;
 mod detail;
 mod disk;
+mod ending;
 mod error;
 mod events;
 mod files;
@@ -40,6 +42,8 @@ use crate::live::Hub;
 use crate::store::Stores;
 use crate::supervisor::Supervisor;
 use crate::unix_socket::bind;
+
+use ending::Ending;
 
 /// What the answers are made of.
 pub struct Admin {
@@ -70,6 +74,9 @@ pub struct Admin {
 /// The open admin socket.
 pub struct AdminServer {
     stop: CancellationToken,
+    ending: Ending,
+    /// Whether it answers who looks until the end: a daemon does, a command that hosts itself is waited for.
+    stays: bool,
     server: JoinHandle<()>,
 }
 
@@ -79,29 +86,34 @@ impl AdminServer {
         let listener = bind(path)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let app = routes(Arc::new(admin));
+        let (ending, stays) = (Ending::default(), admin.since.is_some());
+        let app = routes(Arc::new(admin), &ending);
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
                 tracing::error!(%error, "the admin socket closed by itself");
             }
         });
-        Ok(Self { stop, server })
+        Ok(Self { stop, ending, stays, server })
     }
 
-    /// Takes no more connections. Streams go on: the sessions end them.
-    pub fn stop_intake(&self) {
-        self.stop.cancel();
+    /// Takes nothing in any more; turns may go on for `grace`. Streams go on too: the sessions end them.
+    pub fn stop_intake(&self, grace: Duration) {
+        self.ending.begin(grace);
+        if !self.stays {
+            self.stop.cancel();
+        }
     }
 
-    /// Waits until the last answers were written, at most `deadline`.
+    /// Takes no more connections, and waits until the last answers were written, at most `deadline`.
     pub async fn finish(self, deadline: Duration) {
+        self.stop.cancel();
         if tokio::time::timeout(deadline, self.server).await.is_err() {
             tracing::debug!("clients were still connected at the end");
         }
     }
 }
 
-fn routes(admin: Arc<Admin>) -> Router {
+fn routes(admin: Arc<Admin>, ending: &Ending) -> Router {
     Router::new()
         .route("/v1/status", get(answers::status))
         .route("/v1/groups", get(answers::groups))
@@ -124,6 +136,8 @@ fn routes(admin: Arc<Admin>) -> Router {
         .route("/v1/backup", post(backup::backup))
         .route("/v1/restore", post(backup::restore))
         .layer(Extension(intake::Intake::default()))
+        .layer(Extension(ending.clone()))
+        .layer(axum::middleware::from_fn_with_state(ending.clone(), ending::gate))
         .layer(DefaultBodyLimit::max((MAX_MESSAGE_BYTES + MAX_SCHEMA_BYTES) * 6 + 4096))
         .with_state(admin)
 }

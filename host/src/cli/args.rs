@@ -17,7 +17,7 @@ Exit codes:
   5    it exists already, was decided before, or another daemon has the home
   6    the Docker engine cannot be reached or refused
   7    the image is missing and could not be built
-  8    the daemon cannot be reached, went away, or has too much to do
+  8    the daemon cannot be reached, went away, ends, or has too much to do
   9    the disk refused: full, read-only or no rights
   10   the turn ended in an error notice
   11   the turn was interrupted

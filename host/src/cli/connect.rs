@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::client::Client;
 use super::error::CliError;
-use super::logging;
+use super::{logging, terminal};
 use crate::config::home::Home;
 use crate::config::host::HostConfig;
 use crate::config::process_env;
@@ -20,6 +20,8 @@ pub(super) use crate::daemon::Mode;
 const STARTING: Duration = Duration::from_secs(20);
 /// How long `up` waits for a command that hosts itself: a turn or two.
 const HOSTED: Duration = Duration::from_secs(60);
+/// How long a command waits without a word.
+const QUIET: Duration = Duration::from_secs(1);
 /// How often that is tried.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -64,8 +66,8 @@ pub(super) async fn running(home: &Home) -> Result<Option<Client>, CliError> {
 /// Connects to the daemon of this home, or hosts one in this process.
 pub(super) async fn connect_or_host(home: &Home, mode: Mode) -> Result<Connection, CliError> {
     require(home)?;
-    let until = Instant::now() + STARTING;
-    let mut config = None;
+    let begun = Instant::now();
+    let (mut config, mut told) = (None, false);
     loop {
         if let Some(client) = running(home).await? {
             return Ok(Connection { client, hosted: None });
@@ -79,7 +81,17 @@ pub(super) async fn connect_or_host(home: &Home, mode: Mode) -> Result<Connectio
                 return Ok(Connection { client: Client::new(&home.admin_socket()), hosted: Some(daemon) });
             }
             // Another one starts or stops right now: its socket will answer, or its lock will be free.
-            Err(StartError::Locked { .. }) if Instant::now() < until => sleep(RETRY).await,
+            Err(StartError::Locked { pid }) => {
+                if begun.elapsed() >= STARTING {
+                    return Err(silent(&pid));
+                }
+                if begun.elapsed() >= QUIET && !std::mem::replace(&mut told, true) {
+                    terminal::err(&format!(
+                        "waits for process {pid}, which has this home and starts or ends just now"
+                    ));
+                }
+                sleep(RETRY).await;
+            }
             Err(error) => return Err(start_error(error)),
         }
     }
@@ -108,7 +120,8 @@ pub(super) async fn serve(home: &Home) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Starts the daemon; waits for a command that hosts itself on this home to end, or for a signal: then there is none.
+/// Starts the daemon; waits for one that ends, and for a command that hosts itself on this home, or for a signal: then
+/// there is none.
 async fn start_when_free(
     home: &Home,
     config: HostConfig,
@@ -122,11 +135,11 @@ async fn start_when_free(
             Err(error) => error,
         };
         let StartError::Locked { pid } = &error else { return Err(start_error(error)) };
-        if Instant::now() >= until || !is_hosted_by_a_command(home).await {
+        let Some(holder) = passing(home).await.filter(|_| Instant::now() < until) else {
             return Err(start_error(error));
-        }
+        };
         if !std::mem::replace(&mut told, true) {
-            tracing::info!(%pid, "waits for a command that serves this home itself, such as `chat`, to end");
+            tracing::info!(%pid, "waits for {holder}");
         }
         tokio::select! {
             () = sleep(RETRY) => {}
@@ -135,18 +148,30 @@ async fn start_when_free(
     }
 }
 
-/// Whether the home is served by a command rather than by a daemon.
-async fn is_hosted_by_a_command(home: &Home) -> bool {
+/// Who has the home, in words, if it leaves it by itself.
+async fn passing(home: &Home) -> Option<&'static str> {
     /// A daemon that hangs is not waited for.
     const ANSWER: Duration = Duration::from_secs(2);
     let client = Client::new(&home.admin_socket());
     let asked = tokio::time::timeout(ANSWER, client.get::<Status>("/v1/status")).await;
     match asked {
-        Ok(Ok(status)) => status.uptime_secs.is_none(),
-        // It ends, or has not begun to listen.
-        Ok(Err(error)) => error.is_passing(),
-        Err(_) => false,
+        Ok(Ok(status)) => holder(&status),
+        Ok(Err(error)) if error.is_passing() => Some("another process, which starts or ends just now"),
+        Ok(Err(_)) | Err(_) => None,
     }
+}
+
+fn holder(status: &Status) -> Option<&'static str> {
+    if status.ends_within_secs.is_some() {
+        return Some("the daemon that has this home to end");
+    }
+    status.uptime_secs.is_none().then_some("a command that serves this home itself, such as `chat`, to end")
+}
+
+/// Of a process that has the home and did not answer for [`STARTING`].
+fn silent(pid: &str) -> CliError {
+    let message = format!("process {pid} has this home and does not answer: it starts or ends just now");
+    CliError::new(ErrorKind::Daemon, message).with_hint("try again when it has ended or answers")
 }
 
 /// Fails when the home is not there.

@@ -87,6 +87,7 @@ mod tests {
             install: "i".into(),
             pid: 7,
             uptime_secs: None,
+            ends_within_secs: None,
             account: "offline model".into(),
             max_sessions: 8,
             running: 0,

@@ -2,7 +2,7 @@
 //!
 //! Start: lock → store → gateway, channels, delivery → supervisor begins to recover (doors, then adopts and removes, and
 //! wakes) → admin socket, which waits for none of that.
-//! End: admin socket (intake) → sessions (grace, then stop) → delivery (deadline), progress → the databases
+//! End: admin socket (intake; a daemon goes on answering who looks) → sessions (grace, then stop) → delivery (deadline), progress → the databases
 //! checkpoint as their last handles go. A second signal skips the waits. One that lost its home to another daemon ends
 //! where it stands ([`lock`]).
 
@@ -230,7 +230,7 @@ impl Daemon {
 
     async fn end(self, grace: Duration, hurry: impl Future<Output = ()>) {
         drop(self.clock);
-        self.admin.stop_intake();
+        self.admin.stop_intake(grace);
         #[cfg(feature = "test-hooks")]
         if let Some(platform) = &self.platform {
             platform.stop_intake();

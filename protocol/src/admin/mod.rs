@@ -78,7 +78,7 @@ pub enum ErrorKind {
     Engine,
     /// The image is missing and could not be built (exit 7).
     Image,
-    /// The daemon cannot be reached, went away, or has too much to do just now (exit 8).
+    /// The daemon cannot be reached, went away, ends, or has too much to do just now (exit 8).
     Daemon,
     /// The disk refused: full, read-only or no rights (exit 9).
     Disk,
@@ -195,6 +195,9 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since it started; none when the answer came from a command that hosted itself.
     pub uptime_secs: Option<u64>,
+    /// Seconds that its running turns still have; none while it does not end.
+    #[serde(default)]
+    pub ends_within_secs: Option<u64>,
     /// The account that serves model calls.
     pub account: String,
     /// The most containers at once.
@@ -210,7 +213,7 @@ pub struct Status {
     /// What is wrong with the home's disk, while something is.
     #[serde(default)]
     pub disk: Option<DiskTrouble>,
-    /// Groups that are set aside, whose `container.json` has errors or awaits a restart of their sessions, in words.
+    /// That the daemon ends; groups that are set aside, whose `container.json` has errors or awaits a restart of their sessions, in words.
     pub notes: Vec<String>,
     /// Messages that the router dropped, by reason.
     pub dropped: Vec<Dropped>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cofferdam_protocol::admin::{ChatEvent, ChatRequest, ErrorKind, Finished};
+use cofferdam_protocol::admin::{ChatEvent, ChatRequest, ErrorKind, Finished, Status};
 use cofferdam_protocol::ids::ReplyId;
 use tokio::time::{Instant, sleep};
 
@@ -42,6 +42,9 @@ pub(super) async fn follow(
         }
         // Too much to do is not gone: it says so itself.
         let refused = matches!(error, ClientError::Refused(_));
+        if refused && !way.accepted && ends(client).await {
+            return Err(error.into());
+        }
         let since = match way.lost {
             Some(since) => since,
             None => {
@@ -56,6 +59,11 @@ pub(super) async fn follow(
         }
         sleep(RETRY).await;
     }
+}
+
+/// Whether the daemon is ending: what it was never given is not kept for the next one.
+async fn ends(client: &Client) -> bool {
+    client.get::<Status>("/v1/status").await.is_ok_and(|status| status.ends_within_secs.is_some())
 }
 
 enum Ended {
