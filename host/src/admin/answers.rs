@@ -92,9 +92,7 @@ pub(super) async fn status(
 async fn notes_of_groups(admin: &Admin) -> Result<Vec<String>, Failed> {
     let groups = admin.stores.central().groups().await?;
     let aside = groups.into_iter().filter_map(|row| Some((row.folder, row.set_aside?)));
-    let note = |(folder, why)| {
-        format!("group {folder} is set aside because its database is damaged ({why}): `cofferdam restore {folder}`")
-    };
+    let note = |(folder, why)| format!("group {folder} is set aside: {why}; `cofferdam restore {folder}` mends it");
     Ok(aside.map(note).collect())
 }
 

@@ -45,7 +45,7 @@ impl From<StoreError> for Failed {
                 Fault::Damaged => Self::new(ErrorKind::Database, message, mend(&error)),
                 Fault::Newer => Self::new(
                     ErrorKind::Database,
-                    format!("{message}: a newer Cofferdam has written it"),
+                    message,
                     "run that version, or restore a backup of this one's time",
                 ),
                 Fault::Other => Self::internal(message),

@@ -206,8 +206,7 @@ fn start_error(error: StartError) -> CliError {
              the groups' own databases are whole",
         ),
         StartError::Store(_) if error.is_newer() => {
-            let message = format!("{}: a newer Cofferdam has written it", error_chain(&error));
-            CliError::new(ErrorKind::Database, message)
+            CliError::new(ErrorKind::Database, error_chain(&error))
                 .with_hint("run that version, or restore a backup of this one's time into another home")
         }
         StartError::Store(_) => CliError::internal(error_chain(&error)),

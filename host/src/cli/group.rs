@@ -96,7 +96,10 @@ async fn show(context: &Context, folder: &Folder) -> Result<(), CliError> {
         ("folder", Some(group.path.clone())),
         ("registered", Some(ago(&group.registered_at, Timestamp::now()))),
         ("error", group.config_error.clone()),
-        ("set aside", group.set_aside.as_ref().map(|why| format!("{why}; {}", set_aside(&group.folder)))),
+        (
+            "set aside",
+            group.set_aside.as_ref().map(|why| format!("{why}; `cofferdam restore {}` mends it", group.folder)),
+        ),
     ]);
     terminal::out(&format!("{facts}\ncontainer.json:\n{}", terminal::clean(&format!("{:#}", group.config))))
 }

@@ -63,7 +63,7 @@ fn render(status: &Status, now: Timestamp) -> String {
 fn disk(trouble: &DiskTrouble) -> String {
     let free = trouble.free_bytes / 1024;
     format!(
-        "{} cannot be written ({}), {free} KiB free; what comes is refused, what is under way waits",
+        "{} cannot be written: {}; {free} KiB free; what comes is refused, what is under way waits",
         trouble.path, trouble.why
     )
 }
@@ -135,7 +135,7 @@ mod tests {
         containers:   8 of 8, 1 waiting for a place
         groups:       1
         engine:       the Docker engine does not answer
-        disk:         /h/data cannot be written (no space), 4 KiB free; what comes is refused, what is under way waits
+        disk:         /h/data cannot be written: no space; 4 KiB free; what comes is refused, what is under way waits
         dead letters: 2 in demo; `cofferdam dead-letter list` shows them
         note: demo: container.json has errors
 

@@ -51,19 +51,45 @@ impl Fault {
     }
 }
 
+/// An error of SQLite in people's words, with SQLite's own once.
+pub(super) fn words(error: &rusqlite::Error) -> String {
+    let own = match error {
+        // Its display adds a number that says the same.
+        rusqlite::Error::SqliteFailure(code, None) => rusqlite::ffi::code_to_str(code.extended_code).to_owned(),
+        error => error.to_string(),
+    };
+    match Fault::of(error) {
+        Fault::Disk => format!("the disk refused ({own})"),
+        Fault::Damaged => format!("the database is damaged ({own})"),
+        Fault::Newer | Fault::Other => format!("the database refused ({own})"),
+    }
+}
+
+/// Why a schema cannot be brought up to date, in people's words.
+pub(super) fn words_of_migration(error: &rusqlite_migration::Error) -> String {
+    use rusqlite_migration::{Error, MigrationDefinitionError};
+    match error {
+        Error::RusqliteError { err, .. } => words(err),
+        Error::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
+            "a newer Cofferdam has written it".to_owned()
+        }
+        error => format!("its schema cannot be brought up to date ({error})"),
+    }
+}
+
 /// A transaction that did not come about, told to everybody who was in it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{why}")]
 pub struct Refusal {
     /// What is behind it.
     pub fault: Fault,
-    /// SQLite's words.
+    /// In people's words.
     pub why: String,
 }
 
 impl From<rusqlite::Error> for Refusal {
     fn from(error: rusqlite::Error) -> Self {
-        Self { fault: Fault::of(&error), why: error.to_string() }
+        Self { fault: Fault::of(&error), why: words(&error) }
     }
 }
 
@@ -150,5 +176,45 @@ impl Health {
             tracing::error!(database = %self.path.display(), error = why, "a database is damaged; it is closed");
             (self.on_damage)(why);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+    use crate::error_chain;
+
+    fn sqlite(code: i32, message: Option<&str>) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), message.map(str::to_owned))
+    }
+
+    #[test]
+    fn what_sqlite_says_is_told_once_and_in_words() {
+        let told = |error| error_chain(&StoreError::Sql(error));
+        let malformed = "the database is damaged (database disk image is malformed)";
+        assert_eq!(told(sqlite(ffi::SQLITE_CORRUPT, Some("database disk image is malformed"))), malformed);
+        assert_eq!(told(sqlite(ffi::SQLITE_CORRUPT, None)), malformed);
+        assert_eq!(told(sqlite(4874, None)), "the disk refused (disk I/O error)");
+        assert_eq!(told(sqlite(ffi::SQLITE_BUSY, None)), "the database refused (database is locked)");
+        let commit = StoreError::Commit(sqlite(ffi::SQLITE_FULL, None).into());
+        assert_eq!(error_chain(&commit), "the disk refused (database or disk is full)");
+    }
+
+    #[test]
+    fn a_database_that_does_not_open_says_which_and_why_once() {
+        use rusqlite_migration::{Error, MigrationDefinitionError};
+        let told = |source| error_chain(&StoreError::Open { path: "/h/central.db".into(), source });
+        let newer = Error::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead);
+        assert_eq!(told(newer.into()), "cannot open /h/central.db: a newer Cofferdam has written it");
+        let none = sqlite(ffi::SQLITE_NOTADB, Some("file is not a database"));
+        let damaged = "cannot open /h/central.db: the database is damaged (file is not a database)";
+        assert_eq!(told(none.into()), damaged);
+        let within = Error::RusqliteError {
+            query: "SELECT 1".into(),
+            err: sqlite(ffi::SQLITE_NOTADB, Some("file is not a database")),
+        };
+        assert_eq!(told(within.into()), damaged);
     }
 }

@@ -43,17 +43,17 @@ pub enum StoreError {
         source: OpenError,
     },
     /// SQLite refused.
-    #[error("the database refused")]
-    Sql(#[from] rusqlite::Error),
+    #[error("{}", fault::words(.0))]
+    Sql(rusqlite::Error),
     /// A group commit failed, so everything in it did.
-    #[error("the commit failed")]
+    #[error(transparent)]
     Commit(#[from] fault::Refusal),
     /// The group's database is damaged; nothing of it is used until somebody restores it.
-    #[error("group {folder} is set aside because its database is damaged: {why}")]
+    #[error("group {folder} is set aside: {why}")]
     SetAside {
         /// The group.
         folder: Folder,
-        /// What SQLite said.
+        /// What was found.
         why: String,
     },
     /// A database that opens, but whose content is not whole.
@@ -134,11 +134,31 @@ pub enum OpenError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// SQLite refused it.
-    #[error(transparent)]
-    Sql(#[from] rusqlite::Error),
+    #[error("{}", fault::words(.0))]
+    Sql(rusqlite::Error),
     /// Its schema cannot be brought up to date.
-    #[error(transparent)]
-    Migration(#[from] rusqlite_migration::Error),
+    #[error("{}", fault::words_of_migration(.0))]
+    Migration(rusqlite_migration::Error),
+}
+
+// By hand, so that they are no `source()`: the words above have them already.
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<rusqlite_migration::Error> for OpenError {
+    fn from(error: rusqlite_migration::Error) -> Self {
+        Self::Migration(error)
+    }
 }
 
 /// Milliseconds since 1970, UTC: the form of every time in the store.
