@@ -37,7 +37,7 @@ pub fn salvage(home: &Home, folder: &Folder, empty: bool) -> Result<Salvaged, Ba
         copy_part(&with(&source, part), &with(&broken, part))?;
     }
     let tables = read(&broken, &new)?;
-    if !empty && tables.iter().all(|table| table.saved == 0) && tables.iter().any(|table| table.lost > 0) {
+    if !empty && tables.iter().all(|table| table.saved == 0) && !tables.iter().all(Table::is_read) {
         return Err(BackupError::Nothing(folder.clone()));
     }
     renew(&new, Origin::Salvage)?;

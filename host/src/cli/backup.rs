@@ -119,8 +119,8 @@ fn restored(group: &GroupRestore) -> String {
     if !group.tables.is_empty() {
         let mut table = Table::new(["TABLE", "SAVED", "LOST", "UNUSABLE"]);
         for row in &group.tables {
-            let [saved, lost, unusable] = [row.saved, row.lost, row.unusable].map(|figure| figure.to_string());
-            table.row([row.table.clone(), saved, lost, unusable]);
+            let lost = row.lost.map_or_else(|| "unknown".to_owned(), |lost| lost.to_string());
+            table.row([row.table.clone(), row.saved.to_string(), lost, row.unusable.to_string()]);
         }
         lines.push(table.render());
     } else if !group.folder {
@@ -174,13 +174,17 @@ mod tests {
             group: "demo".parse().unwrap(),
             aside: vec!["/h/state.db.broken-1".into()],
             folder: false,
-            tables: vec![TableRestore { table: "inbox".into(), saved: 3, lost: 1, unusable: 0 }],
+            tables: vec![
+                TableRestore { table: "inbox".into(), saved: 3, lost: Some(1), unusable: 0 },
+                TableRestore { table: "outbox".into(), saved: 0, lost: None, unusable: 0 },
+            ],
             wired_elsewhere: Vec::new(),
         };
         insta::assert_snapshot!(restored(&group), @r#"
         group demo is restored
-        TABLE  SAVED  LOST  UNUSABLE
-        inbox  3      1     0
+        TABLE   SAVED  LOST     UNUSABLE
+        inbox   3      1        0
+        outbox  0      unknown  0
         what was there is now /h/state.db.broken-1
         "#);
     }

@@ -33,10 +33,17 @@ pub struct Table {
     pub name: String,
     /// Rows that are in the fresh database.
     pub saved: u64,
-    /// Numbers of rows, at most, that could not be read; for a table without numbers, 1 when some could not.
-    pub lost: u64,
+    /// Numbers of rows, at most, that could not be read; none when some could not and nothing says how many.
+    pub lost: Option<u64>,
     /// Rows that were read but make no sense, or belong to what was lost.
     pub unusable: u64,
+}
+
+impl Table {
+    /// Whether everything was read, whatever became of it.
+    pub fn is_read(&self) -> bool {
+        self.lost == Some(0)
+    }
 }
 
 /// Copies what can be read of `broken` into the new file `fresh`. `broken` must be a copy, with its journal beside it: it
@@ -59,7 +66,7 @@ pub fn salvage(broken: &Path, fresh: &Path) -> Result<Vec<Table>, StoreError> {
     for name in names(&tx)? {
         saved.push(Reader::new(&source, &tx, &name)?.read()?);
     }
-    if saved.iter().any(|table| table.name == "outbox" && table.lost + table.unusable > 0) {
+    if saved.iter().any(|table| table.name == "outbox" && (!table.is_read() || table.unusable > 0)) {
         tell_of_lost_words(&tx)?;
     }
     mend(&tx, &mut saved)?;
@@ -110,17 +117,17 @@ impl<'a> Reader<'a> {
         let (theirs, _) = columns(source, name);
         let (ours, numbered) = columns(target, name);
         let columns: Vec<String> = ours.into_iter().filter(|column| theirs.contains(column)).collect();
-        let table = Table { name: name.to_owned(), saved: 0, lost: 0, unusable: 0 };
+        let table = Table { name: name.to_owned(), saved: 0, lost: Some(0), unusable: 0 };
         Ok(Self { source, target, unknown: columns.is_empty(), columns, numbered, probes: 0, table })
     }
 
     fn read(mut self) -> Result<Table, StoreError> {
         if self.unknown {
-            self.table.lost = 1;
+            self.table.lost = None;
         } else if self.numbered {
             match self.bounds() {
                 Some((low, high)) => self.range(low, high)?,
-                None => self.table.lost = 1,
+                None => self.table.lost = None,
             }
         } else {
             self.unnumbered()?;
@@ -154,7 +161,8 @@ impl<'a> Reader<'a> {
             Came::Broke(first) => high = first.map_or(high, |first| first - 1),
         }
         if low >= high || self.probes >= MOST_PROBES {
-            self.table.lost += u64::try_from(high - low + 1).unwrap_or(0);
+            let gap = u64::try_from(high - low + 1).unwrap_or(0);
+            self.table.lost = self.table.lost.map(|lost| lost + gap);
             return Ok(());
         }
         let middle = low + (high - low) / 2;
@@ -220,7 +228,7 @@ impl<'a> Reader<'a> {
                 return Ok(());
             }
         }
-        self.table.lost = 1;
+        self.table.lost = None;
         Ok(())
     }
 

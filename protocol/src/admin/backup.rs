@@ -110,8 +110,8 @@ pub struct TableRestore {
     pub table: String,
     /// Rows that were saved.
     pub saved: u64,
-    /// Rows, at most, that could not be read.
-    pub lost: u64,
+    /// Rows, at most, that could not be read; null when some could not and nothing says how many.
+    pub lost: Option<u64>,
     /// Rows that were read but belong to what was lost, or make no sense.
     pub unusable: u64,
 }
