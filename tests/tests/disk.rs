@@ -250,6 +250,9 @@ async fn a_group_without_a_readable_database_is_named_everywhere_and_holds_up_no
     assert!(status.stdout.contains("demo is set aside"), "{status:?}");
     let list = home.cli(&["group", "list"]).await;
     assert!(list.stdout.contains("cofferdam restore demo"), "{list:?}");
+    let sessions = home.cli(&["session", "list"]).await;
+    assert!(sessions.stdout.contains("other"), "{sessions:?}");
+    assert!(sessions.stderr.contains("group demo, which is set aside"), "{sessions:?}");
     let nothing = home.cli(&["restore", "demo"]).await;
     assert_eq!(nothing.code, 13, "nothing of it can be read: {nothing:?}");
     let anew = home.cli(&["restore", "demo", "--empty"]).await;

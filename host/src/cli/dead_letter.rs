@@ -9,6 +9,7 @@ use super::args::{DeadLetterVerb, LetterWord, SettleArgs};
 use super::client::Client;
 use super::connect::{self, Mode};
 use super::error::CliError;
+use super::group::{set_aside_of_all, tell_missing};
 use super::table::{Table, ago, pairs};
 use super::{Context, terminal};
 
@@ -34,8 +35,12 @@ pub(super) async fn run(context: &Context, verb: DeadLetterVerb) -> Result<u8, C
 async fn list(context: &Context, group: Option<&Folder>, all: bool) -> Result<(), CliError> {
     let of = group.map(|group| format!("&group={group}")).unwrap_or_default();
     let path = format!("{PATH}?all={all}{of}");
-    let get = async |client: &Client| Ok(client.get::<Vec<DeadLetter>>(&path).await?);
-    let letters = connect::with(&context.home, Mode::Query, get).await?;
+    let get = async |client: &Client| {
+        let letters = client.get::<Vec<DeadLetter>>(&path).await?;
+        Ok((letters, set_aside_of_all(client, group).await?))
+    };
+    let (letters, aside) = connect::with(&context.home, Mode::Query, get).await?;
+    tell_missing("dead letters", &aside);
     if context.json {
         return terminal::out_json(&letters);
     }

@@ -85,6 +85,29 @@ fn set_aside(folder: &Folder) -> String {
     format!("its database is damaged: `cofferdam restore {folder}`")
 }
 
+/// Groups that are set aside, when all groups were asked for something, and so for theirs too.
+pub(super) async fn set_aside_of_all(
+    client: &super::client::Client,
+    one: Option<&Folder>,
+) -> Result<Vec<Folder>, CliError> {
+    if one.is_some() {
+        return Ok(Vec::new());
+    }
+    let groups = client.get::<Vec<Group>>("/v1/groups").await?;
+    Ok(groups.into_iter().filter(|group| group.set_aside.is_some()).map(|group| group.folder).collect())
+}
+
+/// Says on standard error what a list does not have.
+pub(super) fn tell_missing(what: &str, aside: &[Folder]) {
+    for folder in aside {
+        terminal::err(&missing(what, folder));
+    }
+}
+
+fn missing(what: &str, folder: &Folder) -> String {
+    format!("note: without the {what} of group {folder}, which is set aside: {}", set_aside(folder))
+}
+
 async fn show(context: &Context, folder: &Folder) -> Result<(), CliError> {
     let get = async |client: &super::client::Client| Ok(client.get::<Group>(&path(folder)).await?);
     let group = connect::with(&context.home, Mode::Query, get).await?;
@@ -149,6 +172,14 @@ fn confirmed(folder: &Folder) -> Result<bool, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_without_a_group_that_is_set_aside_says_so() {
+        insta::assert_snapshot!(
+            missing("sessions", &"demo".parse().unwrap()),
+            @"note: without the sessions of group demo, which is set aside: its database is damaged: `cofferdam restore demo`"
+        );
+    }
 
     #[test]
     fn groups_are_listed_with_what_is_wrong_with_them() {

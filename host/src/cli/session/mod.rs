@@ -13,6 +13,7 @@ use super::args::{SessionVerb, SessionWord};
 use super::client::Client;
 use super::connect::{self, Mode};
 use super::error::CliError;
+use super::group::{set_aside_of_all, tell_missing};
 use super::table::{Table, ago, until};
 use super::{Context, terminal};
 
@@ -30,8 +31,12 @@ pub(super) async fn run(context: &Context, verb: SessionVerb) -> Result<u8, CliE
 
 async fn list(context: &Context, group: Option<&Folder>) -> Result<(), CliError> {
     let path = group.map_or_else(|| "/v1/sessions".to_owned(), |group| format!("/v1/sessions?group={group}"));
-    let get = async |client: &Client| Ok(client.get::<Vec<Session>>(&path).await?);
-    let sessions = connect::with(&context.home, Mode::Query, get).await?;
+    let get = async |client: &Client| {
+        let sessions = client.get::<Vec<Session>>(&path).await?;
+        Ok((sessions, set_aside_of_all(client, group).await?))
+    };
+    let (sessions, aside) = connect::with(&context.home, Mode::Query, get).await?;
+    tell_missing("sessions", &aside);
     if context.json {
         return terminal::out_json(&sessions);
     }
