@@ -278,6 +278,7 @@ async fn messages_whose_replies_were_lost_are_not_left_without_words() {
     let fresh = dir.path().join("fresh.db");
     let tables = salvage(&path, &fresh).unwrap();
     let lost = tables.iter().find(|table| table.name == "outbox").unwrap().lost;
+    let lost = lost.expect("its numbers say how many");
     assert!(lost >= 2, "{tables:?}");
     let told = "inbox WHERE notice IN (SELECT id FROM outbox WHERE kind = 'notice' AND state = 'pending')";
     assert_eq!(u64::try_from(count(&fresh, told)).unwrap(), lost, "each of them, and no other");
