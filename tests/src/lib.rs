@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod chaos;
 pub mod disk;
+pub mod dockerd;
 pub mod engine;
 pub mod engine_proxy;
 pub mod home;

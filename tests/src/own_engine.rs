@@ -1,23 +1,22 @@
 //! A Docker engine of a test's own, which may be stopped, killed, frozen and filled up. Needs root, and `dockerd`.
 //!
-//! It keeps everything below one directory, with its data on a small tmpfs, has no network, and shares nothing with another
-//! engine of the machine. Its only image is the runner alone ([`IMAGE`]), which is enough for the mock provider and takes no
+//! Its data is on a small tmpfs. Its only image is the runner alone ([`IMAGE`]), which is enough for the mock provider and takes no
 //! time to make.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Tool, Stdio};
+use std::process::Command as Tool;
 
 use bollard::Docker;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{BuildImageOptionsBuilder, ListContainersOptionsBuilder};
 use cofferdam::sandbox::docker::LABEL_INSTALL;
 use futures_util::StreamExt;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
-use crate::{LIMIT, eventually};
+use crate::{LIMIT, dockerd};
 
 /// The image that a group on this engine names in its `container.json`.
 pub const IMAGE: &str = "cofferdam-test/runner:1";
@@ -53,7 +52,7 @@ impl OwnEngine {
 
     /// Its address, for `DOCKER_HOST`.
     pub fn host(&self) -> String {
-        format!("unix://{}", self.path("engine.sock"))
+        dockerd::host(self.dir.path())
     }
 
     /// A client of it.
@@ -63,38 +62,9 @@ impl OwnEngine {
 
     /// Starts its dockerd; returns when it answers.
     pub async fn start(&mut self) {
-        self.forget_dead_containerd();
-        let log = std::fs::File::options().create(true).append(true).open(self.path("log")).expect("a log");
-        // Where a containerd of the system runs, dockerd uses that; in a namespace of its own.
-        let namespace = self.dir.path().file_name().expect("a name").to_string_lossy().into_owned();
-        let mut command = Command::new("dockerd");
-        command.arg("--host").arg(self.host());
-        command.args(["--data-root", &self.path("data"), "--exec-root", &self.path("exec")]);
-        command.args(["--pidfile", &self.path("pid"), "--config-file", &self.path("daemon.json")]);
-        command.args(["--containerd-namespace", &namespace]);
-        command.args(["--containerd-plugins-namespace", &format!("{namespace}-plugins")]);
-        command.args(["--bridge=none", "--iptables=false", "--ip-masq=false", "--storage-driver=overlay2"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let mut dockerd = command.spawn().expect("dockerd: `scripts/engine.sh` installs it");
-        eventually("the engine answers", || {
-            let ended = dockerd.try_wait().expect("a child");
-            let (host, log) = (self.host(), self.path("log"));
-            async move {
-                if let Some(status) = ended {
-                    panic!("dockerd ended with {status}:\n{}", std::fs::read_to_string(log).unwrap_or_default());
-                }
-                cofferdam::sandbox::docker::connect(Some(&host)).await.ok()
-            }
-        })
-        .await;
-        self.dockerd = Some(dockerd);
-    }
-
-    /// A containerd whose dockerd was killed is killed too, but where nobody reaps it its number lives on, and the next dockerd
-    /// would wait for it.
-    fn forget_dead_containerd(&self) {
-        let _ = std::fs::remove_file(self.path("exec/containerd/containerd.pid"));
-        let _ = std::fs::remove_file(self.path("pid"));
+        let config = self.path("daemon.json");
+        let more = ["--config-file", &config, "--storage-driver=overlay2"];
+        self.dockerd = Some(dockerd::start(self.dir.path(), &more).await);
     }
 
     async fn make_image(&self) {
@@ -120,9 +90,7 @@ impl OwnEngine {
 
     /// Sends its dockerd a signal.
     pub fn signal(&self, signal: Signal) {
-        let id = self.dockerd.as_ref().and_then(Child::id).expect("a running dockerd");
-        let pid = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a pid");
-        kill_process(pid, signal).expect("signalled");
+        dockerd::send(self.dockerd.as_ref().expect("a running dockerd"), signal);
     }
 
     /// Sends its dockerd a signal that ends it, and returns when it is dead.
@@ -159,54 +127,29 @@ impl OwnEngine {
 impl Drop for OwnEngine {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
+            let log = dockerd::log_of(self.dir.path());
             let tail: Vec<_> = log.lines().rev().take(40).collect();
             eprintln!("--- the engine's log\n{}\n---", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
         }
-        if let Some(mut dockerd) = self.dockerd.take() {
-            self.dockerd_ends(&mut dockerd);
+        if let Some(dockerd) = self.dockerd.take() {
+            end(dockerd);
         }
-        // What a dockerd that was killed left: by our own directory's name in their arguments or mounts.
-        for (pid, arguments) in processes() {
-            if arguments.contains(&self.path("")) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
-        let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
-        let inside = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-        for place in inside.filter(|place| place.starts_with(&self.path(""))).collect::<Vec<_>>().into_iter().rev()
-        {
-            let _ = Tool::new("umount").args(["--lazy", place]).status();
-        }
+        dockerd::clear(self.dir.path());
     }
 }
 
-impl OwnEngine {
-    /// As `SIGTERM` does, which ends its containers; it may be frozen.
-    fn dockerd_ends(&self, dockerd: &mut Child) {
-        let Some(pid) = dockerd.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) else { return };
-        let _ = kill_process(pid, Signal::CONT);
-        let _ = kill_process(pid, Signal::TERM);
-        let end = std::time::Instant::now() + LIMIT;
-        while std::time::Instant::now() < end {
-            if !matches!(dockerd.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+/// As `SIGTERM` does, which ends its containers; it may be frozen.
+fn end(mut dockerd: Child) {
+    dockerd::send(&dockerd, Signal::CONT);
+    dockerd::send(&dockerd, Signal::TERM);
+    let end = std::time::Instant::now() + LIMIT;
+    while std::time::Instant::now() < end {
+        if !matches!(dockerd.try_wait(), Ok(None)) {
+            return;
         }
-        let _ = kill_process(pid, Signal::KILL);
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
-}
-
-/// All processes with their arguments in one line.
-fn processes() -> Vec<(Pid, String)> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(Pid::from_raw);
-    pids.filter_map(|pid| {
-        let arguments = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
-        Some((pid, String::from_utf8_lossy(&arguments).replace('\0', " ")))
-    })
-    .collect()
+    dockerd::send(&dockerd, Signal::KILL);
 }
 
 fn tool(program: &str, arguments: &[&str]) {
