@@ -247,6 +247,6 @@ async fn a_stop_soon_after_a_start_ends_what_the_daemon_before_left() {
     home.crash().await;
     home.up().await;
     assert!(home.stop().await.success());
-    engine::gone(&answer.container()).await;
+    engine::gone(answer.container()).await;
     rows::assert_tidy(home.root());
 }
