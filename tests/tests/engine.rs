@@ -216,10 +216,14 @@ async fn a_start_that_hangs_can_be_stopped_and_leaves_no_container() {
         let chat = home.admin().send_text("demo", "hello").await;
         hangs.at_least(1).await;
         answers_at_once(&home, &chat).await;
+        // Its message was accepted: it waits, and `/stop` takes it back.
         home.admin().stop(&chat.session()).await;
+        assert_eq!(home.admin().session(&chat.session()).await.waiting, 1, "{call}");
+        home.admin().chat("demo", "/stop").await;
         let answer = chat.end().await;
-        assert_eq!(answer.finished.outcome, ChatOutcome::Interrupted, "{call}");
+        assert_eq!((answer.finished.outcome, answer.finished.turn), (ChatOutcome::Interrupted, None), "{call}");
         proxy.normal();
+        home.admin().stop(&answer.finished.session).await;
     }
     assert_eq!(home.admin().chat("demo", "and now?").await.text(), "mock reply to: and now?\n(turn 1)");
     still_there_and_clean(&home, None).await;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use cofferdam_protocol::admin::{DiskTrouble, ErrorKind, Group, OpenLetters, Session, SessionState, Status};
+use cofferdam_protocol::admin::{
+    DiskTrouble, ErrorKind, Group, OpenLetters, Session, SessionState, Status, StoppedSession,
+};
 use cofferdam_protocol::ids::{Attempt, Folder};
 use serde::Deserialize;
 
@@ -185,10 +187,13 @@ pub(super) async fn sessions(
 pub(super) async fn stop_session(
     State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
-) -> Result<StatusCode, Failed> {
+) -> Answer<StoppedSession> {
     let session = find_session(&admin, &id).await?;
     match admin.supervisor.stop(&session.id).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Ok(()) => {
+            let now = find_session(&admin, session.id.as_str()).await;
+            Ok(Json(StoppedSession { waiting: now.map_or(session.waiting, |now| now.waiting) }))
+        }
         Err(why) => Err(Failed::new(
             cofferdam_protocol::admin::ErrorKind::Engine,
             format!("the session is told to stop, but its container may still run: {why}"),

@@ -186,7 +186,7 @@ pub(super) enum SessionVerb {
         #[arg(long, value_name = "N")]
         turn: Option<i64>,
     },
-    /// Stop a session's container; the next message starts it again
+    /// Stop a session's container and its turn; messages that wait, or the next one, start it again
     Stop {
         /// Its id, or the beginning of it
         session: SessionWord,

@@ -98,10 +98,6 @@ impl Client {
         serde_json::from_slice(&body).map_err(broken)
     }
 
-    pub async fn post(&self, path: &str) -> Result<(), ClientError> {
-        self.call(Method::POST, path, Bytes::new()).await.map(drop)
-    }
-
     pub async fn post_for<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let body = self.call(Method::POST, path, Bytes::new()).await?;
         serde_json::from_slice(&body).map_err(broken)

@@ -19,12 +19,11 @@ use super::{Inner, View, lock};
 use crate::clock;
 use crate::error_chain;
 use crate::live::Live;
-use crate::model::notice;
 use crate::model::session::{Phase, PhaseEvent};
 use crate::sandbox::Exit;
 use crate::store::GroupDb;
 use crate::store::group::commands::Due;
-use cofferdam_protocol::admin::{ChatOutcome, SessionState};
+use cofferdam_protocol::admin::SessionState;
 
 /// The daemon's end, as an actor sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +63,8 @@ pub(super) struct Actor {
     due_again: Option<Instant>,
     pub(super) queued_at: Option<Instant>,
     pub(super) stop_waiters: Vec<oneshot::Sender<()>>,
+    /// What every message that waits is told, once nothing will be answered any more.
+    pub(super) last_words: Option<String>,
     /// Whether the rows were looked at for an attempt that has not ended.
     pub(super) arrived: bool,
     /// A turn waits for the engine's list.
@@ -111,6 +112,7 @@ impl Actor {
             due_again: None,
             queued_at: None,
             stop_waiters: Vec::new(),
+            last_words: None,
             arrived: false,
             held: false,
             broken: false,
@@ -196,7 +198,7 @@ impl Actor {
                 let _ = reply.send(self.on_digest(attempt).await);
             }
             Call::Stop(done) => self.on_stop(done).await,
-            Call::Refuse(text) => self.refuse_waiting(text, ChatOutcome::Interrupted).await,
+            Call::Refuse(text) => self.on_refuse(text).await,
             Call::Drain => self.on_drain().await,
             Call::CutOff => self.on_cut_off(),
         }
@@ -315,9 +317,7 @@ impl Actor {
         // An engine that ends takes its containers with it.
         let died = !life.served && (!life.is_stopping() || life.silent) && !exit.outage;
         let why = if life.silent { "it was silent for too long".to_owned() } else { died_of(exit, memory_mb) };
-        if life.stopped_by_person {
-            self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
-        }
+        self.refuse_the_rest().await;
         drop(life);
         self.show(None);
         // Whoever waited for the stop finds it stopped.

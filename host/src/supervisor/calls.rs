@@ -41,9 +41,9 @@ pub(super) enum Call {
     Tool(ToolCall, oneshot::Sender<Result<ToolAnswer, Refused>>),
     /// The runner asks what was said before.
     Digest(Attempt, oneshot::Sender<Result<Digest, Refused>>),
-    /// Somebody wants its container gone; its turn is interrupted.
+    /// Somebody wants its container gone; its turn is interrupted, what waits goes on waiting.
     Stop(oneshot::Sender<()>),
-    /// The waiting messages end with these words.
+    /// The waiting messages end with these words, and those that come.
     Refuse(String),
     /// The engine can be used again.
     EngineBack,

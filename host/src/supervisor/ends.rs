@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::actor::{Actor, Ending};
 use super::lock;
 use crate::error_chain;
-use crate::model::notice;
 use crate::model::session::PhaseEvent;
 
 /// How long a container gets to end itself after it was told to, before it is killed.
@@ -20,18 +19,16 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 const IDLE_GRACE: Duration = Duration::from_secs(5);
 
 impl Actor {
+    /// Somebody wants the container gone. Messages that wait were accepted and stay so: they start the session again.
     pub(super) async fn on_stop(&mut self, done: oneshot::Sender<()>) {
         match self.phase.state() {
             SessionState::Stopped => {
-                // It may wait for the next try of a start.
-                self.forget_trouble().await;
-                self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
                 drop(done);
+                // It may wait for the next try of a start, for what was mended just now.
+                self.wake().await;
             }
-            SessionState::Queued => {
-                self.leave_queue();
-                self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
-            }
+            // Its container will be a fresh one.
+            SessionState::Queued => drop(done),
             SessionState::Stopping => self.stop_waiters.push(done),
             SessionState::Starting | SessionState::Idle | SessionState::Busy => {
                 self.stop_waiters.push(done);
@@ -128,9 +125,7 @@ impl Actor {
     pub(super) async fn gone_before_it_ran(&mut self) {
         self.advance(PhaseEvent::Gone);
         self.give_back_place();
-        if !self.stop_waiters.is_empty() {
-            self.refuse_waiting(notice::interrupted(), ChatOutcome::Interrupted).await;
-        }
+        self.refuse_the_rest().await;
         self.show(None);
         self.answer_stop_waiters();
         self.wake().await;
@@ -147,6 +142,19 @@ impl Actor {
             && let Some(life) = &mut self.life
         {
             life.kill_now();
+        }
+    }
+
+    /// The group goes: what waits ends in these words, and so does what still comes to wait.
+    pub(super) async fn on_refuse(&mut self, text: String) {
+        self.last_words = Some(text);
+        self.refuse_the_rest().await;
+    }
+
+    /// Ends what waits, if nothing will be answered any more.
+    pub(super) async fn refuse_the_rest(&mut self) {
+        if let Some(text) = self.last_words.clone() {
+            self.refuse_waiting(text, ChatOutcome::Interrupted).await;
         }
     }
 

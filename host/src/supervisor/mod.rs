@@ -172,7 +172,8 @@ impl Supervisor {
     }
 
     /// Stops a session's container; answers when it is gone, or with what is wrong with an engine that cannot stop it
-    /// now: it does when it answers. A running turn is interrupted and says so in the chat.
+    /// now: it does when it answers. A running turn is interrupted and says so in the chat; messages that wait stay
+    /// accepted, and start it again.
     pub async fn stop(&self, session: &SessionId) -> Result<(), String> {
         let mut stopping = std::pin::pin!(self.stop_for_good(session));
         loop {

@@ -12,6 +12,7 @@ use super::*;
 use crate::gateway::Account;
 use crate::model::chat::{ChatRef, Inbound};
 use crate::sandbox::{ContainerId, Found, Owner, Running, SandboxError, Spec};
+use crate::store::group::commands::Due;
 
 /// An engine that is away until it is told what it has.
 #[derive(Default)]
@@ -270,4 +271,17 @@ async fn a_session_that_waits_for_the_first_list_after_other_trouble_does_so_wit
     assert_eq!(actor.deadline(), None, "the list wakes it");
     let told = it.stores.group(&it.folder).await.unwrap().due_chats().await.unwrap();
     assert_eq!(told.len(), 1, "its chat is told that it waits");
+}
+
+#[tokio::test]
+async fn a_stop_takes_back_nothing_that_was_accepted_and_the_end_of_the_group_does() {
+    let it = Fixture::new().await;
+    it.supervisor.inner.open.store(true, Ordering::Release);
+    it.supervisor.call(&it.folder, &it.session, Call::Wake);
+    it.until("waits for the engine", |view| view.note.is_some()).await;
+    let store = it.stores.group(&it.folder).await.unwrap();
+    it.supervisor.stop(&it.session).await.unwrap();
+    assert!(matches!(store.due(&it.session).await.unwrap(), Due::Turn), "it waits on");
+    it.supervisor.stop_group(&it.folder).await;
+    assert!(!matches!(store.due(&it.session).await.unwrap(), Due::Turn), "it ended in words");
 }

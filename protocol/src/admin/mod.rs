@@ -182,6 +182,13 @@ pub struct Session {
     pub retry_at: Option<String>,
 }
 
+/// The answer to the stop of a session.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct StoppedSession {
+    /// Accepted messages that wait: they start the session again.
+    pub waiting: u64,
+}
+
 /// The daemon as a whole.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {

@@ -4,7 +4,7 @@ mod diff;
 mod follow;
 mod show;
 
-use cofferdam_protocol::admin::{Session, SessionState};
+use cofferdam_protocol::admin::{Session, SessionState, StoppedSession};
 use cofferdam_protocol::ids::Folder;
 use jiff::Timestamp;
 use serde_json::json;
@@ -86,12 +86,22 @@ pub(super) fn state(state: SessionState) -> &'static str {
 }
 
 async fn stop(context: &Context, id: &SessionWord) -> Result<(), CliError> {
-    let post = async |client: &Client| Ok(client.post(&format!("/v1/sessions/{id}/stop")).await?);
-    connect::with(&context.home, Mode::InProcess, post).await?;
+    let path = format!("/v1/sessions/{id}/stop");
+    let post = async |client: &Client| Ok(client.post_for::<StoppedSession>(&path).await?);
+    let stopped = connect::with(&context.home, Mode::InProcess, post).await?;
     if context.json {
-        return terminal::out_json(&json!({ "stopped": id.to_string() }));
+        return terminal::out_json(&json!({ "stopped": id.to_string(), "waiting": stopped.waiting }));
     }
-    terminal::out(&format!("session {id} is stopped; its next message starts it again"))
+    terminal::out(&format!("session {id} {}", starts_again(stopped.waiting)))
+}
+
+/// What starts a session again that was stopped while so many messages waited.
+fn starts_again(waiting: u64) -> String {
+    match waiting {
+        0 => "is stopped; its next message starts it again".to_owned(),
+        1 => "was stopped; 1 message waits and starts it again (`/stop` in its chat takes it back)".to_owned(),
+        n => format!("was stopped; {n} messages wait and start it again (`/stop` in their chat takes them back)"),
+    }
 }
 
 async fn logs(context: &Context, id: &SessionWord, attempt: Option<i64>) -> Result<(), CliError> {
@@ -111,6 +121,13 @@ pub(super) mod tests {
     use cofferdam_protocol::runner::ProviderKind;
 
     use super::*;
+
+    #[test]
+    fn whoever_stops_a_session_is_told_how_many_messages_start_it_again() {
+        assert!(starts_again(0).contains("its next message starts it again"));
+        assert!(starts_again(1).contains("1 message waits and starts it again"));
+        assert!(starts_again(2).contains("2 messages wait and start it again"));
+    }
 
     pub fn session(state: SessionState, note: Option<&str>) -> Session {
         Session {
