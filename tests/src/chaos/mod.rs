@@ -44,11 +44,12 @@ use load::Load;
 use plan::{Agent, Plan, Settings};
 use report::Report;
 
-/// Without any change for so long, a run that has messages without an outcome is stuck. A message of Codex may wait out
-/// the pauses after three failures: 15 s, 60 s and 300 s, each stretched by a fifth.
+/// Without any change for so long, a run that has messages without an outcome is stuck. A reply may wait out the pauses
+/// after three doubts: 10 s, 30 s and 90 s; a message of Codex those after three failures: 15 s, 60 s and 300 s. Each is
+/// stretched by a fifth.
 fn patience(agent: Agent) -> Duration {
     match agent {
-        Agent::Mock => Duration::from_secs(90),
+        Agent::Mock => Duration::from_secs(150),
         Agent::Codex => Duration::from_secs(400),
     }
 }
