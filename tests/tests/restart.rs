@@ -250,3 +250,25 @@ async fn a_stop_soon_after_a_start_ends_what_the_daemon_before_left() {
     engine::gone(answer.container()).await;
     rows::assert_tidy(home.root());
 }
+
+#[tokio::test]
+async fn a_daemon_that_ends_says_so_and_begins_nothing() {
+    let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+    let mut chat = home.admin().send_text("demo", "slowly\n!wait 600").await;
+    chat.started().await;
+    home.signal(Signal::TERM);
+    let admin = home.admin();
+    let status = eventually("it says that it ends", || async {
+        let status = admin.status().await;
+        status.ends_within_secs.is_some().then_some(status)
+    })
+    .await;
+    assert!(status.notes.iter().any(|note| note.contains("the daemon ends")), "{:?}", status.notes);
+    let refused = home.cli(&["chat", "demo", "hello"]).await;
+    assert_eq!(refused.code, 8, "{refused:?}");
+    assert!(refused.stderr.contains("is ending"), "{refused:?}");
+    assert!(admin.pid().await.is_some(), "at once, and not when it has ended");
+    home.signal(Signal::TERM);
+    drop(chat.drain().await);
+    assert!(home.ended().await.success());
+}
