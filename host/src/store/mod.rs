@@ -65,7 +65,7 @@ pub enum StoreError {
         why: String,
     },
     /// A damaged database that a newer Cofferdam has written, of which nothing is taken.
-    #[error("the database has tables or columns that this version does not know")]
+    #[error("the database has tables or columns that this version does not know: a newer Cofferdam has written it")]
     Newer,
     /// The group is being restored just now.
     #[error("group {0} is being restored")]
