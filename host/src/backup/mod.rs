@@ -97,7 +97,34 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> BackupError + use<> {
     move |source| BackupError::Io { path, source }
 }
 
-/// A time that names can have: `20260131T235959Z`.
-fn stamp() -> String {
-    jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
+/// A name beside `place` that nothing has: `prefix` and the time, such as `demo.aside-20260131T235959Z`, and a number where
+/// that is taken, as by another restore of the same second.
+fn beside(place: &Path, prefix: &str) -> PathBuf {
+    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    let mut name = format!("{prefix}{time}");
+    let mut number = 2;
+    while place.with_file_name(&name).symlink_metadata().is_ok() {
+        name = format!("{prefix}{time}-{number}");
+        number += 1;
+    }
+    place.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_names_of_one_second_differ() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("demo");
+        let names: Vec<PathBuf> = (0..9)
+            .map(|_| {
+                let name = beside(&place, "demo.aside-");
+                std::fs::create_dir(&name).unwrap();
+                name
+            })
+            .collect();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), names.len());
+    }
 }

@@ -6,7 +6,7 @@ use cofferdam_protocol::ids::Folder;
 
 use super::manifest::{self, Manifest};
 use super::place::{Fresh, sweep};
-use super::{BackupError, io, stamp};
+use super::{BackupError, beside, io};
 use crate::config::home::Home;
 use crate::files::tree::{Copied, Take, Tree};
 use crate::store::backup::{Origin, read_central, renew};
@@ -126,11 +126,8 @@ impl Backup {
 
 /// Gives a complete directory, or the one in it, its place.
 fn swap(fresh: Fresh, inner: Option<&Path>, place: &Path, aside: &mut Vec<PathBuf>) -> Result<(), BackupError> {
-    let old = place.with_file_name(format!(
-        "{}.aside-{}",
-        place.file_name().unwrap_or_default().to_string_lossy(),
-        stamp()
-    ));
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let old = beside(place, &format!("{name}.aside-"));
     fresh.sync().map_err(io(fresh.path()))?;
     let fresh = match inner {
         Some(inner) => fresh.only(inner).map_err(io(inner))?,

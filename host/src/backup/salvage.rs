@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cofferdam_protocol::ids::Folder;
 
 use super::place::{Fresh, sync_parent};
-use super::{BackupError, io, stamp};
+use super::{BackupError, beside, io};
 use crate::config::home::Home;
 use crate::store::backup::{Origin, renew};
 use crate::store::salvage::{Table, salvage as read};
@@ -55,7 +55,7 @@ fn source(place: &Path) -> Result<(PathBuf, PathBuf), BackupError> {
             return Ok((kept.clone(), kept));
         }
     }
-    Ok((place.to_owned(), place.with_file_name(format!("state.db.broken-{}", stamp()))))
+    Ok((place.to_owned(), beside(place, "state.db.broken-")))
 }
 
 /// Gives the damaged files a second name each.
