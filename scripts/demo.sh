@@ -108,9 +108,10 @@ sandbox() {
   network       {{.HostConfig.NetworkMode}}
   user          {{.Config.User}} (capabilities dropped: {{range .HostConfig.CapDrop}}{{.}}{{end}}; {{range .HostConfig.SecurityOpt}}{{.}}{{end}})
   root          {{if .HostConfig.ReadonlyRootfs}}read-only{{else}}WRITABLE{{end}}
-  limits        {{.HostConfig.Memory}} bytes of memory, {{.HostConfig.PidsLimit}} processes
-{{range .Mounts}}  {{if .RW}}read-write{{else}}read-only {{end}}    {{.Destination}}
-{{end}}' | sed '/^$/d'
+  limits        {{.HostConfig.Memory}} bytes of memory, {{.HostConfig.PidsLimit}} processes'
+    # The engine names them in any order.
+    docker inspect "$id" --format '{{range .Mounts}}  {{if .RW}}read-write{{else}}read-only {{end}}    {{.Destination}}
+{{end}}' | sed '/^$/d' | sort --key=2
     echo
 }
 
