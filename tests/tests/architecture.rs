@@ -14,6 +14,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("live", &["model"]),
     ("unix_socket", &[]),
+    ("fair", &[]),
     ("files", &[]),
     ("tools", &["model"]),
     ("channels", &["model"]),
