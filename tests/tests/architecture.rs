@@ -21,7 +21,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("store", &["model", "config"]),
     ("backup", &["config", "files", "store"]),
     ("sandbox", &["model", "config"]),
-    ("gateway", &[]),
+    ("gateway", &["fair"]),
     ("router", &["model", "store"]),
     ("delivery", &["model", "store", "channels"]),
     ("progress", &["model", "live", "store", "channels"]),
