@@ -30,6 +30,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "fair",
             "model",
             "config",
             "live",

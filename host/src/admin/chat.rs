@@ -12,7 +12,7 @@ use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ErrorKind, Finished};
 use cofferdam_protocol::ids::{Folder, MessageId, ReplyId, TurnId};
 use cofferdam_protocol::runner::FailureKind;
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use super::Admin;
 use super::answers::no_group;
@@ -20,6 +20,7 @@ use super::error::Failed;
 use super::intake::Admitted;
 use super::{events, files, schema};
 use crate::channels::terminal::{self, HandOver, Taken};
+use crate::fair::Place;
 use crate::live::{Ended, Live};
 use crate::model::chat::{ChatRef, Due, Inbound};
 use crate::model::command::{Command, MessageKind};
@@ -161,7 +162,7 @@ struct Follower {
     ended: Option<Ended>,
     handed_over: BTreeSet<ReplyId>,
     state_said: Option<(cofferdam_protocol::admin::SessionState, Option<String>)>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// The client is gone; its replies wait for the next one.
