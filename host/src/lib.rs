@@ -11,6 +11,7 @@ pub mod config;
 pub mod daemon;
 pub mod delivery;
 pub mod door;
+pub mod fair;
 pub mod files;
 pub mod gateway;
 pub mod hooks;

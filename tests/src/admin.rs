@@ -96,10 +96,14 @@ impl Admin {
         Ok(answer.json().await.expect("a staged file"))
     }
 
+    async fn post(&self, request: &ChatRequest) -> reqwest::Result<Response> {
+        let url = format!("http://cofferdam/v1/chat?group={}", request.group);
+        self.client.post(url).json(request).send().await
+    }
+
     /// Sends a message and answers with its stream.
     pub async fn request(&self, request: &ChatRequest) -> Result<Chat, ErrorBody> {
-        let sent = self.client.post("http://cofferdam/v1/chat").json(request).send().await;
-        let answer = checked(sent.expect("the daemon answers")).await?;
+        let answer = checked(self.post(request).await.expect("the daemon answers")).await?;
         let mut chat = Chat::of(answer);
         chat.until("accepted", |event| matches!(event, ChatEvent::Accepted { .. })).await;
         Ok(chat)
@@ -107,7 +111,7 @@ impl Admin {
 
     /// Sends a message to a daemon that may die over it. None when it was not accepted before that.
     pub async fn offer(&self, request: &ChatRequest) -> Option<Chat> {
-        let sent = self.client.post("http://cofferdam/v1/chat").json(request).send().await.ok()?;
+        let sent = self.post(request).await.ok()?;
         let answer = match checked(sent).await {
             Ok(answer) => answer,
             // It is told to end, or has too much to do.

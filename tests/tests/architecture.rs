@@ -14,13 +14,14 @@ const TABLE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("live", &["model"]),
     ("unix_socket", &[]),
+    ("fair", &[]),
     ("files", &[]),
     ("tools", &["model"]),
     ("channels", &["model"]),
     ("store", &["model", "config"]),
     ("backup", &["config", "files", "store"]),
     ("sandbox", &["model", "config"]),
-    ("gateway", &[]),
+    ("gateway", &["fair"]),
     ("router", &["model", "store"]),
     ("delivery", &["model", "store", "channels"]),
     ("progress", &["model", "live", "store", "channels"]),
@@ -29,6 +30,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "fair",
             "model",
             "config",
             "live",

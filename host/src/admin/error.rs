@@ -17,11 +17,6 @@ impl Failed {
         Self(ErrorBody { kind, message: message.into(), hint: Some(hint.into()) })
     }
 
-    /// Nothing was accepted; the same call may work a little later.
-    pub(super) fn busy(message: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Daemon, message, "nothing was accepted; send it again a little later")
-    }
-
     pub(super) fn not_found(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(ErrorKind::NotFound, message, hint)
     }

@@ -61,9 +61,12 @@ impl Terminal {
     pub fn attach(&self, chat: ChatRef) -> mpsc::Receiver<HandOver> {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
-        let present = attached.entry(chat).or_default();
-        present.retain(|sender| !sender.is_closed());
-        present.push(sender);
+        // Those of other chats too: nobody may ever come there again.
+        attached.retain(|_, senders| {
+            senders.retain(|sender| !sender.is_closed());
+            !senders.is_empty()
+        });
+        attached.entry(chat).or_default().push(sender);
         receiver
     }
 
@@ -204,6 +207,16 @@ mod tests {
         assert_eq!((sent, id), (Ok(()), ReplyId(1)));
         drop(a);
         assert!(terminal.send(&reply(&chat("a"))).await.is_err(), "it left");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_chats_that_all_left() {
+        let terminal = Terminal::default();
+        for number in 0..9 {
+            drop(terminal.attach(chat(&number.to_string())));
+        }
+        let _there = terminal.attach(chat("a"));
+        assert_eq!(terminal.attached.lock().unwrap().len(), 1);
     }
 
     #[tokio::test]

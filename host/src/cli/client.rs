@@ -128,7 +128,9 @@ impl Client {
     /// Sends a message; its events follow.
     pub async fn chat(&self, request: &ChatRequest) -> Result<JsonLines<ChatEvent>, ClientError> {
         let body = serde_json::to_vec(request).map_err(broken)?;
-        Ok(JsonLines::new(self.send(Method::POST, "/v1/chat", body.into()).await?))
+        Ok(JsonLines::new(
+            self.send(Method::POST, &format!("/v1/chat?group={}", request.group), body.into()).await?,
+        ))
     }
 
     /// Follows what happens at `path`.

@@ -21,8 +21,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
 use crate::error_chain;
-use crate::gateway::Caller;
 use crate::gateway::redact::Redactor;
+use crate::gateway::{Caller, body};
 
 /// Where the door has them.
 pub(super) const PREFIX: &str = "/mcp/";
@@ -121,9 +121,10 @@ impl Remotes {
         let mut _place = None;
         if method == Method::POST {
             _place = self.places.acquire().await.ok();
-            let body = axum::body::to_bytes(request.into_body(), MAX_REQUEST).await;
-            call = call.body(body.map_err(|_| {
-                Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "a request to an MCP server has at most 4 MiB")
+            let (parts, body) = request.into_parts();
+            let body = body::whole(&parts.headers, body, MAX_REQUEST).await;
+            call = call.body(body.map_err(|broken| {
+                Fault::new(broken.status(), format!("the request to the MCP server was not taken: {broken}"))
             })?);
         }
         let answer = match tokio::time::timeout(target.upstream.patience, call.send()).await {

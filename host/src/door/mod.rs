@@ -30,7 +30,7 @@ use cofferdam_protocol::runner::{
 };
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::gateway::{Caller, Gateway, MAX_REQUEST_BYTES, Room};
+use crate::gateway::{Caller, Gateway};
 use crate::sandbox::User;
 use crate::unix_socket;
 
@@ -89,8 +89,7 @@ pub struct DoorSpec<'a> {
 const SOCKET: &str = "door.sock";
 /// Connections of one session at once. Codex keeps one or two; an agent that opens more waits for itself.
 const CONNECTIONS: usize = 128;
-/// Model calls of one session at once. Their bodies together are no larger than one may be, so that no session takes all
-/// the room that the gateway has for those of all.
+/// Model calls of one session at once. How much room their bodies have is the gateway's to say.
 const MODEL_CALLS: usize = 4;
 /// The largest `hello`, `next`, `control` or `digest`, in bytes.
 const SMALL_BODY: usize = 4096;
@@ -137,7 +136,6 @@ impl Door {
             api,
             gateway,
             model_calls: Semaphore::new(MODEL_CALLS),
-            model_room: Room::new(MAX_REQUEST_BYTES),
             remotes,
             warned: AtomicBool::new(false),
         };
@@ -159,7 +157,6 @@ struct Inside {
     api: Arc<dyn RunnerApi>,
     gateway: Arc<Gateway>,
     model_calls: Semaphore,
-    model_room: Room,
     remotes: mcp::Remotes,
     /// A hostile agent must not fill the log: its first refusal is a warning, the others are not.
     warned: AtomicBool,
@@ -268,9 +265,8 @@ async fn digest(
 }
 
 async fn model_call(State(inside): State<Arc<Inside>>, request: Request) -> Response<Body> {
-    // Held until the response begins: the request's body is what takes memory.
+    // Held until the response begins.
     let _place = inside.model_calls.acquire().await;
-    let _room = inside.model_room.take(request.headers()).await;
     inside.gateway.handle(&inside.caller, request).await
 }
 

@@ -132,7 +132,9 @@ impl Upstream for Compatible {
         &self.name
     }
 
-    async fn call(&self, caller: &Caller, call: Call) -> Response<Body> {
+    async fn call(&self, caller: &Caller, mut call: Call) -> Response<Body> {
+        // Held until the answer begins: the endpoint has the body then.
+        let _room = call.room.take();
         let Some(request) = self.request(call) else {
             return unusable_url();
         };

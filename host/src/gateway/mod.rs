@@ -10,6 +10,7 @@
 //! never in an error, a log line or an answer. Dropping the returned response, or the future of
 //! [`Gateway::handle`], ends the upstream's work.
 
+pub(crate) mod body;
 mod compatible;
 mod error;
 mod headers;
@@ -29,19 +30,14 @@ use axum::body::Body;
 use bytes::Bytes;
 use cofferdam_protocol::ids::{Folder, SessionId};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use secrecy::SecretString;
 
+use crate::fair::Place;
 use error::vendor_error;
-pub use room::Room;
+use room::Room;
 
 /// The largest request body, in bytes. A full context window with a few images stays well below.
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
-
-/// What the request bodies of all sessions may take of the host's memory at once, in bytes (and as much again for a
-/// moment, while one is put together). Enough for 256 calls of a mebibyte that arrive together, and for four of the
-/// largest.
-const ALL_BODIES: usize = 256 * 1024 * 1024;
 
 /// The account that serves model calls, chosen by the host's configuration.
 #[derive(Clone)]
@@ -101,8 +97,6 @@ pub enum GatewayError {
 /// How long the gateway waits for what.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// For the whole request body from the container.
-    body: Duration,
     /// For a TCP and TLS connection to the upstream.
     connect: Duration,
     /// From the request sent to the response's headers. Codex itself would wait for ever.
@@ -114,7 +108,6 @@ struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            body: Duration::from_secs(60),
             connect: Duration::from_secs(10),
             headers: Duration::from_secs(120),
             stall: Duration::from_secs(300),
@@ -159,6 +152,8 @@ struct Call {
     /// The headers that may pass, see [`headers::request`].
     headers: HeaderMap,
     body: Bytes,
+    /// The body's room, given back when this is dropped: not before the body.
+    room: Option<Place>,
 }
 
 /// Serves model calls. Dropping the future or the answer's body cancels the call.
@@ -175,8 +170,7 @@ trait Upstream: Send + Sync {
 #[derive(Clone)]
 pub struct Gateway {
     upstream: Arc<dyn Upstream>,
-    limits: Limits,
-    room: Arc<Room>,
+    room: Room,
     refused: Arc<AtomicU64>,
 }
 
@@ -191,7 +185,7 @@ impl Gateway {
             Account::Offline => Arc::new(offline::Offline),
             Account::OpenAi { base_url, key } => Arc::new(compatible::Compatible::new(base_url, key, limits)?),
         };
-        Ok(Self { upstream, limits, room: Arc::new(Room::new(ALL_BODIES)), refused: Arc::default() })
+        Ok(Self { upstream, room: Room::default(), refused: Arc::default() })
     }
 
     /// The account that serves model calls, for `status`.
@@ -219,11 +213,13 @@ impl Gateway {
         let Some(route) = Route::of(&parts.method, parts.uri.path()) else {
             return self.refuse(caller, &parts);
         };
-        // Held until the response begins: the upstream has the body then.
-        let _room = self.room.take(&parts.headers).await;
-        let body = match self.collect(body).await {
+        let room = self.room.take(caller, &parts.headers).await;
+        let body = match body::whole(&parts.headers, body, MAX_REQUEST_BYTES).await {
             Ok(body) => body,
-            Err(answer) => return *answer,
+            Err(broken) => {
+                let text = format!("The model call was not taken: {broken}; {}.", broken.advice());
+                return vendor_error(broken.status(), broken.code(), &text);
+            }
         };
         if let Some(refusal) = refusal_of(route, &parts.headers, &body) {
             tracing::debug!(group = %caller.group, session = %caller.session, "a model call was refused");
@@ -234,6 +230,7 @@ impl Gateway {
             query: parts.uri.query().map(str::to_owned),
             headers: headers::request(&parts.headers),
             body,
+            room,
         };
         tracing::debug!(group = %caller.group, session = %caller.session, ?route, bytes = call.body.len(), "model call");
         self.upstream.call(caller, call).await
@@ -253,21 +250,6 @@ impl Gateway {
             "unknown_url",
             "The gateway serves POST /v1/responses, POST /v1/responses/compact and GET /v1/models only.",
         )
-    }
-
-    async fn collect(&self, body: Body) -> Result<Bytes, Box<Response<Body>>> {
-        let collected = Limited::new(body, MAX_REQUEST_BYTES).collect();
-        let (status, code, message) = match tokio::time::timeout(self.limits.body, collected).await {
-            Ok(Ok(whole)) => return Ok(whole.to_bytes()),
-            Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "The model call is larger than 64 MiB.")
-            }
-            Ok(Err(_)) => {
-                (StatusCode::BAD_REQUEST, "request_incomplete", "The model call broke off before its end.")
-            }
-            Err(_) => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The model call did not arrive in time."),
-        };
-        Err(Box::new(vendor_error(status, code, message)))
     }
 }
 

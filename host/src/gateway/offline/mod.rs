@@ -51,32 +51,59 @@ impl Upstream for Offline {
         if call.route == Route::Models {
             return models();
         }
-        if call.headers.contains_key(header::CONTENT_ENCODING) {
-            let message = "The offline model reads plain JSON only: turn request compression off.";
-            return vendor_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message);
+        let answer = answer(&call);
+        // However long the answer takes, the request takes no room any more.
+        drop(call);
+        match answer {
+            Answer::Whole(response) => response,
+            Answer::Never => std::future::pending().await,
+            Answer::Play { plan, model, stream } => play::play(plan, &model, stream).await,
         }
-        let request: Value = match serde_json::from_slice(&call.body) {
-            Ok(request) => request,
-            Err(error) => {
-                let message = format!("The request's body is not JSON: {error}.");
-                return vendor_error(StatusCode::BAD_REQUEST, "invalid_json", &message);
-            }
-        };
-        let Some(conversation) = Conversation::read(&request["input"]) else {
-            let message = "The request has no 'input': a text, or a list of items.";
-            return vendor_error(StatusCode::BAD_REQUEST, "missing_required_parameter", message);
-        };
-        let input_tokens = call.body.len() as u64 / BYTES_PER_TOKEN;
-        if call.route == Route::Compact {
-            return match &conversation.verdict {
-                Verdict::Ok => json_response(StatusCode::OK, &recap::compacted(&conversation, input_tokens)),
-                Verdict::Fail(failure) => failure.response(),
-                Verdict::Hang => std::future::pending().await,
-            };
-        }
-        let plan = Plan::make(&conversation, &tools::Toolbox::of(&request), input_tokens);
-        play::play(plan, request["model"].as_str().unwrap_or(MODEL), request["stream"] == true).await
     }
+}
+
+/// What becomes of a call, with nothing left of its request.
+enum Answer {
+    Whole(Response<Body>),
+    Never,
+    Play { plan: Plan, model: String, stream: bool },
+}
+
+fn answer(call: &Call) -> Answer {
+    if call.headers.contains_key(header::CONTENT_ENCODING) {
+        let message = "The offline model reads plain JSON only: turn request compression off.";
+        return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message);
+    }
+    let request: Value = match serde_json::from_slice(&call.body) {
+        Ok(request) => request,
+        Err(error) => {
+            let message = format!("The request's body is not JSON: {error}.");
+            return refused(StatusCode::BAD_REQUEST, "invalid_json", &message);
+        }
+    };
+    let Some(conversation) = Conversation::read(&request["input"]) else {
+        let message = "The request has no 'input': a text, or a list of items.";
+        return refused(StatusCode::BAD_REQUEST, "missing_required_parameter", message);
+    };
+    let input_tokens = call.body.len() as u64 / BYTES_PER_TOKEN;
+    if call.route == Route::Compact {
+        return match &conversation.verdict {
+            Verdict::Ok => {
+                Answer::Whole(json_response(StatusCode::OK, &recap::compacted(&conversation, input_tokens)))
+            }
+            Verdict::Fail(failure) => Answer::Whole(failure.response()),
+            Verdict::Hang => Answer::Never,
+        };
+    }
+    Answer::Play {
+        plan: Plan::make(&conversation, &tools::Toolbox::of(&request), input_tokens),
+        model: request["model"].as_str().unwrap_or(MODEL).to_owned(),
+        stream: request["stream"] == true,
+    }
+}
+
+fn refused(status: StatusCode, code: &str, message: &str) -> Answer {
+    Answer::Whole(vendor_error(status, code, message))
 }
 
 fn models() -> Response<Body> {

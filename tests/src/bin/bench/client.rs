@@ -84,7 +84,8 @@ impl Client {
 
     /// Sends a [`message`], which may have been sent before, and waits until it was accepted.
     pub async fn post(&mut self, message: &Value) -> Result<Sent, Trouble> {
-        let request = Request::post("/v1/chat")
+        let group = message["group"].as_str().unwrap_or_default();
+        let request = Request::post(format!("/v1/chat?group={group}"))
             .header("host", "admin")
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(message.to_string())))?;
