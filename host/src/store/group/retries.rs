@@ -3,7 +3,7 @@
 use cofferdam_protocol::ids::{MessageId, TurnId};
 use cofferdam_protocol::runner::Failure;
 use jiff::tz::TimeZone;
-use rusqlite::Savepoint;
+use rusqlite::{Savepoint, params};
 
 use super::models::read_models;
 use super::questions::FETCHED;
@@ -11,6 +11,7 @@ use super::states::{claimed, step_messages};
 use crate::model::failure::{may_be_one_of_several, next_try};
 use crate::model::message::MessageEvent;
 use crate::model::notice::{self, Known};
+use crate::model::outage;
 use crate::store::{StoreError, chance, now_ms};
 
 /// Another try of a turn's messages.
@@ -66,9 +67,10 @@ pub(super) fn part(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), StoreError> {
     let sql = format!("UPDATE inbox SET apart = 1 WHERE {OWN} AND id NOT IN ({FETCHED})");
     tx.prepare_cached(&sql)?.execute([turn.0])?;
     tx.prepare_cached(
-        "UPDATE inbox SET tries = 0, failures = 0 WHERE turn = ?1 AND state IN ('claimed', 'pending')",
+        "UPDATE inbox SET tries = 0, failures = 0, outages = min(outages, ?2)
+         WHERE turn = ?1 AND state IN ('claimed', 'pending')",
     )?
-    .execute([turn.0])?;
+    .execute(params![turn.0, outage::MOST - 1])?;
     Ok(())
 }
 
