@@ -5,6 +5,7 @@ use cofferdam_protocol::runner::{TurnOptions, Work};
 use rusqlite::{Savepoint, params};
 
 use super::attempts::running_turn;
+use super::earlier::{self, Said};
 use super::inbox::{Waiting, walk};
 use super::models::{Inherited, options};
 use super::questions::FETCHED;
@@ -57,6 +58,8 @@ pub struct Claimed {
     pub question: Option<String>,
     /// What the agent said earlier and its chat never got.
     pub undelivered: Undelivered,
+    /// What earlier tries of it said to the chat.
+    pub said: Said,
     /// Its messages, oldest first.
     pub messages: Vec<ClaimedMessage>,
 }
@@ -103,6 +106,7 @@ impl GroupDb {
                     claimed.question = questions::unanswered(tx, &session, claimed.turn, &claimed.chat)?;
                     claimed.undelivered = undelivered::told_to(tx, claimed.turn)?;
                     hooks::crash_point("claim.before_commit");
+                    claimed.said = earlier::said(tx, claimed.turn)?;
                 }
                 Ok(claim)
             })
@@ -169,7 +173,7 @@ fn new_turn(
     let turn = begin_turn(tx, session, attempt, work, &batch.rows)?;
     let messages = batch.rows.into_iter().map(ClaimedMessage::from).collect();
     let generation = generation_of(tx, session)?;
-    let (question, undelivered) = (None, Undelivered::default());
+    let (question, undelivered, said) = (None, Undelivered::default(), Said::default());
     Ok(Claim::Turn(Box::new(Claimed {
         turn,
         work,
@@ -192,16 +196,27 @@ fn begin_turn(
     rows: &[Waiting],
 ) -> Result<TurnId, StoreError> {
     let now = now_ms();
-    tx.prepare_cached("INSERT INTO turns (session, attempt, state, started_at, work) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![session.as_str(), attempt.0, TurnState::Running.as_str(), now, work_text(work)])?;
+    // They were all in the same one.
+    let earlier = rows.first().and_then(|row| row.turn);
+    tx.prepare_cached(
+        "INSERT INTO turns (session, attempt, state, started_at, work, earlier) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        session.as_str(),
+        attempt.0,
+        TurnState::Running.as_str(),
+        now,
+        work_text(work),
+        earlier.map(|turn| turn.0),
+    ])?;
     let turn = TurnId(tx.last_insert_rowid());
     let mut update = tx.prepare_cached("UPDATE inbox SET turn = ?1, tries = tries + 1 WHERE id = ?2")?;
     for row in rows {
         step_message(tx, row.id, MessageEvent::Claim)?;
         update.execute(params![turn.0, row.id.0])?;
+        said,
     }
-    // They were all in the same one.
-    if let Some(earlier) = rows.first().and_then(|row| row.turn) {
+    if let Some(earlier) = earlier {
         questions::carry_answers(tx, earlier, turn)?;
         undelivered::carry(tx, earlier, turn)?;
     }
@@ -249,8 +264,8 @@ fn read_turn(
     let generation = generation_of(tx, session)?;
     // Its runner may have begun it.
     let (retried, apart) = (true, goes_apart(tx, turn)?);
-    let (question, undelivered) = (None, Undelivered::default());
-    Ok(Claimed { turn, work, generation, retried, apart, options, chat, question, undelivered, messages })
+    let (question, undelivered, said) = (None, Undelivered::default(), Said::default());
+    Ok(Claimed { turn, work, generation, retried, apart, options, chat, question, undelivered, said, messages })
 }
 
 impl From<Waiting> for ClaimedMessage {
