@@ -21,7 +21,7 @@ use crate::store::db::Durability;
 use crate::store::{StoreError, now_ms};
 
 /// The most messages of one turn.
-pub(super) const BATCH_MESSAGES: usize = 50;
+pub(in crate::store) const BATCH_MESSAGES: usize = 50;
 /// The most text of one turn, in bytes; Codex refuses input over 1,048,576 characters. A single longer message
 /// still makes a turn of its own.
 pub(super) const BATCH_BYTES: usize = 512 * 1024;
@@ -89,7 +89,8 @@ impl GroupDb {
         inherited: Inherited,
     ) -> Result<Claim, StoreError> {
         let session = session.clone();
-        self.db
+        let claim = self
+            .db
             .write(Durability::Relaxed, move |tx| {
                 fence(tx, &session, attempt)?;
                 let mut claim = match running_turn(tx, &session)? {
@@ -105,10 +106,27 @@ impl GroupDb {
                     files::fill(tx, &mut claimed.messages)?;
                     claimed.question = questions::unanswered(tx, &session, claimed.turn, &claimed.chat)?;
                     claimed.undelivered = undelivered::told_to(tx, claimed.turn)?;
-                    hooks::crash_point("claim.before_commit");
                     claimed.said = earlier::said(tx, claimed.turn)?;
+                    hooks::crash_point("claim.before_commit");
                 }
                 Ok(claim)
+            })
+            .await?;
+        if let Claim::Turn(claimed) = &claim
+            && claimed.retried
+        {
+            self.sync_turn(claimed.turn).await?;
+        }
+        Ok(claim)
+    }
+
+    /// Syncs a turn and all that was written before it. A first claim that a power cut takes is marked at the next boot
+    /// ([`boot`](crate::store::boot)); what takes the host down each time must also be counted each time.
+    async fn sync_turn(&self, turn: TurnId) -> Result<(), StoreError> {
+        self.db
+            .write(Durability::Durable, move |tx| {
+                tx.prepare_cached("UPDATE turns SET started_at = started_at WHERE id = ?1")?.execute([turn.0])?;
+                Ok(())
             })
             .await
     }
@@ -142,6 +160,7 @@ impl Batch {
             && !row.apart
             && row.chat == first.chat
             && row.turn == first.turn
+            && row.offered == first.offered
             && self.bytes <= BATCH_BYTES
             && self.rows.len() < BATCH_MESSAGES;
         if fits {
@@ -163,7 +182,7 @@ fn new_turn(
         return Ok(Claim::Commands);
     }
     let Some(first) = batch.rows.first() else { return Ok(Claim::Nothing(next)) };
-    let (chat, retried, apart) = (first.chat.clone(), first.turn.is_some(), first.apart);
+    let (chat, retried, apart) = (first.chat.clone(), first.turn.is_some() || first.offered, first.apart);
     let work = if first.kind == MessageKind::Compact { Work::Compact } else { Work::Answer };
     if work == Work::Compact && !has_thread(tx, session)? {
         return Ok(Claim::Commands);
@@ -184,6 +203,7 @@ fn new_turn(
         chat,
         question,
         undelivered,
+        said,
         messages,
     })))
 }
@@ -214,7 +234,6 @@ fn begin_turn(
     for row in rows {
         step_message(tx, row.id, MessageEvent::Claim)?;
         update.execute(params![turn.0, row.id.0])?;
-        said,
     }
     if let Some(earlier) = earlier {
         questions::carry_answers(tx, earlier, turn)?;

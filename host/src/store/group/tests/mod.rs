@@ -28,6 +28,7 @@ mod events;
 mod flood;
 mod histories;
 mod outages;
+mod power;
 mod repeats;
 mod retries;
 mod steering;
