@@ -63,6 +63,7 @@ async fn a_command_that_has_run_before_the_kill_is_not_repeated_by_the_message()
     kill_codex(&runner);
     let finish = setup.door.finish(turn).await;
     assert_eq!(finish.replies, ["I will run it.", "it ran"]);
+    assert_eq!(finish.found, 1, "the first is from before the kill");
     assert_eq!(std::fs::read_to_string(setup.workspace().join("runs.txt")).unwrap(), "run\n");
     assert!(setup.model.last_input().contains(script), "the model sees what it did");
     setup.model.assert_told_once("run it once");
@@ -260,6 +261,22 @@ async fn a_message_that_an_earlier_container_answered_is_answered_by_that() {
     let finish = retried(&setup, &["the question"], &[10]).await;
     assert_eq!((finish.outcome, finish.replies), (Outcome::Completed, first.replies));
     assert_eq!(setup.model.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_that_was_answered_long_ago_is_answered_by_that() {
+    let mut setup = Setup::new().await;
+    let runner = setup.runner();
+    let first = setup.say("the question").await;
+    for _ in 0..25 {
+        setup.say("another").await;
+    }
+    setup.end(runner).await;
+    setup.new_attempt(&thread_of(&first));
+    let _runner = setup.runner();
+    let finish = retried(&setup, &["the question"], &[10]).await;
+    assert_eq!((finish.outcome, finish.replies, finish.found), (Outcome::Completed, first.replies, 1));
+    assert_eq!(setup.model.calls().len(), 26);
 }
 
 #[tokio::test]

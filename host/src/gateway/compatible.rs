@@ -82,9 +82,8 @@ impl Compatible {
         tracing::warn!(group = %caller.group, session = %caller.session, endpoint = %self.base, error = %chain, "model call failed");
         let what = if timeout { "could not be reached in time" } else { "could not be reached" };
         let host = self.base.host_str().unwrap_or_default();
-        let message = format!(
-            "The model endpoint {host} {what} ({chain}). Check the host's network and OPENAI_BASE_URL, then send the message again."
-        );
+        let message =
+            format!("The model endpoint {host} {what} ({chain}). Check the host's network and OPENAI_BASE_URL.");
         vendor_error(StatusCode::BAD_GATEWAY, "upstream_unreachable", &message)
     }
 
@@ -93,7 +92,7 @@ impl Compatible {
         tracing::warn!(group = %caller.group, session = %caller.session, endpoint = %self.base, seconds, "model call unanswered");
         let host = self.base.host_str().unwrap_or_default();
         let message = format!(
-            "The model endpoint {host} took the call but sent no answer within {seconds} s. Its status page may say why; send the message again later."
+            "The model endpoint {host} took the call but sent no answer within {seconds} s. Its status page may say why."
         );
         vendor_error(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", &message)
     }

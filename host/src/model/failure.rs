@@ -4,6 +4,10 @@ use cofferdam_protocol::runner::{Failure, FailureKind};
 
 use super::backoff::stretch;
 
+/// Of several messages that were silent together, so many may be silent by themselves. Each takes the group's silence
+/// time-out, and when that many are, it is not one message that is; so the others are given up with the last of them.
+pub const MOST_SILENT: u32 = 3;
+
 /// The most turns of one message that may fail in a way that can pass.
 pub const MOST_TRIES: u32 = 4;
 
@@ -43,8 +47,11 @@ pub fn recovery(kind: FailureKind) -> Recovery {
 
 /// Whether one message among several can be what a turn failed of: then each is tried by itself before all are given up.
 pub fn may_be_one_of_several(kind: FailureKind) -> bool {
-    // It killed the provider every time, it was refused for what it says, or together they were too much.
-    matches!(kind, FailureKind::ProviderDied | FailureKind::Refused | FailureKind::ContextWindow)
+    // It killed the provider every time, it hung, it was refused for what it says, or together they were too much.
+    matches!(
+        kind,
+        FailureKind::ProviderDied | FailureKind::Silence | FailureKind::Refused | FailureKind::ContextWindow
+    )
 }
 
 /// Whether the same message can do better later, so that it is kept as a dead letter. What the vendor refuses for its

@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod failure;
 pub mod message;
 pub mod notice;
+pub mod outage;
 pub mod question;
 pub mod reply;
 pub mod said;

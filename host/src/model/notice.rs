@@ -15,7 +15,16 @@ pub struct Known {
     pub models: Vec<String>,
 }
 
-/// The notice for a failed turn.
+/// What is added when a turn fails of silence as others by themselves did: these are not tried any more either.
+pub fn silent_too(words: &str, others: usize) -> String {
+    let whose = match others {
+        1 => "the message that waits behind it is".to_owned(),
+        others => format!("the {others} messages that wait behind it are"),
+    };
+    format!("{words} As others before it were silent too, {whose} not tried.")
+}
+
+/// The notice for a failed turn, without how to go on.
 pub fn turn_failed(failure: &Failure, known: &Known) -> String {
     format!("The turn failed: {} {}", sentence(&failure.message), advice(failure.kind, known))
 }
@@ -24,40 +33,34 @@ fn advice(kind: FailureKind, known: &Known) -> String {
     let advice = match kind {
         FailureKind::UsageLimit => return usage_limit(known),
         FailureKind::ModelNotFound => return model_not_found(known),
-        FailureKind::RateLimited => {
-            "The model's vendor limits the rate of requests. Send the message again in a while."
-        }
+        FailureKind::RateLimited => "The model's vendor limits the rate of requests: wait a while.",
         FailureKind::Unauthorized => {
             "The credential was refused: sign in again, or check OPENAI_API_KEY on the host, and restart the daemon."
         }
         FailureKind::ContextWindow => {
-            "The conversation no longer fits into the model's window. Send a shorter message, or /compact first."
+            "The conversation no longer fits into the model's window: /compact makes room, if the message itself is short enough."
         }
         FailureKind::Refused => "The model's vendor does not take this request. Write it in another way.",
         FailureKind::ThreadBusy => {
-            "Another process holds the conversation. Send the message again; `cofferdam session stop` ends what is left."
+            "Another process holds the conversation: `cofferdam session stop` ends what is left."
         }
-        FailureKind::Upstream => "The model's vendor has a problem. Send the message again in a while.",
-        FailureKind::Connection => {
-            "The model could not be reached. Check the host's network and OPENAI_BASE_URL, then send the message again."
-        }
+        FailureKind::Upstream => "The model's vendor has a problem: wait a while.",
+        FailureKind::Connection => "The model could not be reached: check the host's network and OPENAI_BASE_URL.",
         FailureKind::Silence => {
             "That is the group's silence time-out: the turn was interrupted, and a fresh container takes what comes next. \
-             Send the message again, or raise 'timeouts.silence_secs' in container.json if such work is normal."
+             Raise 'timeouts.silence_secs' in container.json if such work is normal."
         }
-        FailureKind::ProviderDied => "It is started again for the next message. Send the message again.",
+        FailureKind::ProviderDied => "It is started again for the next turn.",
         FailureKind::ProviderStart => "See `cofferdam session logs` for its last words, and `cofferdam doctor`.",
-        FailureKind::StaleThread => "Send the message again: it starts a new conversation.",
-        FailureKind::Other => "See `cofferdam session logs`, then send the message again.",
+        FailureKind::StaleThread => "The next turn begins a new conversation.",
+        FailureKind::Other => "See `cofferdam session logs`.",
     };
     advice.to_owned()
 }
 
 fn usage_limit(known: &Known) -> String {
     match &known.resets {
-        Some(at) => format!(
-            "The account's limit is used up until {at}. Send the message again then, or choose another account."
-        ),
+        Some(at) => format!("The account's limit is used up until {at}. Wait for that, or choose another account."),
         None => "The account's limit is used up. Wait for its reset, or choose another account.".to_owned(),
     }
 }
@@ -92,10 +95,11 @@ pub fn one_by_one(failure: &Failure, messages: usize) -> String {
     format!("The turn over {messages} messages failed ({why}). They are tried again now, one by one.")
 }
 
-/// `words` and where the messages that they are about are kept, by the dead letters' numbers; the numbers grow.
+/// `words` and how to go on: where the messages that they are about are kept, by the dead letters' numbers, which grow; or,
+/// of what is none, that it can be said again. Only one of the two: who does both gets two answers.
 pub fn with_letters(words: &str, folder: &str, letters: &[i64]) -> String {
     match letters {
-        [] => words.to_owned(),
+        [] => format!("{words} Send it again after that."),
         [one] => format!(
             "{words} The message is kept as dead letter {folder}/{one}: `cofferdam dead-letter retry {folder}/{one}` tries \
              it again."
@@ -124,7 +128,7 @@ pub fn waits(error: &str, until: &str) -> String {
 pub fn container_gone(why: &str) -> String {
     format!(
         "The turn failed: its container ended before the turn did ({why}), also when it was tried again. \
-         See `cofferdam session logs`, then send the message again."
+         See `cofferdam session logs`."
     )
 }
 
@@ -132,7 +136,24 @@ pub fn container_gone(why: &str) -> String {
 pub fn out_of_memory(limit_mb: u64) -> String {
     format!(
         "The turn failed: its container ran out of its memory limit of {limit_mb} MB, also when it was tried again. \
-         Raise 'limits.memory_mb' in container.json, or ask for it in smaller parts, and send the message again."
+         Raise 'limits.memory_mb' in container.json."
+    )
+}
+
+/// The notice for a turn that outages ended so many times, and that goes on after a pause, in ms.
+pub fn cut_off_again(ends: u32, pause: i64) -> String {
+    let seconds = pause / 1000;
+    let pause = if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) };
+    format!(
+        "The turn was cut off for the {ends}th time, because the Docker engine or the host ended with it. It is tried again \
+         by itself in {pause}; /stop ends that."
+    )
+}
+
+/// The notice for a message whose turn outages ended for the last time.
+pub fn cut_off(ends: u32) -> String {
+    format!(
+        "The turn failed: the Docker engine or the host ended in it {ends} times, so it may be what ends them. See their logs."
     )
 }
 
@@ -224,12 +245,17 @@ pub fn group_removed() -> String {
 
 /// The notice for a group whose `container.json` cannot be used.
 pub fn bad_config(what: &str) -> String {
-    format!("The session cannot start: {} Mend that, then send the message again.", sentence(what))
+    format!("The session cannot start: {} Mend that first.", sentence(what))
 }
 
 /// The notice for a question that nobody answered.
 pub fn unanswered(secs: i64) -> String {
     format!("No answer came within {secs} s; the agent goes on without it.")
+}
+
+/// The notice for a turn whose answer is in the chat already, from one before it over the same messages.
+pub fn said_before() -> String {
+    "The agent finished; what it said is in this chat already, from an earlier try.".to_owned()
 }
 
 /// The stated "nothing to say".
@@ -288,10 +314,38 @@ mod tests {
     }
 
     #[test]
+    fn a_notice_has_one_way_to_go_on() {
+        let failures = [
+            FailureKind::UsageLimit,
+            FailureKind::RateLimited,
+            FailureKind::Unauthorized,
+            FailureKind::ModelNotFound,
+            FailureKind::ContextWindow,
+            FailureKind::Upstream,
+            FailureKind::Connection,
+            FailureKind::Silence,
+            FailureKind::ProviderDied,
+            FailureKind::ProviderStart,
+            FailureKind::StaleThread,
+            FailureKind::ThreadBusy,
+            FailureKind::Other,
+        ];
+        let failed = failures.map(|kind| turn_failed(&Failure::new(kind, "x"), &Known::default()));
+        let others = [bad_config("x"), not_started("x", 8), container_gone("x"), out_of_memory(1), cut_off(10)];
+        for words in failed.iter().chain(&others) {
+            let kept = with_letters(words, "demo", &[1]);
+            assert!(!kept.to_lowercase().contains("send") && kept.contains("dead-letter retry demo/1"), "{kept}");
+            let gone = with_letters(words, "demo", &[]);
+            assert!(gone.ends_with(" Send it again after that.") && !gone.contains("dead"), "{gone}");
+        }
+    }
+
+    #[test]
     fn what_a_person_must_do_is_said_with_what_is_known() {
         let known = Known { resets: Some("15:30".into()), models: vec!["a".into(), "b".into()] };
         let words = |kind| turn_failed(&Failure::new(kind, "x"), &known);
         assert!(words(FailureKind::UsageLimit).contains("until 15:30"));
+        assert!(words(FailureKind::Refused).contains("in another way"), "the only one that is no dead letter");
         assert!(words(FailureKind::ModelNotFound).ends_with("Known are: a, b."));
         assert!(words(FailureKind::Unauthorized).contains("sign in again"));
         let unknown = turn_failed(&Failure::new(FailureKind::UsageLimit, "x"), &Known::default());

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::fault::{Fault, Health, OnDamage, Refusal};
 use super::ground::Ground;
 use super::schema::Kind;
-use super::{OpenError, StoreError};
+use super::{OpenError, StoreError, boot};
 
 /// Whether a write must survive a power cut before it is answered.
 ///
@@ -67,7 +67,11 @@ impl Db {
     pub(super) fn on(path: &Path, kind: Kind, ground: &Ground, told: OnDamage) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
         let health = Arc::new(Health::new(path, ground.note.clone(), told));
-        let conn = connect(path, kind).map_err(failed).inspect_err(|error| health.see(error))?;
+        let conn = connect(path, kind).and_then(|mut conn| match kind {
+            Kind::Central => Ok(conn),
+            Kind::Group => boot::look(&mut conn).map(|()| conn),
+        });
+        let conn = conn.map_err(failed).inspect_err(|error| health.see(error))?;
         let (queue, requests) = mpsc::channel(QUEUE);
         let (ground, open) = (ground.clone(), ground.opened());
         let name = match kind {

@@ -5,10 +5,11 @@
 //! - [`central`]: what spans groups.
 //! - [`group`]: one group's sessions, inbox, turns and outbox, one file per table of concerns.
 //! - [`registry`]: which group databases are open. - `aside`: which are not used.
-//! - [`backup`]: copies. - [`salvage`]: what can be read of a damaged one.
+//! - [`boot`]: what a power cut may have taken. - [`backup`]: copies. - [`salvage`]: what can be read of a damaged one.
 
 mod aside;
 pub mod backup;
+pub mod boot;
 pub mod central;
 pub mod db;
 pub mod fault;

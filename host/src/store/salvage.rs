@@ -264,6 +264,7 @@ const MENDS: &[&str] = &[
     "UPDATE inbox SET notice = NULL WHERE notice NOT IN (SELECT id FROM outbox)",
     "UPDATE outbox SET turn = NULL WHERE turn NOT IN (SELECT id FROM turns)",
     "UPDATE outbox SET told = NULL WHERE told NOT IN (SELECT id FROM turns)",
+    "UPDATE turns SET earlier = NULL WHERE earlier NOT IN (SELECT id FROM turns)",
     "UPDATE compactions SET turn = NULL WHERE turn NOT IN (SELECT id FROM turns)",
     "UPDATE questions SET message = NULL WHERE message NOT IN (SELECT id FROM inbox)",
 ];

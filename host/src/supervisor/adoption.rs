@@ -12,6 +12,7 @@ use super::launch::{self, LaunchError};
 use super::life::Life;
 use crate::door::Door;
 use crate::error_chain;
+use crate::model::outage::GoneBy;
 use crate::model::session::PhaseEvent;
 use crate::sandbox::{Exit, Running};
 use crate::store::group::attempts::SessionRow;
@@ -61,7 +62,7 @@ impl Actor {
 
     /// An attempt ends in the rows; its container, if there is one, is found by the engine's next list and removed.
     async fn given_up(&mut self, store: &GroupDb, attempt: Attempt) -> Result<(), StoreError> {
-        store.end_attempt(&self.session, attempt, true, String::new()).await?;
+        store.end_attempt(&self.session, attempt, GoneBy::Outage, String::new()).await?;
         self.inner.recovery.list_again();
         Ok(())
     }
@@ -125,7 +126,8 @@ impl Actor {
         let Some(life) = self.life.as_mut().filter(|life| life.attempt == attempt && life.is_in_doubt()) else {
             return;
         };
-        life.being_killed(Instant::now(), !self.broken);
+        life.outage = !self.broken;
+        life.being_killed(Instant::now(), false);
         self.on_exit(Exit::default()).await;
     }
 

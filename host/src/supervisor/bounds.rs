@@ -70,14 +70,20 @@ fn bound_finish(finish: &mut Finish) -> Result<(), Refused> {
     if let Outcome::Failed(failure) = &mut finish.outcome {
         cut(&mut failure.message, FAILURE);
     }
-    let mut room = REPLIES;
+    let (mut room, mut at, mut found) = (REPLIES, 0, 0);
     let replies = &mut finish.replies;
     replies.retain_mut(|reply| {
         cut_bytes(reply, room);
         room -= reply.len();
-        !reply.trim().is_empty()
+        let stays = !reply.trim().is_empty();
+        found += usize::from(stays && at < finish.found);
+        at += 1;
+        stays
     });
+    finish.found = found;
     if replies.len() > REPLY_COUNT {
+        // What is joined to another is not found any more, and better said twice than never.
+        finish.found = found.min(REPLY_COUNT - 1);
         let rest = replies.split_off(REPLY_COUNT - 1);
         replies.push(rest.join("\n\n"));
     }
@@ -200,7 +206,9 @@ mod tests {
         let mut replies: Vec<_> = (0..250).map(|n| format!("part {n}")).collect();
         replies.insert(3, " \n".into());
         let finish = Finish { replies, ..Finish::new(Outcome::Completed) };
+        let finish = Finish { found: 6, ..finish };
         let EventBody::Finish(end) = bounded(EventBody::Finish(Box::new(finish))).unwrap() else { panic!() };
+        assert_eq!(end.found, 5, "less the blank one");
         assert_eq!((end.replies.len(), end.replies[3].as_str()), (REPLY_COUNT, "part 3"));
         assert!(end.replies[99].starts_with("part 99\n\npart 100") && end.replies[99].ends_with("part 249"));
     }

@@ -23,6 +23,7 @@ use crate::door::Refused;
 use crate::error_chain;
 use crate::model::setting::Origin;
 use crate::store::group::claim::{Claimed, ClaimedMessage};
+use crate::store::group::earlier::Said;
 use crate::store::group::inbox::Answered;
 use crate::store::group::models::Inherited;
 
@@ -123,7 +124,8 @@ pub fn inherited(config: &GroupConfig, account: Option<&str>) -> Inherited {
 pub(super) fn batch_of(claimed: Claimed, config: &GroupConfig) -> Batch {
     let zone = config.zone();
     let lost = undelivered::words(&claimed.undelivered, &claimed.chat, &zone);
-    let context = context(&claimed, &zone) + &tools::left_open(claimed.question.as_deref()) + &lost;
+    let left_open = tools::left_open(claimed.question.as_deref());
+    let context = context(&claimed, &zone) + &left_open + &lost + &said_before(&claimed.said);
     Batch {
         turn: claimed.turn,
         work: claimed.work,
@@ -164,6 +166,20 @@ fn context(claimed: &Claimed, zone: &TimeZone) -> String {
     )
 }
 
+/// What earlier tries of the turn have told the chat: the thread may not have it, such as after a tool that was cut.
+fn said_before(said: &Said) -> String {
+    const MOST_TEXT: usize = 80;
+    if said.newest.is_empty() {
+        return String::new();
+    }
+    let texts: Vec<_> = said.newest.iter().map(|text| in_quotes(text, MOST_TEXT)).collect();
+    let more = if said.more > 0 { format!(" and {} before these", said.more) } else { String::new() };
+    format!(
+        " A turn before, which did not come to its end, sent the chat {}{more}: do not send that again.",
+        texts.join(", ")
+    )
+}
+
 /// A foreign name as one short word.
 fn quoted(name: &str) -> String {
     const MOST_CHARS: usize = 60;
@@ -196,6 +212,7 @@ mod tests {
             chat: ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: Some("x".into()) },
             question: None,
             undelivered: Undelivered::default(),
+            said: Said::default(),
             messages: senders
                 .iter()
                 .zip(1..)
@@ -237,6 +254,15 @@ mod tests {
         });
         let told = batch_of(claimed, &GroupConfig::default()).context;
         assert!(told.contains("\"Here it is\", did not reach the chat: \"too large\"."), "{told}");
+    }
+
+    #[test]
+    fn a_turn_is_told_what_its_earlier_tries_have_sent() {
+        let mut claimed = claimed(&["Bob"]);
+        claimed.said = Said { newest: vec!["Half\n".into(), "done".into()], more: 1 };
+        let told = batch_of(claimed, &GroupConfig::default()).context;
+        let words = "sent the chat \"Half\", \"done\" and 1 before these: do not send that again.";
+        assert!(told.ends_with(words), "{told}");
     }
 
     #[test]

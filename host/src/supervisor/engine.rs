@@ -142,6 +142,7 @@ impl Actor {
         tracing::warn!("the engine ends or was restarted, and takes the turn with it; its messages wait");
         self.advance(PhaseEvent::Stop);
         if let Some(life) = &mut self.life {
+            life.outage = true;
             life.ask_to_stop(Instant::now() + STOP_GRACE);
         }
         self.show(None);

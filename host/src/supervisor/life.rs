@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::launch::{Ready, Started, short};
 use crate::config::group::LoadedGroup;
 use crate::door::Door;
+use crate::model::outage::GoneBy;
 use crate::sandbox::{ContainerId, Exit, Running};
 use crate::store::group::attempts::SessionRow;
 
@@ -52,6 +53,8 @@ pub(super) struct Life {
     pub(super) serving_since: Option<Instant>,
     /// It was given up because nothing was heard of it.
     pub(super) silent: bool,
+    /// The engine or the host ended with it.
+    pub(super) outage: bool,
     /// It reported an MCP server that the group has not; told once.
     reported_strange: bool,
     door: Option<Door>,
@@ -90,6 +93,7 @@ impl Life {
             served: false,
             serving_since: None,
             silent: false,
+            outage: false,
             reported_strange: false,
             door: Some(ready.door),
             container: None,
@@ -124,6 +128,7 @@ impl Life {
             served: true,
             serving_since: Some(Instant::now()),
             silent: false,
+            outage: false,
             reported_strange: false,
             door: Some(door),
             container: row.container.map(ContainerId),
@@ -260,8 +265,14 @@ impl Life {
         self.stopping.is_some()
     }
 
-    pub(super) fn is_blameless(&self) -> bool {
-        self.stopping.as_ref().is_some_and(|stopping| stopping.blameless)
+    /// Whose doing its end is; `outage`: the engine says that it took it along.
+    pub(super) fn gone_by(&self, outage: bool) -> GoneBy {
+        match &self.stopping {
+            _ if self.outage => GoneBy::Outage,
+            Some(Stopping { blameless: true, .. }) => GoneBy::Plan,
+            _ if outage => GoneBy::Outage,
+            _ => GoneBy::Itself,
+        }
     }
 
     fn idle_end(&self) -> Option<Instant> {

@@ -21,6 +21,7 @@ use crate::hooks;
 use crate::live::{Ended, Live};
 use crate::model::chat::{ChatRef, Due};
 use crate::model::notice;
+use crate::model::outage::GoneBy;
 use crate::model::session::PhaseEvent;
 use crate::sandbox::Exit;
 use crate::store::group::attempts::EndedTurn;
@@ -297,12 +298,20 @@ impl Actor {
         } else {
             notice::container_gone(&exit.to_string())
         };
-        let blameless = life.is_blameless() || exit.outage;
-        let ended = store.end_attempt(&self.session, life.attempt, blameless, text).await;
+        let by = match life.gone_by(exit.outage) {
+            // A host that is shut down ends the engine with us.
+            GoneBy::Outage if self.ending != Ending::No => GoneBy::Plan,
+            by => by,
+        };
+        let ended = store.end_attempt(&self.session, life.attempt, by, text).await;
         hooks::crash_point("ended.after_commit");
         match ended {
             Ok(EndedTurn::None) => {}
             Ok(EndedTurn::Requeued(turn)) => tracing::warn!(%turn, "its messages wait for another container"),
+            Ok(EndedTurn::Paused(turn, chat, at)) => {
+                tracing::warn!(%turn, at = rfc3339(at), "outages ended it again and again; its messages wait");
+                self.deliver(chat);
+            }
             Ok(EndedTurn::GaveUp(turn, messages, chat, reply)) => {
                 let outcome = ChatOutcome::Failed { kind: FailureKind::ProviderDied };
                 self.ended_with(life, turn, Answered { messages, chat, reply }, outcome);

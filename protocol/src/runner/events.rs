@@ -206,6 +206,9 @@ pub struct Finish {
     pub outcome: Outcome,
     /// The agent's messages, in order, less those that went out as [`EventBody::Reply`]. May be there after a failure.
     pub replies: Vec<String>,
+    /// How many of these, from the first, were found in the thread: an earlier turn said them, and the chat may have them.
+    #[serde(default)]
+    pub found: usize,
     /// Where the conversation stands after the turn; none leaves what the host knows.
     pub thread: Option<super::Thread>,
     /// The earlier thread could not be resumed, and this turn ran on a fresh one: why, for the log.
@@ -224,6 +227,7 @@ impl Finish {
         Self {
             outcome,
             replies: Vec::new(),
+            found: 0,
             thread: None,
             lost_thread: None,
             diff: None,

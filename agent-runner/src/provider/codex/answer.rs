@@ -82,6 +82,7 @@ impl Codex {
             () = ignored(&scope.interrupt) => return Ok(self.kill_stopped().await),
         };
         finish.replies.clone_from(&plan.replies);
+        finish.found = plan.replies.len();
         let steered = progress.steer.taken_over(&plan.steered);
         if !steered.is_empty() {
             scope.events.steered(steered);

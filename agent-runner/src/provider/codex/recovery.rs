@@ -5,7 +5,7 @@
 //! without its input. The model sees each message once; a turn that was cut is gone on with, not repeated.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cofferdam_protocol::ids::{MessageId, TurnId};
 use cofferdam_protocol::runner::{Batch, BatchMessage};
@@ -14,14 +14,19 @@ use super::client::{Client, RequestError};
 use super::history::{PastItem, PastTurn, TurnsAnswer, TurnsParams};
 use super::method;
 use super::protocol::TurnStatus;
+use super::said::Manner;
 use super::thread::says;
 
 /// How long a page of the history may take; it is read from the disk.
 const PAGE_LIMIT: Duration = Duration::from_secs(60);
 /// Turns of one page.
 const PAGE: u32 = 5;
-/// How many pages are looked at: a message that is tried again is among the latest.
-const PAGES: usize = 4;
+/// How many pages are looked at: a message is mostly tried again at once, but a person may have it tried again after a long
+/// time. These are 1,000 turns; they took 1.7 s, and it grows with their number (measured: 500 turns, a quarter of them with
+/// 40 KB of a command's output, 0.8 to 0.9 s).
+const PAGES: usize = 200;
+/// How long may be looked, whatever is in the turns.
+const LOOK_LIMIT: Duration = Duration::from_secs(20);
 
 /// The id under which messages are given to codex: `m:1,2`.
 pub fn client_id<'a>(messages: impl IntoIterator<Item = &'a BatchMessage>) -> Option<String> {
@@ -44,7 +49,7 @@ pub struct Plan {
     pub given: BTreeSet<MessageId>,
     /// Messages of no batch that a turn over ours has, in order: they steered it.
     pub steered: Vec<MessageId>,
-    /// What the agent has said to those, complete.
+    /// What the agent has said to those, complete, also at once. The host knows which of it the chat has.
     pub replies: Vec<String>,
     /// Whether it was done with them.
     pub answered: bool,
@@ -52,6 +57,8 @@ pub struct Plan {
     pub failed: bool,
     /// Whether they were given together with others, which does not count: now they go by themselves.
     pub with_others: bool,
+    /// Whether there is more of the thread than was looked at: what is missing may be in it.
+    pub unsure: bool,
 }
 
 impl Plan {
@@ -103,8 +110,20 @@ impl Plan {
         self.answered && self.missing.is_empty()
     }
 
-    /// What the model is told when it goes on with a turn that did not come to its end.
+    /// What the model is told when it goes on with a turn that did not come to its end, and of what it may have seen.
     pub fn note(&self) -> Option<String> {
+        let doubt = (self.unsure && !self.missing.is_empty()).then(|| {
+            format!(
+                "The messages with these ids were tried before, and may be in the conversation already, further back than \
+                 could be looked: {}. If you find that you have answered one, do not do its work again: say what came of it.",
+                listed(&self.missing)
+            )
+        });
+        let notes: Vec<_> = self.going_on().into_iter().chain(doubt).collect();
+        (!notes.is_empty()).then(|| notes.join("\n"))
+    }
+
+    fn going_on(&self) -> Option<String> {
         if self.given.is_empty() && self.with_others {
             return Some(format!(
                 "What comes now (id {}) was in the conversation before, together with other messages, in a turn that did \
@@ -145,10 +164,10 @@ impl Plan {
                 }
                 PastItem::AgentMessage { text, phase, delivery } => {
                     said = true;
-                    if phase.as_deref() == Some("commentary") {
-                        *commentary = Some(text.clone());
-                    } else if delivery.is_none() && !text.trim().is_empty() {
-                        self.replies.push(text.clone());
+                    match Manner::of(phase.as_deref(), delivery.as_deref()) {
+                        Manner::Commentary => *commentary = Some(text.clone()),
+                        Manner::Reply | Manner::Async if text.trim().is_empty() => {}
+                        Manner::Reply | Manner::Async => self.replies.push(text.clone()),
                     }
                     // Other phases may be followed by more.
                     self.answered |= phase.as_deref() == Some("final_answer");
@@ -191,8 +210,14 @@ pub async fn look(
     steered: &BTreeSet<MessageId>,
 ) -> Result<Plan, RequestError> {
     let mut turns = Vec::new();
-    let mut cursor = None;
-    for _ in 0..PAGES {
+    let (mut cursor, mut missed) = (None, false);
+    let begun = Instant::now();
+    for page in 0.. {
+        if page == PAGES || begun.elapsed() > LOOK_LIMIT {
+            tracing::warn!(turns = turns.len(), "the thread has more turns than are looked at");
+            missed = true;
+            break;
+        }
         let params = TurnsParams { thread_id: thread.to_owned(), limit: PAGE, items_view: "full", cursor };
         let page = match client.request::<TurnsAnswer>(method::TURNS_LIST, &params, PAGE_LIMIT).await {
             Ok(page) => page,
@@ -207,7 +232,7 @@ pub async fn look(
         }
     }
     turns.reverse();
-    Ok(Plan::decide(&batch.messages, batch.apart, steered, &turns))
+    Ok(Plan { unsure: missed, ..Plan::decide(&batch.messages, batch.apart, steered, &turns) })
 }
 
 fn finds_all(messages: &[BatchMessage], turns: &[PastTurn]) -> bool {
@@ -284,6 +309,15 @@ mod tests {
         let plan = decide(&[2, 3], turns);
         assert!(plan.is_done());
         assert_eq!(plan.replies, ["a"]);
+    }
+
+    #[test]
+    fn what_was_said_at_once_is_found_too_since_it_may_have_been_lost_on_its_way() {
+        let now =
+            json!({"type": "agentMessage", "id": "i", "text": "now", "phase": "commentary", "delivery": "async"});
+        let plan = decide(&[2], json!([turn("completed", &[user("m:2"), agent("hm", json!("commentary")), now])]));
+        assert!(plan.is_done());
+        assert_eq!(plan.replies, ["now"]);
     }
 
     #[test]
@@ -381,6 +415,16 @@ mod tests {
             &BTreeSet::new(),
             &serde_json::from_value::<Vec<PastTurn>>(turns).unwrap(),
         )
+    }
+
+    #[test]
+    fn what_may_be_further_back_than_was_looked_is_said_to_be_so() {
+        let unsure = |plan: Plan| Plan { unsure: true, ..plan }.note();
+        let cut = turn("interrupted", &[user("m:2")]);
+        let note = unsure(decide(&[2, 3], json!([cut]))).unwrap();
+        assert!(note.contains("restarted") && note.contains("further back than could be looked: 3."), "{note}");
+        assert!(unsure(decide(&[3], json!([]))).unwrap().contains("looked: 3."));
+        assert!(!unsure(decide(&[2], json!([cut]))).unwrap().contains("further back"), "nothing is missing");
     }
 
     #[test]

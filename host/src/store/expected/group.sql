@@ -51,7 +51,7 @@ CREATE TABLE inbox (
     turn        INTEGER REFERENCES turns (id),
     tries       INTEGER NOT NULL DEFAULT 0,
     accepted_at INTEGER NOT NULL, kind TEXT NOT NULL DEFAULT 'message'
-    CHECK (kind IN ('message', 'stop', 'clear', 'compact', 'model', 'effort')), due_at INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, notice INTEGER REFERENCES outbox (id), output_schema TEXT, apart INTEGER NOT NULL DEFAULT 0,
+    CHECK (kind IN ('message', 'stop', 'clear', 'compact', 'model', 'effort')), due_at INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, notice INTEGER REFERENCES outbox (id), output_schema TEXT, apart INTEGER NOT NULL DEFAULT 0, outages INTEGER NOT NULL DEFAULT 0, offered INTEGER NOT NULL DEFAULT 0,
     UNIQUE (channel, chat_id, platform_id)
 ) STRICT;
 CREATE INDEX inbox_due ON inbox (session, id) WHERE state = 'pending';
@@ -64,6 +64,10 @@ CREATE TABLE mcp_servers (
     error   TEXT,
     at      INTEGER NOT NULL,
     PRIMARY KEY (session, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE models (
     position       INTEGER PRIMARY KEY,
@@ -87,7 +91,7 @@ CREATE TABLE outbox (
     next_try_at  INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
     delivered_at INTEGER
-, action TEXT, doubt INTEGER NOT NULL DEFAULT 0, last_error TEXT, told INTEGER REFERENCES turns (id)) STRICT;
+, action TEXT, doubt INTEGER NOT NULL DEFAULT 0, last_error TEXT, told INTEGER REFERENCES turns (id), lost INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE INDEX outbox_due ON outbox (channel, chat_id, id) WHERE state IN ('pending', 'leased');
 CREATE INDEX outbox_told ON outbox (told) WHERE told IS NOT NULL;
 CREATE INDEX outbox_trouble ON outbox (session, id) WHERE tries > 0 OR doubt > 0;
@@ -163,6 +167,7 @@ CREATE TABLE turns (
     provider_ms      REAL,
     started_at       INTEGER NOT NULL,
     finished_at      INTEGER
-, work TEXT NOT NULL DEFAULT 'answer' CHECK (work IN ('answer', 'compact')), stop_requested INTEGER NOT NULL DEFAULT 0, diff TEXT) STRICT;
+, work TEXT NOT NULL DEFAULT 'answer' CHECK (work IN ('answer', 'compact')), stop_requested INTEGER NOT NULL DEFAULT 0, diff TEXT, earlier INTEGER REFERENCES turns (id)) STRICT;
+CREATE INDEX turns_earlier ON turns (earlier) WHERE earlier IS NOT NULL;
 CREATE INDEX turns_running ON turns (session) WHERE state = 'running';
 CREATE INDEX turns_session ON turns (session);

@@ -15,10 +15,11 @@ use crate::model::chat::ChatRef;
 use crate::model::dead_letter::Cause;
 use crate::model::message::{MAX_TRIES, MessageEvent};
 use crate::model::notice;
+use crate::model::outage::{self, GoneBy};
 use crate::model::reply::ReplyKind;
 use crate::model::turn::TurnEvent;
 use crate::store::db::Durability;
-use crate::store::{StoreError, now_ms};
+use crate::store::{StoreError, chance, now_ms};
 
 /// A session as a start or an adoption needs it.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub enum EndedTurn {
     None,
     /// Its messages wait again.
     Requeued(TurnId),
+    /// They wait until this time, ms: outages ended it again and again. The chat is told.
+    Paused(TurnId, ChatRef, i64),
     /// These of its messages were tried often enough and ended in a notice; the others wait again.
     GaveUp(TurnId, Vec<MessageId>, ChatRef, ReplyId),
     /// Somebody had asked for its end: its messages ended in a notice, and so did stops from other chats.
@@ -137,12 +140,13 @@ impl GroupDb {
     }
 
     /// The attempt's container is gone: its turn, if one ran, is abandoned, and its messages wait again or, tried
-    /// often enough, become dead letters with `notice`; of several each is tried by itself before that. `blameless` ends (we stopped it) do not count as a try.
+    /// often enough, become dead letters with `notice`; of several each is tried by itself before that. Only an end of its own
+    /// counts as a try; outages are counted apart ([`outage`]).
     pub async fn end_attempt(
         &self,
         session: &SessionId,
         attempt: Attempt,
-        blameless: bool,
+        by: GoneBy,
         notice: String,
     ) -> Result<EndedTurn, StoreError> {
         let (session, folder) = (session.clone(), self.folder().to_string());
@@ -153,7 +157,7 @@ impl GroupDb {
                     "UPDATE sessions SET container = NULL, token_hash = NULL WHERE id = ?1",
                     [session.as_str()],
                 )?;
-                let ended = lose_turn(tx, &session, blameless, (&folder, &notice))?;
+                let ended = lose_turn(tx, &session, by, (&folder, &notice))?;
                 hooks::crash_point("ended.before_commit");
                 Ok(ended)
             })
@@ -165,13 +169,13 @@ impl GroupDb {
 pub(super) fn lose_turn(
     tx: &Savepoint<'_>,
     session: &SessionId,
-    blameless: bool,
+    by: GoneBy,
     told: (&str, &str),
 ) -> Result<EndedTurn, StoreError> {
     match running_turn(tx, session)? {
         None => Ok(EndedTurn::None),
         Some(turn) if stop_requested(tx, turn)? => stop(tx, session, turn),
-        Some(turn) => abandon(tx, session, turn, blameless, told),
+        Some(turn) => abandon(tx, session, turn, by, told),
     }
 }
 
@@ -190,31 +194,33 @@ fn abandon(
     tx: &Savepoint<'_>,
     session: &SessionId,
     turn: TurnId,
-    blameless: bool,
+    by: GoneBy,
     (folder, why): (&str, &str),
 ) -> Result<EndedTurn, StoreError> {
     let chat = chat_of_turn(tx, turn)?;
     end_turn(tx, turn, TurnEvent::ContainerGone)?;
     questions::calls_ended(tx, turn)?;
-    if blameless {
-        tx.execute("UPDATE inbox SET tries = tries - 1 WHERE turn = ?1 AND state = 'claimed'", [turn.0])?;
-    }
-    if is_worn_out(tx, turn)? {
-        // One of several may be what ends containers: then only that one is given up in the end.
-        retries::part(tx, turn)?;
-    }
+    count_end(tx, turn, by)?;
+    let cut_off = notice::cut_off(outage::MOST);
+    let why = if by == GoneBy::Outage { &cut_off } else { why };
     let mut given_up: Vec<MessageId> = tx
-        .prepare_cached("SELECT id FROM inbox WHERE turn = ?1 AND state = 'claimed' AND tries >= ?2 ORDER BY id")?
-        .query_map(params![turn.0, MAX_TRIES], |row| Ok(MessageId(row.get(0)?)))?
+        .prepare_cached(
+            "SELECT id FROM inbox WHERE turn = ?1 AND state = 'claimed' AND (tries >= ?2 OR outages >= ?3) ORDER BY id",
+        )?
+        .query_map(params![turn.0, MAX_TRIES, outage::MOST], |row| Ok(MessageId(row.get(0)?)))?
         .collect::<Result<_, _>>()?;
     step_messages(tx, &given_up, MessageEvent::Finish)?;
     let letters = dead_letters::bury(tx, session, &given_up, Cause::Container, why)?;
+    let paused = if by == GoneBy::Outage { pause(tx, turn)? } else { None };
     // They keep the turn: its provider may have them.
     step_messages(tx, &claimed(tx, turn)?, MessageEvent::Release)?;
     questions::free_answers(tx, turn)?;
     given_up.extend(questions::end_answers(tx, turn)?);
     if given_up.is_empty() {
-        return Ok(EndedTurn::Requeued(turn));
+        let Some((ends, at)) = paused else { return Ok(EndedTurn::Requeued(turn)) };
+        let text = notice::cut_off_again(ends, at - now_ms());
+        insert_reply(tx, session, Some(turn), &chat, ReplyKind::Notice, &text)?;
+        return Ok(EndedTurn::Paused(turn, chat, at));
     }
     let reply = insert_reply(
         tx,
@@ -227,13 +233,42 @@ fn abandon(
     Ok(EndedTurn::GaveUp(turn, given_up, chat, reply))
 }
 
-/// Whether a message of the turn was tried often enough.
-fn is_worn_out(tx: &Savepoint<'_>, turn: TurnId) -> Result<bool, StoreError> {
-    Ok(tx
+/// Counts the end where it belongs. One of several messages may be what ends containers, or the engine: then each goes by
+/// itself from here on, so that only that one is given up in the end.
+fn count_end(tx: &Savepoint<'_>, turn: TurnId, by: GoneBy) -> Result<(), StoreError> {
+    let counted = match by {
+        GoneBy::Itself => None,
+        GoneBy::Plan => Some("UPDATE inbox SET tries = tries - 1 WHERE turn = ?1 AND state = 'claimed'"),
+        GoneBy::Outage => {
+            Some("UPDATE inbox SET tries = tries - 1, outages = outages + 1 WHERE turn = ?1 AND state = 'claimed'")
+        }
+    };
+    if let Some(sql) = counted {
+        tx.prepare_cached(sql)?.execute([turn.0])?;
+    }
+    let suspect: bool = tx
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM inbox WHERE turn = ?1 AND state = 'claimed' AND tries >= ?2)",
+            "SELECT EXISTS (SELECT 1 FROM inbox WHERE turn = ?1 AND state = 'claimed' AND (tries >= ?2 OR outages > ?3))",
         )?
-        .query_row(params![turn.0, MAX_TRIES], |row| row.get(0))?)
+        .query_row(params![turn.0, MAX_TRIES, outage::AT_ONCE], |row| row.get(0))?;
+    if suspect { retries::part(tx, turn) } else { Ok(()) }
+}
+
+/// After several outages the turn's messages wait for a while. Answers how many there were, and until when.
+fn pause(tx: &Savepoint<'_>, turn: TurnId) -> Result<Option<(u32, i64)>, StoreError> {
+    let most: Option<u32> = tx
+        .prepare_cached("SELECT max(outages) FROM inbox WHERE turn = ?1 AND state = 'claimed'")?
+        .query_row([turn.0], |row| row.get(0))?;
+    let now = now_ms();
+    let Some((ends, at)) = most.and_then(|most| Some((most, outage::next(most, now, chance())?))) else {
+        return Ok(None);
+    };
+    if at <= now {
+        return Ok(None);
+    }
+    tx.prepare_cached("UPDATE inbox SET due_at = ?1 WHERE turn = ?2 AND state = 'claimed'")?
+        .execute([at, turn.0])?;
+    Ok(Some((ends, at)))
 }
 
 /// The session's running turn; at most one.

@@ -5,6 +5,7 @@ use cofferdam_protocol::runner::{TurnOptions, Work};
 use rusqlite::{Savepoint, params};
 
 use super::attempts::running_turn;
+use super::earlier::{self, Said};
 use super::inbox::{Waiting, walk};
 use super::models::{Inherited, options};
 use super::questions::FETCHED;
@@ -20,7 +21,7 @@ use crate::store::db::Durability;
 use crate::store::{StoreError, now_ms};
 
 /// The most messages of one turn.
-pub(super) const BATCH_MESSAGES: usize = 50;
+pub(in crate::store) const BATCH_MESSAGES: usize = 50;
 /// The most text of one turn, in bytes; Codex refuses input over 1,048,576 characters. A single longer message
 /// still makes a turn of its own.
 pub(super) const BATCH_BYTES: usize = 512 * 1024;
@@ -57,6 +58,8 @@ pub struct Claimed {
     pub question: Option<String>,
     /// What the agent said earlier and its chat never got.
     pub undelivered: Undelivered,
+    /// What earlier tries of it said to the chat.
+    pub said: Said,
     /// Its messages, oldest first.
     pub messages: Vec<ClaimedMessage>,
 }
@@ -86,7 +89,8 @@ impl GroupDb {
         inherited: Inherited,
     ) -> Result<Claim, StoreError> {
         let session = session.clone();
-        self.db
+        let claim = self
+            .db
             .write(Durability::Relaxed, move |tx| {
                 fence(tx, &session, attempt)?;
                 let mut claim = match running_turn(tx, &session)? {
@@ -102,9 +106,27 @@ impl GroupDb {
                     files::fill(tx, &mut claimed.messages)?;
                     claimed.question = questions::unanswered(tx, &session, claimed.turn, &claimed.chat)?;
                     claimed.undelivered = undelivered::told_to(tx, claimed.turn)?;
+                    claimed.said = earlier::said(tx, claimed.turn)?;
                     hooks::crash_point("claim.before_commit");
                 }
                 Ok(claim)
+            })
+            .await?;
+        if let Claim::Turn(claimed) = &claim
+            && claimed.retried
+        {
+            self.sync_turn(claimed.turn).await?;
+        }
+        Ok(claim)
+    }
+
+    /// Syncs a turn and all that was written before it. A first claim that a power cut takes is marked at the next boot
+    /// ([`boot`](crate::store::boot)); what takes the host down each time must also be counted each time.
+    async fn sync_turn(&self, turn: TurnId) -> Result<(), StoreError> {
+        self.db
+            .write(Durability::Durable, move |tx| {
+                tx.prepare_cached("UPDATE turns SET started_at = started_at WHERE id = ?1")?.execute([turn.0])?;
+                Ok(())
             })
             .await
     }
@@ -138,6 +160,7 @@ impl Batch {
             && !row.apart
             && row.chat == first.chat
             && row.turn == first.turn
+            && row.offered == first.offered
             && self.bytes <= BATCH_BYTES
             && self.rows.len() < BATCH_MESSAGES;
         if fits {
@@ -159,7 +182,7 @@ fn new_turn(
         return Ok(Claim::Commands);
     }
     let Some(first) = batch.rows.first() else { return Ok(Claim::Nothing(next)) };
-    let (chat, retried, apart) = (first.chat.clone(), first.turn.is_some(), first.apart);
+    let (chat, retried, apart) = (first.chat.clone(), first.turn.is_some() || first.offered, first.apart);
     let work = if first.kind == MessageKind::Compact { Work::Compact } else { Work::Answer };
     if work == Work::Compact && !has_thread(tx, session)? {
         return Ok(Claim::Commands);
@@ -169,7 +192,7 @@ fn new_turn(
     let turn = begin_turn(tx, session, attempt, work, &batch.rows)?;
     let messages = batch.rows.into_iter().map(ClaimedMessage::from).collect();
     let generation = generation_of(tx, session)?;
-    let (question, undelivered) = (None, Undelivered::default());
+    let (question, undelivered, said) = (None, Undelivered::default(), Said::default());
     Ok(Claim::Turn(Box::new(Claimed {
         turn,
         work,
@@ -180,6 +203,7 @@ fn new_turn(
         chat,
         question,
         undelivered,
+        said,
         messages,
     })))
 }
@@ -192,16 +216,26 @@ fn begin_turn(
     rows: &[Waiting],
 ) -> Result<TurnId, StoreError> {
     let now = now_ms();
-    tx.prepare_cached("INSERT INTO turns (session, attempt, state, started_at, work) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![session.as_str(), attempt.0, TurnState::Running.as_str(), now, work_text(work)])?;
+    // They were all in the same one.
+    let earlier = rows.first().and_then(|row| row.turn);
+    tx.prepare_cached(
+        "INSERT INTO turns (session, attempt, state, started_at, work, earlier) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        session.as_str(),
+        attempt.0,
+        TurnState::Running.as_str(),
+        now,
+        work_text(work),
+        earlier.map(|turn| turn.0),
+    ])?;
     let turn = TurnId(tx.last_insert_rowid());
     let mut update = tx.prepare_cached("UPDATE inbox SET turn = ?1, tries = tries + 1 WHERE id = ?2")?;
     for row in rows {
         step_message(tx, row.id, MessageEvent::Claim)?;
         update.execute(params![turn.0, row.id.0])?;
     }
-    // They were all in the same one.
-    if let Some(earlier) = rows.first().and_then(|row| row.turn) {
+    if let Some(earlier) = earlier {
         questions::carry_answers(tx, earlier, turn)?;
         undelivered::carry(tx, earlier, turn)?;
     }
@@ -249,8 +283,8 @@ fn read_turn(
     let generation = generation_of(tx, session)?;
     // Its runner may have begun it.
     let (retried, apart) = (true, goes_apart(tx, turn)?);
-    let (question, undelivered) = (None, Undelivered::default());
-    Ok(Claimed { turn, work, generation, retried, apart, options, chat, question, undelivered, messages })
+    let (question, undelivered, said) = (None, Undelivered::default(), Said::default());
+    Ok(Claimed { turn, work, generation, retried, apart, options, chat, question, undelivered, said, messages })
 }
 
 impl From<Waiting> for ClaimedMessage {

@@ -2,7 +2,7 @@
 
 use cofferdam_protocol::admin::ChatOutcome;
 use cofferdam_protocol::ids::{Attempt, MessageId, ReplyId, Seq, SessionId, TurnId};
-use cofferdam_protocol::runner::{Failure, Finish, Outcome, Thread, Work};
+use cofferdam_protocol::runner::{Failure, FailureKind, Finish, Outcome, Thread, Work};
 use jiff::tz::TimeZone;
 use rusqlite::{Savepoint, params};
 
@@ -11,12 +11,14 @@ use super::compactions::by_hand;
 use super::inbox::Answered;
 use super::outbox::insert_reply;
 use super::retries::{self, has_spoken};
+use super::states::{claimed, step_messages};
 use super::turns::{chat_of_turn, end_turn, finish_messages, hear, stop_requested, stopped_elsewhere};
-use super::{GroupDb, dead_letters, questions};
+use super::{GroupDb, dead_letters, earlier, questions};
 use crate::hooks;
 use crate::model::chat::ChatRef;
 use crate::model::dead_letter::Cause;
 use crate::model::failure::is_worth_a_retry;
+use crate::model::message::MessageEvent;
 use crate::model::notice;
 use crate::model::reply::ReplyKind;
 use crate::model::turn::TurnEvent;
@@ -90,12 +92,16 @@ struct Closing<'a> {
 }
 
 /// What decides the last words of a turn, besides its outcome.
-struct Told {
+struct Told<'a> {
     work: Work,
     /// Somebody asked for its end.
     stop: bool,
     /// The runner sent words with its end.
     spoke: bool,
+    /// Some of them the chat had from an earlier turn.
+    repeats: bool,
+    /// Messages that wait, and are given up with its own.
+    rest: &'a [MessageId],
 }
 
 impl Closing<'_> {
@@ -109,8 +115,12 @@ impl Closing<'_> {
         let work = work_of(tx, turn)?;
         // What is said of a compaction is no answer of the agent's.
         let kind = if work == Work::Compact { ReplyKind::Notice } else { ReplyKind::Reply };
-        let mut spoke = false;
-        for text in finish.replies.iter().filter(|text| !text.trim().is_empty()) {
+        let (mut spoke, mut repeats) = (false, false);
+        for (at, text) in finish.replies.iter().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
+            if at < finish.found && earlier::chat_has(tx, turn, text, &finish.replies[..at])? {
+                repeats = true;
+                continue;
+            }
             self.say(kind, text)?;
             spoke = true;
         }
@@ -129,12 +139,18 @@ impl Closing<'_> {
         let failed = matches!(finish.outcome, Outcome::Failed(_));
         let outcome = if stop && failed { Outcome::Interrupted } else { finish.outcome.clone() };
         end_turn(tx, turn, TurnEvent::Finish(&outcome))?;
-        if let Some(words) = self.last_words(&outcome, Told { work, stop, spoke }, zone)? {
-            self.say(ReplyKind::Notice, &words)?;
+        let rest = match &outcome {
+            Outcome::Failed(failure) if failure.kind == FailureKind::Silence => retries::silent_rest(tx, turn)?,
+            _ => Vec::new(),
+        };
+        if let Some(words) = self.last_words(&outcome, Told { work, stop, spoke, repeats, rest: &rest }, zone)? {
+            let notice = self.say(ReplyKind::Notice, &words)?;
+            end_waiting(tx, &rest, notice)?;
         }
         let words = if outcome == Outcome::Completed { notice::stopped_too_late() } else { notice::stopped() };
         let elsewhere = stopped_elsewhere(tx, self.session, turn, &self.chat, &words)?;
-        let messages = finish_messages(tx, turn)?;
+        let mut messages = finish_messages(tx, turn)?;
+        messages.extend(rest);
         self.finished(messages, End::Done(chat_outcome(&outcome)), elsewhere)
     }
 
@@ -142,7 +158,7 @@ impl Closing<'_> {
     fn last_words(
         &self,
         outcome: &Outcome,
-        Told { work, stop, spoke }: Told,
+        Told { work, stop, spoke, repeats, rest }: Told<'_>,
         zone: &TimeZone,
     ) -> Result<Option<String>, StoreError> {
         Ok(match outcome {
@@ -150,6 +166,9 @@ impl Closing<'_> {
             Outcome::Completed if spoke || has_spoken(self.tx, self.turn)? => None,
             Outcome::Completed if work == Work::Compact => {
                 Some(notice::compacted(by_hand(self.tx, self.session, self.turn)?.as_ref()))
+            }
+            Outcome::Completed if repeats || earlier::have_spoken(self.tx, self.turn)? => {
+                Some(notice::said_before())
             }
             Outcome::Completed => Some(notice::nothing_to_say()),
             Outcome::Interrupted if stop => Some(notice::stopped()),
@@ -159,23 +178,29 @@ impl Closing<'_> {
                     if work == Work::Compact { by_hand(self.tx, self.session, self.turn)? } else { None };
                 Some(match compaction {
                     Some(compaction) => notice::compacted(Some(&compaction)),
-                    None => self.failed(failure, work, zone)?,
+                    None => self.failed(failure, work, rest, zone)?,
                 })
             }
         })
     }
 
     /// The words for its messages' last failure. They become dead letters, unless to try them again makes no sense.
-    fn failed(&self, failure: &Failure, work: Work, zone: &TimeZone) -> Result<String, StoreError> {
-        let words = notice::turn_failed(failure, &retries::known(self.tx, failure, zone)?);
+    fn failed(
+        &self,
+        failure: &Failure,
+        work: Work,
+        rest: &[MessageId],
+        zone: &TimeZone,
+    ) -> Result<String, StoreError> {
+        let mut words = notice::turn_failed(failure, &retries::known(self.tx, failure, zone)?);
         if work == Work::Compact || !is_worth_a_retry(failure.kind) {
             return Ok(words);
         }
-        let messages: Vec<MessageId> = self
-            .tx
-            .prepare_cached("SELECT id FROM inbox WHERE turn = ?1 AND state = 'claimed' ORDER BY id")?
-            .query_map([self.turn.0], |row| Ok(MessageId(row.get(0)?)))?
-            .collect::<Result<_, _>>()?;
+        let mut messages = claimed(self.tx, self.turn)?;
+        messages.extend(rest);
+        if !rest.is_empty() {
+            words = notice::silent_too(&words, rest.len());
+        }
         let letters = dead_letters::bury(self.tx, self.session, &messages, Cause::Provider, &failure.message)?;
         Ok(notice::with_letters(&words, self.folder, &letters))
     }
@@ -202,6 +227,16 @@ impl Closing<'_> {
             .collect::<Result<_, _>>()?;
         Ok(Finished { chat: self.chat, replies, messages, end, elsewhere })
     }
+}
+
+/// Ends messages that wait, in a notice. Their turn stays noted: the provider may have them from then.
+fn end_waiting(tx: &Savepoint<'_>, messages: &[MessageId], notice: ReplyId) -> Result<(), StoreError> {
+    step_messages(tx, messages, MessageEvent::Answer)?;
+    let mut update = tx.prepare_cached("UPDATE inbox SET notice = ?1 WHERE id = ?2")?;
+    for message in messages {
+        update.execute([notice.0, message.0])?;
+    }
+    Ok(())
 }
 
 /// Keeps where the conversation stands, unless it was cleared meanwhile.

@@ -209,7 +209,8 @@ fn settle(tx: &Savepoint<'_>, number: i64, decision: DeadLetterEvent) -> Result<
 fn revive_message(tx: &Savepoint<'_>, session: SessionId, message: MessageId) -> Result<SessionId, StoreError> {
     step_message(tx, message, MessageEvent::Revive)?;
     tx.prepare_cached(
-        "UPDATE inbox SET tries = 0, failures = 0, due_at = 0, notice = NULL, apart = turn IS NOT NULL WHERE id = ?1",
+        "UPDATE inbox SET tries = 0, failures = 0, outages = 0, due_at = 0, notice = NULL, apart = turn IS NOT NULL
+         WHERE id = ?1",
     )?
     .execute([message.0])?;
     // Its question was asked again meanwhile and had its answer: what was fetched would be no turn's input.
@@ -222,7 +223,8 @@ fn revive_message(tx: &Savepoint<'_>, session: SessionId, message: MessageId) ->
 
 fn revive_reply(tx: &Savepoint<'_>, reply: ReplyId) -> Result<ChatRef, StoreError> {
     step_reply(tx, reply, ReplyEvent::Revive)?;
-    tx.prepare_cached("UPDATE outbox SET tries = 0, next_try_at = 0 WHERE id = ?1")?.execute([reply.0])?;
+    tx.prepare_cached("UPDATE outbox SET tries = 0, lost = 0, next_try_at = 0 WHERE id = ?1")?
+        .execute([reply.0])?;
     Ok(tx
         .prepare_cached("SELECT channel, chat_id, thread_id FROM outbox WHERE id = ?1")?
         .query_row([reply.0], |row| chat_of(row, 0))?)
@@ -237,8 +239,9 @@ pub(super) fn bury(
     cause: Cause,
     error: &str,
 ) -> Result<Vec<i64>, StoreError> {
-    let sql =
-        format!("SELECT tries + failures FROM inbox WHERE id = ?1 AND kind = 'message' AND id NOT IN ({FETCHED})");
+    let sql = format!(
+        "SELECT tries + failures + outages FROM inbox WHERE id = ?1 AND kind = 'message' AND id NOT IN ({FETCHED})"
+    );
     let mut letters = Vec::new();
     for message in messages {
         let tries: Option<u32> = tx.prepare_cached(&sql)?.query_row([message.0], |row| row.get(0)).optional()?;

@@ -161,6 +161,8 @@ pub(super) struct Waiting {
     pub(super) output_schema: Option<String>,
     /// It shares no turn.
     pub(super) apart: bool,
+    /// A turn that had it may be lost.
+    pub(super) offered: bool,
 }
 
 /// Shows the waiting messages of a session that are `wanted` in order, until `visit` has enough; of the others no text is
@@ -174,7 +176,8 @@ pub(super) fn walk(
     mut visit: impl FnMut(Waiting) -> bool,
 ) -> Result<Option<i64>, StoreError> {
     let sql = format!(
-        "SELECT id, channel, chat_id, thread_id, kind, sender, text, accepted_at, turn, output_schema, due_at, apart
+        "SELECT id, channel, chat_id, thread_id, kind, sender, text, accepted_at, turn, output_schema, due_at, apart,
+                offered
          FROM inbox WHERE session = ?1 AND state = 'pending' AND id NOT IN ({FETCHED}) ORDER BY id"
     );
     let mut statement = tx.prepare_cached(&sql)?;
@@ -211,6 +214,7 @@ fn waiting(row: &Row<'_>, chat: ChatRef, kind: MessageKind) -> Result<Waiting, S
         turn: row.get::<_, Option<i64>>(8)?.map(TurnId),
         output_schema: row.get(9)?,
         apart: row.get(11)?,
+        offered: row.get(12)?,
     })
 }
 

@@ -3,6 +3,7 @@
 //! - [`inbox`]: ① accept. - [`claim`]: ② claim. - [`closing`]: ④ finish. - [`commands`]: what people ask of us in a chat.
 //! - [`attempts`]: fencing, hello, a container's end. - [`starts`]: those that fail. - [`turns`]: ③ ready. - `retries`:
 //!   a failure that can pass. - [`dead_letters`]: one that did not. - [`steering`]: what changes while a turn runs.
+//! - [`earlier`]: a turn and those before it over the same messages.
 //! - [`compactions`], [`mcp`], [`models`]: what runners report. - [`clock`]: a wall clock that was set back.
 //! - [`tools`]: calls of the host's tools. - [`questions`]: the agent's, and their answers. - [`files`]: people's.
 //! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`undelivered`]: what never arrived, for the agent. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
@@ -17,6 +18,7 @@ pub mod compactions;
 pub mod dead_letters;
 pub mod detail;
 pub mod digest;
+pub mod earlier;
 pub mod files;
 pub mod history;
 pub mod inbox;

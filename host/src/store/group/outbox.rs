@@ -12,6 +12,7 @@ use crate::model::action::Action;
 use crate::model::chat::ChatRef;
 use crate::model::dead_letter::{Cause, Letter};
 use crate::model::delivery::{self, Miss, Next, Tried};
+use crate::model::outage;
 use crate::model::reply::{Outbound, ReplyEvent, ReplyKind, ReplyState};
 use crate::store::db::Durability;
 use crate::store::{StoreError, chance, now_ms};
@@ -42,25 +43,17 @@ impl GroupDb {
     }
 
     /// ⑤ Takes the oldest undelivered reply of a chat. There is one worker per chat, so a lease that is found
-    /// was lost by a crash: it is taken over, and the doubt whether the channel has the reply is kept with it. `durable` is
-    /// for a channel that shows a repeated reply again: no power cut makes it forget that there is a doubt.
+    /// was lost by a crash: it is taken over, and the doubt whether the channel has the reply is kept with it. One that
+    /// crashes took again and again waits ([`outage`]), and is a dead letter in the end. `durable` is for a channel that shows
+    /// a repeated reply again: no power cut makes it forget that there is a doubt.
     pub async fn lease(&self, chat: &ChatRef, durable: bool) -> Result<NextReply, StoreError> {
         let (chat, data) = (chat.clone(), self.data.clone());
         let durability = if durable { Durability::Durable } else { Durability::Relaxed };
         self.db
             .write(durability, move |tx| {
-                let Some(oldest) = oldest(tx, &chat, &data)? else { return Ok(NextReply::None) };
-                if let Some(at) = oldest.waits_until(now_ms()) {
-                    return Ok(NextReply::At(at));
-                }
-                let Oldest { mut outbound, state, .. } = oldest;
-                let lost = state == ReplyState::Leased;
-                step_reply(tx, outbound.id, ReplyEvent::Lease)?;
-                tx.prepare_cached("UPDATE outbox SET doubt = doubt + ?1 WHERE id = ?2")?
-                    .execute(params![lost, outbound.id.0])?;
-                outbound.doubts += i64::from(lost);
+                let next = take(tx, &chat, &data)?;
                 crate::hooks::crash_point("lease.before_commit");
-                Ok(NextReply::Leased(Box::new(outbound)))
+                Ok(next)
             })
             .await
     }
@@ -153,6 +146,60 @@ fn oldest(tx: &Savepoint<'_>, chat: &ChatRef, data: &Path) -> Result<Option<Olde
     Ok(Some(Oldest { outbound: outbound(row, data)?, state, next_try_at: row.get("next_try_at")? }))
 }
 
+fn take(tx: &Savepoint<'_>, chat: &ChatRef, data: &Path) -> Result<NextReply, StoreError> {
+    while let Some(oldest) = oldest(tx, chat, data)? {
+        if let Some(at) = oldest.waits_until(now_ms()) {
+            return Ok(NextReply::At(at));
+        }
+        let Oldest { mut outbound, state, .. } = oldest;
+        if state == ReplyState::Leased {
+            outbound.doubts += 1;
+            match lost_again(tx, outbound.id)? {
+                Some(at) if at > now_ms() => return Ok(NextReply::At(at)),
+                Some(_) => {}
+                None => continue,
+            }
+        }
+        step_reply(tx, outbound.id, ReplyEvent::Lease)?;
+        return Ok(NextReply::Leased(Box::new(outbound)));
+    }
+    Ok(NextReply::None)
+}
+
+/// A lease was lost, with the daemon that had it. Answers when the reply is handed over again, ms; none: it is dead.
+fn lost_again(tx: &Savepoint<'_>, reply: ReplyId) -> Result<Option<i64>, StoreError> {
+    let lost: u32 = tx
+        .prepare_cached("UPDATE outbox SET doubt = doubt + 1, lost = lost + 1 WHERE id = ?1 RETURNING lost")?
+        .query_row([reply.0], |row| row.get(0))?;
+    let now = now_ms();
+    let next = outage::next(lost, now, chance());
+    match next {
+        Some(at) if at > now => {
+            tracing::warn!(%reply, lost, "the daemon ended again and again while it was handed over; it waits");
+            step_reply(tx, reply, ReplyEvent::Retry)?;
+            tx.prepare_cached("UPDATE outbox SET next_try_at = ?1 WHERE id = ?2")?.execute([at, reply.0])?;
+        }
+        Some(_) => {}
+        None => {
+            tracing::error!(%reply, lost, "not handed over any more; `cofferdam dead-letter list` has it");
+            step_reply(tx, reply, ReplyEvent::GiveUp)?;
+            let Leased { session, tried } = tried(tx, reply)?;
+            let why = format!("the daemon ended {lost} times while it was handed over; it may have arrived");
+            bury(tx, &session, reply, &why, tried.failed.saturating_add(lost))?;
+        }
+    }
+    Ok(next)
+}
+
+/// Makes a dead letter of a reply that is given up, and the agent is to be told: also of one that a person had tried again,
+/// and that it was told of before.
+fn bury(tx: &Savepoint<'_>, session: &SessionId, reply: ReplyId, why: &str, tries: u32) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE outbox SET told = NULL, last_error = ?1 WHERE id = ?2")?
+        .execute(params![shortened(why), reply.0])?;
+    dead_letters::insert(tx, session, Letter::Reply(reply), Cause::Delivery, &shortened(why), tries)?;
+    Ok(())
+}
+
 /// How a reply stands that is being handed over.
 struct Leased {
     session: SessionId,
@@ -182,10 +229,7 @@ fn keep_miss(tx: &Savepoint<'_>, reply: ReplyId, miss: Miss, why: &str) -> Resul
     )?
     .execute(params![at, tried.failed, tried.doubts, error, reply.0])?;
     if next == Next::Dead {
-        let letter = Letter::Reply(reply);
-        // Also one that a person had tried again, and that the agent was told of before.
-        tx.prepare_cached("UPDATE outbox SET told = NULL WHERE id = ?1")?.execute([reply.0])?;
-        dead_letters::insert(tx, &session, letter, Cause::Delivery, &shortened(why), tried.failed)?;
+        bury(tx, &session, reply, why, tried.failed)?;
     }
     Ok(next)
 }

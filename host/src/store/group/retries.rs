@@ -3,14 +3,15 @@
 use cofferdam_protocol::ids::{MessageId, TurnId};
 use cofferdam_protocol::runner::Failure;
 use jiff::tz::TimeZone;
-use rusqlite::Savepoint;
+use rusqlite::{Savepoint, params};
 
 use super::models::read_models;
 use super::questions::FETCHED;
 use super::states::{claimed, step_messages};
-use crate::model::failure::{may_be_one_of_several, next_try};
+use crate::model::failure::{MOST_SILENT, may_be_one_of_several, next_try};
 use crate::model::message::MessageEvent;
 use crate::model::notice::{self, Known};
+use crate::model::outage;
 use crate::store::{StoreError, chance, now_ms};
 
 /// Another try of a turn's messages.
@@ -49,6 +50,28 @@ pub(super) fn plan(
     Ok(apart.then(|| Retry { at: now, apart, text: notice::one_by_one(failure, several) }))
 }
 
+/// The messages that wait to be tried one by one as this turn's was, after a turn over all of them was silent: once
+/// [`MOST_SILENT`] of them were silent by themselves, these are given up too.
+pub(super) fn silent_rest(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<MessageId>, StoreError> {
+    let silent: u32 = tx
+        .prepare_cached(
+            // Not those that a person has tried again since.
+            "SELECT count(*) FROM turns JOIN inbox ON inbox.turn = turns.id AND inbox.state <> 'pending'
+             WHERE turns.failure_kind = 'silence' AND turns.earlier = (SELECT earlier FROM turns WHERE id = ?1)",
+        )?
+        .query_row([turn.0], |row| row.get(0))?;
+    if silent < MOST_SILENT {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT id FROM inbox WHERE turn = (SELECT earlier FROM turns WHERE id = ?1) AND state = 'pending' AND apart
+                AND kind = 'message' AND id NOT IN ({FETCHED}) ORDER BY id"
+    );
+    let mut statement = tx.prepare_cached(&sql)?;
+    let rows = statement.query_map([turn.0], |row| Ok(MessageId(row.get(0)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// A turn's own messages: those that its provider was given or offered, without answers to questions of it.
 const OWN: &str = "turn = ?1 AND state IN ('claimed', 'pending') AND kind = 'message'
      AND id NOT IN (SELECT message FROM questions WHERE turn = ?1 AND message IS NOT NULL)";
@@ -58,7 +81,8 @@ fn count(tx: &Savepoint<'_>, turn: TurnId) -> Result<usize, StoreError> {
     Ok(tx.prepare_cached(&sql)?.query_row([turn.0], |row| row.get(0))?)
 }
 
-/// From here on each message of a turn goes by itself, from its first try; a turn with one message is left as it is.
+/// From here on each message of a turn goes by itself, from its first try; a turn with one message is left as it is. Outages
+/// stay counted, as they are bounded for all together, and each message has one more by itself.
 pub(super) fn part(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), StoreError> {
     if count(tx, turn)? < 2 {
         return Ok(());
@@ -66,9 +90,10 @@ pub(super) fn part(tx: &Savepoint<'_>, turn: TurnId) -> Result<(), StoreError> {
     let sql = format!("UPDATE inbox SET apart = 1 WHERE {OWN} AND id NOT IN ({FETCHED})");
     tx.prepare_cached(&sql)?.execute([turn.0])?;
     tx.prepare_cached(
-        "UPDATE inbox SET tries = 0, failures = 0 WHERE turn = ?1 AND state IN ('claimed', 'pending')",
+        "UPDATE inbox SET tries = 0, failures = 0, outages = min(outages, ?2)
+         WHERE turn = ?1 AND state IN ('claimed', 'pending')",
     )?
-    .execute([turn.0])?;
+    .execute(params![turn.0, outage::MOST - 1])?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use crate::model::chat::ChatRef;
 use crate::model::dead_letter::{Cause, Letter};
 use crate::model::message::MessageEvent;
 use crate::model::notice;
+use crate::model::outage::GoneBy;
 use crate::model::reply::ReplyKind;
 use crate::store::db::Durability;
 use crate::store::{StoreError, chance, now_ms};
@@ -174,8 +175,8 @@ fn give_up(
     tries: u32,
 ) -> Result<Vec<Answered>, StoreError> {
     // A turn is left when its container's end could not be written down. Its messages end with those that wait.
-    let mut ended = match lose_turn(tx, session, true, (folder, error))? {
-        EndedTurn::None | EndedTurn::Requeued(_) => Vec::new(),
+    let mut ended = match lose_turn(tx, session, GoneBy::Plan, (folder, error))? {
+        EndedTurn::None | EndedTurn::Requeued(_) | EndedTurn::Paused(..) => Vec::new(),
         EndedTurn::GaveUp(_, messages, chat, reply) => vec![Answered { messages, chat, reply }],
         EndedTurn::Stopped(_, answered, mut elsewhere) => {
             elsewhere.push(answered);

@@ -117,7 +117,7 @@ fn offer(
     // Those that were offered before are not read again with each message that comes.
     let wanted = |message, of: &ChatRef| *of == chat && !request.offered.contains(&message);
     walk(tx, session, wanted, |row| {
-        let earlier = row.turn.is_some_and(|turn| turn != request.turn);
+        let earlier = row.offered || row.turn.is_some_and(|turn| turn != request.turn);
         if row.kind != MessageKind::Message || row.output_schema.is_some() || earlier || answers.contains(&row.id.0)
         {
             return false;

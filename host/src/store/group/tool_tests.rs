@@ -106,7 +106,10 @@ impl Fixture {
     }
 
     async fn container_dies(&self) {
-        self.db.end_attempt(&self.session, self.attempt, false, "gone".into()).await.unwrap();
+        self.db
+            .end_attempt(&self.session, self.attempt, crate::model::outage::GoneBy::Itself, "gone".into())
+            .await
+            .unwrap();
     }
 
     async fn says(&self, id: &str, text: &str) -> MessageId {

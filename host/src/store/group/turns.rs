@@ -36,7 +36,9 @@ pub struct Ready {
 }
 
 impl GroupDb {
-    /// ③ The provider is ready: keeps its thread and models. A repeated event changes nothing.
+    /// ③ The provider is ready: keeps its thread and models. A repeated event changes nothing. After a power cut the thread
+    /// is where the runner looks for what it was given, so that it must be known by then; a start takes far longer than
+    /// the sync.
     pub async fn ready(
         &self,
         session: &SessionId,
@@ -46,7 +48,7 @@ impl GroupDb {
     ) -> Result<(), StoreError> {
         let session = session.clone();
         self.db
-            .write(Durability::Relaxed, move |tx| {
+            .write(Durability::Durable, move |tx| {
                 if !hear(tx, &session, attempt, seq)? {
                     return Ok(());
                 }

@@ -28,7 +28,9 @@ enum Step {
     Ask(bool),
     Fetch,
     Finish(usize),
-    ContainerDies(bool),
+    ContainerDies(GoneBy),
+    Lease,
+    Deliver,
     TimePasses,
     ClockGoesBack,
     Revive,
@@ -46,8 +48,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Early),
         2 => any::<bool>().prop_map(Step::Ask),
         2 => Just(Step::Fetch),
-        3 => (0usize..5).prop_map(Step::Finish),
-        2 => any::<bool>().prop_map(Step::ContainerDies),
+        3 => (0usize..6).prop_map(Step::Finish),
+        3 => gone_by().prop_map(Step::ContainerDies),
+        2 => Just(Step::Lease),
+        1 => Just(Step::Deliver),
         1 => Just(Step::TimePasses),
         1 => Just(Step::ClockGoesBack),
         1 => Just(Step::Revive),
@@ -56,15 +60,38 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn gone_by() -> impl Strategy<Value = GoneBy> {
+    prop::sample::select(vec![GoneBy::Itself, GoneBy::Outage, GoneBy::Plan])
+}
+
 fn outcome(which: usize) -> Outcome {
     match which {
         0 => Outcome::Completed,
         1 => Outcome::Interrupted,
         2 => Outcome::Failed(Failure::new(FailureKind::Upstream, "x")),
         3 => Outcome::Failed(Failure::new(FailureKind::Refused, "x")),
+        4 => Outcome::Failed(Failure::new(FailureKind::Silence, "x")),
         _ => Outcome::Failed(Failure::new(FailureKind::Other, "x")),
     }
 }
+
+/// How a turn comes to nothing.
+#[derive(Debug, Clone, Copy)]
+enum BadEnd {
+    Gone(GoneBy),
+    Failed(usize),
+}
+
+fn bad_end() -> impl Strategy<Value = BadEnd> {
+    prop_oneof![
+        prop::sample::select(vec![GoneBy::Itself, GoneBy::Outage]).prop_map(BadEnd::Gone),
+        (2usize..6).prop_map(BadEnd::Failed),
+    ]
+}
+
+/// The most turns of a message before it ends, whatever ends them: as one of several and by itself twice for its container
+/// and four times for what can pass, and ten outages in all, of which one more when it is parted late.
+const MOST_TURNS: usize = 2 * (2 + 4) + 11;
 
 /// A session that plays a history.
 struct Play {
@@ -137,15 +164,28 @@ impl Play {
                 }
             }
             (Step::Finish(which), Some(turn)) => {
-                self.f.finish(&self.session, self.attempt, seq.0, turn, finish(outcome(which), &[])).await.unwrap();
+                // What was said at once is in the thread too.
+                let end = Finish { found: 1, ..finish(outcome(which), &["early"]) };
+                let end = if which % 2 == 0 { end } else { finish(outcome(which), &[]) };
+                self.f.finish(&self.session, self.attempt, seq.0, turn, end).await.unwrap();
                 self.over();
             }
-            (Step::ContainerDies(blameless), _) => {
-                self.f.end(&self.session, self.attempt, blameless).await;
+            (Step::ContainerDies(by), _) => {
+                self.f.ends(&self.session, self.attempt, by).await;
                 self.attempt = self.f.begin(&self.session).await;
                 self.over();
             }
-            (Step::TimePasses, _) => self.f.time_passes().await,
+            // A lease that is found was lost.
+            (Step::Lease, _) => drop(self.f.leased().await),
+            (Step::Deliver, _) => {
+                if let Some(reply) = self.f.leased().await {
+                    self.f.db.delivered(reply.id).await.unwrap();
+                }
+            }
+            (Step::TimePasses, _) => {
+                self.f.time_passes().await;
+                self.f.replies_are_due().await;
+            }
             (Step::ClockGoesBack, _) => {
                 self.f.clock_goes_back(HOUR).await;
                 self.f.db.clock_set_back(HOUR).await.unwrap();
@@ -180,7 +220,7 @@ impl Play {
         let messages: BTreeSet<_> = letters.iter().map(|row| format!("{:?}", row.letter)).collect();
         assert_eq!(messages.len(), letters.len(), "{letters:?}");
         for row in &letters {
-            let Letter::Message(message) = row.letter else { panic!("no reply is one here") };
+            let Letter::Message(message) = row.letter else { continue };
             let answers = self.f.db.answers_to(message).await.unwrap();
             let named = |answer: &Outbound| answer.kind == ReplyKind::Notice && answer.text.contains("dead letter");
             assert!(answers.iter().any(named), "{row:?}: {answers:?}");
@@ -191,6 +231,38 @@ impl Play {
         self.asked = None;
         self.turn = None;
         self.offered.clear();
+    }
+
+    /// Goes on with what ends every turn badly, one way after the other, until nothing waits. Answers how many turns it took.
+    async fn spoil(&mut self, ends: &[BadEnd], most: usize) -> usize {
+        for turns in 0..=most {
+            self.f.time_passes().await;
+            self.play(Step::Claim).await;
+            if self.turn.is_none() {
+                assert_eq!(self.f.db.due(&self.session).await.unwrap(), Due::Later(None));
+                return turns;
+            }
+            let step = match ends[turns % ends.len()] {
+                BadEnd::Gone(by) => Step::ContainerDies(by),
+                BadEnd::Failed(which) => Step::Finish(which),
+            };
+            self.play(step).await;
+        }
+        panic!("more than {most} turns");
+    }
+
+    /// Loses every lease until nothing waits for delivery. Answers how many there were.
+    async fn lose_leases(&self, most: usize) -> usize {
+        for leases in 0..=most {
+            self.f.replies_are_due().await;
+            if self.f.leased().await.is_none() {
+                self.f.replies_are_due().await;
+                if matches!(self.f.db.next_reply(&chat(None)).await.unwrap(), NextReply::None) {
+                    return leases;
+                }
+            }
+        }
+        panic!("more than {most} leases");
     }
 
     /// Goes on with runners that do their work, until nothing waits.
@@ -225,6 +297,31 @@ proptest! {
                 assert!(!answers.is_empty(), "{message} ended in silence");
             }
             play.letters_are_outcomes().await;
+        });
+    }
+
+    /// Nothing holds up what is behind it for ever: whatever ends the turns, again and again.
+    #[test]
+    fn what_ends_badly_each_time_ends_for_good(
+        messages in 1usize..6, ends in prop::collection::vec(bad_end(), 1..8), revived in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut play = Play::new().await;
+            for _ in 1..messages {
+                play.play(Step::Say(None)).await;
+            }
+            for _ in 0..=usize::from(revived) {
+                play.spoil(&ends, messages * MOST_TURNS).await;
+                for message in &play.said {
+                    assert_eq!(play.f.state(*message).await, MessageState::Done, "{message}");
+                    assert!(!play.f.db.answers_to(*message).await.unwrap().is_empty(), "{message} ended in silence");
+                }
+                play.letters_are_outcomes().await;
+                play.play(Step::Revive).await;
+            }
+            play.drain().await;
+            play.lose_leases(10_000).await;
         });
     }
 }

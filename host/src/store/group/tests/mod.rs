@@ -17,6 +17,7 @@ use crate::model::chat::Inbound;
 use crate::model::command::Command;
 use crate::model::delivery::Miss;
 use crate::model::message::MessageState;
+use crate::model::outage::{self, GoneBy};
 use crate::model::reply::{Outbound, ReplyKind};
 
 mod clock;
@@ -26,6 +27,9 @@ mod detail;
 mod events;
 mod flood;
 mod histories;
+mod outages;
+mod power;
+mod repeats;
 mod retries;
 mod steering;
 
@@ -124,12 +128,23 @@ impl Fixture {
         self.db.db.write(crate::store::db::Durability::Relaxed, past).await.unwrap();
     }
 
+    /// Lets the time pass that replies wait for another try.
+    async fn replies_are_due(&self) {
+        let past = |tx: &Savepoint<'_>| Ok(tx.execute("UPDATE outbox SET next_try_at = 1", [])?);
+        self.db.db.write(crate::store::db::Durability::Relaxed, past).await.unwrap();
+    }
+
     async fn begin(&self, session: &SessionId) -> Attempt {
         self.db.begin_attempt(session, ProviderKind::Mock, "hash".into()).await.unwrap()
     }
 
     async fn end(&self, session: &SessionId, attempt: Attempt, blameless: bool) -> EndedTurn {
-        self.db.end_attempt(session, attempt, blameless, "gone".into()).await.unwrap()
+        let by = if blameless { GoneBy::Plan } else { GoneBy::Itself };
+        self.ends(session, attempt, by).await
+    }
+
+    async fn ends(&self, session: &SessionId, attempt: Attempt, by: GoneBy) -> EndedTurn {
+        self.db.end_attempt(session, attempt, by, "gone".into()).await.unwrap()
     }
 
     async fn claim(&self, session: &SessionId, attempt: Attempt) -> Option<(TurnId, Vec<String>)> {
@@ -213,7 +228,10 @@ async fn a_write_of_a_stale_attempt_is_refused() {
     assert!(matches!(f.db.ready(&session, stale, Seq(1), ready).await, Err(StoreError::Stale { .. })));
     let finish = f.db.finish(&session, stale, Seq(1), turn, done, TimeZone::UTC);
     assert!(matches!(finish.await, Err(StoreError::Stale { .. })));
-    assert!(matches!(f.db.end_attempt(&session, stale, true, String::new()).await, Err(StoreError::Stale { .. })));
+    assert!(matches!(
+        f.db.end_attempt(&session, stale, GoneBy::Plan, String::new()).await,
+        Err(StoreError::Stale { .. })
+    ));
     assert!(f.leased().await.is_none(), "nothing of it reached the outbox");
 }
 

@@ -128,3 +128,68 @@ async fn what_only_a_person_can_mend_is_told_at_once() {
     assert!(matches!(finished.end, End::Done(_)));
     assert!(f.told().await.contains("used up until 3000-01-01 00:00"));
 }
+
+fn silent() -> Finish {
+    finish(Outcome::Failed(Failure::new(FailureKind::Silence, "nothing moved for 600 s")), &[])
+}
+
+#[tokio::test]
+async fn of_several_in_a_silent_turn_only_the_silent_one_ends_in_that() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    f.accept("2").await;
+    f.accept("3").await;
+    let attempt = f.begin(&session).await;
+    let (turn, _) = f.claim(&session, attempt).await.unwrap();
+    let finished = f.finish(&session, attempt, 1, turn, silent()).await.unwrap();
+    assert!(matches!(finished.end, End::Again(_)));
+    assert!(f.told().await.contains("one by one"));
+    for (seq, id) in [(2, "1"), (3, "2"), (4, "3")] {
+        let (turn, texts) = f.claim(&session, attempt).await.unwrap();
+        assert_eq!(texts, [format!("text of {id}")]);
+        let end = if id == "2" { silent() } else { finish(Outcome::Completed, &["a"]) };
+        f.finish(&session, attempt, seq, turn, end).await.unwrap();
+    }
+    let told = f.all_told().await;
+    assert!(told.len() == 3 && told[1].contains("dead-letter retry demo/1"), "{told:?}");
+}
+
+/// Fifty messages, each with ten minutes of silence, would hold up their chat for a day.
+#[tokio::test]
+async fn when_three_are_silent_by_themselves_the_others_are_given_up_with_the_third() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    for id in 2..=6 {
+        f.accept(&id.to_string()).await;
+    }
+    let attempt = f.begin(&session).await;
+    let mut turns = 0;
+    let mut last = None;
+    while let Some((turn, _)) = f.claim(&session, attempt).await {
+        turns += 1;
+        last = f.finish(&session, attempt, turns, turn, silent()).await;
+        assert!(turns < 20);
+    }
+    assert_eq!(turns, 4, "together, and three by themselves");
+    let last = last.unwrap();
+    let silence = ChatOutcome::Failed { kind: FailureKind::Silence };
+    assert_eq!((last.messages.len(), last.end), (4, End::Done(silence)));
+    let told = f.all_told().await;
+    assert!(told[3].contains("the 3 messages that wait behind it are not tried"), "{told:?}");
+    assert!(told[3].contains("dead letters demo/3 to demo/6"), "{told:?}");
+    for message in last.messages {
+        assert_eq!(f.db.answers_to(message).await.unwrap().len(), 1, "each is told, once");
+    }
+    assert_eq!(f.db.due(&session).await.unwrap(), Due::Later(None));
+    // Who has them tried again has each tried again, also where the model is silent still.
+    f.db.settle_dead_letters(crate::model::dead_letter::DeadLetterEvent::Retry).await.unwrap();
+    let mut again = 0;
+    while let Some((turn, _)) = f.claim(&session, attempt).await {
+        again += 1;
+        f.finish(&session, attempt, turns + again, turn, silent()).await.unwrap();
+    }
+    assert_eq!(again, 6);
+    // What comes after is served as ever.
+    f.accept("7").await;
+    assert_eq!(f.claim(&session, attempt).await.unwrap().1, ["text of 7"]);
+}

@@ -63,7 +63,8 @@ async fn an_answer_that_was_fetched_ends_when_its_turn_is_given_up() {
     f.call("c1", "ask_user", question("Which?")).await;
     let answer = f.says("2", "red").await;
     f.db.waiting(&f.key("c1")).await.unwrap();
-    let ended = f.db.end_attempt(&f.session, f.attempt, false, "gone".into()).await.unwrap();
+    let ended =
+        f.db.end_attempt(&f.session, f.attempt, crate::model::outage::GoneBy::Itself, "gone".into()).await.unwrap();
     let EndedTurn::GaveUp(_, messages, ..) = ended else { panic!("tried again: {ended:?}") };
     assert_eq!(messages, [MessageId(1), answer]);
     assert_eq!(f.state_of(answer).await.0, MessageState::Done);
