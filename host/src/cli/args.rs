@@ -23,6 +23,7 @@ Exit codes:
   11   the turn was interrupted
   12   a check of `doctor` failed
   13   a database is damaged, or of a newer Cofferdam
+  14   a backup or a restore is done, but for files that are named
   130  Ctrl-C while waiting; an accepted message stays accepted
 
 The home: --home, or COFFERDAM_HOME, or ~/.cofferdam. First steps: `cofferdam init`, `cofferdam doctor`,
@@ -284,6 +285,8 @@ mod tests {
             ErrorKind::TurnFailed,
             ErrorKind::TurnInterrupted,
             ErrorKind::Unhealthy,
+            ErrorKind::Database,
+            ErrorKind::Incomplete,
         ];
         let docs = include_str!("../../../docs/cli.md");
         for kind in kinds {
