@@ -53,7 +53,7 @@ test: engine runner codex-older ## run all tests, on the real engine and the rea
 	@# Together, so that the program has the hooks that the tests pull.
 	@cargo build --locked --package cofferdam --package cofferdam-tests --bins
 	@COFFERDAM_RUNNER="$(RUNNER)" "$(DEV)" --home "$(CURDIR)" image build
-	@scripts/readme.sh "$(DEV)"
+	@COFFERDAM_RUNNER="$(RUNNER)" scripts/readme.sh "$(DEV)"
 	@COFFERDAM_RUNNER="$(RUNNER)" COFFERDAM_TEST_HOME="$(CURDIR)" COFFERDAM_TEST_CODEX="$(CODEX)" \
 	  COFFERDAM_TEST_CODEX_OLDER="$(OLDER)" cargo test --workspace --locked
 

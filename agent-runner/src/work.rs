@@ -95,10 +95,15 @@ impl Stat {
 fn sums(provider: u32) -> (Sum, Sum) {
     let processes = processes();
     let ours = below(provider, &processes);
-    let mut sum = total(&ours, &processes);
+    let detached = detached(provider, &ours, &processes);
+    (sum_below(provider, &ours, &processes), total(&detached, &processes))
+}
+
+fn sum_below(provider: u32, below: &BTreeSet<u32>, processes: &BTreeMap<u32, Stat>) -> Sum {
+    let mut sum = total(below, processes);
     // What ended is counted where it was waited for.
     sum.ticks += processes.get(&provider).map_or(0, |stat| stat.children);
-    (sum, total(&detached(provider, &ours, &processes), &processes))
+    sum
 }
 
 fn processes() -> BTreeMap<u32, Stat> {
@@ -162,13 +167,17 @@ mod tests {
             Self(shell.spawn().unwrap())
         }
 
-        /// Whether it moves within so many looks, of half a second each.
-        fn moves(&self, looks: usize) -> bool {
-            let mut work = Work::below(self.0.id());
-            (0..looks).any(|_| {
-                std::thread::sleep(Duration::from_millis(500));
-                work.moved(true)
-            })
+        fn sum(&self) -> Sum {
+            sums(self.0.id()).0
+        }
+
+        /// Waits until it has used what is work in a second.
+        fn works(&self, what: &str) {
+            let (before, begun) = (self.sum(), Instant::now());
+            while !self.sum().is_work_since(before, Duration::from_secs(1)) {
+                assert!(begun.elapsed() < Duration::from_secs(60), "{what} is no work");
+                std::thread::yield_now();
+            }
         }
     }
 
@@ -184,24 +193,44 @@ mod tests {
     }
 
     #[test]
-    fn what_computes_or_copies_works_and_what_sleeps_or_waits_does_not() {
-        assert!(Below::run("(while :; do :; done)").moves(60), "a busy loop");
-        assert!(Below::run("dd if=/dev/zero of=/dev/null bs=64k").moves(60), "a copy");
-        assert!(
-            Below::run("(while :; do sh -c 'i=0; while [ $i -lt 9999 ]; do i=$((i+1)); done'; done)").moves(60)
-        );
-        assert!(!Below::run("sleep 60").moves(4), "a sleep");
+    fn what_computes_or_copies_works() {
+        Below::run("(while :; do :; done)").works("a busy loop");
+        Below::run("dd if=/dev/zero of=/dev/null bs=64k").works("a copy");
+        // None of its processes lives long.
+        Below::run("(while :; do sh -c 'i=0; while [ $i -lt 9999 ]; do i=$((i+1)); done'; done)").works("many");
     }
 
     #[test]
-    fn the_process_itself_does_not_count() {
-        let mut busy = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
-        let mut work = Work::below(busy.id());
-        std::thread::sleep(Duration::from_millis(500));
-        let moved = work.moved(true);
-        busy.kill().unwrap();
-        busy.wait().unwrap();
-        assert!(!moved);
+    fn what_only_is_there_does_not_work() {
+        let sleep = Below::run("sleep 600");
+        let begun = Instant::now();
+        // A shell reads what it needs before it is what sleeps.
+        while !processes().iter().any(|(pid, stat)| stat.parent == sleep.0.id() && name(*pid) == "sleep\n") {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it begins");
+            std::thread::yield_now();
+        }
+        let before = sleep.sum();
+        assert!(!sleep.sum().is_work_since(before, Duration::from_secs(1)));
+    }
+
+    fn name(pid: u32) -> String {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_process_itself_does_not_count_and_what_ended_below_it_does() {
+        // Numbers that no process has, so that none has read anything.
+        const PROVIDER: u32 = u32::MAX - 10;
+        let sum = |own: u64, ended: u64, below_it: u64| {
+            let provider = Stat { parent: 1, own, children: ended };
+            let child = Stat { parent: PROVIDER, own: below_it, children: 0 };
+            let processes = BTreeMap::from([(PROVIDER, provider), (PROVIDER + 1, child)]);
+            sum_below(PROVIDER, &below(PROVIDER, &processes), &processes)
+        };
+        let before = sum(5, 7, 9);
+        let moved = |now: Sum| now.is_work_since(before, Duration::from_secs(10));
+        assert!(!moved(sum(5000, 7, 9)), "it beats also when it waits");
+        assert!(moved(sum(5, 7000, 9)) && moved(sum(5, 7, 9000)));
     }
 
     #[test]

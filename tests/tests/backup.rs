@@ -1,14 +1,16 @@
 //! Backups of a running home, and their way back, also into another home.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use cofferdam::hooks::{OF_BACKUP, OF_RESTORE};
+use cofferdam_tests::disk::SmallDisk;
 use cofferdam_tests::home::{Ended, TestHome};
 use cofferdam_tests::rows;
 use cofferdam_tests::vendor::Vendor;
 use rusqlite::Connection;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -195,13 +197,8 @@ async fn one_group_is_copied_without_the_others_and_nothing_hostile_is_followed(
     std::fs::write(home.root().join(".env"), "OPENAI_API_KEY=geheim").expect("a key");
     symlink("../../../.env", workspace.join("key")).expect("a link");
     symlink("/", workspace.join("root")).expect("a link");
-    let pipe = rustix::fs::mknodat(
-        rustix::fs::CWD,
-        workspace.join("pipe"),
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR,
-        0,
-    );
+    let pipe =
+        rustix::fs::mknodat(rustix::fs::CWD, workspace.join("pipe"), rustix::fs::FileType::Fifo, Mode::RUSR, 0);
     pipe.expect("a pipe");
     let place = tempfile::tempdir().expect("a place");
     let dir = place.path().join("backup");
@@ -223,6 +220,10 @@ async fn one_group_is_copied_without_the_others_and_nothing_hostile_is_followed(
     let inside = home.root().join("data/backup");
     let inside = home.cli(&["backup", inside.to_str().expect("a path")]).await;
     assert_eq!(inside.code, 5, "{inside:?}");
+    let nowhere = home.cli(&["backup", place.path().join("none/such").to_str().expect("a path")]).await;
+    assert!(nowhere.code == 4 && nowhere.stderr.contains("hint: make it"), "{nowhere:?}");
+    let other = restore(&home, &dir, &["other"]).await;
+    assert!(other.code == 4 && other.stderr.contains("it has demo"), "{other:?}");
 }
 
 #[tokio::test]
@@ -319,4 +320,127 @@ async fn a_backup_that_is_killed_is_none_and_the_next_one_removes_what_it_left()
     home.up().await;
     back_up(&home, &second).await;
     assert_eq!(left(), [second]);
+}
+
+/// Makes so many directories, each in the one before.
+fn deep(place: &Path, count: usize) {
+    let mut at = rustix::fs::open(place, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).expect("a directory");
+    for _ in 0..count {
+        rustix::fs::mkdirat(&at, "d", Mode::RWXU).expect("a directory");
+        at = rustix::fs::openat(&at, "d", OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).expect("it");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_copied_is_named_and_costs_nothing_else() {
+    let home = TestHome::running().await;
+    for group in ["bare", "demo", "other"] {
+        home.group(group, &json!({"provider": "mock"})).await;
+        home.admin().chat(group, "hello").await.text();
+    }
+    let workspace = home.folder("demo").join("workspace");
+    deep(&workspace, 200);
+    std::fs::create_dir(workspace.join("store")).expect("a directory");
+    std::fs::write(workspace.join("store/a"), "x".repeat(100_000)).expect("a file");
+    for name in ["b", "c", "two\nlines"] {
+        std::fs::hard_link(workspace.join("store/a"), workspace.join(name)).expect("another name");
+    }
+    std::fs::rename(home.folder("bare"), home.root().join("elsewhere")).expect("its folder is gone");
+    let place = tempfile::tempdir().expect("a place");
+    let dir = place.path().join("backup");
+    let path = dir.to_str().expect("a path");
+    let ended = home.cli(&["--json", "backup", path]).await;
+    assert_eq!(ended.code, 14, "{ended:?}");
+    let report = ended.json();
+    let failed: Vec<_> = [0, 1, 2].map(|index| report["groups"][index]["failed"].clone()).into();
+    assert_eq!(failed, [1, 1, 0], "{report}");
+    let named = report["groups"][1]["named"][0].as_str().expect("a name");
+    assert!(named.starts_with("workspace/d/d/") && named.ends_with(": too deep"), "{named}");
+    assert_eq!(report["groups"][0]["database"], true, "{report}");
+    let shown = home.cli(&["backup", place.path().join("again").to_str().expect("a path")]).await;
+    assert_eq!(shown.code, 14, "{shown:?}");
+    assert!(shown.stdout.contains("bare: left out ") && shown.stdout.contains("No such file"), "{shown:?}");
+    assert!(shown.stdout.contains("the backup is "), "{shown:?}");
+
+    let to = TestHome::new();
+    let restored = restore(&to, &dir, &["--json"]).await;
+    assert_eq!(restored.code, 0, "{restored:?}");
+    let restored = restored.json();
+    assert!(restored["groups"][1]["files"].as_u64().is_some_and(|files| files >= 4), "{restored}");
+    for workspace in [dir.join("groups/demo/folder/workspace"), to.folder("demo").join("workspace")] {
+        let links = |name: &str| workspace.join(name).metadata().expect("there").nlink();
+        assert_eq!(["store/a", "b", "c", "two\nlines"].map(links), [4; 4], "one file: {}", workspace.display());
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_read_is_told_and_the_others_are_copied() {
+    let mut home = TestHome::running().await;
+    for group in ["demo", "other"] {
+        home.group(group, &json!({"provider": "mock"})).await;
+        home.admin().chat(group, "hello").await.text();
+    }
+    home.stop().await;
+    let database = database(&home, "demo");
+    std::fs::rename(&database, database.with_extension("kept")).expect("moved");
+    std::fs::create_dir(&database).expect("no file");
+    let place = tempfile::tempdir().expect("a place");
+    let dir = place.path().join("backup");
+    let ended = home.cli(&["--json", "backup", dir.to_str().expect("a path")]).await;
+    assert_eq!(ended.code, 13, "{ended:?}");
+    let report = ended.json();
+    let missing = report["groups"][0]["missing"].as_str().expect("why");
+    assert!(missing.contains("state.db"), "{missing}");
+    assert_eq!(report["groups"][1]["database"], true, "{report}");
+    let to = TestHome::new();
+    let all = restore(&to, &dir, &[]).await;
+    assert!(all.code == 13 && all.stderr.contains("name the groups"), "{all:?}");
+    let other = restore(&to, &dir, &["other"]).await;
+    assert_eq!(other.code, 0, "{other:?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_under_the_backup_ends_it_and_leaves_nothing() {
+    let Some(disk) = SmallDisk::in_memory("4m") else { return };
+    let home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+    home.admin().chat("demo", "hello").await.text();
+    let large = home.folder("demo").join("workspace/large");
+    std::fs::write(&large, vec![1; 8 << 20]).expect("a file");
+    let dir = disk.path().join("backup");
+    let ended = home.cli(&["backup", dir.to_str().expect("a path")]).await;
+    assert_eq!(ended.code, 9, "{ended:?}");
+    assert!(ended.stderr.contains("workspace/large") && ended.stderr.contains("No space left"), "{ended:?}");
+    assert_eq!(std::fs::read_dir(disk.path()).expect("a listing").count(), 0, "the room is free again");
+    // One whose first file, the small database of all groups, does not fit.
+    let ballast = disk.fill();
+    let ended = home.cli(&["backup", dir.to_str().expect("a path")]).await;
+    assert!(ended.code == 9 && ended.stderr.contains(disk.path().to_str().expect("a path")), "{ended:?}");
+    std::fs::remove_file(ballast).expect("room again");
+    std::fs::remove_file(large).expect("it fits");
+    back_up(&home, &dir).await;
+}
+
+#[tokio::test]
+async fn what_all_groups_share_comes_with_all_of_them() {
+    let home = TestHome::with_demo(&json!({"provider": "mock"})).await;
+    let shared = |home: &TestHome| home.root().join("groups/global/AGENTS.md");
+    std::fs::create_dir_all(shared(&home).parent().expect("a folder")).expect("a folder");
+    std::fs::write(shared(&home), "of then").expect("a file");
+    let place = tempfile::tempdir().expect("a place");
+    let dir = place.path().join("backup");
+    let report = back_up(&home, &dir).await.json();
+    assert_eq!(report["shared"]["files"], 1, "{report}");
+    std::fs::write(shared(&home), "of now").expect("a file");
+    let read = |home: &TestHome| std::fs::read_to_string(shared(home)).ok();
+    let to = TestHome::new();
+    for (home, words, text) in [
+        (&to, &["demo"][..], None),
+        (&to, &[], Some("of then")),
+        (&home, &[], Some("of now")),
+        (&home, &["--folder"], Some("of then")),
+    ] {
+        let restored = restore(home, &dir, words).await;
+        assert_eq!(restored.code, 0, "{restored:?}");
+        assert_eq!(read(home).as_deref(), text, "{words:?}");
+    }
 }

@@ -47,6 +47,7 @@ async fn a_full_disk_refuses_in_words_and_loses_nothing_that_was_accepted() {
     assert!(Path::new(&trouble.path).starts_with(home.root()) && trouble.free_bytes < 1 << 20, "{trouble:?}");
     let cli = home.cli(&["chat", "demo", &"y".repeat(LARGE)]).await;
     assert_eq!(cli.code, 9, "{cli:?}");
+    assert!(cli.stderr.contains("groups/demo/state.db: the disk refused"), "it says on what: {cli:?}");
     let shown = home.cli(&["status"]).await;
     assert!(shown.stdout.contains("disk:") && shown.stdout.contains("KiB free"), "{shown:?}");
     std::fs::remove_file(ballast).expect("room again");

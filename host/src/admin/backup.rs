@@ -9,8 +9,8 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use cofferdam_protocol::admin::{
-    BackupReport, BackupRequest, ErrorKind, GroupRestore, RestoreReport, RestoreRequest, SessionState,
-    TableRestore, WorkEvent,
+    BackupReport, BackupRequest, ErrorKind, FilesCopied, GroupRestore, RestoreReport, RestoreRequest, SessionState,
+    SharedRestore, TableRestore, WorkEvent,
 };
 use cofferdam_protocol::ids::Folder;
 use serde::Serialize;
@@ -49,21 +49,18 @@ pub(super) async fn backup(State(admin): State<Arc<Admin>>, Json(request): Json<
 }
 
 pub(super) async fn restore(State(admin): State<Arc<Admin>>, Json(request): Json<RestoreRequest>) -> Response {
-    answer(async move |tell: Teller<RestoreReport>| {
-        let groups = match &request.from {
-            Some(dir) => from_backup(&admin, &request, absolute(dir)?, &tell).await?,
-            None => {
-                let [folder] = request.groups.as_slice() else {
-                    return Err(Failed::new(
-                        ErrorKind::Usage,
-                        "no backup is named",
-                        "name one with --from DIR, or one group whose database is damaged",
-                    ));
-                };
-                vec![own(&admin, &request, folder).await?]
-            }
-        };
-        Ok(RestoreReport { groups })
+    answer(async move |tell: Teller<RestoreReport>| match &request.from {
+        Some(dir) => from_backup(&admin, &request, absolute(dir)?, &tell).await,
+        None => {
+            let [folder] = request.groups.as_slice() else {
+                return Err(Failed::new(
+                    ErrorKind::Usage,
+                    "no backup is named",
+                    "name one with --from DIR, or one group whose database is damaged",
+                ));
+            };
+            Ok(RestoreReport { groups: vec![own(&admin, &request, folder).await?], shared: None })
+        }
     })
 }
 
@@ -72,7 +69,7 @@ async fn from_backup(
     request: &RestoreRequest,
     dir: PathBuf,
     tell: &Teller<RestoreReport>,
-) -> Result<Vec<GroupRestore>, Failed> {
+) -> Result<RestoreReport, Failed> {
     let backup = Arc::new(blocking(move || Backup::open(&dir)).await?);
     let groups: Vec<Folder> =
         if request.groups.is_empty() { backup.folders().cloned().collect() } else { request.groups.clone() };
@@ -95,13 +92,30 @@ async fn from_backup(
         go_on(admin, &folder).await?;
         restored.push(GroupRestore {
             group: folder,
-            aside: put.aside.iter().map(|path| path.display().to_string()).collect(),
+            aside: shown(&put.aside),
             folder: put.folder,
+            copied: put.copied.into(),
             tables: Vec::new(),
             wired_elsewhere: elsewhere.iter().map(|w| format!("{}:{}", w.channel, w.chat_id)).collect(),
         });
     }
-    Ok(restored)
+    let shared = if request.groups.is_empty() { shared(admin, request, backup, tell).await? } else { None };
+    Ok(RestoreReport { groups: restored, shared })
+}
+
+async fn shared(
+    admin: &Admin,
+    request: &RestoreRequest,
+    backup: Arc<Backup>,
+    tell: &Teller<RestoreReport>,
+) -> Result<Option<SharedRestore>, Failed> {
+    let (home, replace, tell) = (admin.home.clone(), request.folder, tell.clone());
+    let put = blocking(move || backup.put_shared(&home, replace, &telling(&tell))).await?;
+    Ok(put.folder.then(|| SharedRestore { aside: shown(&put.aside), copied: put.copied.into() }))
+}
+
+fn shown(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().map(|path| path.display().to_string()).collect()
 }
 
 /// From the group's own damaged database.
@@ -132,6 +146,7 @@ async fn own(admin: &Admin, request: &RestoreRequest, folder: &Folder) -> Result
         group: folder.clone(),
         aside: vec![salvaged.aside.display().to_string()],
         folder: false,
+        copied: FilesCopied::default(),
         tables: salvaged.tables.into_iter().map(table).collect(),
         wired_elsewhere: Vec::new(),
     })
@@ -231,8 +246,14 @@ impl From<BackupError> for Failed {
                 message,
                 "name the directory of a backup that was made to its end; one with a wrong sum was changed since",
             ),
-            BackupError::NoGroup { .. } => Self::not_found(message, "`cofferdam group list` shows the groups"),
-            BackupError::NoDatabase { .. } => Self::new(ErrorKind::Database, message, "take an older backup"),
+            BackupError::NoParent(_) => Self::not_found(message, "make it, or name a directory elsewhere"),
+            BackupError::NoGroup(_) => Self::not_found(message, "`cofferdam group list` shows the groups"),
+            BackupError::NotInBackup { .. } => Self::not_found(message, "name one of these, or another backup"),
+            BackupError::NoDatabase { .. } => Self::new(
+                ErrorKind::Database,
+                message,
+                "take an older backup, or name the groups to take: `restore --from DIR GROUP…`",
+            ),
             BackupError::InOrder(_) => {
                 Self::new(ErrorKind::Conflict, message, "`--from DIR` takes it back from a backup")
             }

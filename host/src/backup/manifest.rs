@@ -60,6 +60,7 @@ impl Manifest {
         let no_backup = |why: String| BackupError::NoBackup { path: dir.to_owned(), why };
         let path = dir.join(NAME);
         let file = File::open(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound if !dir.exists() => no_backup("it does not exist".to_owned()),
             std::io::ErrorKind::NotFound => no_backup(format!("{NAME} is missing")),
             _ => io(&path)(error),
         })?;

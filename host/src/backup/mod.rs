@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 
 use cofferdam_protocol::ids::Folder;
 
-use crate::files::tree::TreeError;
+use crate::files::tree::{Copied, TreeError};
 use crate::store::StoreError;
 
 /// Why a backup was not made, or not taken back.
@@ -45,6 +45,9 @@ pub enum BackupError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// The directory that a backup would be made in.
+    #[error("{0}, where the backup would be, is no directory that exists")]
+    NoParent(PathBuf),
     /// It is no backup, or not one that this program knows.
     #[error("{path} is no backup: {why}")]
     NoBackup {
@@ -53,13 +56,16 @@ pub enum BackupError {
         /// Why not.
         why: String,
     },
-    /// No such group, at the place that is named.
-    #[error("no group '{folder}' is {place}")]
-    NoGroup {
+    /// No such group.
+    #[error("no group '{0}' is registered")]
+    NoGroup(Folder),
+    /// No such group in a backup.
+    #[error("no group '{folder}' is in that backup; it has {has}")]
+    NotInBackup {
         /// Which.
         folder: Folder,
-        /// Where it was looked for.
-        place: &'static str,
+        /// Those that are.
+        has: String,
     },
     /// The backup has no database of a group that had one.
     #[error("the backup has no database of group {folder}: {why}")]
@@ -95,6 +101,15 @@ pub enum BackupError {
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> BackupError + use<> {
     let path = path.to_owned();
     move |source| BackupError::Io { path, source }
+}
+
+/// Tells now and then how far the copy of a tree is.
+fn telling(name: &str, progress: &(impl Fn(String) + ?Sized)) -> impl Fn(&Copied) {
+    move |copied| {
+        if copied.files.is_multiple_of(256) {
+            progress(format!("{name}: {} files, {} MiB", copied.files, copied.bytes >> 20));
+        }
+    }
 }
 
 /// A name beside `place` that nothing has: `prefix` and the time, such as `demo.aside-20260131T235959Z`, and a number where

@@ -9,6 +9,7 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use crate::files::tree::remove;
 use crate::hooks;
 
 /// In the names of directories that are being filled.
@@ -93,7 +94,7 @@ impl Fresh {
 impl Drop for Fresh {
     fn drop(&mut self) {
         if !self.kept
-            && let Err(error) = std::fs::remove_dir_all(&self.path)
+            && let Err(error) = remove(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "an unfinished copy was not removed");
         }
@@ -116,7 +117,7 @@ pub(super) fn sweep(parent: &Path, name: Option<&str>, is_ours: impl Fn(&str) ->
             && is_dead(&path)
             && names_in(&path).is_ok_and(|names| !names.is_empty() && names.iter().all(|name| is_ours(name)))
         {
-            match std::fs::remove_dir_all(&path) {
+            match remove(&path) {
                 Ok(()) => tracing::info!(path = %path.display(), "removed what was left half filled"),
                 Err(error) => tracing::warn!(path = %path.display(), %error, "a half filled directory stays"),
             }

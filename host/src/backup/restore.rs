@@ -6,8 +6,8 @@ use cofferdam_protocol::ids::Folder;
 
 use super::manifest::{self, Manifest};
 use super::place::{Fresh, sweep};
-use super::{BackupError, beside, io};
-use crate::config::home::Home;
+use super::{BackupError, beside, io, telling};
+use crate::config::home::{Home, SHARED};
 use crate::files::tree::{Copied, Take, Tree};
 use crate::store::backup::{Origin, read_central, renew};
 use crate::store::central::{GroupRow, Wiring};
@@ -21,12 +21,12 @@ pub struct Backup {
     wirings: Vec<Wiring>,
 }
 
-/// What became of a group's files.
-#[derive(Debug)]
+/// What became of a group's files, or of those that all groups share.
+#[derive(Debug, Default)]
 pub struct Restored {
     /// What was there before, where it is now.
     pub aside: Vec<PathBuf>,
-    /// Whether the group's folder is the backup's.
+    /// Whether the folder is the backup's.
     pub folder: bool,
     /// What was copied.
     pub copied: Copied,
@@ -55,7 +55,9 @@ impl Backup {
         let entry = self.manifest.groups.iter().find(|group| group.folder == *folder);
         let row = self.groups.iter().find(|row| row.folder == *folder);
         let (Some(entry), Some(row)) = (entry, row) else {
-            return Err(BackupError::NoGroup { folder: folder.clone(), place: "in that backup" });
+            let has: Vec<&str> = self.folders().map(Folder::as_str).collect();
+            let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
+            return Err(BackupError::NotInBackup { folder: folder.clone(), has });
         };
         if let Some(why) = &entry.missing {
             return Err(BackupError::NoDatabase { folder: folder.clone(), why: why.clone() });
@@ -75,24 +77,26 @@ impl Backup {
     ) -> Result<Restored, BackupError> {
         let (entry, ..) = self.group(folder)?;
         let source = self.dir.join("groups").join(folder.as_str());
-        let tell = |copied: &Copied| {
-            if copied.files.is_multiple_of(256) {
-                progress(format!("{folder}: {} files, {} MiB", copied.files, copied.bytes >> 20));
-            }
-        };
+        let tell = telling(folder.as_str(), progress);
         let tree = Tree { take: &|_| Take::Whole, progress: &tell };
-        let mut restored = Restored { aside: Vec::new(), folder: false, copied: Copied::default() };
+        let mut restored = Restored::default();
         let data = self.stage(home, (entry, &source), &tree, &mut restored)?;
-        let own = home.group(folder);
-        if source.join("folder").is_dir() && (replace || own.symlink_metadata().is_err()) {
-            std::fs::create_dir_all(home.groups()).map_err(io(&home.groups()))?;
-            let fresh = Fresh::beside(&own).map_err(io(&home.groups()))?;
-            let inner = fresh.path().join("folder");
-            restored.copied.add(tree.copy(&source.join("folder"), &inner)?);
-            swap(fresh, Some(&inner), &own, &mut restored.aside)?;
-            restored.folder = true;
-        }
+        put_folder(&tree, &source.join("folder"), (home, &home.group(folder)), replace, &mut restored)?;
         swap(data, None, &home.group_data(folder), &mut restored.aside)?;
+        Ok(restored)
+    }
+
+    /// Puts what all groups share in its place, where nothing is, or where `replace` says so.
+    pub fn put_shared(
+        &self,
+        home: &Home,
+        replace: bool,
+        progress: &dyn Fn(String),
+    ) -> Result<Restored, BackupError> {
+        let tell = telling(SHARED, progress);
+        let tree = Tree { take: &|_| Take::Whole, progress: &tell };
+        let mut restored = Restored::default();
+        put_folder(&tree, &self.dir.join(SHARED), (home, &home.shared()), replace, &mut restored)?;
         Ok(restored)
     }
 
@@ -112,7 +116,7 @@ impl Backup {
         sweep(&home.groups(), Some(entry.folder.as_str()), |_| true);
         let fresh = Fresh::beside(&place).map_err(io(&parent))?;
         if source.join("data/sessions").is_dir() {
-            restored.copied.add(tree.copy(&source.join("data/sessions"), &fresh.path().join("sessions"))?);
+            restored.copied.add(copy(tree, &source.join("data/sessions"), &fresh.path().join("sessions"))?);
         }
         if let Some(database) = &entry.database {
             let (from, to) = (source.join("state.db"), fresh.path().join("state.db"));
@@ -122,6 +126,32 @@ impl Backup {
         }
         Ok(fresh)
     }
+}
+
+/// Puts a folder of people's in its place, if the backup has it.
+fn put_folder(
+    tree: &Tree<'_>,
+    source: &Path,
+    (home, place): (&Home, &Path),
+    replace: bool,
+    restored: &mut Restored,
+) -> Result<(), BackupError> {
+    if !source.is_dir() || (!replace && place.symlink_metadata().is_ok()) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(home.groups()).map_err(io(&home.groups()))?;
+    let fresh = Fresh::beside(place).map_err(io(&home.groups()))?;
+    let inner = fresh.path().join("folder");
+    restored.copied.add(copy(tree, source, &inner)?);
+    swap(fresh, Some(&inner), place, &mut restored.aside)?;
+    restored.folder = true;
+    Ok(())
+}
+
+/// Copies a directory that must be readable itself: nothing is put in the place of something.
+fn copy(tree: &Tree<'_>, from: &Path, to: &Path) -> Result<Copied, BackupError> {
+    std::fs::read_dir(from).map_err(io(from))?;
+    Ok(tree.copy(from, to)?)
 }
 
 /// Gives a complete directory, or the one in it, its place.

@@ -5,18 +5,17 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use cofferdam_protocol::admin::{BackupReport, GroupBackup};
+use cofferdam_protocol::admin::{BackupReport, FilesCopied, GroupBackup};
 use cofferdam_protocol::ids::Folder;
 
 use super::manifest::{self, Database, Manifest};
 use super::place::{Fresh, sweep};
-use super::{BackupError, io};
-use crate::config::home::Home;
+use super::{BackupError, io, telling};
+use crate::config::home::{Home, SHARED};
 use crate::error_chain;
 use crate::files::tree::{Copied, Take, Tree};
 use crate::hooks;
-use crate::store::backup::{copy, copy_central, read_central};
-use crate::store::{Fault, StoreError};
+use crate::store::backup::{CopyError, copy, copy_central, read_central};
 
 /// What is copied, and for whom.
 pub struct Wish<'w> {
@@ -42,7 +41,7 @@ pub fn take(wish: &Wish<'_>) -> Result<BackupReport, BackupError> {
     let root = fresh.path();
     let central = root.join("central.db");
     let only = (!wish.only.is_empty()).then_some(wish.only);
-    let schema = copy_central(&wish.home.central_db(), &central, only)?;
+    let schema = copy_central(&wish.home.central_db(), &central, only).map_err(not_copied(&central))?;
     let mut manifest = Manifest {
         format: manifest::FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -59,8 +58,8 @@ pub fn take(wish: &Wish<'_>) -> Result<BackupReport, BackupError> {
         groups.push(report);
     }
     let mut shared = Copied::default();
-    if wish.home.shared().is_dir() {
-        shared = whole(wish, "global", &wish.home.shared(), &root.join("global"))?;
+    if is_there(&wish.home.shared()) {
+        shared = whole(wish, SHARED, &wish.home.shared(), &root.join(SHARED))?;
     }
     (wish.progress)("writes it to the disk".to_owned());
     // Everything else first, so that a manifest never stands beside a part.
@@ -68,16 +67,17 @@ pub fn take(wish: &Wish<'_>) -> Result<BackupReport, BackupError> {
     hooks::crash_point("backup.before_manifest");
     write_manifest(root, &manifest)?;
     fresh.settle(wish.dir).map_err(io(wish.dir))?;
-    Ok(report(wish.dir, &manifest, groups, &shared))
+    Ok(report(wish.dir, manifest.at, groups, shared.into()))
 }
 
-fn report(dir: &Path, manifest: &Manifest, groups: Vec<GroupBackup>, shared: &Copied) -> BackupReport {
+fn report(dir: &Path, at: String, groups: Vec<GroupBackup>, shared: FilesCopied) -> BackupReport {
     BackupReport {
         dir: dir.display().to_string(),
-        at: manifest.at.clone(),
-        files: shared.files + groups.iter().map(|group| group.files).sum::<u64>(),
-        bytes: shared.bytes + groups.iter().map(|group| group.bytes).sum::<u64>(),
+        at,
+        files: shared.files + groups.iter().map(|group| group.copied.files).sum::<u64>(),
+        bytes: shared.bytes + groups.iter().map(|group| group.copied.bytes).sum::<u64>(),
         groups,
+        shared,
     }
 }
 
@@ -92,7 +92,7 @@ fn folders(wish: &Wish<'_>, central: &Path) -> Result<Vec<(Folder, Option<String
     }
     let known = read?.0;
     if let Some(folder) = wish.only.iter().find(|folder| known.iter().all(|row| row.folder != **folder)) {
-        return Err(BackupError::NoGroup { folder: folder.clone(), place: "registered" });
+        return Err(BackupError::NoGroup(folder.clone()));
     }
     Ok(known.into_iter().map(|row| (row.folder, row.set_aside)).collect())
 }
@@ -112,42 +112,47 @@ fn group(
     };
     let mut copied = Copied::default();
     let (data, own) = (wish.home.group_data(&folder), wish.home.group(&folder));
-    if data.is_dir() {
-        let tree = Tree { take: &of_sessions, progress: &telling(wish, folder.as_str()) };
+    if is_there(&data) {
+        let tree = Tree { take: &of_sessions, progress: &telling(folder.as_str(), wish.progress) };
         copied.add(tree.copy(&data, &dir.join("data"))?);
     }
-    if own.symlink_metadata().is_ok() {
-        copied.add(whole(wish, folder.as_str(), &own, &dir.join("folder"))?);
-    }
+    // Also when it is not there: then that is said.
+    copied.add(whole(wish, folder.as_str(), &own, &dir.join("folder"))?);
     let report = GroupBackup {
         group: folder.clone(),
         database: database.is_some(),
         missing: missing.clone(),
-        files: copied.files,
-        bytes: copied.bytes,
-        left_out: copied.left_out,
-        named: copied.named,
+        copied: copied.into(),
     };
     Ok((manifest::Group { folder, database, missing }, report))
 }
 
-/// Copies a group's database. One that is damaged does not keep the others from being copied; its reason is answered.
+/// Whether something is at that path, also when nobody can tell.
+fn is_there(path: &Path) -> bool {
+    !path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Copies a group's database. One that is damaged or cannot be read does not keep the others from being copied; its reason
+/// is answered.
 fn database(home: &Home, folder: &Folder, to: &Path) -> Result<(Option<Database>, Option<String>), BackupError> {
     let from = home.group_db(folder);
-    if !from.exists() {
+    if !is_there(&from) {
         return Ok((None, None));
     }
     match copy(&from, to) {
         Ok(schema) => Ok((Some(Database::of(to, schema)?), None)),
-        Err(error) if error.fault() == Fault::Damaged => {
+        Err(CopyError::Source(error)) => {
             let _ = std::fs::remove_file(to);
             Ok((None, Some(error_chain(&error))))
         }
-        // It is the copy's disk that refuses, not the original's.
-        Err(error) if matches!(error, StoreError::Sql(_)) && error.is_disk() => {
-            Err(io(to)(std::io::Error::other(error_chain(&error))))
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(not_copied(to)(error)),
+    }
+}
+
+fn not_copied(to: &Path) -> impl FnOnce(CopyError) -> BackupError {
+    move |error| match error {
+        CopyError::Source(error) => error.into(),
+        CopyError::Target(error) => io(to)(std::io::Error::other(error_chain(&error))),
     }
 }
 
@@ -169,26 +174,21 @@ fn of_sessions(path: &Path) -> Take {
 }
 
 fn whole(wish: &Wish<'_>, name: &str, from: &Path, to: &Path) -> Result<Copied, BackupError> {
-    Ok(Tree { take: &|_| Take::Whole, progress: &telling(wish, name) }.copy(from, to)?)
-}
-
-fn telling(wish: &Wish<'_>, name: &str) -> impl Fn(&Copied) {
-    move |copied| {
-        if copied.files.is_multiple_of(256) {
-            (wish.progress)(format!("{name}: {} files, {} MiB", copied.files, copied.bytes >> 20));
-        }
-    }
+    Ok(Tree { take: &|_| Take::Whole, progress: &telling(name, wish.progress) }.copy(from, to)?)
 }
 
 /// Refuses a place that has something already, or that would be copied into itself.
 fn check_place(wish: &Wish<'_>) -> Result<(), BackupError> {
     let refuse = |what| Err(BackupError::Place { path: wish.dir.to_owned(), what });
+    let parent = wish.dir.parent().unwrap_or(Path::new("/"));
+    if !parent.is_dir() {
+        return Err(BackupError::NoParent(parent.to_owned()));
+    }
     match std::fs::read_dir(wish.dir).map(|mut entries| entries.next().is_some()) {
         Ok(true) => return refuse("is not empty"),
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return refuse("is not a directory"),
         _ => {}
     }
-    let parent = wish.dir.parent().unwrap_or(Path::new("/"));
     let real = parent.canonicalize().map_err(io(parent))?;
     let inside = |path: PathBuf| path.canonicalize().is_ok_and(|path| real.starts_with(path));
     if inside(wish.home.groups()) || inside(wish.home.data()) {
@@ -199,7 +199,7 @@ fn check_place(wish: &Wish<'_>) -> Result<(), BackupError> {
 
 /// Whether a backup, also half of one, has a file or directory of this name at its top.
 fn is_of_backups(name: &str) -> bool {
-    matches!(name, manifest::NAME | "groups" | "global") || name.starts_with("central.")
+    matches!(name, manifest::NAME | "groups" | SHARED) || name.starts_with("central.")
 }
 
 fn make_dir(path: &Path) -> Result<(), BackupError> {

@@ -1,11 +1,11 @@
 //! The words of the command line.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use cofferdam_protocol::ids::Folder;
+
+use super::words::{ChatWord, LetterWord, SessionWord, on_or_off};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -23,6 +23,7 @@ Exit codes:
   11   the turn was interrupted
   12   a check of `doctor` failed
   13   a database is damaged, or of a newer Cofferdam
+  14   a backup or a restore is done, but for files that are named
   130  Ctrl-C while waiting; an accepted message stays accepted
 
 The home: --home, or COFFERDAM_HOME, or ~/.cofferdam. First steps: `cofferdam init`, `cofferdam doctor`,
@@ -235,30 +236,6 @@ pub(super) struct SettleArgs {
     pub all: Option<Folder>,
 }
 
-/// A dead letter: `GROUP/NUMBER`.
-#[derive(Debug, Clone)]
-pub(super) struct LetterWord {
-    group: Folder,
-    number: i64,
-}
-
-impl FromStr for LetterWord {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "not a dead letter: it is GROUP/NUMBER, as `cofferdam dead-letter list` shows it";
-        let (group, number) = text.split_once('/').ok_or(WRONG)?;
-        let number = number.parse().ok().filter(|number| *number > 0).ok_or(WRONG)?;
-        Ok(Self { group: group.parse().map_err(|_| WRONG)?, number })
-    }
-}
-
-impl fmt::Display for LetterWord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.group, self.number)
-    }
-}
-
 #[derive(Debug, Subcommand)]
 pub(super) enum WiringVerb {
     /// List the wirings
@@ -271,57 +248,6 @@ pub(super) enum WiringVerb {
         #[arg(long, value_name = "on|off", action = ArgAction::Set, value_parser = on_or_off)]
         progress: bool,
     },
-}
-
-fn on_or_off(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("say `on` or `off`"),
-    }
-}
-
-/// A chat on a channel: `CHANNEL:CHAT`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ChatWord {
-    pub channel: String,
-    pub chat_id: String,
-}
-
-impl FromStr for ChatWord {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            Some((channel, chat_id)) if !channel.is_empty() && !chat_id.is_empty() => {
-                Ok(Self { channel: channel.to_owned(), chat_id: chat_id.to_owned() })
-            }
-            _ => Err("not a chat: it is CHANNEL:CHAT, as `cofferdam wiring list` shows it"),
-        }
-    }
-}
-
-/// A session's id or the beginning of one: hex digits only, so it is safe in a URL.
-#[derive(Debug, Clone)]
-pub(super) struct SessionWord(String);
-
-impl FromStr for SessionWord {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if (1..=32).contains(&text.len()) && text.bytes().all(hex) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("not a session id: `cofferdam session list` shows them")
-        }
-    }
-}
-
-impl fmt::Display for SessionWord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -359,6 +285,8 @@ mod tests {
             ErrorKind::TurnFailed,
             ErrorKind::TurnInterrupted,
             ErrorKind::Unhealthy,
+            ErrorKind::Database,
+            ErrorKind::Incomplete,
         ];
         let docs = include_str!("../../../docs/cli.md");
         for kind in kinds {

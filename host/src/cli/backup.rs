@@ -5,7 +5,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use cofferdam_protocol::admin::{
-    BackupReport, BackupRequest, ErrorKind, GroupRestore, RestoreReport, RestoreRequest, WorkEvent,
+    BackupReport, BackupRequest, ErrorKind, FilesCopied, GroupRestore, RestoreReport, RestoreRequest,
+    SharedRestore, WorkEvent,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,23 +18,31 @@ use super::connect::{self, Mode};
 use super::error::CliError;
 use super::table::Table;
 use super::terminal::{self, Style};
+use crate::config::home::SHARED;
 
-/// Makes a backup. Ends with 13 when the database of a group is not in it.
+/// Makes a backup. Ends with 13 when the database of a group is not in it, and else with 14 when files are not in it that
+/// should be.
 pub(super) async fn backup(context: &Context, args: BackupArgs) -> Result<u8, CliError> {
     let request = BackupRequest { dir: full(&args.dir)?, groups: args.groups };
     // Also without a daemon: containers that one left are not touched.
     let work = async |client: &Client| follow::<BackupReport>(client, "/v1/backup", &request).await;
     let report = connect::with(&context.home, Mode::Query, work).await?;
     let missing = report.groups.iter().any(|group| group.missing.is_some());
+    let copied = report.groups.iter().map(|group| &group.copied).chain([&report.shared]);
+    let complete = if missing { ErrorKind::Database.exit_code() } else { completeness(copied) };
     if context.json {
         terminal::out_json(&report)?;
     } else {
         terminal::out(&backed_up(&report))?;
     }
-    Ok(if missing { ErrorKind::Database.exit_code() } else { 0 })
+    Ok(complete)
 }
 
-/// Restores groups.
+fn completeness<'c>(mut copied: impl Iterator<Item = &'c FilesCopied>) -> u8 {
+    if copied.any(|copied| copied.failed > 0) { ErrorKind::Incomplete.exit_code() } else { 0 }
+}
+
+/// Restores groups. Ends with 14 when files of the backup could not be read.
 pub(super) async fn restore(context: &Context, args: RestoreArgs) -> Result<u8, CliError> {
     if args.from.is_none() && args.groups.len() != 1 {
         return Err(CliError::usage("neither a backup nor one group is named").with_hint(
@@ -56,10 +65,12 @@ pub(super) async fn restore(context: &Context, args: RestoreArgs) -> Result<u8, 
     if context.json {
         terminal::out_json(&report)?;
     } else {
-        let texts: Vec<String> = report.groups.iter().map(restored).collect();
+        let shared = report.shared.iter().map(restored_shared);
+        let texts: Vec<String> = report.groups.iter().map(restored).chain(shared).collect();
         terminal::out(&texts.join("\n"))?;
     }
-    Ok(0)
+    let shared = report.shared.iter().map(|shared| &shared.copied);
+    Ok(completeness(report.groups.iter().map(|group| &group.copied).chain(shared)))
 }
 
 /// Follows long work to its end; on a terminal one line says how far it is.
@@ -96,22 +107,57 @@ fn backed_up(report: &BackupReport) -> String {
     for group in &report.groups {
         let database = match (group.database, &group.missing) {
             (true, _) => "copied",
-            (false, Some(_)) => "DAMAGED",
+            (false, Some(_)) => "NOT COPIED",
             (false, None) => "none yet",
         };
-        let figures = [group.files, group.bytes >> 20, group.left_out].map(|figure| figure.to_string());
-        let [files, mib, left_out] = figures;
-        table.row([group.group.to_string(), database.to_owned(), files, mib, left_out]);
+        table.row(row(group.group.as_str(), database, &group.copied));
         if let Some(why) = &group.missing {
             notes.push(format!("{}: its database is not in the backup: {why}", group.group));
         }
-        notes.extend(group.named.iter().map(|named| format!("{}: left out {named}", group.group)));
+        notes.extend(left_out(group.group.as_str(), &group.copied));
+    }
+    if report.shared != FilesCopied::default() {
+        table.row(row(SHARED, "", &report.shared));
+        notes.extend(left_out(SHARED, &report.shared));
     }
     let mut text = table.render();
     for note in notes {
         text += &format!("\n{}", terminal::clean_line(&note, 400));
     }
     text + &format!("\nthe backup is {}", report.dir)
+}
+
+fn row(name: &str, database: &str, copied: &FilesCopied) -> [String; 5] {
+    let figures = [copied.files, copied.bytes >> 20, copied.left_out];
+    let [files, mib, left_out] = figures.map(|figure| figure.to_string());
+    [name.to_owned(), database.to_owned(), files, mib, left_out]
+}
+
+/// What of a group's files is not in the copy, as far as it is named.
+fn left_out(group: &str, copied: &FilesCopied) -> Vec<String> {
+    let mut notes: Vec<String> = copied.named.iter().map(|named| format!("{group}: left out {named}")).collect();
+    if copied.left_out > copied.named.len() as u64 {
+        notes.push(format!("{group}: {} more were left out", copied.left_out - copied.named.len() as u64));
+    }
+    if copied.failed > 0 {
+        notes.push(format!(
+            "{group}: {} of these should be in the copy; see to them and do it again",
+            copied.failed
+        ));
+    }
+    notes
+}
+
+fn restored_shared(shared: &SharedRestore) -> String {
+    let mut lines = vec![format!("groups/{SHARED} is restored")];
+    lines.extend(put(SHARED, &shared.copied, &shared.aside));
+    terminal::clean(&lines.join("\n"))
+}
+
+/// What of the copy is to be told, and where that is now which it replaced.
+fn put(name: &str, copied: &FilesCopied, aside: &[String]) -> Vec<String> {
+    let left_out = left_out(name, copied).into_iter().map(|note| terminal::clean_line(&note, 400));
+    left_out.chain(aside.iter().map(|path| format!("what was there is now {path}"))).collect()
 }
 
 fn restored(group: &GroupRestore) -> String {
@@ -126,7 +172,7 @@ fn restored(group: &GroupRestore) -> String {
     } else if !group.folder {
         lines.push("its folder stays as it was; --folder takes the backup's".to_owned());
     }
-    lines.extend(group.aside.iter().map(|path| format!("what was there is now {path}")));
+    lines.extend(put(group.group.as_str(), &group.copied, &group.aside));
     lines.extend(
         group.wired_elsewhere.iter().map(|chat| format!("{chat} reaches another group here, and stays so")),
     );
@@ -139,16 +185,27 @@ mod tests {
 
     use super::*;
 
+    fn copied(failed: bool) -> FilesCopied {
+        let mut named = vec!["workspace/pipe: neither a file nor a directory".to_owned()];
+        if failed {
+            named.insert(0, "workspace/a\nb\u{1b}[2J: Input/output error (os error 5)".to_owned());
+        }
+        FilesCopied {
+            files: 3,
+            bytes: 5 << 20,
+            left_out: if failed { 3 } else { 1 },
+            failed: u64::from(failed),
+            named,
+        }
+    }
+
     #[test]
     fn a_backup_says_what_is_not_in_it() {
         let group = |name: &str, missing: Option<&str>| GroupBackup {
             group: name.parse().unwrap(),
             database: missing.is_none(),
             missing: missing.map(str::to_owned),
-            files: 3,
-            bytes: 5 << 20,
-            left_out: 1,
-            named: vec!["workspace/pipe: neither a file nor a directory".into()],
+            copied: copied(missing.is_some()),
         };
         let report = BackupReport {
             dir: "/b".into(),
@@ -156,14 +213,19 @@ mod tests {
             files: 6,
             bytes: 10 << 20,
             groups: vec![group("demo", None), group("other", Some("it is malformed"))],
+            shared: FilesCopied { files: 1, ..FilesCopied::default() },
         };
         insta::assert_snapshot!(backed_up(&report), @r#"
-        GROUP  DATABASE  FILES  MIB  LEFT OUT
-        demo   copied    3      5    1
-        other  DAMAGED   3      5    1
+        GROUP   DATABASE    FILES  MIB  LEFT OUT
+        demo    copied      3      5    1
+        other   NOT COPIED  3      5    3
+        global              1      0    0
         demo: left out workspace/pipe: neither a file nor a directory
         other: its database is not in the backup: it is malformed
+        other: left out workspace/a b: Input/output error (os error 5)
         other: left out workspace/pipe: neither a file nor a directory
+        other: 1 more were left out
+        other: 1 of these should be in the copy; see to them and do it again
         the backup is /b
         "#);
     }
@@ -174,6 +236,7 @@ mod tests {
             group: "demo".parse().unwrap(),
             aside: vec!["/h/state.db.broken-1".into()],
             folder: false,
+            copied: FilesCopied::default(),
             tables: vec![
                 TableRestore { table: "inbox".into(), saved: 3, lost: Some(1), unusable: 0 },
                 TableRestore { table: "outbox".into(), saved: 0, lost: None, unusable: 0 },

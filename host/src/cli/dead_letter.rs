@@ -5,12 +5,13 @@ use cofferdam_protocol::ids::Folder;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::args::{DeadLetterVerb, LetterWord, SettleArgs};
+use super::args::{DeadLetterVerb, SettleArgs};
 use super::client::Client;
 use super::connect::{self, Mode};
 use super::error::CliError;
 use super::group::{set_aside_of_all, tell_missing};
 use super::table::{Table, ago, pairs};
+use super::words::LetterWord;
 use super::{Context, terminal};
 
 const PATH: &str = "/v1/dead-letters";

@@ -24,6 +24,7 @@ mod table;
 mod terminal;
 mod up;
 mod wiring;
+mod words;
 
 use std::process::ExitCode;
 

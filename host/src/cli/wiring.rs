@@ -2,11 +2,12 @@
 
 use cofferdam_protocol::admin::{Wiring, WiringChange};
 
-use super::args::{ChatWord, WiringVerb};
+use super::args::WiringVerb;
 use super::client::Client;
 use super::connect::{self, Mode};
 use super::error::CliError;
 use super::table::Table;
+use super::words::ChatWord;
 use super::{Context, terminal};
 
 const PATH: &str = "/v1/wirings";

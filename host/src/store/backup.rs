@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use cofferdam_protocol::ids::Folder;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, ffi, params};
 
 use super::central::{GroupRow, Wiring, group_row, wiring_row};
 use super::db::{Durability, connect, open};
@@ -25,35 +25,65 @@ pub enum Origin {
     Salvage,
 }
 
+/// Why a database was not copied, and whose fault that is.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// It cannot be read: it is damaged, or nobody may, or its disk fails.
+    #[error(transparent)]
+    Source(StoreError),
+    /// Its copy cannot be written.
+    #[error(transparent)]
+    Target(StoreError),
+}
+
+impl CopyError {
+    /// Of a statement that reads one database and writes another.
+    fn of(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map(|error| error.extended_code);
+        let read = matches!(code, Some(ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ));
+        let error = StoreError::from(error);
+        if error.is_disk() && !read { Self::Target(error) } else { Self::Source(error) }
+    }
+}
+
 /// Copies a database as it is at one moment into the new file `to`, over a connection of its own: the database's writer
 /// goes on. Answers the copy's schema version.
-pub fn copy(from: &Path, to: &Path) -> Result<usize, StoreError> {
+pub fn copy(from: &Path, to: &Path) -> Result<usize, CopyError> {
     let opened = open(from, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX);
-    let conn = opened.map_err(|source| StoreError::Open { path: from.to_owned(), source: source.into() })?;
-    let target = to.to_str().ok_or_else(|| failed(to, std::io::ErrorKind::InvalidFilename.into()))?;
-    conn.execute("VACUUM INTO ?1", [target])?;
-    let version = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let unopened = |source: rusqlite::Error| StoreError::Open { path: from.to_owned(), source: source.into() };
+    let conn = opened.map_err(|error| CopyError::Source(unopened(error)))?;
+    // Its journal is opened only now.
+    let version = conn
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|error| CopyError::Source(unopened(error)))?;
+    let refused = |error| CopyError::Target(failed(to, error));
+    let target = to.to_str().ok_or_else(|| refused(std::io::ErrorKind::InvalidFilename.into()))?;
+    conn.execute("VACUUM INTO ?1", [target]).map_err(CopyError::of)?;
     let sync = || {
         std::fs::set_permissions(to, Permissions::from_mode(0o600))?;
         File::open(to)?.sync_all()
     };
-    sync().map_err(|error| failed(to, error))?;
+    sync().map_err(refused)?;
     Ok(version)
 }
 
 /// Copies `central.db`; with `only`, without what it has of other groups.
-pub fn copy_central(from: &Path, to: &Path, only: Option<&[Folder]>) -> Result<usize, StoreError> {
+pub fn copy_central(from: &Path, to: &Path, only: Option<&[Folder]>) -> Result<usize, CopyError> {
     let version = copy(from, to)?;
     if let Some(only) = only {
-        let conn = open(to, OpenFlags::default())?;
-        conn.pragma_update(None, "foreign_keys", true)?;
-        let kept = serde_json::to_string(only).unwrap_or_default();
-        conn.execute("DELETE FROM groups WHERE folder NOT IN (SELECT value FROM json_each(?1))", [kept])?;
-        // What was dropped may name anybody's chats.
-        conn.execute_batch("DELETE FROM drops; VACUUM;")?;
-        File::open(to).and_then(|file| file.sync_all()).map_err(|error| failed(to, error))?;
+        keep_only(to, only).map_err(CopyError::Target)?;
     }
     Ok(version)
+}
+
+fn keep_only(path: &Path, only: &[Folder]) -> Result<(), StoreError> {
+    let conn = open(path, OpenFlags::default())?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    let kept = serde_json::to_string(only).unwrap_or_default();
+    conn.execute("DELETE FROM groups WHERE folder NOT IN (SELECT value FROM json_each(?1))", [kept])?;
+    // What was dropped may name anybody's chats.
+    conn.execute_batch("DELETE FROM drops; VACUUM;")?;
+    File::open(path).and_then(|file| file.sync_all()).map_err(|error| failed(path, error))
 }
 
 /// What a copy of `central.db` has of groups. It is brought up to date for that: give a copy of the copy.

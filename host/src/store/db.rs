@@ -202,7 +202,7 @@ fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>, health: &H
             let level = if wanted == Durability::Durable { "FULL" } else { "NORMAL" };
             synchronous = conn.pragma_update(None, "synchronous", level).is_ok().then_some(wanted);
         }
-        let begun = run(&conn, "BEGIN IMMEDIATE");
+        let begun = run(&conn, "BEGIN IMMEDIATE").map_err(|refusal| health.named(refusal));
         // With the write lock in hand, which may have taken seconds: whoever takes the home from here on finds what is
         // committed below.
         ground.stand();
@@ -210,7 +210,8 @@ fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>, health: &H
         for job in jobs {
             answers.push(job(usable(&mut conn, &begun, health)));
         }
-        let outcome = usable(&mut conn, &begun, health).and_then(|conn| run(conn, "COMMIT"));
+        let outcome = usable(&mut conn, &begun, health)
+            .and_then(|conn| run(conn, "COMMIT").map_err(|refusal| health.named(refusal)));
         if let Err(why) = &outcome {
             tracing::error!(error = %why, "a group commit failed");
             if !conn.is_autocommit() {
@@ -286,7 +287,8 @@ fn usable<'a>(
     begun.clone()?;
     health.intact()?;
     if conn.is_autocommit() {
-        return Err(Refusal { fault: Fault::Disk, why: "SQLite rolled the transaction back".to_owned() });
+        let why = "SQLite rolled the transaction back".to_owned();
+        return Err(health.named(Refusal { fault: Fault::Disk, why }));
     }
     Ok(conn)
 }

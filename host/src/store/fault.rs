@@ -151,6 +151,14 @@ impl Health {
         }
     }
 
+    /// A refusal with the file that it is of, which SQLite does not name.
+    pub(super) fn named(&self, refusal: Refusal) -> Refusal {
+        match refusal.fault {
+            Fault::Disk => Refusal { why: format!("{}: {}", self.path.display(), refusal.why), ..refusal },
+            Fault::Damaged | Fault::Newer | Fault::Other => refusal,
+        }
+    }
+
     /// Looks at what became of a transaction.
     pub(super) fn see_commit(&self, outcome: &Result<(), Refusal>) {
         match outcome {

@@ -40,6 +40,23 @@ pub struct BackupReport {
     pub bytes: u64,
     /// The groups.
     pub groups: Vec<GroupBackup>,
+    /// Of the folder that all groups share.
+    pub shared: FilesCopied,
+}
+
+/// Files that were copied, and what was not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesCopied {
+    /// Files; one with several names is as many.
+    pub files: u64,
+    /// Their bytes, holes left out.
+    pub bytes: u64,
+    /// What was left out: pipes, sockets and devices, which have no content, and what failed.
+    pub left_out: u64,
+    /// Of these, what should be there: it could not be read, or no copy can be like it. Then the exit code is 14.
+    pub failed: u64,
+    /// The first of what was left out, with the reason; first what failed.
+    pub named: Vec<String>,
 }
 
 /// One group of a backup.
@@ -51,14 +68,9 @@ pub struct GroupBackup {
     pub database: bool,
     /// Why its database is not in it although it has one.
     pub missing: Option<String>,
-    /// Files of its folder and its sessions.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Pipes, sockets, devices and what could not be read.
-    pub left_out: u64,
-    /// The first of them, with the reason.
-    pub named: Vec<String>,
+    /// Of its folder and its sessions.
+    #[serde(flatten)]
+    pub copied: FilesCopied,
 }
 
 /// Asks for groups to be restored.
@@ -86,6 +98,18 @@ pub struct RestoreRequest {
 pub struct RestoreReport {
     /// The groups.
     pub groups: Vec<GroupRestore>,
+    /// The folder that all groups share, when it came from the backup.
+    pub shared: Option<SharedRestore>,
+}
+
+/// The restored folder that all groups share.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SharedRestore {
+    /// What was there before, where it is now.
+    pub aside: Vec<String>,
+    /// Files that came from the backup.
+    #[serde(flatten)]
+    pub copied: FilesCopied,
 }
 
 /// One restored group.
@@ -97,6 +121,9 @@ pub struct GroupRestore {
     pub aside: Vec<String>,
     /// Whether its folder came from the backup; a folder that was there stays unless asked.
     pub folder: bool,
+    /// Files that came from the backup.
+    #[serde(flatten)]
+    pub copied: FilesCopied,
     /// Of a damaged database: what was saved, table by table.
     pub tables: Vec<TableRestore>,
     /// Chats of the backup that reach another group here, as `channel:chat`.

@@ -35,7 +35,8 @@ use crate::ids::{Attempt, Folder, SessionId};
 use crate::runner::ProviderKind;
 
 pub use backup::{
-    BackupReport, BackupRequest, GroupBackup, GroupRestore, RestoreReport, RestoreRequest, TableRestore, WorkEvent,
+    BackupReport, BackupRequest, FilesCopied, GroupBackup, GroupRestore, RestoreReport, RestoreRequest,
+    SharedRestore, TableRestore, WorkEvent,
 };
 pub use chat::{
     ChatEvent, ChatOutcome, ChatRequest, Finished, MAX_FILE_BYTES, MAX_FILES, MAX_MESSAGE_BYTES, MAX_SCHEMA_BYTES,
@@ -90,6 +91,8 @@ pub enum ErrorKind {
     Unhealthy,
     /// A database cannot be used: it is damaged, or a newer Cofferdam has written it (exit 13).
     Database,
+    /// It is done, but for some files, which are named (exit 14).
+    Incomplete,
 }
 
 impl ErrorKind {
@@ -109,6 +112,7 @@ impl ErrorKind {
             Self::TurnInterrupted => 11,
             Self::Unhealthy => 12,
             Self::Database => 13,
+            Self::Incomplete => 14,
         }
     }
 }

@@ -32,6 +32,7 @@ pub mod pulse;
 pub mod recovery;
 pub mod said;
 pub mod steer;
+pub mod step;
 pub mod terminals;
 pub mod thread;
 pub mod tokens;

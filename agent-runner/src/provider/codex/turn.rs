@@ -1,53 +1,21 @@
-//! What a turn's notifications mean, without I/O: texts, things to show, and the end.
+//! What a turn's notifications mean, without I/O: texts, things to show, and the end. [`Step`] is one of them.
 
 use std::time::Instant;
 
 use cofferdam_protocol::runner::{
-    ActivityKind, Compaction, CompactionCause, CompactionOutcome, Failure, FailureKind, Finish, Outcome, Usage,
+    ActivityKind, Compaction, CompactionCause, CompactionOutcome, Failure, FailureKind, Finish, Outcome,
 };
 
-use super::failure::{failure, words};
+use super::failure::words;
 use super::jsonrpc::Notification;
 use super::limits::Limits;
 use super::progress::{bounded_diff, plan_lines};
-use super::protocol::{Item, Notice, TurnCompleted, TurnStatus};
+use super::protocol::{Item, Notice};
 use super::said::{Manner, Said};
+use super::step::{Step, began, ended, plain_command};
 use super::tokens::Meter;
 use super::watch::WatchEnd;
 use crate::bounds::one_line;
-
-/// What follows from one notification.
-#[derive(Debug, PartialEq)]
-pub enum Step {
-    /// Only that something moves.
-    Alive,
-    /// A piece of the answer.
-    Delta(String),
-    /// A reply for the chat at once.
-    Reply(String),
-    /// Something to show.
-    Activity(ActivityKind, String),
-    /// Codex compacted the conversation by itself.
-    Compacted(Compaction),
-    /// Tokens of the turn so far.
-    Tokens(Usage),
-    /// The turn has what was sent under this name.
-    Taken {
-        /// The name.
-        client_id: String,
-        /// It cut an answer that was being written, of which nothing remains.
-        cut: bool,
-    },
-    /// A call of an MCP server's tool failed on the way.
-    McpFailed {
-        /// The server.
-        server: String,
-        /// How.
-        error: String,
-    },
-    /// The turn is over.
-    End(Outcome),
-}
 
 /// A running turn, as far as it was heard.
 #[derive(Debug)]
@@ -210,38 +178,6 @@ impl<'a> TurnLog<'a> {
             millis: u64::try_from(took).unwrap_or(u64::MAX),
         })
     }
-}
-
-fn began(item: Item) -> Step {
-    match item {
-        Item::CommandExecution { command, command_actions, .. } => {
-            Step::Activity(ActivityKind::CommandStarted, plain_command(command, &command_actions))
-        }
-        Item::Reasoning {} => Step::Activity(ActivityKind::Reasoning, String::new()),
-        Item::McpToolCall { server, tool, .. } => Step::Activity(ActivityKind::Tool, format!("{server}: {tool}")),
-        Item::DynamicToolCall { tool } => Step::Activity(ActivityKind::Tool, tool),
-        Item::WebSearch { query } => Step::Activity(ActivityKind::Tool, format!("web search: {query}")),
-        Item::ContextCompaction {} => Step::Activity(ActivityKind::Compacting, String::new()),
-        Item::AgentMessage { .. } | Item::UserMessage { .. } | Item::FileChange { .. } | Item::Other => Step::Alive,
-    }
-}
-
-/// The command as the model wrote it, without the shell around it, where codex says so.
-fn plain_command(command: String, actions: &[super::protocol::CommandAction]) -> String {
-    match actions {
-        [only] => only.command.clone(),
-        _ => command,
-    }
-}
-
-fn ended(end: &TurnCompleted) -> Step {
-    let failed = |kind, message: &str| Outcome::Failed(Failure::new(kind, message));
-    Step::End(match (end.turn.status, &end.turn.error) {
-        (TurnStatus::Completed, _) => Outcome::Completed,
-        (TurnStatus::Interrupted, _) => Outcome::Interrupted,
-        (_, Some(error)) => Outcome::Failed(failure(error)),
-        (_, None) => failed(FailureKind::Other, "codex says that the turn failed, but not why"),
-    })
 }
 
 #[cfg(test)]

@@ -90,10 +90,21 @@ pub(super) fn configuration(loaded: &Result<HostConfig, ConfigError>) -> Vec<Che
     checks
 }
 
-/// Free space where the state lies.
-pub(super) fn disk(home: &Home) -> Check {
+/// Free space on each of the disks that the home lies on.
+pub(super) fn disks(home: &Home) -> Vec<Check> {
     // A home that is not there yet will lie on the disk of its nearest parent.
-    let place = home.root().ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let root = home.root().ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let mut seen = Vec::new();
+    let places = [root.to_owned(), home.data(), home.groups()].into_iter().filter(|place| {
+        let device = place.metadata().ok().map(|about| about.dev());
+        let fresh = device.is_some_and(|device| !seen.contains(&device));
+        seen.extend(device);
+        fresh
+    });
+    places.map(|place| disk(&place)).collect()
+}
+
+fn disk(place: &Path) -> Check {
     let stat = match rustix::fs::statvfs(place) {
         Ok(stat) => stat,
         Err(errno) => {
@@ -113,7 +124,7 @@ pub(super) fn disk(home: &Home) -> Check {
     if stat.f_favail == 0 && stat.f_files > 0 {
         return Check::failed(
             "disk",
-            "no file can be made: the disk is out of inodes",
+            format!("no file can be made at {}: the disk is out of inodes", place.display()),
             "remove files that are not needed",
         );
     }
@@ -259,7 +270,7 @@ mod tests {
     #[test]
     fn a_fresh_home_passes() {
         let (_dir, at) = fresh();
-        let all = [home(&at), vec![disk(&at), socket(&at), clock(&at)]].concat();
+        let all = [home(&at), disks(&at), vec![socket(&at), clock(&at)]].concat();
         for check in all {
             assert_eq!(check.outcome, Outcome::Ok, "{check:?}");
         }

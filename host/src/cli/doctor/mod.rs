@@ -69,7 +69,7 @@ pub(super) async fn run(context: &Context) -> Result<u8, CliError> {
     // Without a valid configuration the rest is still checked where only the engine's usual place matters.
     let config = loaded.ok();
     report.extend(engine::checks(home, config.as_ref()).await);
-    report.push(checks::disk(home));
+    report.extend(checks::disks(home));
     report.push(checks::socket(home));
     report.push(checks::clock(home));
     report.push(checks::daemon(home).await);

@@ -5,11 +5,11 @@ use std::io::IsTerminal;
 use cofferdam_protocol::admin::TurnDiff;
 
 use crate::cli::Context;
-use crate::cli::args::SessionWord;
 use crate::cli::client::Client;
 use crate::cli::connect::{self, Mode};
 use crate::cli::error::CliError;
 use crate::cli::terminal::{self, Style};
+use crate::cli::words::SessionWord;
 
 pub(super) async fn run(context: &Context, id: &SessionWord, turn: Option<i64>) -> Result<(), CliError> {
     let query = turn.map_or_else(String::new, |turn| format!("?turn={turn}"));

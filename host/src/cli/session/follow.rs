@@ -10,12 +10,12 @@ use tokio::time::sleep;
 use super::show::grouped;
 use super::state;
 use crate::cli::Context;
-use crate::cli::args::SessionWord;
 use crate::cli::chat;
 use crate::cli::client::{Client, ClientError};
 use crate::cli::connect::{self, Mode};
 use crate::cli::error::CliError;
 use crate::cli::terminal::{self, Style, clean, clean_line};
+use crate::cli::words::SessionWord;
 
 /// How often a daemon that went away is looked for.
 const RETRY: Duration = Duration::from_millis(200);

@@ -9,12 +9,13 @@ use cofferdam_protocol::ids::Folder;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::args::{SessionVerb, SessionWord};
+use super::args::SessionVerb;
 use super::client::Client;
 use super::connect::{self, Mode};
 use super::error::CliError;
 use super::group::{set_aside_of_all, tell_missing};
 use super::table::{Table, ago, until};
+use super::words::SessionWord;
 use super::{Context, terminal};
 
 pub(super) async fn run(context: &Context, verb: SessionVerb) -> Result<u8, CliError> {

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{note, state};
-use crate::cli::args::SessionWord;
 use crate::cli::client::Client;
 use crate::cli::connect::{self, Mode};
 use crate::cli::error::CliError;
 use crate::cli::table::{Table, ago, pairs, until};
+use crate::cli::words::SessionWord;
 use crate::cli::{Context, terminal};
 
 pub(super) async fn run(context: &Context, id: &SessionWord) -> Result<(), CliError> {
