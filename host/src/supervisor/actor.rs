@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::adoption::IN_DOUBT;
 use super::calls::{Call, Mailbox};
 use super::ends::STOP_GRACE;
-use super::launch::{LaunchError, Ready, Started};
+use super::launch::{LaunchError, Ready, Started, Starting};
 use super::life::Life;
 use super::starting::{SHORTEST_PAUSE, Trouble};
 use super::waits::Waits;
@@ -50,8 +50,8 @@ pub(super) struct Actor {
     view: Arc<Mutex<View>>,
     /// The first step of a start. Where the engine or a disk hangs, this waits and not the actor.
     pub(super) preparing: Option<BoxFuture<'static, Result<Ready, LaunchError>>>,
-    /// The second. Dropping it leaves nothing behind: what comes of it is removed.
-    pub(super) starting: Option<BoxFuture<'static, Result<Started, LaunchError>>>,
+    /// The second.
+    pub(super) starting: Option<Starting>,
     pub(super) trouble: Option<Trouble>,
     /// When its chats are told that their messages wait.
     pub(super) waits: Option<Waits>,
@@ -155,7 +155,7 @@ impl Actor {
             // We hold a sender, so the mailbox never closes.
             Some(call) = self.mailbox.recv() => Happening::Call(call),
             result = or_never(self.preparing.as_mut()) => Happening::Ready(Box::new(result)),
-            result = or_never(self.starting.as_mut()) => Happening::Started(result),
+            result = or_never(self.starting.as_mut().map(|starting| &mut starting.answer)) => Happening::Started(result),
             exit = or_never(exit) => Happening::Exit(exit.unwrap_or_default()),
             () = or_never(deadline.as_mut()) => Happening::Deadline,
         }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Actor, Ending};
+use super::launch::Starting;
 use super::lock;
 use crate::error_chain;
 use crate::model::session::PhaseEvent;
@@ -38,6 +39,7 @@ impl Actor {
                 }
                 self.kill(STOP_GRACE, false);
                 self.show(None);
+                self.give_up_image().await;
             }
         }
     }
@@ -50,6 +52,7 @@ impl Actor {
             SessionState::Starting => {
                 self.advance(PhaseEvent::Stop);
                 self.kill(Duration::from_secs(1), true);
+                self.give_up_image().await;
             }
             // After its turn; or it is on its way already.
             SessionState::Busy | SessionState::Stopped | SessionState::Stopping => {}
@@ -111,6 +114,16 @@ impl Actor {
                 tracing::warn!(%container, error = %error_chain(&error), "could not be stopped; tried again");
             }
         });
+    }
+
+    /// Whoever wants an end does not wait for an image: there is no container yet.
+    async fn give_up_image(&mut self) {
+        if self.starting.as_ref().is_some_and(Starting::waits_for_the_image) {
+            tracing::info!("stops before its image is built");
+            self.starting = None;
+            self.life = None;
+            self.gone_before_it_ran().await;
+        }
     }
 
     /// Whoever wants an end waits no longer for a start that the engine does not finish: what comes of it is removed.
