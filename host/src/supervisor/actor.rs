@@ -20,7 +20,7 @@ use crate::clock;
 use crate::error_chain;
 use crate::live::Live;
 use crate::model::session::{Phase, PhaseEvent};
-use crate::sandbox::Exit;
+use crate::sandbox::{Exit, SandboxError};
 use crate::store::GroupDb;
 use crate::store::group::commands::Due;
 use cofferdam_protocol::admin::SessionState;
@@ -79,6 +79,7 @@ enum Happening {
     Call(Call),
     Ready(Box<Result<Ready, LaunchError>>),
     Started(Result<Started, LaunchError>),
+    EnginesWord(Result<bool, SandboxError>),
     Exit(Exit),
     Deadline,
 }
@@ -129,6 +130,7 @@ impl Actor {
                 Happening::Call(call) => self.on_call(call).await,
                 Happening::Ready(result) => self.on_ready(*result).await,
                 Happening::Started(result) => self.on_started(result).await,
+                Happening::EnginesWord(word) => self.on_engines_word(word).await,
                 Happening::Exit(exit) => self.on_exit(exit).await,
                 Happening::Deadline => self.on_deadline().await,
             }
@@ -150,12 +152,18 @@ impl Actor {
 
     async fn happening(&mut self) -> Happening {
         let mut deadline = self.deadline().map(|at| Box::pin(tokio::time::sleep_until(at)));
-        let exit = self.life.as_mut().and_then(|life| life.exit.as_mut());
+        // A container's end comes after what its runner said.
+        let (word, exit) = match &mut self.life {
+            Some(Life { question: Some(question), .. }) => (Some(&mut question.engine), None),
+            Some(life) => (None, life.exit.as_mut()),
+            None => (None, None),
+        };
         tokio::select! {
             // We hold a sender, so the mailbox never closes.
             Some(call) = self.mailbox.recv() => Happening::Call(call),
             result = or_never(self.preparing.as_mut()) => Happening::Ready(Box::new(result)),
             result = or_never(self.starting.as_mut().map(|starting| &mut starting.answer)) => Happening::Started(result),
+            word = or_never(word) => Happening::EnginesWord(word.unwrap_or(Ok(true))),
             exit = or_never(exit) => Happening::Exit(exit.unwrap_or_default()),
             () = or_never(deadline.as_mut()) => Happening::Deadline,
         }
@@ -189,9 +197,7 @@ impl Actor {
                 let _ = reply.send(self.on_hello(attempt, hash).await);
             }
             Call::Next(attempt, reply) => self.on_next(attempt, reply).await,
-            Call::Events(attempt, events, reply) => {
-                let _ = reply.send(self.on_events(attempt, events).await);
-            }
+            Call::Events(attempt, events, reply) => self.on_events(attempt, events, reply).await,
             Call::Control(request, reply) => self.on_control(request, reply).await,
             Call::Tool(call, reply) => self.on_tool(call, reply),
             Call::Digest(attempt, reply) => {

@@ -39,6 +39,7 @@ impl Actor {
                 }
                 self.kill(STOP_GRACE, false);
                 self.show(None);
+                self.no_question().await;
                 self.give_up_image().await;
             }
         }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::interruption::Question;
 use super::launch::{Ready, Started, short};
 use crate::config::group::LoadedGroup;
 use crate::door::Door;
@@ -41,6 +42,8 @@ pub(super) struct Life {
     pub(super) obey_by: Option<Instant>,
     /// The newest event that was looked at.
     heard: Seq,
+    /// What its events, and its end, wait for.
+    pub(super) question: Option<Question>,
     /// Told with the first turn's end.
     pub(super) timings: Option<Timings>,
     pub(super) last_sign: Instant,
@@ -85,6 +88,7 @@ impl Life {
             obey_by: None,
             timings: Some(timings),
             heard: Seq(0),
+            question: None,
             last_sign: Instant::now(),
             stopped_by_person: false,
             served: false,
@@ -119,6 +123,7 @@ impl Life {
             obey_by: None,
             timings: None,
             heard: Seq(0),
+            question: None,
             last_sign: Instant::now(),
             stopped_by_person: false,
             served: true,
@@ -205,6 +210,7 @@ impl Life {
     /// Nothing more is heard from the runner.
     pub(super) fn close(&mut self) {
         self.door = None;
+        self.question = None;
         self.parked = None;
         self.control = None;
     }

@@ -21,6 +21,7 @@ mod ends;
 mod engine;
 mod events;
 mod instructions;
+mod interruption;
 mod launch;
 mod life;
 mod recovery;
@@ -60,7 +61,7 @@ use crate::store::{StoreError, Stores};
 use actor::Actor;
 use admission::{Admission, Step};
 use calls::{Call, Mailbox, Post, mailbox};
-use engine::Health;
+use engine::EngineWatch;
 use recovery::Recovery;
 
 /// How long a stop waits before it is told that the engine cannot do it.
@@ -109,7 +110,7 @@ struct Inner {
     tasks: TaskTracker,
     /// Whether sessions are called: not before recovery, which calls all that have something due, and not at the end.
     open: AtomicBool,
-    health: Health,
+    engine: EngineWatch,
     recovery: Recovery,
 }
 
@@ -144,7 +145,7 @@ impl Supervisor {
             actors: Mutex::default(),
             tasks: TaskTracker::new(),
             open: AtomicBool::new(false),
-            health: Health::default(),
+            engine: EngineWatch::default(),
             recovery: Recovery::default(),
             parts,
         };

@@ -178,9 +178,6 @@ impl Actor {
         }
         let zone = life.config.config.zone();
         let store = self.store.clone().ok_or(Refused::Stale)?;
-        if finish.outcome == Outcome::Interrupted && self.is_the_engines_end(&store).await {
-            return Ok(());
-        }
         let (usage, provider) = (finish.usage, finish.provider_millis);
         let silent = matches!(&finish.outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Silence);
         let finished = store.finish(&self.session, attempt, seq, turn, finish, zone).await.map_err(refused);
