@@ -5,7 +5,7 @@
 //! an answer always stands on a commit. A closure's error rolls back its own savepoint and nobody else's.
 //!
 //! A full disk fails the transaction and no more: the next one works when there is room. A damaged file ends the
-//! thread's work for good: it is closed as it is, and every later call is refused ([`Health`]).
+//! thread's work for good: it is closed as it is, and every later call is refused ([`FileHealth`]).
 //!
 //! A file is opened by one process only ([`open`]).
 
@@ -19,7 +19,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Savepoint};
 use tokio::sync::{mpsc, oneshot};
 
-use super::fault::{Fault, Health, OnDamage, Refusal};
+use super::fault::{Fault, FileHealth, OnDamage, Refusal};
 use super::ground::Ground;
 use super::schema::Kind;
 use super::{OpenError, StoreError, boot};
@@ -54,7 +54,7 @@ enum Request {
 #[derive(Clone)]
 pub struct Db {
     queue: mpsc::Sender<Request>,
-    health: Arc<Health>,
+    health: Arc<FileHealth>,
 }
 
 impl Db {
@@ -66,7 +66,7 @@ impl Db {
     /// [`Db::open`] on the home's ground, telling when the file is found to be damaged.
     pub(super) fn on(path: &Path, kind: Kind, ground: &Ground, told: OnDamage) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
-        let health = Arc::new(Health::new(path, ground.note.clone(), told));
+        let health = Arc::new(FileHealth::new(path, ground.note.clone(), told));
         let conn = connect(path, kind).and_then(|mut conn| match kind {
             Kind::Central => Ok(conn),
             Kind::Group => boot::look(&mut conn).map(|()| conn),
@@ -184,7 +184,7 @@ fn in_savepoint<T>(
     Ok(value)
 }
 
-fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>, health: &Health, ground: &Ground) {
+fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>, health: &FileHealth, ground: &Ground) {
     let mut batch = Vec::new();
     let mut synchronous = None;
     while requests.blocking_recv_many(&mut batch, BATCH) > 0 {
@@ -241,7 +241,7 @@ fn serve(mut conn: Connection, mut requests: mpsc::Receiver<Request>, health: &H
 }
 
 /// Answers whoever still asks a database that is closed.
-fn refuse(mut requests: mpsc::Receiver<Request>, health: &Health) {
+fn refuse(mut requests: mpsc::Receiver<Request>, health: &FileHealth) {
     while let Some(request) = requests.blocking_recv() {
         match (request, health.intact()) {
             (Request::Write(_, job), Err(refusal)) => job(Err(refusal.clone()))(&Err(refusal)),
@@ -282,7 +282,7 @@ fn run(conn: &Connection, sql: &str) -> Result<(), Refusal> {
 fn usable<'a>(
     conn: &'a mut Connection,
     begun: &Result<(), Refusal>,
-    health: &Health,
+    health: &FileHealth,
 ) -> Result<&'a mut Connection, Refusal> {
     begun.clone()?;
     health.intact()?;

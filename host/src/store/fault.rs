@@ -130,14 +130,14 @@ impl DiskNote {
 pub(super) type OnDamage = Box<dyn Fn(&str) + Send + Sync>;
 
 /// How one database is, seen by its thread and its callers.
-pub(super) struct Health {
+pub(super) struct FileHealth {
     path: PathBuf,
     note: DiskNote,
     damage: OnceLock<String>,
     on_damage: OnDamage,
 }
 
-impl Health {
+impl FileHealth {
     pub(super) fn new(path: &Path, note: DiskNote, on_damage: OnDamage) -> Self {
         Self { path: path.to_owned(), note, damage: OnceLock::new(), on_damage }
     }

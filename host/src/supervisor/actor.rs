@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::adoption::IN_DOUBT;
 use super::calls::{Call, Mailbox};
 use super::ends::STOP_GRACE;
-use super::launch::{LaunchError, Ready, Started};
+use super::launch::{LaunchError, Ready, Started, Starting};
 use super::life::Life;
 use super::starting::{SHORTEST_PAUSE, Trouble};
 use super::waits::Waits;
@@ -20,12 +20,12 @@ use crate::clock;
 use crate::error_chain;
 use crate::live::Live;
 use crate::model::session::{Phase, PhaseEvent};
-use crate::sandbox::Exit;
+use crate::sandbox::{Exit, SandboxError};
 use crate::store::GroupDb;
 use crate::store::group::commands::Due;
 use cofferdam_protocol::admin::SessionState;
 
-/// The daemon's end, as an actor sees it.
+/// The daemon's end, or its group's, as an actor sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     /// Not yet.
@@ -50,8 +50,8 @@ pub(super) struct Actor {
     view: Arc<Mutex<View>>,
     /// The first step of a start. Where the engine or a disk hangs, this waits and not the actor.
     pub(super) preparing: Option<BoxFuture<'static, Result<Ready, LaunchError>>>,
-    /// The second. Dropping it leaves nothing behind: what comes of it is removed.
-    pub(super) starting: Option<BoxFuture<'static, Result<Started, LaunchError>>>,
+    /// The second.
+    pub(super) starting: Option<Starting>,
     pub(super) trouble: Option<Trouble>,
     /// When its chats are told that their messages wait.
     pub(super) waits: Option<Waits>,
@@ -63,8 +63,6 @@ pub(super) struct Actor {
     due_again: Option<Instant>,
     pub(super) queued_at: Option<Instant>,
     pub(super) stop_waiters: Vec<oneshot::Sender<()>>,
-    /// What every message that waits is told, once nothing will be answered any more.
-    pub(super) last_words: Option<String>,
     /// Whether the rows were looked at for an attempt that has not ended.
     pub(super) arrived: bool,
     /// A turn waits for the engine's list.
@@ -79,6 +77,7 @@ enum Happening {
     Call(Call),
     Ready(Box<Result<Ready, LaunchError>>),
     Started(Result<Started, LaunchError>),
+    EnginesWord(Result<bool, SandboxError>),
     Exit(Exit),
     Deadline,
 }
@@ -112,7 +111,6 @@ impl Actor {
             due_again: None,
             queued_at: None,
             stop_waiters: Vec::new(),
-            last_words: None,
             arrived: false,
             held: false,
             broken: false,
@@ -129,6 +127,7 @@ impl Actor {
                 Happening::Call(call) => self.on_call(call).await,
                 Happening::Ready(result) => self.on_ready(*result).await,
                 Happening::Started(result) => self.on_started(result).await,
+                Happening::EnginesWord(word) => self.on_engines_word(word).await,
                 Happening::Exit(exit) => self.on_exit(exit).await,
                 Happening::Deadline => self.on_deadline().await,
             }
@@ -150,12 +149,18 @@ impl Actor {
 
     async fn happening(&mut self) -> Happening {
         let mut deadline = self.deadline().map(|at| Box::pin(tokio::time::sleep_until(at)));
-        let exit = self.life.as_mut().and_then(|life| life.exit.as_mut());
+        // A container's end comes after what its runner said.
+        let (word, exit) = match &mut self.life {
+            Some(Life { question: Some(question), .. }) => (Some(&mut question.engine), None),
+            Some(life) => (None, life.exit.as_mut()),
+            None => (None, None),
+        };
         tokio::select! {
             // We hold a sender, so the mailbox never closes.
             Some(call) = self.mailbox.recv() => Happening::Call(call),
             result = or_never(self.preparing.as_mut()) => Happening::Ready(Box::new(result)),
-            result = or_never(self.starting.as_mut()) => Happening::Started(result),
+            result = or_never(self.starting.as_mut().map(|starting| &mut starting.answer)) => Happening::Started(result),
+            word = or_never(word) => Happening::EnginesWord(word.unwrap_or(Ok(true))),
             exit = or_never(exit) => Happening::Exit(exit.unwrap_or_default()),
             () = or_never(deadline.as_mut()) => Happening::Deadline,
         }
@@ -189,18 +194,15 @@ impl Actor {
                 let _ = reply.send(self.on_hello(attempt, hash).await);
             }
             Call::Next(attempt, reply) => self.on_next(attempt, reply).await,
-            Call::Events(attempt, events, reply) => {
-                let _ = reply.send(self.on_events(attempt, events).await);
-            }
+            Call::Events(attempt, events, reply) => self.on_events(attempt, events, reply).await,
             Call::Control(request, reply) => self.on_control(request, reply).await,
             Call::Tool(call, reply) => self.on_tool(call, reply),
             Call::Digest(attempt, reply) => {
                 let _ = reply.send(self.on_digest(attempt).await);
             }
             Call::Stop(done) => self.on_stop(done).await,
-            Call::Refuse(text) => self.on_refuse(text).await,
             Call::Drain => self.on_drain().await,
-            Call::CutOff => self.on_cut_off(),
+            Call::CutOff(rest) => self.on_cut_off(rest),
         }
     }
 
@@ -317,7 +319,6 @@ impl Actor {
         // An engine that ends takes its containers with it.
         let died = !life.served && (!life.is_stopping() || life.silent) && !exit.outage;
         let why = if life.silent { "it was silent for too long".to_owned() } else { died_of(exit, memory_mb) };
-        self.refuse_the_rest().await;
         drop(life);
         self.show(None);
         // Whoever waited for the stop finds it stopped.
@@ -355,7 +356,7 @@ impl Actor {
                 self.kill(STOP_GRACE, false);
                 self.show(None);
             }
-            SessionState::Stopping if life.kill_is_due(now) && !life.is_started() => self.give_up_start().await,
+            SessionState::Stopping if life.kill_is_due(now) && life.is_nothing_yet() => self.give_up_start().await,
             SessionState::Stopping if life.kill_is_due(now) => self.kill(Duration::from_secs(1), false),
             _ => {}
         }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use cofferdam_protocol::admin::{ChatOutcome, ErrorKind, SessionState};
+use cofferdam_protocol::admin::{ErrorKind, SessionState};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Actor, Ending};
+use super::calls::Rest;
+use super::launch::Starting;
 use super::lock;
 use crate::error_chain;
 use crate::model::session::PhaseEvent;
@@ -38,6 +40,8 @@ impl Actor {
                 }
                 self.kill(STOP_GRACE, false);
                 self.show(None);
+                self.no_question().await;
+                self.give_up_image().await;
             }
         }
     }
@@ -50,6 +54,7 @@ impl Actor {
             SessionState::Starting => {
                 self.advance(PhaseEvent::Stop);
                 self.kill(Duration::from_secs(1), true);
+                self.give_up_image().await;
             }
             // After its turn; or it is on its way already.
             SessionState::Busy | SessionState::Stopped | SessionState::Stopping => {}
@@ -57,16 +62,17 @@ impl Actor {
     }
 
     /// From here on nothing that the runner says is heard: its turn waits for the next start.
-    pub(super) fn on_cut_off(&mut self) {
+    pub(super) fn on_cut_off(&mut self, rest: Rest) {
         self.ending = Ending::CutOff;
-        if self.preparing.take().is_some() {
+        let leaves = rest == Rest::ForTheNextStart;
+        if leaves && self.preparing.take().is_some() {
             self.advance(PhaseEvent::Gone);
             self.give_back_place();
             return;
         }
         let Some(life) = &mut self.life else { return };
         life.close();
-        if self.starting.take().is_some() || life.is_in_doubt() {
+        if leaves && (self.starting.take().is_some() || life.is_in_doubt()) {
             // What the engine makes of it is removed as it comes, or by the next start.
             self.life = None;
             self.advance(PhaseEvent::Gone);
@@ -113,6 +119,16 @@ impl Actor {
         });
     }
 
+    /// Whoever wants an end does not wait for an image: there is no container yet.
+    async fn give_up_image(&mut self) {
+        if self.starting.as_ref().is_some_and(Starting::waits_for_the_image) {
+            tracing::info!("stops before its image is built");
+            self.starting = None;
+            self.life = None;
+            self.gone_before_it_ran().await;
+        }
+    }
+
     /// Whoever wants an end waits no longer for a start that the engine does not finish: what comes of it is removed.
     pub(super) async fn give_up_start(&mut self) {
         tracing::warn!("the engine does not finish the start; it is given up, and what comes of it is removed");
@@ -125,7 +141,6 @@ impl Actor {
     pub(super) async fn gone_before_it_ran(&mut self) {
         self.advance(PhaseEvent::Gone);
         self.give_back_place();
-        self.refuse_the_rest().await;
         self.show(None);
         self.answer_stop_waiters();
         self.wake().await;
@@ -142,19 +157,6 @@ impl Actor {
             && let Some(life) = &mut self.life
         {
             life.kill_now();
-        }
-    }
-
-    /// The group goes: what waits ends in these words, and so does what still comes to wait.
-    pub(super) async fn on_refuse(&mut self, text: String) {
-        self.last_words = Some(text);
-        self.refuse_the_rest().await;
-    }
-
-    /// Ends what waits, if nothing will be answered any more.
-    pub(super) async fn refuse_the_rest(&mut self) {
-        if let Some(text) = self.last_words.clone() {
-            self.refuse_waiting(text, ChatOutcome::Interrupted).await;
         }
     }
 

@@ -13,16 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::actor::Actor;
 use super::calls::Call;
-use super::ends::STOP_GRACE;
 use super::{Inner, Supervisor, lock};
 use crate::error_chain;
-use crate::model::session::PhaseEvent;
 use crate::sandbox::{ContainerId, SandboxError};
-use crate::store::{GroupDb, rfc3339};
+use crate::store::rfc3339;
 
 /// How often an engine that cannot be used is asked whether it can.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -35,15 +33,24 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// What is known of the engine.
 #[derive(Default)]
-pub(super) struct Health {
-    trouble: std::sync::Mutex<Option<Trouble>>,
-    watched: AtomicBool,
+pub(super) struct EngineWatch {
+    trouble: watch::Sender<Option<EngineTrouble>>,
+    /// Whether somebody asks until it is over.
+    asked: AtomicBool,
 }
 
-struct Trouble {
+/// Why the engine cannot be used.
+struct EngineTrouble {
     error: SandboxError,
     since: SystemTime,
     met: Instant,
+}
+
+impl EngineTrouble {
+    /// A full one answers, and has to be tried.
+    fn is_full(&self) -> bool {
+        matches!(self.error, SandboxError::Full { .. })
+    }
 }
 
 impl Inner {
@@ -52,22 +59,26 @@ impl Inner {
         if !error.is_the_engines() {
             return;
         }
-        {
-            let mut trouble = lock(&self.health.trouble);
-            let since = trouble.as_ref().map_or_else(SystemTime::now, |trouble| trouble.since);
+        self.engine.trouble.send_modify(|trouble| {
             if trouble.is_none() {
                 tracing::warn!(error = %error_chain(error), "the engine cannot be used; sessions that start wait for it");
             }
-            *trouble = Some(Trouble { error: error.clone(), since, met: Instant::now() });
-        }
-        if !self.health.watched.swap(true, Ordering::AcqRel) {
-            tokio::spawn(watch(self.clone()));
+            let since = trouble.as_ref().map_or_else(SystemTime::now, |trouble| trouble.since);
+            *trouble = Some(EngineTrouble { error: error.clone(), since, met: Instant::now() });
+        });
+        if !self.engine.asked.swap(true, Ordering::AcqRel) {
+            tokio::spawn(ask_until_over(self.clone()));
         }
     }
 
     /// The engine did what it was asked: whoever waits for it goes on.
     pub(super) fn engine_works(&self) {
-        let Some(trouble) = lock(&self.health.trouble).take() else { return };
+        let mut over = None;
+        self.engine.trouble.send_if_modified(|trouble| {
+            over = trouble.take();
+            over.is_some()
+        });
+        let Some(trouble) = over else { return };
         let away = trouble.since.elapsed().unwrap_or_default();
         tracing::info!(seconds = away.as_secs(), "the engine can be used again");
         for handle in lock(&self.actors).values() {
@@ -78,10 +89,15 @@ impl Inner {
 
     /// Why the engine is known not to answer; asked without a call to it.
     pub(super) fn engine_is_away(&self) -> Option<SandboxError> {
-        let trouble = lock(&self.health.trouble);
-        let error = trouble.as_ref().map(|trouble| &trouble.error)?;
-        // A full one has to be tried.
-        (!matches!(error, SandboxError::Full { .. })).then(|| error.clone())
+        let trouble = self.engine.trouble.borrow();
+        trouble.as_ref().filter(|trouble| !trouble.is_full()).map(|trouble| trouble.error.clone())
+    }
+
+    /// Returns when the engine is not known to be away.
+    pub(super) async fn engine_answers(&self) {
+        let mut trouble = self.engine.trouble.subscribe();
+        // The sender lives as long as we do.
+        let _ = trouble.wait_for(|trouble| trouble.as_ref().is_none_or(EngineTrouble::is_full)).await;
     }
 
     /// Whether the engine answers; quick when it is known that it does not.
@@ -121,39 +137,10 @@ impl Inner {
     }
 }
 
-impl Actor {
-    /// Whether a turn was interrupted because the engine ends, and its containers with it: nobody asked for that, so its
-    /// messages go into another container when the engine is back. Its runner is told to stop, if it does not already.
-    pub(super) async fn is_the_engines_end(&mut self, store: &GroupDb) -> bool {
-        let Some(life) = &self.life else { return false };
-        let asked = life.obey_by.is_some()
-            || life.is_stopping()
-            || life.stopped_by_person
-            || store.stop_requested(&self.session).await.unwrap_or(false);
-        if asked {
-            return false;
-        }
-        let Some(container) = life.container() else { return false };
-        match self.inner.parts.sandbox.is_its_engine(&container).await {
-            Ok(true) => return false,
-            Ok(false) => {}
-            Err(error) => self.inner.engine_failed(&error),
-        }
-        tracing::warn!("the engine ends or was restarted, and takes the turn with it; its messages wait");
-        self.advance(PhaseEvent::Stop);
-        if let Some(life) = &mut self.life {
-            life.outage = true;
-            life.ask_to_stop(Instant::now() + STOP_GRACE);
-        }
-        self.show(None);
-        true
-    }
-}
-
 impl Supervisor {
     /// What sessions wait for when the engine cannot be used, since when, and what that means.
     pub fn engine_error(&self) -> Option<String> {
-        if let Some(trouble) = &*lock(&self.inner.health.trouble) {
+        if let Some(trouble) = &*self.inner.engine.trouble.borrow() {
             let meaning = match trouble.error {
                 SandboxError::Full { .. } => {
                     "free space there (`docker system df`); starts are tried again by themselves"
@@ -173,25 +160,25 @@ fn when(at: SystemTime) -> String {
 }
 
 /// Asks until the engine can be used again; at most one of these runs.
-async fn watch(inner: Arc<Inner>) {
+async fn ask_until_over(inner: Arc<Inner>) {
     loop {
         tokio::time::sleep(AGAIN).await;
         let answer = inner.parts.sandbox.ping().await;
-        let mut over = false;
-        {
-            let mut trouble = lock(&inner.health.trouble);
+        let (mut over, mut rests) = (false, false);
+        inner.engine.trouble.send_if_modified(|trouble| {
             match (&mut *trouble, answer) {
                 (Some(trouble), Err(error)) => trouble.error = error,
-                (Some(trouble), Ok(())) => {
-                    over = !matches!(trouble.error, SandboxError::Full { .. }) || trouble.met.elapsed() > FULL_FOR;
+                (Some(trouble), Ok(())) => over = !trouble.is_full() || trouble.met.elapsed() > FULL_FOR,
+                (None, _) => {
+                    // With the trouble locked: whoever notes the next one begins the next of these.
+                    inner.engine.asked.store(false, Ordering::Release);
+                    rests = true;
                 }
-                (None, _) => {}
             }
-            if trouble.is_none() {
-                // Under the lock: whoever notes the next trouble starts the next watch.
-                inner.health.watched.store(false, Ordering::Release);
-                return;
-            }
+            false
+        });
+        if rests {
+            return;
         }
         if over {
             inner.engine_works();

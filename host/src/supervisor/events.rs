@@ -2,7 +2,6 @@
 
 use cofferdam_protocol::ids::{Attempt, MessageId, Seq, TurnId};
 use cofferdam_protocol::runner::{ActivityKind, Event, EventBody};
-use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::bounds::bounded;
@@ -15,17 +14,7 @@ use crate::store::group::turns::Ready;
 
 impl Actor {
     /// ③, ④ and what lies between.
-    pub(super) async fn on_events(&mut self, attempt: Attempt, events: Vec<Event>) -> Result<Seq, Refused> {
-        self.life_of(attempt)?.last_sign = Instant::now();
-        let mut acked = Seq(0);
-        for event in events {
-            acked = acked.max(event.seq);
-            self.on_event(attempt, event).await?;
-        }
-        Ok(acked)
-    }
-
-    async fn on_event(&mut self, attempt: Attempt, event: Event) -> Result<(), Refused> {
+    pub(super) async fn on_event(&mut self, attempt: Attempt, event: Event) -> Result<(), Refused> {
         let store = self.store.clone().ok_or(Refused::Stale)?;
         let seq = event.seq;
         // A batch that could not be kept comes again; what is only shown was shown.

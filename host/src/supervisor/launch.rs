@@ -1,6 +1,7 @@
 //! A session's next container: from its configuration to a running container, in steps that can each fail.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use cofferdam_protocol::admin::{ErrorKind, Outlook};
@@ -210,14 +211,23 @@ pub(super) struct Started {
     pub(super) millis: f64,
 }
 
-/// Step two: the image, built if it is missing, and the container. Goes on by itself when the answer is dropped, and then
+/// A start under way. Dropping it leaves nothing behind: what comes of it is removed.
+pub(super) struct Starting {
+    /// What it comes to.
+    pub(super) answer: BoxFuture<'static, Result<Started, LaunchError>>,
+    builds: Arc<AtomicBool>,
+}
+
+impl Starting {
+    /// Whether the image is being built for it: it has not asked for a container, or for none that came to be.
+    pub(super) fn waits_for_the_image(&self) -> bool {
+        self.builds.load(Ordering::Acquire)
+    }
+}
+
+/// Step two: the image, built if it is missing, and the container. When the answer is dropped it waits for no build, and
 /// removes what it started.
-pub(super) fn start(
-    inner: &Arc<Inner>,
-    folder: &Folder,
-    session: &SessionId,
-    ready: &Ready,
-) -> BoxFuture<'static, Result<Started, LaunchError>> {
+pub(super) fn start(inner: &Arc<Inner>, folder: &Folder, session: &SessionId, ready: &Ready) -> Starting {
     let config = &ready.config.config;
     let owner = Owner {
         install: inner.parts.install.clone(),
@@ -235,37 +245,51 @@ pub(super) fn start(
         log: inner.parts.home.log(folder, session, ready.attempt),
     };
     let (inner, own_image) = (inner.clone(), config.image.clone());
-    let (answer, answered) = oneshot::channel();
-    let span = tracing::Span::current();
+    let (mut answer, answered) = oneshot::channel();
+    let (span, builds) = (tracing::Span::current(), Arc::new(AtomicBool::new(false)));
+    let building = builds.clone();
     let start = async move {
-        let start = image_and_container(&*inner.parts.sandbox, spec, own_image);
-        let started = inner.while_watched(start).await;
+        let wanted = Wanted { builds: &building, answer: &mut answer };
+        let start = image_and_container(&*inner.parts.sandbox, spec, own_image, wanted);
+        let Some(started) = inner.while_watched(start).await.transpose() else { return };
         if let Err(Ok(unwanted)) = answer.send(started) {
             inner.remove_unwatched(unwanted.running.id);
         }
     };
     tokio::spawn(start.instrument(span));
-    async move { Ok(answered.await.map_err(|_| StoreError::Closed)??) }.boxed()
+    Starting { answer: async move { Ok(answered.await.map_err(|_| StoreError::Closed)??) }.boxed(), builds }
 }
 
+/// Who waits for a start, while its image is built.
+struct Wanted<'a> {
+    builds: &'a AtomicBool,
+    answer: &'a mut oneshot::Sender<Result<Started, SandboxError>>,
+}
+
+/// None when nobody waited any more for its image to be built; the build goes on for others.
 async fn image_and_container(
     sandbox: &dyn Sandbox,
     mut spec: Spec,
     own_image: Option<String>,
-) -> Result<Started, SandboxError> {
+    wanted: Wanted<'_>,
+) -> Result<Option<Started>, SandboxError> {
     if let Some(image) = own_image {
         spec.image = image;
-        return timed(sandbox, &spec).await;
+        return timed(sandbox, &spec).await.map(Some);
     }
     spec.image = sandbox.default_image(false).await?;
     match timed(sandbox, &spec).await {
         // Somebody pruned it: built again, not a crash loop.
-        Err(SandboxError::NoImage(_)) => {
-            spec.image = sandbox.default_image(true).await?;
-            timed(sandbox, &spec).await
-        }
-        other => other,
+        Err(SandboxError::NoImage(_)) => {}
+        other => return other.map(Some),
     }
+    wanted.builds.store(true, Ordering::Release);
+    spec.image = tokio::select! {
+        image = sandbox.default_image(true) => image?,
+        () = wanted.answer.closed() => return Ok(None),
+    };
+    wanted.builds.store(false, Ordering::Release);
+    timed(sandbox, &spec).await.map(Some)
 }
 
 async fn timed(sandbox: &dyn Sandbox, spec: &Spec) -> Result<Started, SandboxError> {

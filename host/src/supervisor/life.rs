@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::interruption::Question;
 use super::launch::{Ready, Started, short};
 use crate::config::group::LoadedGroup;
 use crate::door::Door;
@@ -42,6 +43,8 @@ pub(super) struct Life {
     pub(super) obey_by: Option<Instant>,
     /// The newest event that was looked at.
     heard: Seq,
+    /// What its events, and its end, wait for.
+    pub(super) question: Option<Question>,
     /// Told with the first turn's end.
     pub(super) timings: Option<Timings>,
     pub(super) last_sign: Instant,
@@ -88,6 +91,7 @@ impl Life {
             obey_by: None,
             timings: Some(timings),
             heard: Seq(0),
+            question: None,
             last_sign: Instant::now(),
             stopped_by_person: false,
             served: false,
@@ -123,6 +127,7 @@ impl Life {
             obey_by: None,
             timings: None,
             heard: Seq(0),
+            question: None,
             last_sign: Instant::now(),
             stopped_by_person: false,
             served: true,
@@ -183,6 +188,12 @@ impl Life {
         self.container.is_some() || self.in_doubt
     }
 
+    /// Whether nothing runs in it that could touch a file: its start has not come to an end, and its runner has not spoken,
+    /// which it cannot any more once the door is closed.
+    pub(super) fn is_nothing_yet(&self) -> bool {
+        !self.is_started() && !self.said_hello
+    }
+
     /// Whether the engine has yet to say that its container is there.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.in_doubt
@@ -210,6 +221,7 @@ impl Life {
     /// Nothing more is heard from the runner.
     pub(super) fn close(&mut self) {
         self.door = None;
+        self.question = None;
         self.parked = None;
         self.control = None;
     }

@@ -29,10 +29,8 @@ use crate::error_chain;
 use crate::sandbox::{ContainerId, Found, Owner, SandboxError};
 use crate::store::StoreError;
 
-/// The first pause while the engine does not answer; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// An engine that comes back is noticed within this time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The pause after a list that failed, also of an engine that answers all else.
+const PAUSE: Duration = Duration::from_millis(500);
 /// How long the engine may take for its list, or for the removals, before people are told that it hangs; a list of forty
 /// containers takes it 10 ms on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -125,9 +123,10 @@ impl Supervisor {
         if self.inner.open.load(Ordering::Acquire) { self.look_at(folder, Look::First).await } else { Ok(()) }
     }
 
-    /// Asks until the engine has answered. Answers whether all that had to go is gone.
+    /// Asks for the list until the engine has told it; while the engine is away, only [`super::engine`] asks it anything.
+    /// Answers whether all that had to go is gone.
     async fn ask_the_engine(&self) -> bool {
-        let (mut pause, mut told) = (FIRST_PAUSE, false);
+        let mut told = false;
         loop {
             let error = match self.round().await {
                 Ok(clean) => return clean,
@@ -139,8 +138,8 @@ impl Supervisor {
                 // Those that wait for it say so.
                 self.everyone(|| Call::Look);
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::time::sleep(PAUSE).await;
+            self.inner.engine_answers().await;
         }
     }
 
@@ -197,7 +196,7 @@ impl Supervisor {
             Ok(row) if row.attempt != owner.attempt => Fate::Remove,
             Ok(_) if self.is_looked_after(owner) => Fate::Leave,
             Ok(row) if found.running && row.token_hash.is_some() => Fate::Adopt(owner.clone()),
-            Ok(_) | Err(StoreError::NoSession(_)) => Fate::Remove,
+            Ok(_) | Err(StoreError::NoSession(_) | StoreError::NoGroup(_)) => Fate::Remove,
             Err(error) => {
                 // It may be current.
                 tracing::warn!(container = %found.id, error = %error_chain(&error), "left alone for now");

@@ -179,9 +179,6 @@ impl Actor {
         }
         let zone = life.config.config.zone();
         let store = self.store.clone().ok_or(Refused::Stale)?;
-        if finish.outcome == Outcome::Interrupted && self.is_the_engines_end(&store).await {
-            return Ok(());
-        }
         let (usage, provider) = (finish.usage, finish.provider_millis);
         let silent = matches!(&finish.outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Silence);
         let finished = store.finish(&self.session, attempt, seq, turn, finish, zone).await.map_err(refused);
@@ -275,19 +272,6 @@ impl Actor {
     /// Hints that a chat's replies are due.
     pub(super) fn deliver(&self, chat: ChatRef) {
         (self.inner.parts.deliver)(Due { folder: self.folder.clone(), chat });
-    }
-
-    /// Ends the waiting messages in a notice, without a turn.
-    pub(super) async fn refuse_waiting(&mut self, text: String, outcome: ChatOutcome) {
-        let Some(store) = self.store.clone() else { return };
-        match store.refuse_waiting(&self.session, text).await {
-            Ok(refused) => {
-                for answered in refused {
-                    self.ended(answered_live(&answered, outcome.clone()), answered.chat.clone());
-                }
-            }
-            Err(error) => tracing::error!(error = %error_chain(&error), "waiting messages could not be told"),
-        }
     }
 
     /// The container is gone: what becomes of its turn.
