@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use cofferdam_protocol::admin::ChatOutcome;
 use cofferdam_tests::engine;
 use cofferdam_tests::home::{Ended, TestHome};
 use serde_json::{Value, json};
@@ -126,7 +127,9 @@ async fn a_removed_group_takes_its_containers_and_state_and_leaves_its_folder() 
     engine::gone(answer.container()).await;
     assert!(!home.root().join("data/groups/demo").exists());
     assert_eq!(home.admin().status().await.running, 0, "what waited does not start it again");
-    drop((running, waiting));
+    assert_eq!(running.end().await.finished.outcome, ChatOutcome::Interrupted);
+    let told = waiting.end().await;
+    assert!(told.notices().iter().any(|notice| notice.contains("removed")), "{:?}", told.notices());
     assert!(home.container_json("demo").exists());
     assert_eq!(home.cli(&["chat", "demo", "hello"]).await.code, 4);
 }

@@ -1,8 +1,9 @@
 //! The engine misbehaves: it restarts, hangs, fills up, loses its image, and the way to it breaks. The daemon stays the
 //! same process, says what it waits for, and goes on by itself. What hurts an engine is done to one of the test's own.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ErrorKind};
 use cofferdam_protocol::runner::FailureKind;
@@ -327,5 +328,126 @@ async fn an_engine_that_refuses_one_call_while_it_ends_is_away_and_no_fault_of_t
     let chat = home.admin().request(&request).await.expect("accepted");
     met.at_least(1).await;
     assert_eq!(chat.end().await.text(), "mock reply to: hello\n(turn 1)");
+    still_there_and_clean(&home, None).await;
+}
+
+/// The files below a directory, with their bytes; databases and logs left out.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            found.append(&mut files(&entry));
+        } else if !["state.db", ".log"].iter().any(|part| entry.to_string_lossy().contains(part)) {
+            found.insert(entry.clone(), std::fs::read(&entry).expect("a file"));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_group_is_neither_restored_nor_removed_while_the_engine_cannot_end_its_containers() {
+    let (proxy, home) = behind_proxy().await;
+    home.group("gone", &json!({"provider": "mock"})).await;
+    let admin = home.admin();
+    let (kept, gone) = tokio::join!(admin.chat("demo", "one"), admin.chat("gone", "one"));
+    let place = tempfile::tempdir().expect("a place");
+    let backup = place.path().join("backup").display().to_string();
+    assert_eq!(home.cli(&["backup", &backup]).await.code, 0);
+    let before = files(&home.root().join("data/groups"));
+    proxy.fault(&[" "], Fault::Hang);
+    let begun = Instant::now();
+    let (restore, remove) = (["restore", "--from", &backup, "demo"], ["group", "remove", "gone", "--yes"]);
+    let (restored, removed) = tokio::join!(home.cli(&restore), home.cli(&remove));
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    for (ended, what) in [(restored, "group demo is not restored"), (removed, "group gone is not removed")] {
+        assert_eq!(ended.code, 6, "{ended:?}");
+        assert!(ended.stderr.contains(what) && ended.stderr.contains("nothing of it was changed"), "{ended:?}");
+    }
+    assert_eq!(files(&home.root().join("data/groups")), before);
+    proxy.normal();
+    // Nobody was told to end before the engine answered.
+    for (answer, group) in [(&kept, "demo"), (&gone, "gone")] {
+        let next = home.admin().chat(group, "two").await;
+        assert_eq!((next.text().as_str(), next.container()), ("mock reply to: two\n(turn 2)", answer.container()));
+    }
+    assert_eq!(home.cli(&restore).await.code, 0);
+    assert_eq!(home.admin().chat("demo", "two again").await.text(), "mock reply to: two again\n(turn 2)");
+    assert_eq!(home.cli(&remove).await.code, 0);
+    engine::gone(gone.container()).await;
+    assert!(!home.root().join("data/groups/gone").exists());
+    still_there_and_clean(&home, None).await;
+}
+
+#[tokio::test]
+async fn a_restore_waits_for_a_container_that_does_not_end_and_gives_up_with_everything_as_it_was() {
+    let (proxy, home) = behind_proxy().await;
+    let answer = home.admin().chat("demo", "one").await;
+    let place = tempfile::tempdir().expect("a place");
+    let backup = place.path().join("backup").display().to_string();
+    assert_eq!(home.cli(&["backup", &backup]).await.code, 0);
+    let before = files(&home.root().join("data/groups"));
+    // One that is paused does not end when it is told to; its end by force never comes.
+    engine::engine().await.pause_container(answer.container()).await.expect("paused");
+    proxy.fault(&["POST", "/stop"], Fault::Hang);
+    let restored = home.cli(&["restore", "--from", &backup, "demo"]).await;
+    assert_eq!(restored.code, 6, "{restored:?}");
+    assert!(restored.stderr.contains("has not ended") && restored.stderr.contains("session stop"), "{restored:?}");
+    assert_eq!(files(&home.root().join("data/groups")), before);
+    proxy.normal();
+    engine::gone(answer.container()).await;
+    assert_eq!(home.cli(&["restore", "--from", &backup, "demo"]).await.code, 0);
+    assert_eq!(home.admin().chat("demo", "two").await.text(), "mock reply to: two\n(turn 2)");
+    still_there_and_clean(&home, None).await;
+}
+
+#[tokio::test]
+async fn a_session_whose_image_is_being_built_is_stopped_at_once_and_the_build_goes_on() {
+    let mut home = TestHome::new();
+    let proxy = EngineProxy::new(&home.root().join("proxy.sock"));
+    let own = runner_of_its_own(&home);
+    home.env("COFFERDAM_RUNNER", &own.display().to_string()).env("DOCKER_HOST", &proxy.host());
+    home.up().await;
+    home.group("demo", &json!({"provider": "mock"})).await;
+    let builds = proxy.fault(&["POST", "/build"], Fault::Hang);
+    let chat = home.admin().send_text("demo", "hello").await;
+    builds.at_least(1).await;
+    tokio::time::timeout(AT_ONCE, home.admin().stop(&chat.session()))
+        .await
+        .expect("it does not wait for the build");
+    proxy.normal();
+    let answer = chat.end().await;
+    assert_eq!((answer.text().as_str(), builds.count()), ("mock reply to: hello\n(turn 1)", 1));
+    let image = engine::inspect(answer.container()).await.and_then(|seen| seen.config?.image).expect("an image");
+    still_there_and_clean(&home, None).await;
+    let options = bollard::query_parameters::RemoveImageOptionsBuilder::default().force(true).build();
+    let _ = engine::engine().await.remove_image(&image, Some(options), None).await;
+    let tag = image.rsplit(':').next().expect("a tag");
+    let _ = std::fs::remove_dir_all(home.root().join("data/cache/codex-home").join(tag));
+}
+
+#[tokio::test]
+async fn a_second_signal_leaves_an_engine_that_hangs_to_the_next_start_and_loses_nothing() {
+    let (proxy, mut home) = behind_proxy().await;
+    let request = message("demo", "hold on\n!wait 600");
+    let mut chat = home.admin().request(&request).await.expect("accepted");
+    let container = chat.started().await;
+    proxy.fault(&[" "], Fault::Hang);
+    home.signal(Signal::TERM);
+    eventually("it ends", || async { home.log().contains("a second signal ends now").then_some(()) }).await;
+    home.signal(Signal::TERM);
+    let begun = Instant::now();
+    assert!(home.ended().await.success());
+    // 2 s for the engine, and what else ends takes a moment.
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    chat.drain().await;
+    proxy.normal();
+    home.up().await;
+    let again = home.admin().request(&message("demo", "/stop")).await.expect("accepted");
+    again.end().await;
+    let session = home.admin().sessions(Some("demo")).await.remove(0).id;
+    home.admin().stop(&session).await;
+    engine::gone(&container).await;
+    let answer = home.admin().request(&request).await.expect("accepted").end().await;
+    assert_eq!(answer.finished.outcome, ChatOutcome::Interrupted, "its message has its one outcome");
     still_there_and_clean(&home, None).await;
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -17,9 +18,10 @@ use super::Admin;
 use super::ending::Ending;
 use super::error::Failed;
 use crate::config::group::GroupConfig;
+use crate::error_chain;
 use crate::store::central::GroupRow;
-use crate::store::rfc3339;
-use crate::supervisor::View;
+use crate::store::{Errand, rfc3339};
+use crate::supervisor::{GroupEnd, NotEnded, View};
 
 /// Reasons for drops that `status` shows.
 const DROPS: usize = 20;
@@ -132,17 +134,27 @@ pub(super) async fn put_group(State(admin): State<Arc<Admin>>, Path(folder): Pat
     Ok(Json(group_view(&admin, row).await))
 }
 
-/// Stops the group's sessions, then forgets it and its state. Its folder stays.
+/// Ends the group's sessions, then forgets it and its state. Its folder stays. When they do not end, nothing is removed.
 pub(super) async fn delete_group(
     State(admin): State<Arc<Admin>>,
     Path(folder): Path<String>,
 ) -> Result<StatusCode, Failed> {
+    /// How long the last words may take to their channels.
+    const LAST_WORDS: Duration = Duration::from_secs(2);
     let folder: Folder = parse(&folder)?;
     registered(&admin, &folder).await?;
-    // From here on nothing new is routed to it.
-    admin.stores.central().remove_group(&folder).await?;
-    admin.supervisor.stop_group(&folder).await;
-    admin.stores.forget(&folder);
+    // From here on nothing begins in it.
+    let hold = admin.stores.hold(&folder, Errand::Removal)?;
+    let ended = admin.supervisor.end_group(&folder, GroupEnd::Removal).await;
+    let _quiet = ended.map_err(|error| not_ended(&folder, hold.errand(), &error))?;
+    // A damaged database takes no words.
+    if let Ok(store) = admin.stores.group(&folder).await {
+        if let Err(error) = admin.supervisor.last_words(&store).await {
+            tracing::warn!(group = %folder, error = %error_chain(&error), "what waits ends without words");
+        }
+        admin.delivery.done_with(&folder, LAST_WORDS).await;
+    }
+    hold.forget().await?;
     let data = admin.home.group_data(&folder);
     match tokio::fs::remove_dir_all(&data).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failed::new(
@@ -309,6 +321,23 @@ pub(super) fn no_group(folder: &Folder) -> Failed {
         format!("no group '{folder}' is registered"),
         format!("`cofferdam group add {folder}` registers it, `cofferdam group list` shows those that are"),
     )
+}
+
+/// Nothing of a group was touched, because its sessions did not end.
+pub(super) fn not_ended(folder: &Folder, errand: Errand, error: &NotEnded) -> Failed {
+    let message = format!("group {folder} is not {errand}: {}", error_chain(error));
+    match error {
+        NotEnded::Engine(_) => Failed::new(
+            ErrorKind::Engine,
+            message,
+            "nothing of it was changed; see that the Docker engine answers (`cofferdam doctor` looks), and try again",
+        ),
+        NotEnded::Lingers(session) => Failed::new(
+            ErrorKind::Engine,
+            message,
+            format!("nothing of it was changed; `cofferdam session stop {session}`, and try again"),
+        ),
+    }
 }
 
 pub(super) async fn load(

@@ -1,5 +1,6 @@
 //! Backups and restores: work that takes long, told line by line.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,16 +14,18 @@ use cofferdam_protocol::admin::{
     TableRestore, WorkEvent,
 };
 use cofferdam_protocol::ids::Folder;
+use futures_util::future::try_join_all;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::Admin;
-use super::answers::registered;
+use super::answers::{not_ended, registered};
 use super::error::Failed;
 use crate::backup::restore::Backup;
 use crate::backup::{BackupError, salvage, take};
 use crate::error_chain;
-use crate::store::{StoreError, backup as databases};
+use crate::store::{Errand, Hold, StoreError, backup as databases};
+use crate::supervisor::{GroupEnd, Quiet};
 
 /// Lines that a slow client may be behind; more of them are dropped, as the next says the same.
 const BACKLOG: usize = 16;
@@ -74,24 +77,26 @@ async fn from_backup(
     tell: &Teller<RestoreReport>,
 ) -> Result<Vec<GroupRestore>, Failed> {
     let backup = Arc::new(blocking(move || Backup::open(&dir)).await?);
-    let groups: Vec<Folder> =
-        if request.groups.is_empty() { backup.folders().cloned().collect() } else { request.groups.clone() };
-    // All of them are looked at before the first is touched.
+    // Each once.
+    let groups: BTreeSet<Folder> = if request.groups.is_empty() {
+        backup.folders().cloned().collect()
+    } else {
+        request.groups.iter().cloned().collect()
+    };
+    // All of them are looked at before the first is touched, and nobody is in any of them.
     for folder in &groups {
         backup.group(folder)?;
         refuse_running(admin, request, folder)?;
     }
+    let taken = try_join_all(groups.iter().map(|folder| take_over(admin, folder))).await?;
     let mut restored = Vec::new();
-    for folder in groups {
+    for (folder, taken) in groups.into_iter().zip(taken) {
         let (_, row, wirings) = backup.group(&folder)?;
-        let hold = admin.stores.hold(&folder).await?;
-        admin.supervisor.end_group(&folder).await;
-        hold.close().await;
         let (source, home, name) = (backup.clone(), admin.home.clone(), folder.clone());
         let (replace, tell) = (request.folder, tell.clone());
         let put = blocking(move || source.put(&home, &name, replace, &telling(&tell))).await?;
         let elsewhere = admin.stores.central().take_in(row, wirings).await?;
-        drop(hold);
+        drop(taken);
         go_on(admin, &folder).await?;
         restored.push(GroupRestore {
             group: folder,
@@ -108,9 +113,7 @@ async fn from_backup(
 async fn own(admin: &Admin, request: &RestoreRequest, folder: &Folder) -> Result<GroupRestore, Failed> {
     let row = registered(admin, folder).await?;
     refuse_running(admin, request, folder)?;
-    let hold = admin.stores.hold(folder).await?;
-    admin.supervisor.end_group(folder).await;
-    hold.close().await;
+    let taken = take_over(admin, folder).await?;
     let (home, name, empty) = (admin.home.clone(), folder.clone(), request.empty);
     let salvaged = blocking(move || {
         if row.set_aside.is_none() && databases::check(&home.group_db(&name)).is_ok() {
@@ -120,7 +123,7 @@ async fn own(admin: &Admin, request: &RestoreRequest, folder: &Folder) -> Result
     })
     .await?;
     admin.stores.central().mark_busy(folder).await?;
-    drop(hold);
+    drop(taken);
     go_on(admin, folder).await?;
     let table = |table: crate::store::salvage::Table| TableRestore {
         table: table.name,
@@ -135,6 +138,16 @@ async fn own(admin: &Admin, request: &RestoreRequest, folder: &Folder) -> Result
         tables: salvaged.tables.into_iter().map(table).collect(),
         wired_elsewhere: Vec::new(),
     })
+}
+
+/// Keeps everybody out of a group until the answer is dropped: nothing begins in it, its sessions are gone, its database is
+/// closed.
+async fn take_over(admin: &Admin, folder: &Folder) -> Result<(Hold, Quiet), Failed> {
+    let hold = admin.stores.hold(folder, Errand::Restore)?;
+    let ended = admin.supervisor.end_group(folder, GroupEnd::Restore).await;
+    let quiet = ended.map_err(|error| not_ended(folder, hold.errand(), &error))?;
+    hold.close().await;
+    Ok((hold, quiet))
 }
 
 /// The group is used again, and what waits in it wakes.

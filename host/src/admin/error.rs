@@ -33,7 +33,8 @@ impl From<StoreError> for Failed {
         let message = error_chain(&error);
         match error {
             StoreError::NoSession(_) => Self::not_found(message, "`cofferdam session list` shows the sessions"),
-            StoreError::Held(_) => {
+            StoreError::NoGroup(folder) => super::answers::no_group(&folder),
+            StoreError::Held { .. } => {
                 Self::new(ErrorKind::Conflict, message, "nothing was accepted; try again when it is done")
             }
             error => match error.fault() {

@@ -128,6 +128,9 @@ pub struct Daemon {
 
 /// How long running turns may go on after the first signal.
 const GRACE: Duration = Duration::from_secs(20);
+/// How long the engine may take after that to stop the containers. One that has not by then will not; the next start removes
+/// them.
+const ENGINE_DEADLINE: Duration = Duration::from_secs(20);
 /// How long replies may be handed over after the sessions ended.
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(5);
 /// How soon a daemon that has nothing to write notices that it lost its home.
@@ -237,8 +240,8 @@ impl Daemon {
         }
         if let Some(supervisor) = &self.supervisor {
             tokio::select! {
-                () = supervisor.shutdown(grace) => {}
-                () = hurry => supervisor.shutdown(Duration::ZERO).await,
+                () = supervisor.shutdown(grace, ENGINE_DEADLINE) => {}
+                () = hurry => supervisor.shutdown(Duration::ZERO, ENGINE_DEADLINE).await,
             }
         }
         self.delivery.shutdown(DELIVERY_DEADLINE).await;

@@ -1,14 +1,13 @@
 //! One chat's worker.
 
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::Inner;
 use super::hand_over::Then;
+use super::{Inner, lock};
 use crate::clock;
 use crate::model::chat::Due;
 use crate::store::group::outbox::NextReply;
@@ -44,7 +43,7 @@ impl Drop for Broken<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Self(inner, due) = self;
-            inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(*due);
+            lock(&inner.lanes).remove(*due);
         }
     }
 }
@@ -54,6 +53,10 @@ impl Inner {
         let _broken = Broken(&self, &due);
         let mut pause = AGAIN;
         while let Err(error) = self.drain(&due, &lane).await {
+            if matches!(error, StoreError::NoGroup(_)) && self.leave(&due, &lane) {
+                // The replies went with their group.
+                return;
+            }
             let error = crate::error_chain(&error);
             tracing::error!(group = %due.folder, chat = %due.chat, error, "replies wait; tried again");
             if !self.rest(pause, &lane).await {
@@ -129,11 +132,12 @@ impl Inner {
 
     /// Ends the worker unless it was nudged since it last looked.
     fn leave(&self, due: &Due, lane: &Lane) -> bool {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = lock(&self.lanes);
         if lane.again.swap(false, Ordering::AcqRel) && !self.stop.is_cancelled() {
             return false;
         }
         lanes.remove(due);
+        self.left.notify_waiters();
         true
     }
 }

@@ -13,9 +13,11 @@ mod hand_over;
 mod lane;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cofferdam_protocol::ids::Folder;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,6 +41,8 @@ struct Inner {
     complete: bool,
     gates: HashMap<&'static str, Gate>,
     lanes: Mutex<HashMap<Due, Arc<Lane>>>,
+    /// A lane had nothing more to do.
+    left: Notify,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -54,6 +58,7 @@ impl Delivery {
             complete,
             gates,
             lanes: Mutex::default(),
+            left: Notify::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
@@ -77,7 +82,7 @@ impl Delivery {
         if absent || self.inner.stop.is_cancelled() {
             return;
         }
-        let mut lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = lock(&self.inner.lanes);
         if let Some(lane) = lanes.get(&due) {
             lane.nudge();
             return;
@@ -90,8 +95,27 @@ impl Delivery {
 
     /// Looks again at every chat whose next try has a time: the wall clock jumped.
     pub fn look_again(&self) {
-        let lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lanes = lock(&self.inner.lanes);
         lanes.values().for_each(|lane| lane.nudge());
+    }
+
+    /// Waits until nothing of a group is being handed over or waits for its next try, at most `deadline`.
+    pub async fn done_with(&self, folder: &Folder, deadline: Duration) {
+        let done = async {
+            loop {
+                let left = self.inner.left.notified();
+                let mut left = std::pin::pin!(left);
+                // Before the look: a lane that leaves after it is heard.
+                left.as_mut().enable();
+                if !lock(&self.inner.lanes).keys().any(|due| due.folder == *folder) {
+                    return;
+                }
+                left.await;
+            }
+        };
+        if tokio::time::timeout(deadline, done).await.is_err() {
+            tracing::warn!(group = %folder, "replies of it still wait");
+        }
     }
 
     /// Takes no more nudges, and waits for what is due now to be handed over, at most `deadline`.
@@ -105,6 +129,10 @@ impl Delivery {
             );
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -154,6 +154,7 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
         let stores = Stores::open(Home::new(dir.path()).unwrap()).unwrap();
+        stores.central().put_group(&"demo".parse().unwrap(), "{}".into(), String::new()).await.unwrap();
         let db = stores.group(&"demo".parse().unwrap()).await.unwrap();
         let channel = Arc::new(Faulty {
             idempotent,

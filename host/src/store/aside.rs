@@ -1,4 +1,11 @@
-//! Groups whose database is not used: set aside because it is damaged, or held while it is being restored.
+//! Groups whose database is not used: set aside because it is damaged, held while it is restored or removed, or removed.
+//!
+//! ```text
+//!           hold: nothing new begins      close: nobody opens it       forget: no row in central.db
+//!  used ─────────────────────────▶ held ─────────────────────▶ closed ──────────────────────▶ not registered
+//!    ▲                              │                            │                                  │
+//!    └───────────dropped────────────┴──────────dropped───────────┘◀───────────registered again──────┘
+//! ```
 //!
 //! What is damaged stays where it is, for `restore` to salvage. It is known in memory at once and in `central.db` as soon
 //! as that takes it, so that the next start does not open it again.
@@ -11,31 +18,76 @@ use rusqlite::{OptionalExtension, params};
 
 use super::db::Durability;
 use super::fault::{Fault, OnDamage};
-use super::registry::{Inner, Stores};
+use super::registry::{Held, Inner, Stores};
 use super::{Central, StoreError};
 
 /// The pause before a note that `central.db` refused is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Keeps a group from being used; dropping it lets the group be used again.
+/// What a group is held for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// Its state is replaced.
+    Restore,
+    /// It is forgotten.
+    Removal,
+}
+
+impl std::fmt::Display for Errand {
+    /// Ends "the group is being …".
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Restore => "restored",
+            Self::Removal => "removed",
+        })
+    }
+}
+
+/// Keeps anything new from beginning in a group; dropping it lets the group be used again.
 pub struct Hold {
     stores: Stores,
     folder: Folder,
+    errand: Errand,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.stores.entry(&self.folder, |entry| entry.held = false);
+        self.stores.entry(&self.folder, |entry| entry.held = None);
     }
 }
 
 impl Hold {
-    /// Closes the database; whoever still has a handle finds it closed.
+    /// What the group is held for.
+    pub fn errand(&self) -> Errand {
+        self.errand
+    }
+
+    /// Closes the database; whoever still has a handle finds it closed, and nobody opens it again before this is dropped.
     pub async fn close(&self) {
+        let close = |held: Held| Held { closed: true, ..held };
+        let opening = self.stores.entry(&self.folder, |entry| {
+            entry.held = entry.held.map(close);
+            entry.opening.clone()
+        });
+        // One that is just being opened is then open.
+        drop(opening.lock().await);
         let open = self.stores.entry(&self.folder, |entry| std::mem::take(&mut entry.open));
         if let Some(open) = open.upgrade() {
             open.close().await;
         }
+    }
+
+    /// Forgets the group, with its wirings and its busy mark, and closes its database. From here on it is not opened any
+    /// more, by nobody, until somebody registers the group again; its files are the caller's to remove.
+    pub async fn forget(&self) -> Result<(), StoreError> {
+        let busy = self.stores.entry(&self.folder, |entry| entry.busy.clone());
+        let mut busy = busy.write().await;
+        self.stores.central().remove_group(&self.folder).await?;
+        *busy = false;
+        drop(busy);
+        self.close().await;
+        self.stores.entry(&self.folder, |entry| entry.aside = None);
+        Ok(())
     }
 }
 
@@ -51,32 +103,31 @@ impl Central {
             .await
     }
 
-    /// Why a group's database is not used, if so.
+    /// Why a registered group's database is not used, if so.
     pub async fn aside(&self, folder: &Folder) -> Result<Option<String>, StoreError> {
-        let folder = folder.as_str().to_owned();
+        let folder = folder.clone();
         self.db
             .read(move |tx| {
                 let mut statement = tx.prepare_cached("SELECT set_aside FROM groups WHERE folder = ?1")?;
-                let why: Option<Option<String>> = statement.query_row([folder], |row| row.get(0)).optional()?;
-                Ok(why.flatten())
+                let why = statement.query_row([folder.as_str()], |row| row.get(0)).optional()?;
+                why.ok_or(StoreError::NoGroup(folder))
             })
             .await
     }
 }
 
 impl Stores {
-    /// Refuses the group to everybody who has no handle yet, until the answer is dropped; refused itself while somebody
-    /// else holds the group.
-    pub async fn hold(&self, folder: &Folder) -> Result<Hold, StoreError> {
-        let (was, opening) =
-            self.entry(folder, |entry| (std::mem::replace(&mut entry.held, true), entry.opening.clone()));
-        if was {
-            return Err(StoreError::Held(folder.clone()));
-        }
-        let hold = Hold { stores: self.clone(), folder: folder.clone() };
-        // One that is just being opened is then open.
-        drop(opening.lock().await);
-        Ok(hold)
+    /// Refuses whatever would begin in the group, until the answer is dropped; refused itself while somebody else holds
+    /// the group.
+    pub fn hold(&self, folder: &Folder, errand: Errand) -> Result<Hold, StoreError> {
+        self.entry(folder, |entry| {
+            if let Some(Held { errand, .. }) = entry.held {
+                return Err(StoreError::Held { folder: folder.clone(), errand });
+            }
+            entry.held = Some(Held { errand, closed: false });
+            Ok(())
+        })?;
+        Ok(Hold { stores: self.clone(), folder: folder.clone(), errand })
     }
 
     /// The group's database was replaced by a good one.
@@ -89,7 +140,7 @@ impl Stores {
         Ok(())
     }
 
-    /// Refuses a group that is held or set aside; before its database is opened.
+    /// Refuses a group that is not registered, closed or set aside; before its database is opened.
     pub(super) async fn usable(&self, folder: &Folder) -> Result<(), StoreError> {
         if let Some(why) = self.central().aside(folder).await? {
             return Err(StoreError::SetAside { folder: folder.clone(), why });
@@ -99,14 +150,18 @@ impl Stores {
 
     /// The same, of what is known without looking.
     pub(super) fn not_refused(&self, folder: &Folder) -> Result<(), StoreError> {
-        self.entry(folder, |entry| {
-            if entry.held {
-                return Err(StoreError::Held(folder.clone()));
-            }
-            match &entry.aside {
-                Some(why) => Err(StoreError::SetAside { folder: folder.clone(), why: why.clone() }),
-                None => Ok(()),
-            }
+        self.entry(folder, |entry| match (entry.held, &entry.aside) {
+            (Some(Held { errand, closed: true }), _) => Err(StoreError::Held { folder: folder.clone(), errand }),
+            (_, Some(why)) => Err(StoreError::SetAside { folder: folder.clone(), why: why.clone() }),
+            _ => Ok(()),
+        })
+    }
+
+    /// Refuses a group that somebody holds; before anything begins in it.
+    pub(super) fn not_held(&self, folder: &Folder) -> Result<(), StoreError> {
+        self.entry(folder, |entry| match entry.held {
+            Some(Held { errand, .. }) => Err(StoreError::Held { folder: folder.clone(), errand }),
+            None => Ok(()),
         })
     }
 

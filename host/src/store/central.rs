@@ -117,8 +117,8 @@ impl Central {
             .await
     }
 
-    /// Forgets a group and its wirings.
-    pub async fn remove_group(&self, folder: &Folder) -> Result<bool, StoreError> {
+    /// Forgets a group, its wirings and its busy mark.
+    pub(super) async fn remove_group(&self, folder: &Folder) -> Result<bool, StoreError> {
         let folder = folder.as_str().to_owned();
         self.db
             .write(Durability::Durable, move |tx| {
@@ -201,14 +201,18 @@ impl Central {
             .await
     }
 
-    /// Notes that a group may have due work; before its first message is accepted.
-    pub async fn mark_busy(&self, folder: &Folder) -> Result<(), StoreError> {
+    /// Notes that a group may have due work; before its first message is accepted. Answers whether there is such a group.
+    pub async fn mark_busy(&self, folder: &Folder) -> Result<bool, StoreError> {
         let folder = folder.as_str().to_owned();
         self.db
             .write(Durability::Durable, move |tx| {
-                tx.execute("INSERT OR IGNORE INTO busy_groups (folder) VALUES (?1)", [folder])?;
+                tx.execute(
+                    "INSERT OR IGNORE INTO busy_groups (folder) SELECT folder FROM groups WHERE folder = ?1",
+                    [&folder],
+                )?;
                 hooks::crash_point("mark_busy.before_commit");
-                Ok(())
+                let marked = "SELECT EXISTS (SELECT 1 FROM busy_groups WHERE folder = ?1)";
+                Ok(tx.query_row(marked, [&folder], |row| row.get(0))?)
             })
             .await
     }

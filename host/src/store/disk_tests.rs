@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::backup::{Origin, check, copy, renew};
 use super::salvage::salvage;
-use super::{Fault, StoreError, Stores};
+use super::{Errand, Fault, StoreError, Stores};
 use crate::config::home::Home;
 use crate::model::chat::{ChatRef, Inbound};
 
@@ -331,10 +331,36 @@ async fn a_group_that_is_held_takes_nothing_until_it_is_let_go() {
     let dir = tempfile::tempdir().unwrap();
     let open = stores(dir.path(), &["demo"]).await;
     accept(&open, "demo", 1, "hello".into()).await.unwrap();
-    let hold = open.hold(&demo()).await.unwrap();
+    let hold = open.hold(&demo(), Errand::Restore).unwrap();
+    assert!(matches!(accept(&open, "demo", 2, "hello".into()).await, Err(StoreError::Held { .. })));
+    open.group(&demo()).await.expect("what is under way comes to its end");
     hold.close().await;
-    assert!(matches!(accept(&open, "demo", 2, "hello".into()).await, Err(StoreError::Held(_))));
-    assert!(matches!(open.hold(&demo()).await.err(), Some(StoreError::Held(_))));
+    assert!(matches!(open.group(&demo()).await.err(), Some(StoreError::Held { .. })));
+    assert!(matches!(open.hold(&demo(), Errand::Removal).err(), Some(StoreError::Held { .. })));
     drop(hold);
     accept(&open, "demo", 3, "hello".into()).await.expect("it goes on");
+}
+
+#[tokio::test]
+async fn a_group_that_was_removed_does_not_come_back_by_being_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = stores(dir.path(), &["demo"]).await;
+    accept(&open, "demo", 1, "hello".into()).await.unwrap();
+    let late = open.group(&demo()).await.unwrap();
+    let hold = open.hold(&demo(), Errand::Removal).unwrap();
+    hold.forget().await.unwrap();
+    let data = dir.path().join("data/groups/demo");
+    std::fs::remove_dir_all(&data).unwrap();
+    drop(hold);
+    assert!(matches!(late.due_chats().await, Err(StoreError::Closed)), "who still has a handle finds it closed");
+    for _ in 0..2 {
+        assert!(matches!(open.group(&demo()).await.err(), Some(StoreError::NoGroup(_))));
+        assert!(matches!(accept(&open, "demo", 2, "hello".into()).await, Err(StoreError::NoGroup(_))));
+        open.settle(&demo()).await.unwrap();
+    }
+    assert!(!data.exists(), "nothing of it is made again");
+    assert_eq!(open.central().busy_groups().await.unwrap(), []);
+    open.central().put_group(&demo(), "{}".into(), String::new()).await.unwrap();
+    accept(&open, "demo", 1, "hello".into()).await.expect("registered again it is another");
+    assert_eq!(open.central().busy_groups().await.unwrap(), [demo()]);
 }

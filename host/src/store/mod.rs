@@ -24,7 +24,7 @@ use cofferdam_protocol::ids::Folder;
 
 use crate::model::IllegalTransition;
 
-pub use aside::Hold;
+pub use aside::{Errand, Hold};
 pub use central::Central;
 pub use fault::Fault;
 pub use group::GroupDb;
@@ -67,9 +67,17 @@ pub enum StoreError {
     /// A damaged database that a newer Cofferdam has written, of which nothing is taken.
     #[error("the database has tables or columns that this version does not know: a newer Cofferdam has written it")]
     Newer,
-    /// The group is being restored just now.
-    #[error("group {0} is being restored")]
-    Held(Folder),
+    /// Somebody replaces or removes the group just now.
+    #[error("group {folder} is being {errand}")]
+    Held {
+        /// The group.
+        folder: Folder,
+        /// What for.
+        errand: Errand,
+    },
+    /// The group is not registered, or not any more: nothing of it is read or written.
+    #[error("no group '{0}' is registered")]
+    NoGroup(Folder),
     /// The writer thread ended.
     #[error("the database is closed")]
     Closed,
@@ -121,9 +129,9 @@ impl StoreError {
         self.fault() == Fault::Disk
     }
 
-    /// Whether nothing of this database will work before somebody restores it.
+    /// Whether nothing of this database will work before somebody restores it, or registers the group.
     pub fn is_set_aside(&self) -> bool {
-        matches!(self.fault(), Fault::Damaged) || matches!(self, Self::Held(_))
+        matches!(self.fault(), Fault::Damaged) || matches!(self, Self::Held { .. } | Self::NoGroup(_))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cofferdam_protocol::ids::Folder;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
+use super::aside::Errand;
 use super::fault::DiskNote;
 use super::ground::Ground;
 use super::{Central, GroupDb, StoreError};
@@ -36,13 +37,21 @@ pub(super) struct Entry {
     pub(super) open: Weak<GroupDb>,
     /// Why the database is not used any more.
     pub(super) aside: Option<String>,
-    /// Somebody replaces the database.
-    pub(super) held: bool,
+    /// Somebody replaces or removes the group.
+    pub(super) held: Option<Held>,
     /// Whether `busy_groups` has the folder. Held for reading while a message is accepted, for writing while the
     /// group is looked over and cleared: so a group with due work is never without its row.
-    busy: Arc<RwLock<bool>>,
+    pub(super) busy: Arc<RwLock<bool>>,
     /// Held while the database is opened: SQLite refuses two that make one file at once as `database is locked`.
     pub(super) opening: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A group that is held, and how far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) errand: Errand,
+    /// Its database is closed, and nobody opens it.
+    pub(super) closed: bool,
 }
 
 /// How long the databases of dropped handles may take to close; a checkpoint of the largest journal takes about 1 s.
@@ -70,7 +79,8 @@ impl Stores {
         &self.inner.ground.note
     }
 
-    /// One group's database, opened if need be. Refused while the group is set aside or held.
+    /// One group's database, opened if need be. Refused of a group that is not registered, set aside, or closed by
+    /// whoever holds it.
     pub async fn group(&self, folder: &Folder) -> Result<Arc<GroupDb>, StoreError> {
         self.not_refused(folder)?;
         if let Some(open) = self.entry(folder, |entry| entry.open.upgrade()) {
@@ -88,7 +98,7 @@ impl Stores {
             .await
             .map_err(|_| StoreError::Closed)?
             .map_err(|error| self.as_told(folder, error))?;
-        // `forget` may have come between; whoever is here first wins.
+        // A restore may have come between; whoever is here first wins.
         Ok(self.entry(folder, |entry| {
             entry.open.upgrade().unwrap_or_else(|| {
                 let opened = Arc::new(opened);
@@ -115,17 +125,22 @@ impl Stores {
         Ok((store, accepted))
     }
 
-    /// Notes centrally that the group has work; it stays noted at least until what is answered is dropped.
+    /// Notes centrally that the group has work; it stays noted at least until what is answered is dropped. Refused while
+    /// somebody holds the group: nothing begins in it then.
     pub async fn busy(&self, folder: &Folder) -> Result<OwnedRwLockReadGuard<bool>, StoreError> {
         let busy = self.entry(folder, |entry| entry.busy.clone());
         let guard = busy.clone().read_owned().await;
+        self.not_held(folder)?;
         if *guard {
             return Ok(guard);
         }
         drop(guard);
         let mut marking = busy.write_owned().await;
+        self.not_held(folder)?;
         if !*marking {
-            self.central().mark_busy(folder).await?;
+            if !self.central().mark_busy(folder).await? {
+                return Err(StoreError::NoGroup(folder.clone()));
+            }
             hooks::crash_point("mark_busy.after_commit");
             *marking = true;
         }
@@ -136,11 +151,12 @@ impl Stores {
     pub async fn settle(&self, folder: &Folder) -> Result<(), StoreError> {
         let busy = self.entry(folder, |entry| entry.busy.clone());
         let mut guard = busy.write().await;
-        if !self.inner.home.group_db(folder).exists() {
-            // Removed meanwhile: looking would make it again.
-            return Ok(());
-        }
-        if self.group(folder).await?.has_due().await? {
+        let due = match self.group(folder).await {
+            Ok(store) => store.has_due().await?,
+            Err(StoreError::NoGroup(_)) => false,
+            Err(error) => return Err(error),
+        };
+        if due {
             return Ok(());
         }
         self.central().clear_busy(folder).await?;
@@ -163,11 +179,6 @@ impl Stores {
         if tokio::time::timeout(LAST_HANDLES, self.inner.ground.closed()).await.is_err() {
             tracing::warn!("a group's database is still in use; its journal stays for the next start");
         }
-    }
-
-    /// Forgets an open handle, before the group's files are removed.
-    pub fn forget(&self, folder: &Folder) {
-        self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(folder);
     }
 
     pub(super) fn entry<T>(&self, folder: &Folder, with: impl FnOnce(&mut Entry) -> T) -> T {

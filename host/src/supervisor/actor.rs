@@ -25,7 +25,7 @@ use crate::store::GroupDb;
 use crate::store::group::commands::Due;
 use cofferdam_protocol::admin::SessionState;
 
-/// The daemon's end, as an actor sees it.
+/// The daemon's end, or its group's, as an actor sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     /// Not yet.
@@ -63,8 +63,6 @@ pub(super) struct Actor {
     due_again: Option<Instant>,
     pub(super) queued_at: Option<Instant>,
     pub(super) stop_waiters: Vec<oneshot::Sender<()>>,
-    /// What every message that waits is told, once nothing will be answered any more.
-    pub(super) last_words: Option<String>,
     /// Whether the rows were looked at for an attempt that has not ended.
     pub(super) arrived: bool,
     /// A turn waits for the engine's list.
@@ -113,7 +111,6 @@ impl Actor {
             due_again: None,
             queued_at: None,
             stop_waiters: Vec::new(),
-            last_words: None,
             arrived: false,
             held: false,
             broken: false,
@@ -204,9 +201,8 @@ impl Actor {
                 let _ = reply.send(self.on_digest(attempt).await);
             }
             Call::Stop(done) => self.on_stop(done).await,
-            Call::Refuse(text) => self.on_refuse(text).await,
             Call::Drain => self.on_drain().await,
-            Call::CutOff => self.on_cut_off(),
+            Call::CutOff(rest) => self.on_cut_off(rest),
         }
     }
 
@@ -323,7 +319,6 @@ impl Actor {
         // An engine that ends takes its containers with it.
         let died = !life.served && (!life.is_stopping() || life.silent) && !exit.outage;
         let why = if life.silent { "it was silent for too long".to_owned() } else { died_of(exit, memory_mb) };
-        self.refuse_the_rest().await;
         drop(life);
         self.show(None);
         // Whoever waited for the stop finds it stopped.
@@ -361,7 +356,7 @@ impl Actor {
                 self.kill(STOP_GRACE, false);
                 self.show(None);
             }
-            SessionState::Stopping if life.kill_is_due(now) && !life.is_started() => self.give_up_start().await,
+            SessionState::Stopping if life.kill_is_due(now) && life.is_nothing_yet() => self.give_up_start().await,
             SessionState::Stopping if life.kill_is_due(now) => self.kill(Duration::from_secs(1), false),
             _ => {}
         }

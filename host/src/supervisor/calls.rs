@@ -43,14 +43,21 @@ pub(super) enum Call {
     Digest(Attempt, oneshot::Sender<Result<Digest, Refused>>),
     /// Somebody wants its container gone; its turn is interrupted, what waits goes on waiting.
     Stop(oneshot::Sender<()>),
-    /// The waiting messages end with these words, and those that come.
-    Refuse(String),
     /// The engine can be used again.
     EngineBack,
-    /// The daemon ends: stop after the running turn.
+    /// The daemon or the group ends: stop after the running turn.
     Drain,
-    /// The daemon ends now: what runs waits for the next start.
-    CutOff,
+    /// They end now: what runs waits for its next start.
+    CutOff(Rest),
+}
+
+/// What an actor that is cut off may leave behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// A container that the engine has not told of yet: the daemon ends, and its next start finds it.
+    ForTheNextStart,
+    /// None: others wait to have the group's files for themselves.
+    Nothing,
 }
 
 /// An actor's mailbox, seen from outside. However many messages come, at most one [`Call::Wake`] waits in it: the
@@ -82,6 +89,11 @@ impl Post {
             return !self.calls.is_closed();
         }
         self.calls.send(call).is_ok()
+    }
+
+    /// Whether no actor reads it any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.calls.is_closed()
     }
 
     /// Returns when no actor reads it any more.

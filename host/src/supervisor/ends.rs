@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use cofferdam_protocol::admin::{ChatOutcome, ErrorKind, SessionState};
+use cofferdam_protocol::admin::{ErrorKind, SessionState};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Actor, Ending};
+use super::calls::Rest;
 use super::launch::Starting;
 use super::lock;
 use crate::error_chain;
@@ -61,16 +62,17 @@ impl Actor {
     }
 
     /// From here on nothing that the runner says is heard: its turn waits for the next start.
-    pub(super) fn on_cut_off(&mut self) {
+    pub(super) fn on_cut_off(&mut self, rest: Rest) {
         self.ending = Ending::CutOff;
-        if self.preparing.take().is_some() {
+        let leaves = rest == Rest::ForTheNextStart;
+        if leaves && self.preparing.take().is_some() {
             self.advance(PhaseEvent::Gone);
             self.give_back_place();
             return;
         }
         let Some(life) = &mut self.life else { return };
         life.close();
-        if self.starting.take().is_some() || life.is_in_doubt() {
+        if leaves && (self.starting.take().is_some() || life.is_in_doubt()) {
             // What the engine makes of it is removed as it comes, or by the next start.
             self.life = None;
             self.advance(PhaseEvent::Gone);
@@ -139,7 +141,6 @@ impl Actor {
     pub(super) async fn gone_before_it_ran(&mut self) {
         self.advance(PhaseEvent::Gone);
         self.give_back_place();
-        self.refuse_the_rest().await;
         self.show(None);
         self.answer_stop_waiters();
         self.wake().await;
@@ -156,19 +157,6 @@ impl Actor {
             && let Some(life) = &mut self.life
         {
             life.kill_now();
-        }
-    }
-
-    /// The group goes: what waits ends in these words, and so does what still comes to wait.
-    pub(super) async fn on_refuse(&mut self, text: String) {
-        self.last_words = Some(text);
-        self.refuse_the_rest().await;
-    }
-
-    /// Ends what waits, if nothing will be answered any more.
-    pub(super) async fn refuse_the_rest(&mut self) {
-        if let Some(text) = self.last_words.clone() {
-            self.refuse_waiting(text, ChatOutcome::Interrupted).await;
         }
     }
 

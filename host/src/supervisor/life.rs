@@ -183,6 +183,12 @@ impl Life {
         self.container.is_some() || self.in_doubt
     }
 
+    /// Whether nothing runs in it that could touch a file: its start has not come to an end, and its runner has not spoken,
+    /// which it cannot any more once the door is closed.
+    pub(super) fn is_nothing_yet(&self) -> bool {
+        !self.is_started() && !self.said_hello
+    }
+
     /// Whether the engine has yet to say that its container is there.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.in_doubt

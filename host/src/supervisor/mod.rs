@@ -17,6 +17,7 @@ mod blame;
 mod bounds;
 mod calls;
 pub mod conversation;
+mod ending;
 mod ends;
 mod engine;
 mod events;
@@ -33,7 +34,7 @@ mod turns;
 mod undelivered;
 mod waits;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,7 +43,6 @@ use std::time::Duration;
 use cofferdam_protocol::admin::{ChatOutcome, SessionState, Timings};
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::config::home::Home;
@@ -53,7 +53,6 @@ use crate::live::{Ended, Hub, Live};
 use crate::model::action::Abilities;
 use crate::model::backoff::Backoff;
 use crate::model::chat::Due;
-use crate::model::notice;
 use crate::sandbox::Sandbox;
 use crate::store::group::inbox::{Accepted, Answered};
 use crate::store::{StoreError, Stores};
@@ -61,11 +60,9 @@ use crate::store::{StoreError, Stores};
 use actor::Actor;
 use admission::{Admission, Step};
 use calls::{Call, Mailbox, Post, mailbox};
+pub use ending::{GroupEnd, NotEnded, Quiet};
 use engine::EngineWatch;
 use recovery::Recovery;
-
-/// How long a stop waits before it is told that the engine cannot do it.
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the supervisor works with.
 pub struct Parts {
@@ -107,6 +104,8 @@ struct Inner {
     parts: Parts,
     admission: Mutex<Admission>,
     actors: Mutex<HashMap<SessionId, Handle>>,
+    /// Groups whose sessions get no actor: they are ended. Looked at with `actors` locked.
+    quiet: Mutex<HashSet<Folder>>,
     tasks: TaskTracker,
     /// Whether sessions are called: not before recovery, which calls all that have something due, and not at the end.
     open: AtomicBool,
@@ -143,6 +142,7 @@ impl Supervisor {
         let inner = Inner {
             admission: Mutex::new(Admission::new(parts.max_sessions)),
             actors: Mutex::default(),
+            quiet: Mutex::default(),
             tasks: TaskTracker::new(),
             open: AtomicBool::new(false),
             engine: EngineWatch::default(),
@@ -172,69 +172,6 @@ impl Supervisor {
         self.nudge(folder, &accepted.session);
     }
 
-    /// Stops a session's container; answers when it is gone, or with what is wrong with an engine that cannot stop it
-    /// now: it does when it answers. A running turn is interrupted and says so in the chat; messages that wait stay
-    /// accepted, and start it again.
-    pub async fn stop(&self, session: &SessionId) -> Result<(), String> {
-        let mut stopping = std::pin::pin!(self.stop_for_good(session));
-        loop {
-            tokio::select! {
-                () = &mut stopping => return Ok(()),
-                () = tokio::time::sleep(STOP_PATIENCE) => {
-                    if let Some(error) = self.inner.engine_is_away() {
-                        return Err(error_chain(&error));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Stops a session's container; answers when it is gone.
-    async fn stop_for_good(&self, session: &SessionId) {
-        let (done, gone) = oneshot::channel();
-        let handle = lock(&self.inner.actors).get(session).cloned();
-        if let Some(handle) = handle
-            && handle.post.send(Call::Stop(done))
-        {
-            // An actor that retires drops the sender: gone all the same.
-            let _ = gone.await;
-        }
-    }
-
-    /// Ends every session of a group for good; answers when none of them will touch its files again.
-    pub async fn stop_group(&self, folder: &Folder) {
-        let sessions: Vec<(SessionId, Handle)> = lock(&self.inner.actors)
-            .iter()
-            .filter(|(_, handle)| handle.folder == *folder)
-            .map(|(session, handle)| (session.clone(), handle.clone()))
-            .collect();
-        let ends = sessions.iter().map(|(session, handle)| async move {
-            // Before the stop, so that messages that wait do not start it again, and end in words.
-            handle.post.send(Call::Refuse(notice::group_removed()));
-            handle.post.send(Call::Drain);
-            self.stop_for_good(session).await;
-            handle.post.closed().await;
-        });
-        futures_util::future::join_all(ends).await;
-    }
-
-    /// Ends every session of a group without words in its chats: a running turn has a moment to end, and is cut off then.
-    /// Answers when none of them will touch the group's files again.
-    pub async fn end_group(&self, folder: &Folder) {
-        /// How long a turn that is about to end has for it.
-        const MOMENT: Duration = Duration::from_secs(5);
-        let handles: Vec<Handle> =
-            lock(&self.inner.actors).values().filter(|handle| handle.folder == *folder).cloned().collect();
-        let ends = handles.iter().map(|handle| async move {
-            handle.post.send(Call::Drain);
-            if tokio::time::timeout(MOMENT, handle.post.closed()).await.is_err() {
-                handle.post.send(Call::CutOff);
-                handle.post.closed().await;
-            }
-        });
-        futures_util::future::join_all(ends).await;
-    }
-
     /// What lives or waits now.
     pub fn views(&self) -> HashMap<SessionId, (Folder, View)> {
         let actors = lock(&self.inner.actors);
@@ -248,25 +185,6 @@ impl Supervisor {
     pub fn counts(&self) -> (usize, usize) {
         let admission = lock(&self.inner.admission);
         (admission.running(), admission.queued())
-    }
-
-    /// Lets running turns end for `grace`, then stops every container. What was cut off waits for the next start.
-    pub async fn shutdown(&self, grace: Duration) {
-        if tokio::time::timeout(grace, self.has_looked()).await.is_err() {
-            tracing::warn!("ends before every group was looked at; the next start takes care of what is left");
-        }
-        self.inner.open.store(false, Ordering::Release);
-        self.inner.tasks.close();
-        self.everyone(|| Call::Drain);
-        if tokio::time::timeout(grace, self.inner.tasks.wait()).await.is_err() {
-            self.everyone(|| Call::CutOff);
-            /// An engine that does not stop containers by then will not; the next start removes them.
-            const LAST: Duration = Duration::from_secs(20);
-            if tokio::time::timeout(LAST, self.inner.tasks.wait()).await.is_err() {
-                tracing::warn!("sessions were still stopping at the end; the next start takes care of them");
-            }
-        }
-        self.inner.recovery.ending.cancel();
     }
 
     /// The wall clock jumped by so many ms, or the machine slept: due times are put right, and whoever waits for one
@@ -304,7 +222,7 @@ impl Inner {
             handle.post.send(call);
             return;
         }
-        if !self.open.load(Ordering::Acquire) {
+        if !self.open.load(Ordering::Acquire) || lock(&self.quiet).contains(folder) {
             return;
         }
         let (post, mailbox) = mailbox();

@@ -196,7 +196,7 @@ impl Supervisor {
             Ok(row) if row.attempt != owner.attempt => Fate::Remove,
             Ok(_) if self.is_looked_after(owner) => Fate::Leave,
             Ok(row) if found.running && row.token_hash.is_some() => Fate::Adopt(owner.clone()),
-            Ok(_) | Err(StoreError::NoSession(_)) => Fate::Remove,
+            Ok(_) | Err(StoreError::NoSession(_) | StoreError::NoGroup(_)) => Fate::Remove,
             Err(error) => {
                 // It may be current.
                 tracing::warn!(container = %found.id, error = %error_chain(&error), "left alone for now");

@@ -75,7 +75,11 @@ impl Supervisor {
 
     /// Calls whoever has to do what is due in a group.
     pub(super) async fn look_at(&self, folder: &Folder, look: Look<'_>) -> Result<(), StoreError> {
-        let store = self.inner.parts.stores.group(folder).await?;
+        let store = match self.inner.parts.stores.group(folder).await {
+            // Its mark came back as it went.
+            Err(StoreError::NoGroup(_)) => return self.inner.parts.stores.settle(folder).await,
+            store => store?,
+        };
         if matches!(look, Look::First) {
             let ms = store.clock_set_back(0).await?;
             if ms > 0 {

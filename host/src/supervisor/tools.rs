@@ -354,7 +354,7 @@ mod tests {
             let (reply, _) = oneshot::channel();
             job.spawn(reply);
             assert!(!self.supervisor.inner.tasks.is_empty(), "the end does not wait for it");
-            self.supervisor.shutdown(Duration::from_secs(60)).await;
+            self.supervisor.shutdown(Duration::from_secs(60), Duration::ZERO).await;
             assert!(self.supervisor.inner.tasks.is_empty());
         }
     }

@@ -273,19 +273,6 @@ impl Actor {
         (self.inner.parts.deliver)(Due { folder: self.folder.clone(), chat });
     }
 
-    /// Ends the waiting messages in a notice, without a turn.
-    pub(super) async fn refuse_waiting(&mut self, text: String, outcome: ChatOutcome) {
-        let Some(store) = self.store.clone() else { return };
-        match store.refuse_waiting(&self.session, text).await {
-            Ok(refused) => {
-                for answered in refused {
-                    self.ended(answered_live(&answered, outcome.clone()), answered.chat.clone());
-                }
-            }
-            Err(error) => tracing::error!(error = %error_chain(&error), "waiting messages could not be told"),
-        }
-    }
-
     /// The container is gone: what becomes of its turn.
     pub(super) async fn end_attempt(&mut self, life: &Life, exit: Exit) {
         let Some(store) = self.store.clone() else { return };

@@ -2,6 +2,7 @@
 
 use super::Answer::*;
 use super::*;
+use crate::store::Errand;
 
 #[tokio::test]
 async fn a_failed_try_holds_back_what_is_behind_it() {
@@ -259,4 +260,21 @@ async fn an_end_waits_for_what_is_handed_over_and_leaves_the_rest_pending() {
     assert!(start.elapsed() < Duration::from_secs(30), "its hour is not waited for");
     let kept = f.db.kept(&chat("a")).await;
     assert_eq!((kept[0].state.as_str(), kept[1].state.as_str()), ("delivered", "pending"));
+}
+
+#[tokio::test]
+async fn a_lane_whose_group_was_removed_ends_and_makes_nothing_of_it_again() {
+    let f = Fixture::new(false).await;
+    f.script("1", &[Later(Some(Duration::from_secs(600)))]);
+    f.say("a", &["1"]).await;
+    f.until("a", |kept| kept[0].tries == 1).await;
+    let folder = f.db.folder().clone();
+    let hold = f.stores.hold(&folder, Errand::Removal).unwrap();
+    hold.forget().await.unwrap();
+    let data = f._dir.path().join("data/groups/demo");
+    std::fs::remove_dir_all(&data).unwrap();
+    drop(hold);
+    f.delivery.look_again();
+    f.delivery.done_with(&folder, Duration::from_secs(60)).await;
+    assert!(lock(&f.delivery.inner.lanes).is_empty() && !data.exists());
 }

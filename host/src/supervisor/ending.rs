@@ -1,0 +1,195 @@
+//! Sessions are ended from outside: one, those of a group, or all.
+//!
+//! ```text
+//! one    ──▶ Stop ───────────────────────▶ stopped; or it is said that the engine cannot do it now
+//! group  ──▶ the engine answers? ──▶ told to end ──▶ no session is left, and none begins (`Quiet`)
+//!              │ 20 s, nothing was told     │ 20 s in all
+//!              └───────────────┬────────────┘
+//!                              ▼ NotEnded: whoever wanted it changes nothing
+//! daemon ──▶ Drain ──grace──▶ CutOff ──last──▶ left to the next start
+//! ```
+//!
+//! A group's containers have its workspace and its Codex homes mounted. The store refuses what an old one says, but not
+//! what it writes there: so nobody replaces or removes a group before the engine has said that they are gone.
+
+use std::time::Duration;
+
+use cofferdam_protocol::admin::{ChatOutcome, SessionState};
+use cofferdam_protocol::ids::{Folder, SessionId};
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::calls::{Call, Rest};
+use super::{Handle, Supervisor, answered_live, lock};
+use crate::error_chain;
+use crate::live::Live;
+use crate::model::chat::Due;
+use crate::model::notice;
+use crate::sandbox::SandboxError;
+use crate::store::{GroupDb, StoreError};
+
+/// How long a stop waits before it is told that the engine cannot do it.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a turn that is about to end has for it, where its group is ended.
+const MOMENT: Duration = Duration::from_secs(5);
+
+/// What a group's sessions are ended for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupEnd {
+    /// Without words in its chats: a running turn has a moment to end, and waits for its next start then.
+    Restore,
+    /// For good: a running turn is interrupted, and says so.
+    Removal,
+}
+
+/// Why a group's sessions have not ended.
+#[derive(Debug, thiserror::Error)]
+pub enum NotEnded {
+    /// The engine cannot be used; they were told nothing, or their containers may still run.
+    #[error("its containers may still run")]
+    Engine(#[source] SandboxError),
+    /// The engine is well.
+    #[error("session {0} has not ended within {secs} s", secs = STOP_PATIENCE.as_secs())]
+    Lingers(SessionId),
+}
+
+/// A group without sessions: none of them begins before this is dropped.
+pub struct Quiet {
+    supervisor: Supervisor,
+    folder: Folder,
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        lock(&self.supervisor.inner.quiet).remove(&self.folder);
+    }
+}
+
+impl Supervisor {
+    /// Stops a session's container; answers when it is gone, or with what is wrong with an engine that cannot stop it
+    /// now: it does when it answers. A running turn is interrupted and says so in the chat; messages that wait stay
+    /// accepted, and start it again.
+    pub async fn stop(&self, session: &SessionId) -> Result<(), String> {
+        let mut stopping = std::pin::pin!(self.stop_for_good(session));
+        loop {
+            tokio::select! {
+                () = &mut stopping => return Ok(()),
+                () = tokio::time::sleep(STOP_PATIENCE) => {
+                    if let Some(error) = self.inner.engine_is_away() {
+                        return Err(error_chain(&error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stops a session's container; answers when it is gone.
+    async fn stop_for_good(&self, session: &SessionId) {
+        let (done, gone) = oneshot::channel();
+        let handle = lock(&self.inner.actors).get(session).cloned();
+        if let Some(handle) = handle
+            && handle.post.send(Call::Stop(done))
+        {
+            // An actor that retires drops the sender: gone all the same.
+            let _ = gone.await;
+        }
+    }
+
+    /// Ends every session of a group within [`STOP_PATIENCE`]. What is answered keeps them from beginning again; until
+    /// then none of them touches the group's files. An engine that is known to be away costs no turn: nobody is told to
+    /// end before it answers.
+    pub async fn end_group(&self, folder: &Folder, why: GroupEnd) -> Result<Quiet, NotEnded> {
+        let until = Instant::now() + STOP_PATIENCE;
+        // What an earlier daemon left has its actor then.
+        let _ = timeout_at(until, self.has_looked()).await;
+        let quiet = self.quieten(folder);
+        let sessions: Vec<(SessionId, Handle)> = lock(&self.inner.actors)
+            .iter()
+            .filter(|(_, handle)| handle.folder == *folder)
+            .map(|(session, handle)| (session.clone(), handle.clone()))
+            .collect();
+        if sessions.iter().any(|(_, handle)| has_a_container(handle)) {
+            self.wait_for_the_engine(until).await.map_err(NotEnded::Engine)?;
+        }
+        let ends = sessions.iter().map(|(session, handle)| self.end_for(why, session, handle));
+        if timeout_at(until, join_all(ends)).await.is_ok() {
+            return Ok(quiet);
+        }
+        let lingers = sessions.into_iter().find(|(_, handle)| !handle.post.is_closed());
+        match (self.inner.engine_is_away(), lingers) {
+            (Some(error), Some(_)) => Err(NotEnded::Engine(error)),
+            (None, Some((session, _))) => Err(NotEnded::Lingers(session)),
+            (_, None) => Ok(quiet),
+        }
+    }
+
+    fn quieten(&self, folder: &Folder) -> Quiet {
+        let _actors = lock(&self.inner.actors);
+        lock(&self.inner.quiet).insert(folder.clone());
+        Quiet { supervisor: self.clone(), folder: folder.clone() }
+    }
+
+    /// Ends one session of a group; answers when it will not touch the group's files again.
+    async fn end_for(&self, why: GroupEnd, session: &SessionId, handle: &Handle) {
+        // First, so that messages that wait do not start it again.
+        handle.post.send(Call::Drain);
+        match why {
+            GroupEnd::Removal => self.stop_for_good(session).await,
+            GroupEnd::Restore => {
+                if timeout(MOMENT, handle.post.closed()).await.is_err() {
+                    handle.post.send(Call::CutOff(Rest::Nothing));
+                }
+            }
+        }
+        handle.post.closed().await;
+    }
+
+    /// Until it answers, or what is wrong with it.
+    async fn wait_for_the_engine(&self, until: Instant) -> Result<(), SandboxError> {
+        loop {
+            let Err(error) = self.inner.ask_engine().await else { return Ok(()) };
+            self.inner.engine_failed(&error);
+            if timeout_at(until, self.inner.engine_answers()).await.is_err() {
+                return Err(error);
+            }
+        }
+    }
+
+    /// The messages that wait in a group that goes end in words, and so do those that still wait for a turn.
+    pub async fn last_words(&self, store: &GroupDb) -> Result<(), StoreError> {
+        for session in store.due_sessions().await? {
+            for answered in store.refuse_waiting(&session, notice::group_removed()).await? {
+                let ended = Live::Ended(answered_live(&answered, ChatOutcome::Interrupted));
+                self.inner.parts.hub.tell(&session, ended);
+                (self.inner.parts.deliver)(Due { folder: store.folder().clone(), chat: answered.chat });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets running turns end for `grace`, then stops every container, which the engine may take `last` for. What was cut
+    /// off, and what the engine has not ended by then, waits for the next start. Called again with shorter times it hurries.
+    pub async fn shutdown(&self, grace: Duration, last: Duration) {
+        if timeout(grace, self.has_looked()).await.is_err() {
+            tracing::warn!("ends before every group was looked at; the next start takes care of what is left");
+        }
+        self.inner.open.store(false, std::sync::atomic::Ordering::Release);
+        self.inner.tasks.close();
+        self.everyone(|| Call::Drain);
+        if timeout(grace, self.inner.tasks.wait()).await.is_err() {
+            self.everyone(|| Call::CutOff(Rest::ForTheNextStart));
+            if timeout(last, self.inner.tasks.wait()).await.is_err() {
+                tracing::warn!("sessions were still stopping at the end; the next start takes care of them");
+            }
+        }
+        self.inner.recovery.ending.cancel();
+    }
+}
+
+/// Whether it takes the engine to end it. A start ends without.
+fn has_a_container(handle: &Handle) -> bool {
+    let view = lock(&handle.view);
+    view.container.is_some()
+        || matches!(view.state, SessionState::Idle | SessionState::Busy | SessionState::Stopping)
+}
