@@ -3,7 +3,8 @@
 //! Start: lock → store → gateway, channels, delivery → supervisor begins to recover (doors, then adopts and removes, and
 //! wakes) → admin socket, which waits for none of that.
 //! End: admin socket (intake; a daemon goes on answering who looks) → sessions (grace, then stop) → delivery (deadline), progress → the databases
-//! checkpoint as their last handles go. A second signal skips the waits. One that lost its home to another daemon ends
+//! checkpoint as their last handles go. A second signal hurries all that is left of it: each of these waits becomes a short
+//! one, and what is not done by then is the next start's. One that lost its home to another daemon ends
 //! where it stands ([`lock`]).
 
 mod lock;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use cofferdam_protocol::admin::ErrorKind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::{Admin, AdminServer};
@@ -138,6 +140,12 @@ const WATCH: Duration = Duration::from_secs(1);
 /// How long clients may read their last lines after that.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// After a second signal: how long the engine may take to stop the containers, and how long the databases may close. A
+/// container is killed within 0.3 s, a journal is closed within 1 s.
+const HURRIED: Duration = Duration::from_secs(2);
+/// After a second signal: how long replies may be handed over.
+const HURRIED_DELIVERY: Duration = Duration::from_millis(500);
+
 impl Daemon {
     /// Starts all parts. When it returns the admin socket answers.
     pub async fn start(home: Home, config: HostConfig, mode: Mode) -> Result<Self, StartError> {
@@ -219,38 +227,64 @@ impl Daemon {
         })
     }
 
-    /// Serves until a signal, then ends in order; a second one skips the waits.
+    /// Serves until a signal, then ends in order; a second one hurries that.
     pub async fn run_until(self, mut signals: Signals) {
         signals.next().await;
         tracing::info!("ends after the running turns, at most {} s; a second signal ends now", GRACE.as_secs());
-        self.end(GRACE, signals.next()).await;
+        self.end(signals.next()).await;
     }
 
     /// Ends in order.
     pub async fn shutdown(self) {
-        self.end(GRACE, std::future::pending()).await;
+        self.end(std::future::pending()).await;
     }
 
-    async fn end(self, grace: Duration, hurry: impl Future<Output = ()>) {
+    async fn end(self, hurry: impl Future<Output = ()>) {
+        let hurried = CancellationToken::new();
+        let mut order = std::pin::pin!(self.in_order(&hurried));
+        tokio::select! {
+            () = &mut order => return,
+            () = hurry => {}
+        }
+        tracing::info!("a second signal: ends now");
+        hurried.cancel();
+        order.await;
+    }
+
+    async fn in_order(self, hurried: &CancellationToken) {
         drop(self.clock);
-        self.admin.stop_intake(grace);
+        self.admin.stop_intake(GRACE);
         #[cfg(feature = "test-hooks")]
         if let Some(platform) = &self.platform {
             platform.stop_intake();
         }
         if let Some(supervisor) = &self.supervisor {
-            tokio::select! {
-                () = supervisor.shutdown(grace, ENGINE_DEADLINE) => {}
-                () = hurry => supervisor.shutdown(Duration::ZERO, ENGINE_DEADLINE).await,
-            }
+            let (calm, quick) =
+                (supervisor.shutdown(GRACE, ENGINE_DEADLINE), supervisor.shutdown(Duration::ZERO, HURRIED));
+            unless(hurried, calm, quick).await;
         }
-        self.delivery.shutdown(DELIVERY_DEADLINE).await;
+        let (calm, quick) = (self.delivery.shutdown(DELIVERY_DEADLINE), self.delivery.shutdown(HURRIED_DELIVERY));
+        unless(hurried, calm, quick).await;
         self.reporter.shutdown(LAST_WORDS).await;
         self.admin.finish(LAST_WORDS).await;
-        self.stores.close().await;
+        let quick = async {
+            if tokio::time::timeout(HURRIED, self.stores.close()).await.is_err() {
+                tracing::warn!("databases were still closing at the end; their journals stay for the next start");
+            }
+        };
+        unless(hurried, self.stores.close(), quick).await;
         if let Err(error) = std::fs::remove_file(self.home.admin_socket()) {
             tracing::debug!(%error, "the admin socket was gone");
         }
+    }
+}
+
+/// A step of the end: `calm`, unless a second signal came or comes; then `quick`.
+async fn unless(hurried: &CancellationToken, calm: impl Future<Output = ()>, quick: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = hurried.cancelled() => quick.await,
+        () = calm => {}
     }
 }
 
