@@ -8,39 +8,37 @@
 //! where it stands ([`lock`]).
 
 mod lock;
+mod parts;
 #[cfg(feature = "test-hooks")]
 mod platform;
 
 use std::fs::Permissions;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cofferdam_protocol::admin::ErrorKind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::admin::{Admin, AdminServer};
+use crate::admin::AdminServer;
 use crate::channels::Channels;
 use crate::channels::terminal::Terminal;
 use crate::clock;
 use crate::config::home::Home;
-use crate::config::host::{AccountChoice, HostConfig};
-use crate::config::retries::Retries;
+use crate::config::host::HostConfig;
 use crate::delivery::Delivery;
 use crate::error_chain;
-use crate::gateway::{Account, Gateway, GatewayError};
-use crate::live::Hub;
-use crate::model::backoff::Backoff;
+use crate::gateway::GatewayError;
 use crate::progress::Reporter;
-use crate::sandbox::docker::DockerSandbox;
 use crate::store::Stores;
 use crate::store::ground::Ground;
 pub(crate) use crate::store::{Fault, StoreError};
-use crate::supervisor::{Parts, Supervisor};
+use crate::supervisor::Supervisor;
 
 use lock::HomeLock;
+use parts::Shared;
 
 /// What a daemon is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,69 +155,37 @@ impl Daemon {
         let ground = Ground::new(Arc::new(move || stand_down_if_lost(&guard)));
         let stores = Stores::on(home.clone(), ground)?;
         let watch = AbortOnDropHandle::new(tokio::spawn(watch(lock)));
-        let install = stores.central().install_id().await?;
-        let gateway = Arc::new(Gateway::new(account_of(&config.account)?)?);
         let terminal = Terminal::default();
         let mut channels = Channels::default();
         channels.add(Arc::new(terminal.clone()));
         #[cfg(feature = "test-hooks")]
         let platform = platform::add(&mut channels, mode);
-        let delivery = Delivery::new(stores.clone(), channels.clone(), mode == Mode::Serve);
-        let hub = Hub::default();
-        let reporter = Reporter::start(&hub, &stores, channels.clone());
-        let sandbox = Arc::new(DockerSandbox::new(home.clone(), config.docker_host.clone(), config.runner.clone()));
-        let (nudge, look) = (delivery.clone(), delivery.clone());
-        let supervisor = Supervisor::new(Parts {
-            home: home.clone(),
-            install: install.clone(),
-            sandbox,
-            stores: stores.clone(),
-            gateway: gateway.clone(),
-            hub: hub.clone(),
-            deliver: Box::new(move |due| nudge.nudge(due)),
-            look: Box::new(move |due| look.look(due)),
-            abilities: Box::new(move |channel| channels.abilities(channel)),
-            max_sessions: config.max_sessions,
-            default_model: config.default_model.clone(),
-            starts: starts_of(config.retries),
-            tell_after: Duration::from_secs(config.retries.tell_after_secs),
-        });
+        let shared = Shared::new(home, config, mode, stores, (terminal, channels)).await?;
+        let reporter = Reporter::start(&shared.hub, &shared.stores, shared.channels.clone());
+        let supervisor = shared.supervisor();
         if mode != Mode::Query {
             supervisor.recover();
         }
         #[cfg(feature = "test-hooks")]
         if let Some(platform) = &platform {
-            platform::start(platform, &stores, &supervisor, &delivery);
+            platform::start(platform, &shared.stores, &supervisor, &shared.delivery);
         }
-        let admin = Admin {
-            home: home.clone(),
-            install,
-            stores: stores.clone(),
-            supervisor: supervisor.clone(),
-            delivery: delivery.clone(),
-            terminal,
-            hub,
-            account: gateway.account_name().to_owned(),
-            max_sessions: config.max_sessions,
-            default_model: config.default_model.clone(),
-            since: (mode == Mode::Serve).then(Instant::now),
-        };
-        let socket = home.admin_socket();
-        let admin =
-            AdminServer::start(admin, &socket).map_err(|source| StartError::Home { path: socket, source })?;
+        let socket = shared.home.admin_socket();
+        let admin = AdminServer::start(shared.admin(supervisor.clone()), &socket)
+            .map_err(|source| StartError::Home { path: socket, source })?;
         if mode == Mode::Serve {
-            let (home, account) = (home.root().display(), gateway.account_name());
+            let (home, account) = (shared.home.root().display(), shared.gateway.account_name());
             tracing::info!(%home, account, "ready; talk to a group with `cofferdam chat GROUP`, end with Ctrl-C");
         }
         let supervisor = (mode != Mode::Query).then_some(supervisor);
-        let clock = supervisor.clone().map(|supervisor| follow_clock(supervisor, delivery.clone()));
+        let clock = supervisor.clone().map(|supervisor| follow_clock(supervisor, shared.delivery.clone()));
         Ok(Self {
             admin,
             supervisor,
-            delivery,
+            delivery: shared.delivery,
             reporter,
-            stores,
-            home,
+            stores: shared.stores,
+            home: shared.home,
             clock,
             #[cfg(feature = "test-hooks")]
             platform,
@@ -334,25 +300,5 @@ async fn watch(lock: Arc<HomeLock>) {
     loop {
         tokio::time::sleep(WATCH).await;
         stand_down_if_lost(&lock);
-    }
-}
-
-fn starts_of(retries: Retries) -> Backoff {
-    // All are within bounds that the configuration holds.
-    let ms = |secs: u64| i64::try_from(secs).unwrap_or(i64::MAX).saturating_mul(1000);
-    Backoff {
-        first: ms(retries.start_first_secs),
-        longest: ms(retries.start_longest_secs),
-        tries: u32::try_from(retries.start_tries).unwrap_or(u32::MAX),
-    }
-}
-
-fn account_of(choice: &AccountChoice) -> Result<Account, GatewayError> {
-    match choice {
-        AccountChoice::Offline => Ok(Account::Offline),
-        AccountChoice::OpenAi { base_url, key } => {
-            let base_url = base_url.parse().map_err(|_| GatewayError::BaseUrl("is not a URL"))?;
-            Ok(Account::OpenAi { base_url, key: key.clone() })
-        }
     }
 }

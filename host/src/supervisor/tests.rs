@@ -263,7 +263,7 @@ async fn a_session_whose_database_does_not_open_waits_without_a_loop() {
     let mut actor = it.actor();
     let _way = it.in_the_way();
     actor.wake().await;
-    assert!(actor.trouble.is_some() && actor.waits.is_some());
+    assert!(actor.wait.trouble.is_some() && actor.wait.telling.is_some());
     tokio::time::sleep(Duration::from_millis(60)).await;
     actor.tell_if_it_waits(Instant::now()).await;
     assert!(actor.deadline().expect("it looks again") > Instant::now(), "and not at once");
@@ -276,12 +276,12 @@ async fn a_session_that_waits_for_the_first_list_after_other_trouble_does_so_wit
     let way = it.in_the_way();
     it.supervisor.inner.engine_failed(&away());
     actor.wake().await;
-    let trouble = actor.trouble.as_ref().expect("its database does not open");
+    let trouble = actor.wait.trouble.as_ref().expect("its database does not open");
     assert!(trouble.waits_for.is_some());
     drop(way);
     tokio::time::sleep_until(trouble.again).await;
     actor.wake().await;
-    assert!(actor.held);
+    assert!(actor.wait.held);
     tokio::time::sleep(Duration::from_millis(60)).await;
     actor.tell_if_it_waits(Instant::now()).await;
     assert_eq!(actor.deadline(), None, "the list wakes it");
