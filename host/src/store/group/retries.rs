@@ -55,8 +55,8 @@ pub(super) fn plan(
 pub(super) fn silent_rest(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<MessageId>, StoreError> {
     let silent: u32 = tx
         .prepare_cached(
-            // Not those that a person has tried again since.
-            "SELECT count(*) FROM turns JOIN inbox ON inbox.turn = turns.id AND inbox.state <> 'pending'
+            // Those that a person has tried again since have another turn.
+            "SELECT count(*) FROM turns JOIN inbox ON inbox.turn = turns.id
              WHERE turns.failure_kind = 'silence' AND turns.earlier = (SELECT earlier FROM turns WHERE id = ?1)",
         )?
         .query_row([turn.0], |row| row.get(0))?;
