@@ -182,11 +182,7 @@ impl Actor {
         let (usage, provider) = (finish.usage, finish.provider_millis);
         let silent = matches!(&finish.outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Silence);
         let finished = store.finish(&self.session, attempt, seq, turn, finish, zone).await.map_err(refused);
-        let finished = finished.inspect_err(|refused| {
-            if let Refused::Later(why) = refused {
-                tracing::warn!(%turn, %why, "the turn's end cannot be kept now; its runner keeps it and tells it again");
-            }
-        })?;
+        let finished = finished.inspect_err(|refused| tell_kept(turn, refused))?;
         hooks::crash_point("finish.after_commit");
         let Some(finished) = finished else { return Ok(()) };
         let life = self.life_of(attempt)?;
@@ -323,6 +319,13 @@ impl Actor {
 
     pub(super) fn life_of(&mut self, attempt: Attempt) -> Result<&mut Life, Refused> {
         self.life.as_mut().filter(|life| life.attempt == attempt).ok_or(Refused::Stale)
+    }
+}
+
+/// Says that a turn's end is its runner's to tell again.
+fn tell_kept(turn: TurnId, refused: &Refused) {
+    if let Refused::Later(why) = refused {
+        tracing::warn!(%turn, %why, "the turn's end cannot be kept now; its runner keeps it and tells it again");
     }
 }
 
