@@ -4,17 +4,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cofferdam_protocol::ids::{Folder, SessionId};
-use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::adoption::IN_DOUBT;
 use super::calls::{Call, Mailbox};
 use super::ends::STOP_GRACE;
-use super::launch::{LaunchError, Ready, Started, Starting};
+use super::launch::{LaunchError, Ready, Started};
 use super::life::Life;
-use super::starting::{SHORTEST_PAUSE, Trouble};
-use super::waits::Waits;
+use super::start::Start;
+use super::starting::SHORTEST_PAUSE;
+use super::waits::Wait;
 use super::{Inner, View, lock};
 use crate::clock;
 use crate::error_chain;
@@ -48,27 +48,11 @@ pub(super) struct Actor {
     pub(super) calls: mpsc::UnboundedSender<Call>,
     mailbox: Mailbox,
     view: Arc<Mutex<View>>,
-    /// The first step of a start. Where the engine or a disk hangs, this waits and not the actor.
-    pub(super) preparing: Option<BoxFuture<'static, Result<Ready, LaunchError>>>,
-    /// The second.
-    pub(super) starting: Option<Starting>,
-    pub(super) trouble: Option<Trouble>,
-    /// When its chats are told that their messages wait.
-    pub(super) waits: Option<Waits>,
-    /// Whether failed starts may be counted in its row; what an earlier daemon left is looked up first.
-    pub(super) counted: Option<bool>,
-    /// When the newest start began, ms.
-    pub(super) begun: i64,
-    /// When messages that wait for another try are due.
-    due_again: Option<Instant>,
-    pub(super) queued_at: Option<Instant>,
+    pub(super) start: Start,
+    pub(super) wait: Wait,
     pub(super) stop_waiters: Vec<oneshot::Sender<()>>,
     /// Whether the rows were looked at for an attempt that has not ended.
     pub(super) arrived: bool,
-    /// A turn waits for the engine's list.
-    pub(super) held: bool,
-    /// The actor before this one broke over the attempt.
-    pub(super) broken: bool,
     /// Tells calls that wait for a person to look at their rows.
     pub(super) look_again: Arc<Notify>,
 }
@@ -102,18 +86,10 @@ impl Actor {
             calls,
             mailbox,
             view,
-            preparing: None,
-            starting: None,
-            trouble: None,
-            waits: None,
-            counted: None,
-            begun: 0,
-            due_again: None,
-            queued_at: None,
+            start: Start::default(),
+            wait: Wait::default(),
             stop_waiters: Vec::new(),
             arrived: false,
-            held: false,
-            broken: false,
             look_again: Arc::default(),
         }
     }
@@ -132,10 +108,8 @@ impl Actor {
                 Happening::Deadline => self.on_deadline().await,
             }
             let done = self.phase == Phase::STOPPED
-                && self.starting.is_none()
-                && self.preparing.is_none()
-                && ((self.trouble.is_none() && self.due_again.is_none() && !self.held)
-                    || self.ending != Ending::No);
+                && !self.start.is_under_way()
+                && (self.wait.is_over() || self.ending != Ending::No);
             if done && self.inner.retire(&self.session, &self.mailbox) {
                 break;
             }
@@ -151,15 +125,17 @@ impl Actor {
         let mut deadline = self.deadline().map(|at| Box::pin(tokio::time::sleep_until(at)));
         // A container's end comes after what its runner said.
         let (word, exit) = match &mut self.life {
-            Some(Life { question: Some(question), .. }) => (Some(&mut question.engine), None),
-            Some(life) => (None, life.exit.as_mut()),
+            Some(life) => match &mut life.runner.question {
+                Some(question) => (Some(&mut question.engine), None),
+                None => (None, life.container.exit.as_mut()),
+            },
             None => (None, None),
         };
         tokio::select! {
             // We hold a sender, so the mailbox never closes.
             Some(call) = self.mailbox.recv() => Happening::Call(call),
-            result = or_never(self.preparing.as_mut()) => Happening::Ready(Box::new(result)),
-            result = or_never(self.starting.as_mut().map(|starting| &mut starting.answer)) => Happening::Started(result),
+            result = or_never(self.start.preparing.as_mut()) => Happening::Ready(Box::new(result)),
+            result = or_never(self.start.starting.as_mut().map(|starting| &mut starting.answer)) => Happening::Started(result),
             word = or_never(word) => Happening::EnginesWord(word.unwrap_or(Ok(true))),
             exit = or_never(exit) => Happening::Exit(exit.unwrap_or_default()),
             () = or_never(deadline.as_mut()) => Happening::Deadline,
@@ -167,13 +143,9 @@ impl Actor {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        // Only where it is what the session waits for: a time that has passed would wake the actor without end.
-        let stopped = self.phase == Phase::STOPPED;
-        let trouble = self.trouble.as_ref().filter(|_| stopped && !self.held).map(|trouble| trouble.again);
-        let life = self.life.as_ref().and_then(|life| life.deadline(self.phase.state()));
-        let waits = matches!(self.phase.state(), SessionState::Stopped | SessionState::Idle);
-        let tell = self.waits.as_ref().filter(|_| self.waits_for_a_start()).and_then(Waits::tell_at);
-        trouble.into_iter().chain(life).chain(self.due_again.filter(|_| waits)).chain(tell).min()
+        let state = self.phase.state();
+        let life = self.life.as_ref().and_then(|life| life.deadline(state));
+        life.into_iter().chain(self.wait.deadline(state, self.start.is_under_way())).min()
     }
 
     async fn on_call(&mut self, call: Call) {
@@ -217,7 +189,7 @@ impl Actor {
 
     /// What was not asked for by anybody: does not hurry what waits for its time.
     async fn look(&mut self) {
-        let waits = self.trouble.as_ref().is_some_and(|trouble| trouble.again > Instant::now());
+        let waits = self.wait.trouble.as_ref().is_some_and(|trouble| trouble.again > Instant::now());
         match self.phase.state() {
             SessionState::Stopped if waits => {}
             // A claim that finds nothing is a write.
@@ -228,17 +200,16 @@ impl Actor {
 
     /// Containers are not started before the engine told, once, which there are. Says so if a turn waits for it.
     async fn is_held(&mut self) -> bool {
-        self.held = !self.inner.recovery.is_listed() && matches!(self.due().await, Ok(Due::Turn));
-        if self.held {
-            // A time that has passed would wake the actor without end; the list wakes it.
-            self.trouble = None;
+        let held = !self.inner.recovery.is_listed() && matches!(self.due().await, Ok(Due::Turn));
+        self.wait.hold(held);
+        if held {
             self.begins_to_wait();
             self.show(Some("waits for the Docker engine to say which containers run".to_owned()));
             if let Some(error) = self.inner.engine_is_away() {
                 self.tell(Live::Blocked(LaunchError::Sandbox(error).blocked(&self.folder)));
             }
         }
-        self.held
+        held
     }
 
     /// Messages may wait: asks for a place, or hands them to the runner.
@@ -250,7 +221,7 @@ impl Actor {
                     return;
                 }
                 // Somebody who writes again may have mended it: tried at once, but not in a loop.
-                if let Some(trouble) = &mut self.trouble
+                if let Some(trouble) = &mut self.wait.trouble
                     && trouble.again > Instant::now()
                     && trouble.met.elapsed() < SHORTEST_PAUSE
                 {
@@ -266,7 +237,7 @@ impl Actor {
                 }
             }
             // A runner that does not ask, such as while it compacts, does not hold up commands.
-            SessionState::Idle if !self.life.as_ref().is_some_and(Life::asks) => {
+            SessionState::Idle if !self.life.as_ref().is_some_and(|life| life.runner.asks()) => {
                 if let Err(error) = self.due().await {
                     tracing::warn!(error = %error_chain(&error), "what waits could not be read");
                 }
@@ -300,15 +271,14 @@ impl Actor {
 
     /// Wakes the actor at that time, ms since 1970.
     pub(super) fn wait_until(&mut self, at: Option<i64>) {
-        self.due_again = at.map(|at| Instant::now() + clock::until(at));
+        self.wait.due_again = at.map(|at| Instant::now() + clock::until(at));
     }
 
     pub(super) async fn on_exit(&mut self, exit: Exit) {
-        if self.life.as_ref().is_some_and(|life| life.stopped_by_person) {
+        if self.life.as_ref().is_some_and(|life| life.end.by_person) {
             self.interrupt_what_runs().await;
         }
         let Some(mut life) = self.life.take() else { return };
-        self.broken = false;
         // Before the rows forget the container: nobody would look for its socket after.
         life.close();
         tracing::info!(attempt = %life.attempt, %exit, "the container ended");
@@ -317,8 +287,8 @@ impl Actor {
         self.advance(PhaseEvent::Gone);
         self.give_back_place();
         // An engine that ends takes its containers with it.
-        let died = !life.served && (!life.is_stopping() || life.silent) && !exit.outage;
-        let why = if life.silent { "it was silent for too long".to_owned() } else { died_of(exit, memory_mb) };
+        let died = !life.work.has_served() && (!life.end.is_stopping() || life.end.silent) && !exit.outage;
+        let why = if life.end.silent { "it was silent for too long".to_owned() } else { died_of(exit, memory_mb) };
         drop(life);
         self.show(None);
         // Whoever waited for the stop finds it stopped.
@@ -332,32 +302,34 @@ impl Actor {
 
     async fn on_deadline(&mut self) {
         let now = Instant::now();
-        if self.phase == Phase::STOPPED && self.trouble.as_ref().is_some_and(|trouble| trouble.again <= now) {
+        if self.phase == Phase::STOPPED && self.wait.trouble.as_ref().is_some_and(|trouble| trouble.again <= now) {
             self.wake().await;
         }
         self.tell_if_it_waits(now).await;
-        if self.due_again.take_if(|at| *at <= now).is_some() {
+        if self.wait.due_again.take_if(|at| *at <= now).is_some() {
             self.wake().await;
         }
         let Some(life) = &mut self.life else { return };
         match self.phase.state() {
-            SessionState::Idle if life.claim_again.take_if(|at| *at <= now).is_some() => self.hand_out().await,
+            SessionState::Idle if life.work.claim_again.take_if(|at| *at <= now).is_some() => self.hand_out().await,
             SessionState::Idle if life.idle_is_over(now) => self.stop_idle("idle").await,
             SessionState::Busy if life.silence_is_over(SessionState::Busy, now) => self.end_silent_turn().await,
             SessionState::Starting | SessionState::Idle if life.silence_is_over(self.phase.state(), now) => {
                 tracing::warn!("the runner says nothing; its container is replaced");
-                life.silent = true;
+                life.end.silent = true;
                 self.advance(PhaseEvent::Stop);
                 self.kill(Duration::from_secs(1), false);
             }
-            SessionState::Busy if life.obey_by.take_if(|by| *by <= now).is_some() => {
+            SessionState::Busy if life.work.obey_by.take_if(|by| *by <= now).is_some() => {
                 tracing::warn!("the turn does not end; its container is stopped");
                 self.advance(PhaseEvent::Stop);
                 self.kill(STOP_GRACE, false);
                 self.show(None);
             }
-            SessionState::Stopping if life.kill_is_due(now) && life.is_nothing_yet() => self.give_up_start().await,
-            SessionState::Stopping if life.kill_is_due(now) => self.kill(Duration::from_secs(1), false),
+            SessionState::Stopping if life.end.kill_is_due(now) && life.is_nothing_yet() => {
+                self.give_up_start().await
+            }
+            SessionState::Stopping if life.end.kill_is_due(now) => self.kill(Duration::from_secs(1), false),
             _ => {}
         }
     }
@@ -377,7 +349,7 @@ impl Actor {
     /// Renews what others see.
     pub(super) fn show(&self, note: Option<String>) {
         let state = self.phase.state();
-        let in_doubt = self.life.as_ref().is_some_and(Life::is_in_doubt);
+        let in_doubt = self.life.as_ref().is_some_and(|life| life.container.is_in_doubt());
         let note = note.or_else(|| in_doubt.then(|| IN_DOUBT.to_owned()));
         {
             let mut view = lock(&self.view);
@@ -387,7 +359,7 @@ impl Actor {
                 view.attempt = life.attempt;
                 view.config_hash = Some(life.config.hash.clone());
             }
-            view.container = self.life.as_ref().and_then(Life::container_text);
+            view.container = self.life.as_ref().and_then(|life| life.container.text());
         }
         self.tell(Live::State(state, note));
     }

@@ -83,14 +83,14 @@ impl Actor {
     }
 
     fn live_on(&mut self, life: Life) {
-        tracing::info!(attempt = %life.attempt, turn = life.turn.is_some(), "its door is open for a runner that may live");
+        tracing::info!(attempt = %life.attempt, turn = life.work.turn.is_some(), "its door is open for a runner that may live");
         let (folder, session) = (&self.folder, self.session.clone());
         self.inner.with_admission(|admission| {
             admission.adopt(folder, session);
             Vec::new()
         });
         self.inner.recovery.doubt(&self.folder, &self.session, life.attempt);
-        let busy = life.turn.is_some();
+        let busy = life.work.turn.is_some();
         self.life = Some(life);
         self.advance(PhaseEvent::Adopted);
         if busy {
@@ -107,11 +107,11 @@ impl Actor {
             self.inner.remove_unwatched(running.id);
             return;
         };
-        if !life.is_in_doubt() {
+        if !life.container.is_in_doubt() {
             // Two lists found it before we heard of the first.
             return;
         }
-        tracing::info!(%attempt, container = %running.id, turn = life.turn.is_some(), "adopted");
+        tracing::info!(%attempt, container = %running.id, turn = life.work.turn.is_some(), "adopted");
         life.confirmed(running);
         self.show(None);
         if self.phase.state() == SessionState::Stopping {
@@ -122,20 +122,21 @@ impl Actor {
     /// The engine has no container of the attempt: back to waiting, without blame.
     pub(super) async fn on_not_there(&mut self, attempt: Attempt) {
         self.inner.recovery.no_doubt(&self.session, attempt);
-        let Some(life) = self.life.as_mut().filter(|life| life.attempt == attempt && life.is_in_doubt()) else {
+        let Some(life) = self.life.as_mut().filter(|life| life.attempt == attempt && life.container.is_in_doubt())
+        else {
             return;
         };
-        life.being_killed(Instant::now(), !self.broken);
+        life.being_killed(Instant::now(), !life.end.broken);
         self.on_exit(Exit::default()).await;
     }
 
     /// An actor before this one broke. Its container goes: what it was told is not known any more. That counts as a try,
     /// so that what breaks every actor ends in words.
     pub(super) fn on_broken(&mut self) {
-        if let Some(life) = self.life.as_mut().filter(|life| life.is_in_doubt()) {
+        if let Some(life) = self.life.as_mut().filter(|life| life.container.is_in_doubt()) {
             // Its turn must not break this actor too.
             life.close();
-            self.broken = true;
+            life.end.broken = true;
             self.advance(PhaseEvent::Stop);
             self.kill(Duration::ZERO, false);
             self.show(Some("its part of the daemon broke; the container is replaced".to_owned()));

@@ -36,20 +36,20 @@ impl Actor {
     pub(super) async fn on_control(&mut self, request: ControlRequest, reply: oneshot::Sender<Control>) {
         let Ok(life) = self.life_of(request.attempt) else { return };
         // No sign of life: the runner asks whatever its provider does.
-        life.control = Some((request, reply));
+        life.runner.control = Some((request, reply));
         self.answer_control().await;
     }
 
     /// Tells the runner what changed for its turn, if it asks and something did.
     pub(super) async fn answer_control(&mut self) {
         let (Some(store), Some(life)) = (self.store.clone(), &mut self.life) else { return };
-        if life.obey_by.is_none() && store.stop_requested(&self.session).await.unwrap_or(false) {
-            life.obey_by = Some(Instant::now() + OBEY);
+        if life.work.obey_by.is_none() && store.stop_requested(&self.session).await.unwrap_or(false) {
+            life.work.obey_by = Some(Instant::now() + OBEY);
         }
-        let Some((request, reply)) = life.control.take_if(|(_, reply)| !reply.is_closed()) else { return };
-        if life.turn != Some(request.turn) {
+        let Some((request, reply)) = life.runner.control.take_if(|(_, reply)| !reply.is_closed()) else { return };
+        if life.work.turn != Some(request.turn) {
             // Its turn is over, or not told to us yet; it asks again.
-            life.control = Some((request, reply));
+            life.runner.control = Some((request, reply));
             return;
         }
         let config = &life.config.config;
@@ -61,11 +61,11 @@ impl Actor {
                 // One that is gone asks again, and is told again.
                 let _ = reply.send(Control { interrupt: orders.interrupt, steer });
             }
-            Ok(_) => life.control = Some((request, reply)),
+            Ok(_) => life.runner.control = Some((request, reply)),
             Err(error) => {
                 // The next message, or its next call, looks again.
                 tracing::warn!(error = %error_chain(&error), "what changes for the turn could not be read");
-                life.control = Some((request, reply));
+                life.runner.control = Some((request, reply));
             }
         }
     }

@@ -36,7 +36,7 @@ impl Actor {
                 self.stop_waiters.push(done);
                 self.advance(PhaseEvent::Stop);
                 if let Some(life) = &mut self.life {
-                    life.stopped_by_person = true;
+                    life.end.by_person = true;
                 }
                 self.kill(STOP_GRACE, false);
                 self.show(None);
@@ -65,14 +65,14 @@ impl Actor {
     pub(super) fn on_cut_off(&mut self, rest: Rest) {
         self.ending = Ending::CutOff;
         let leaves = rest == Rest::ForTheNextStart;
-        if leaves && self.preparing.take().is_some() {
+        if leaves && self.start.preparing.take().is_some() {
             self.advance(PhaseEvent::Gone);
             self.give_back_place();
             return;
         }
         let Some(life) = &mut self.life else { return };
         life.close();
-        if leaves && (self.starting.take().is_some() || life.is_in_doubt()) {
+        if leaves && (self.start.starting.take().is_some() || life.container.is_in_doubt()) {
             // What the engine makes of it is removed as it comes, or by the next start.
             self.life = None;
             self.advance(PhaseEvent::Gone);
@@ -121,9 +121,9 @@ impl Actor {
 
     /// Whoever wants an end does not wait for an image: there is no container yet.
     async fn give_up_image(&mut self) {
-        if self.starting.as_ref().is_some_and(Starting::waits_for_the_image) {
+        if self.start.starting.as_ref().is_some_and(Starting::waits_for_the_image) {
             tracing::info!("stops before its image is built");
-            self.starting = None;
+            self.start.starting = None;
             self.life = None;
             self.gone_before_it_ran().await;
         }
@@ -132,7 +132,7 @@ impl Actor {
     /// Whoever wants an end waits no longer for a start that the engine does not finish: what comes of it is removed.
     pub(super) async fn give_up_start(&mut self) {
         tracing::warn!("the engine does not finish the start; it is given up, and what comes of it is removed");
-        self.starting = None;
+        self.start.starting = None;
         self.life = None;
         self.gone_before_it_ran().await;
     }
@@ -148,7 +148,7 @@ impl Actor {
 
     /// The engine can be used again: what waited for it is tried at once.
     pub(super) fn on_engine_back(&mut self) {
-        if let Some(trouble) = &mut self.trouble
+        if let Some(trouble) = &mut self.wait.trouble
             && matches!(trouble.blocked.kind, ErrorKind::Engine)
         {
             trouble.again = Instant::now();
@@ -156,7 +156,7 @@ impl Actor {
         if self.phase.state() == SessionState::Stopping
             && let Some(life) = &mut self.life
         {
-            life.kill_now();
+            life.end.kill_now();
         }
     }
 

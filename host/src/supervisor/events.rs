@@ -5,7 +5,6 @@ use cofferdam_protocol::runner::{ActivityKind, Event, EventBody};
 
 use super::actor::Actor;
 use super::bounds::bounded;
-use super::life::Life;
 use super::turns::refused;
 use crate::door::Refused;
 use crate::hooks;
@@ -18,7 +17,7 @@ impl Actor {
         let store = self.store.clone().ok_or(Refused::Stale)?;
         let seq = event.seq;
         // A batch that could not be kept comes again; what is only shown was shown.
-        let shown = !self.life_of(attempt)?.is_news(seq);
+        let shown = !self.life_of(attempt)?.runner.is_news(seq);
         match bounded(event.body)? {
             EventBody::Delta { .. } | EventBody::Activity { .. } if shown => {}
             EventBody::Delta { text } => self.tell(Live::Delta(text)),
@@ -76,7 +75,7 @@ impl Actor {
         let taken = store.steered(&self.session, attempt, seq, turn, messages).await.map_err(refused)?;
         if !taken.is_empty() {
             tracing::debug!(%turn, messages = taken.len(), "steered");
-            let container = self.life.as_ref().and_then(Life::container_text);
+            let container = self.life.as_ref().and_then(|life| life.container.text());
             self.tell(Live::Started { turn, attempt, container, messages: taken });
         }
         Ok(())

@@ -58,9 +58,9 @@ impl Actor {
                 return;
             }
         };
-        life.last_sign = Instant::now();
+        life.runner.last_sign = Instant::now();
         let report = Report { events: events.into(), acked: Seq(0), reply };
-        match &mut life.question {
+        match &mut life.runner.question {
             Some(question) => question.reports.push_back(report),
             None => self.hear(attempt, [report].into(), false).await,
         }
@@ -77,7 +77,7 @@ impl Actor {
                     report.events.push_front(event);
                     reports.push_front(report);
                     if let Ok(life) = self.life_of(attempt) {
-                        life.question = Some(Question { engine, reports });
+                        life.runner.question = Some(Question { engine, reports });
                     }
                     return;
                 }
@@ -100,10 +100,10 @@ impl Actor {
     ) -> Option<AbortOnDropHandle<Result<bool, SandboxError>>> {
         let EventBody::Finish(finish) = &event.body else { return None };
         let life = self.life_of(attempt).ok()?;
-        if finish.outcome != Outcome::Interrupted || event.turn.is_none() || event.turn != life.turn {
+        if finish.outcome != Outcome::Interrupted || event.turn.is_none() || event.turn != life.work.turn {
             return None;
         }
-        let container = life.container()?;
+        let container = life.container.id()?;
         if self.somebody_asked().await {
             return None;
         }
@@ -114,16 +114,16 @@ impl Actor {
     /// Whether somebody wants the running turn's end, or its container's.
     async fn somebody_asked(&mut self) -> bool {
         let (Some(life), Some(store)) = (&self.life, &self.store) else { return false };
-        life.obey_by.is_some()
-            || life.is_stopping()
-            || life.stopped_by_person
+        life.work.obey_by.is_some()
+            || life.end.is_stopping()
+            || life.end.by_person
             || store.stop_requested(&self.session).await.unwrap_or(false)
     }
 
     /// The engine's word on an interruption.
     pub(super) async fn on_engines_word(&mut self, word: Result<bool, SandboxError>) {
         let Some((attempt, mut question)) =
-            self.life.as_mut().and_then(|life| Some((life.attempt, life.question.take()?)))
+            self.life.as_mut().and_then(|life| Some((life.attempt, life.runner.question.take()?)))
         else {
             return;
         };
@@ -145,7 +145,7 @@ impl Actor {
 
     /// Somebody wants the end now: the engine's word does not matter any more.
     pub(super) async fn no_question(&mut self) {
-        if self.life.as_ref().is_some_and(|life| life.question.is_some()) {
+        if self.life.as_ref().is_some_and(|life| life.runner.question.is_some()) {
             self.on_engines_word(Ok(true)).await;
         }
     }

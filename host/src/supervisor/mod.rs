@@ -27,6 +27,7 @@ mod launch;
 mod life;
 mod recovery;
 mod remote;
+mod start;
 mod starting;
 mod sweep;
 mod tools;

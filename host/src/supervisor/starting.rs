@@ -31,7 +31,7 @@ pub(super) const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A session that cannot start just now.
-pub(super) struct Trouble {
+pub(super) struct StartTrouble {
     /// When it was met the last time.
     pub(super) met: Instant,
     /// What every session waits for; none: it is this one's own.
@@ -44,8 +44,8 @@ pub(super) struct Trouble {
 
 impl Actor {
     pub(super) fn ask_for_a_place(&mut self) {
-        self.queued_at = Some(Instant::now());
-        self.begun = now_ms();
+        self.start.queued_at = Some(Instant::now());
+        self.start.begun = now_ms();
         self.advance(PhaseEvent::Wake);
         let (folder, session) = (&self.folder, self.session.clone());
         self.inner.with_admission(|admission| admission.request(folder, session));
@@ -65,7 +65,7 @@ impl Actor {
         match self.store().await {
             Ok(store) => {
                 let (inner, session, calls) = (self.inner.clone(), self.session.clone(), self.calls.clone());
-                self.preparing = Some(Box::pin(launch::get_ready(inner, store, session, calls)));
+                self.start.preparing = Some(Box::pin(launch::get_ready(inner, store, session, calls)));
             }
             Err(error) => self.not_started(&error).await,
         }
@@ -73,7 +73,7 @@ impl Actor {
 
     /// The first step of a start is done: the second, unless somebody wants the session's end meanwhile.
     pub(super) async fn on_ready(&mut self, ready: Result<Ready, LaunchError>) {
-        self.preparing = None;
+        self.start.preparing = None;
         if self.phase.state() == SessionState::Stopping {
             // The door that it opened goes with it; files that it made are the next start's.
             drop(ready);
@@ -82,8 +82,8 @@ impl Actor {
         }
         match ready {
             Ok(ready) => {
-                self.starting = Some(launch::start(&self.inner, &self.folder, &self.session, &ready));
-                let queued = self.queued_at.take().map(|at| at.elapsed());
+                self.start.starting = Some(launch::start(&self.inner, &self.folder, &self.session, &ready));
+                let queued = self.start.queued_at.take().map(|at| at.elapsed());
                 self.life = Some(Life::new(ready, queued));
                 self.show(None);
             }
@@ -92,7 +92,7 @@ impl Actor {
     }
 
     pub(super) async fn on_started(&mut self, result: Result<Started, LaunchError>) {
-        self.starting = None;
+        self.start.starting = None;
         match result {
             Ok(started) => {
                 self.inner.engine_works();
@@ -150,7 +150,7 @@ impl Actor {
             Blame::Surroundings(what) => self.wait_for(what, error),
             Blame::Session => self.count_failure(error).await,
         }
-        self.show(self.trouble.as_ref().map(|trouble| trouble.blocked.message.clone()));
+        self.show(self.wait.trouble.as_ref().map(|trouble| trouble.blocked.message.clone()));
     }
 
     /// Tries again for as long as it takes, and says what it waits for.
@@ -161,11 +161,16 @@ impl Actor {
             self.out_of_trouble();
             return;
         }
-        let waited = self.trouble.as_ref().filter(|trouble| trouble.waits_for.is_some());
+        let waited = self.wait.trouble.as_ref().filter(|trouble| trouble.waits_for.is_some());
         let tries = waited.map_or(0, |trouble| trouble.tries).saturating_add(1);
         let again = Duration::from_millis(500 << tries.min(7)).min(LONGEST_PAUSE);
         let again = Instant::now() + again;
-        self.has_trouble(Trouble { waits_for: Some(what), tries, again, ..Trouble::met(error, &self.folder) });
+        self.has_trouble(StartTrouble {
+            waits_for: Some(what),
+            tries,
+            again,
+            ..StartTrouble::met(error, &self.folder)
+        });
         self.begins_to_wait();
     }
 
@@ -175,15 +180,15 @@ impl Actor {
         let counted = match self.store().await {
             Ok(store) => {
                 let why = error_chain(error);
-                store.start_failed(&self.session, self.begun, starts, why).await.map_err(LaunchError::Store)
+                store.start_failed(&self.session, self.start.begun, starts, why).await.map_err(LaunchError::Store)
             }
             Err(error) => Err(error),
         };
         match counted {
             Ok(StartEnd::Again(failed)) => {
-                self.counted = Some(true);
+                self.wait.counted = Some(true);
                 let (tries, again) = (failed.count, self.when(&failed));
-                let mut trouble = Trouble { tries, again, ..Trouble::met(error, &self.folder) };
+                let mut trouble = StartTrouble { tries, again, ..StartTrouble::met(error, &self.folder) };
                 trouble.blocked.outlook = Outlook::Counted;
                 trouble.blocked.message = next_try(&trouble.blocked.message, &failed, starts);
                 self.has_trouble(trouble);
@@ -222,19 +227,19 @@ impl Actor {
         let _ = self.calls.send(Call::Wake);
     }
 
-    fn has_trouble(&mut self, trouble: Trouble) {
+    fn has_trouble(&mut self, trouble: StartTrouble) {
         self.tell(Live::Blocked(trouble.blocked.clone()));
-        self.trouble = Some(trouble);
+        self.wait.trouble = Some(trouble);
     }
 
     /// Goes on with the wait that an earlier daemon began: a restart is no try. Whether it does.
     pub(super) async fn waits_on(&mut self) -> bool {
-        if self.counted.is_some() {
+        if self.wait.counted.is_some() {
             return false;
         }
         let Ok(store) = self.store().await else { return false };
         let Ok(failed) = store.failed_starts(&self.session).await else { return false };
-        self.counted = Some(failed.count > 0);
+        self.wait.counted = Some(failed.count > 0);
         let again = self.when(&failed);
         if failed.count == 0 || again <= Instant::now() {
             return false;
@@ -243,7 +248,13 @@ impl Actor {
         let hint = Some("`cofferdam session logs` may have more".to_owned());
         let blocked = Blocked { kind: ErrorKind::Engine, message, hint, outlook: Outlook::Counted };
         let note = Some(blocked.message.clone());
-        self.has_trouble(Trouble { met: Instant::now(), waits_for: None, tries: failed.count, again, blocked });
+        self.has_trouble(StartTrouble {
+            met: Instant::now(),
+            waits_for: None,
+            tries: failed.count,
+            again,
+            blocked,
+        });
         self.show(note);
         true
     }
@@ -255,15 +266,15 @@ impl Actor {
 
     /// The start worked. What was counted is forgotten when a turn begins: until then its container may still die.
     pub(super) fn out_of_trouble(&mut self) {
-        self.trouble = None;
-        self.waits = None;
+        self.wait.trouble = None;
+        self.wait.telling = None;
     }
 
     /// Nothing waits for a start any more.
     pub(super) async fn forget_trouble(&mut self) {
-        let told = self.waits.is_some();
+        let told = self.wait.telling.is_some();
         self.out_of_trouble();
-        if (self.counted != Some(true) && !told) || self.store.is_none() {
+        if (self.wait.counted != Some(true) && !told) || self.store.is_none() {
             return;
         }
         if let Some(store) = &self.store
@@ -272,11 +283,11 @@ impl Actor {
             tracing::warn!(error = %error_chain(&error), "its failed starts stay counted");
             return;
         }
-        self.counted = Some(false);
+        self.wait.counted = Some(false);
     }
 }
 
-impl Trouble {
+impl StartTrouble {
     /// Met now, for the first time.
     fn met(error: &LaunchError, folder: &Folder) -> Self {
         let now = Instant::now();

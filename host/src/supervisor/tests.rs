@@ -1,18 +1,18 @@
 //! Sessions whose engine and disk are played by the test.
 
+mod interruption;
+
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use cofferdam_protocol::ids::Seq;
-use cofferdam_protocol::runner::{ActivityKind, Event, EventBody, Finish, Next, Outcome, ProviderKind};
+use cofferdam_protocol::runner::ProviderKind;
 use futures_util::FutureExt;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::calls::Rest;
 use super::*;
-use crate::door::Refused;
 use crate::gateway::Account;
 use crate::model::chat::{ChatRef, Inbound};
 use crate::model::session::Phase;
@@ -263,7 +263,7 @@ async fn a_session_whose_database_does_not_open_waits_without_a_loop() {
     let mut actor = it.actor();
     let _way = it.in_the_way();
     actor.wake().await;
-    assert!(actor.trouble.is_some() && actor.waits.is_some());
+    assert!(actor.wait.trouble.is_some() && actor.wait.telling.is_some());
     tokio::time::sleep(Duration::from_millis(60)).await;
     actor.tell_if_it_waits(Instant::now()).await;
     assert!(actor.deadline().expect("it looks again") > Instant::now(), "and not at once");
@@ -276,12 +276,12 @@ async fn a_session_that_waits_for_the_first_list_after_other_trouble_does_so_wit
     let way = it.in_the_way();
     it.supervisor.inner.engine_failed(&away());
     actor.wake().await;
-    let trouble = actor.trouble.as_ref().expect("its database does not open");
+    let trouble = actor.wait.trouble.as_ref().expect("its database does not open");
     assert!(trouble.waits_for.is_some());
     drop(way);
     tokio::time::sleep_until(trouble.again).await;
     actor.wake().await;
-    assert!(actor.held);
+    assert!(actor.wait.held);
     tokio::time::sleep(Duration::from_millis(60)).await;
     actor.tell_if_it_waits(Instant::now()).await;
     assert_eq!(actor.deadline(), None, "the list wakes it");
@@ -319,84 +319,4 @@ async fn a_container_that_may_run_is_left_to_the_next_start_but_not_to_whoever_w
         actor.on_cut_off(rest);
         assert_eq!((actor.life.is_none(), actor.phase == Phase::STOPPED), (ended, ended), "{rest:?}");
     }
-}
-
-/// A turn whose runner says that it was interrupted, and then one thing more, while the engine does not answer.
-struct Interrupted {
-    it: Fixture,
-    attempt: Attempt,
-    reports: Vec<oneshot::Receiver<Result<Seq, Refused>>>,
-}
-
-impl Interrupted {
-    async fn new() -> Self {
-        let it = Fixture::new().await;
-        let attempt = it.leave_a_container().await;
-        it.engine.its_own.send_replace(None);
-        it.supervisor.recover();
-        it.until("in doubt", in_doubt).await;
-        let running = it.engine.adopt(&ContainerId(ID.into()), PathBuf::new());
-        it.supervisor.call(&it.folder, &it.session, Call::Adopt(attempt, running));
-        let (reply, next) = oneshot::channel();
-        it.supervisor.call(&it.folder, &it.session, Call::Next(attempt, reply));
-        let Ok(Next::Batch(batch)) = next.await else { panic!("a turn") };
-        let end = EventBody::Finish(Box::new(Finish::new(Outcome::Interrupted)));
-        let more = EventBody::Activity { kind: ActivityKind::Reasoning, text: "more".into() };
-        let mut reports = Vec::new();
-        for (seq, body) in [(1, end), (2, more)] {
-            let (reply, answer) = oneshot::channel();
-            let event = Event { seq: Seq(seq), turn: Some(batch.turn), body };
-            it.supervisor.call(&it.folder, &it.session, Call::Events(attempt, vec![event], reply));
-            reports.push(answer);
-        }
-        Self { it, attempt, reports }
-    }
-
-    /// Whether the actor does something else than to wait for the engine.
-    async fn is_heard(&self) -> bool {
-        let (reply, answer) = oneshot::channel();
-        self.it.supervisor.call(&self.it.folder, &self.it.session, Call::Digest(self.attempt, reply));
-        matches!(tokio::time::timeout(Duration::from_secs(5), answer).await, Ok(Ok(Ok(_))))
-    }
-
-    /// What the reports were answered.
-    async fn acked(self) -> (Fixture, Vec<i64>) {
-        let mut acked = Vec::new();
-        for report in self.reports {
-            let answer = tokio::time::timeout(Duration::from_secs(5), report).await;
-            acked.push(answer.expect("in time").expect("answered").expect("heard").0);
-        }
-        (self.it, acked)
-    }
-
-    async fn turn_runs(it: &Fixture) -> bool {
-        let store = it.stores.group(&it.folder).await.unwrap();
-        store.session(&it.session).await.unwrap().running.is_some()
-    }
-}
-
-#[tokio::test]
-async fn an_actor_that_asks_whether_the_engine_ends_hears_everybody_else_and_keeps_the_order() {
-    for (its_own, runs) in [(true, false), (false, true)] {
-        let mut turn = Interrupted::new().await;
-        assert!(turn.is_heard().await, "though the engine does not answer");
-        assert!(turn.reports.iter_mut().all(|report| report.try_recv().is_err()), "what was reported waits");
-        turn.it.engine.its_own.send_replace(Some(its_own));
-        let (it, acked) = turn.acked().await;
-        assert_eq!(acked, [1, 2]);
-        assert_eq!(Interrupted::turn_runs(&it).await, runs, "an engine that ends does not end the turn");
-        let state = if runs { SessionState::Stopping } else { SessionState::Idle };
-        it.until("the container is told to stop, or not", |view| view.state == state).await;
-    }
-}
-
-#[tokio::test]
-async fn a_stop_does_not_wait_for_the_engines_word_on_an_interruption() {
-    let turn = Interrupted::new().await;
-    assert!(turn.is_heard().await);
-    let (done, _gone) = oneshot::channel();
-    turn.it.supervisor.call(&turn.it.folder, &turn.it.session, Call::Stop(done));
-    let (it, acked) = turn.acked().await;
-    assert_eq!(acked, [1, 2]);
-    assert!(!Interrupted::turn_runs(&it).await, "it was interrupted, and says so");
 }

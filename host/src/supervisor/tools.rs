@@ -49,7 +49,7 @@ impl Actor {
             }
         };
         // A call that waits for a person comes again and again: the turn lives as long as somebody may still answer.
-        life.last_sign = Instant::now();
+        life.runner.last_sign = Instant::now();
         let zone = life.config.config.zone();
         let silence = Duration::from_secs(life.config.config.timeouts.silence_secs);
         let Some(store) = self.store.clone() else {

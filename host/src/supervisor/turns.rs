@@ -45,8 +45,8 @@ impl Actor {
         let thread = store.hello(&self.session, attempt, token_hash).await.map_err(refused)?;
         hooks::crash_point("hello.after_commit");
         if let Ok(life) = self.life_of(attempt) {
-            life.said_hello = true;
-            life.last_sign = Instant::now();
+            life.runner.said_hello = true;
+            life.runner.last_sign = Instant::now();
         }
         self.advance(PhaseEvent::Hello);
         self.out_of_trouble();
@@ -58,8 +58,8 @@ impl Actor {
         let stopping = self.phase.state() == SessionState::Stopping;
         match self.life_of(attempt) {
             Ok(life) if !stopping => {
-                life.parked = Some(reply);
-                life.last_sign = Instant::now();
+                life.runner.parked = Some(reply);
+                life.runner.last_sign = Instant::now();
             }
             _ => {
                 let _ = reply.send(Next::Stop);
@@ -84,7 +84,7 @@ impl Actor {
             // The runner can be quicker than the engine's answer to the start.
             return;
         }
-        let Some(parked) = life.parked.take_if(|parked| !parked.is_closed()) else { return };
+        let Some(parked) = life.runner.parked.take_if(|parked| !parked.is_closed()) else { return };
         let attempt = life.attempt;
         let config = life.config.clone();
         let inherited = self.inherited(&config.config);
@@ -96,8 +96,8 @@ impl Actor {
             Ok(Claim::Nothing(next)) => {
                 self.wait_until(next);
                 let Some(life) = &mut self.life else { return };
-                life.parked = Some(parked);
-                life.is_idle();
+                life.runner.parked = Some(parked);
+                life.work.is_idle();
                 self.inner.with_admission(|admission| admission.idle(&self.session));
             }
             // Commands that come faster than they are done: the next look goes on with them.
@@ -117,7 +117,7 @@ impl Actor {
     /// Whether it has to give up its place between two turns. Its messages wait, and it asks for a place again.
     fn makes_room(&self) -> bool {
         // Not before its first turn here: a start that took long must not be for nothing.
-        let since = self.life.as_ref().and_then(|life| life.serving_since);
+        let since = self.life.as_ref().and_then(|life| life.work.serving_since);
         self.phase.state() == SessionState::Idle
             && since.is_some_and(|since| lock(&self.inner.admission).yields(&self.session, since.elapsed()))
     }
@@ -139,8 +139,8 @@ impl Actor {
 
     fn claim_later(&mut self, parked: oneshot::Sender<Next>) {
         let Some(life) = &mut self.life else { return };
-        life.parked = Some(parked);
-        life.claim_again = Some(Instant::now() + CLAIM_AGAIN);
+        life.runner.parked = Some(parked);
+        life.work.claim_again = Some(Instant::now() + CLAIM_AGAIN);
     }
 
     fn give(&mut self, parked: oneshot::Sender<Next>, claimed: Claimed, attempt: Attempt, config: &GroupConfig) {
@@ -152,7 +152,7 @@ impl Actor {
         let due = Due { folder: self.folder.clone(), chat: claimed.chat.clone() };
         let batch = batch_of(claimed, config);
         tracing::debug!(turn = %batch.turn, messages = messages.len(), "handed out");
-        let container = self.life.as_ref().and_then(Life::container_text);
+        let container = self.life.as_ref().and_then(|life| life.container.text());
         self.tell(Live::Started { turn: batch.turn, attempt, container, messages });
         self.tell(Live::Working { turn: batch.turn, due });
         if let Some(life) = &mut self.life {
@@ -172,7 +172,7 @@ impl Actor {
     ) -> Result<(), Refused> {
         // Only the turn that was handed out: a runner that is not itself any more must not end another.
         let life = self.life_of(attempt)?;
-        if life.turn != Some(turn) {
+        if life.work.turn != Some(turn) {
             tracing::warn!(%turn, "the finish of a turn that does not run was ignored");
             return Ok(());
         }
@@ -181,18 +181,14 @@ impl Actor {
         let (usage, provider) = (finish.usage, finish.provider_millis);
         let silent = matches!(&finish.outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Silence);
         let finished = store.finish(&self.session, attempt, seq, turn, finish, zone).await.map_err(refused);
-        let finished = finished.inspect_err(|refused| {
-            if let Refused::Later(why) = refused {
-                tracing::warn!(%turn, %why, "the turn's end cannot be kept now; its runner keeps it and tells it again");
-            }
-        })?;
+        let finished = finished.inspect_err(|refused| tell_kept(turn, refused))?;
         hooks::crash_point("finish.after_commit");
         let Some(finished) = finished else { return Ok(()) };
         let life = self.life_of(attempt)?;
         life.turn_ended();
-        let mut timings = life.timings.take().unwrap_or_default();
+        let mut timings = life.work.timings.take().unwrap_or_default();
         timings.provider = Some(provider);
-        let container = life.container_text();
+        let container = life.container.text();
         tracing::debug!(%turn, end = ?finished.end, "finished");
         self.advance(PhaseEvent::TurnEnded);
         self.show(None);
@@ -241,7 +237,7 @@ impl Actor {
 
     fn keep_timings(&mut self, attempt: Attempt, timings: Timings) {
         if let Ok(life) = self.life_of(attempt) {
-            life.timings = Some(timings);
+            life.work.timings = Some(timings);
         }
     }
 
@@ -252,7 +248,8 @@ impl Actor {
 
     /// Ends the running turn in its runner's place.
     async fn end_what_runs(&mut self, outcome: Outcome) {
-        let Some((attempt, turn)) = self.life.as_ref().and_then(|life| Some((life.attempt, life.turn?))) else {
+        let Some((attempt, turn)) = self.life.as_ref().and_then(|life| Some((life.attempt, life.work.turn?)))
+        else {
             return;
         };
         let finish = Finish::new(outcome);
@@ -281,7 +278,7 @@ impl Actor {
         } else {
             notice::container_gone(&exit.to_string())
         };
-        let blameless = life.is_blameless() || exit.outage;
+        let blameless = life.end.is_blameless() || exit.outage;
         let ended = store.end_attempt(&self.session, life.attempt, blameless, text).await;
         hooks::crash_point("ended.after_commit");
         match ended {
@@ -304,8 +301,8 @@ impl Actor {
         let ended = Ended {
             turn: Some(turn),
             attempt: life.attempt,
-            container: life.container_text(),
-            timings: life.timings.unwrap_or_default(),
+            container: life.container.text(),
+            timings: life.work.timings.unwrap_or_default(),
             ..answered_live(&answered, outcome)
         };
         self.ended(ended, answered.chat);
@@ -313,6 +310,13 @@ impl Actor {
 
     pub(super) fn life_of(&mut self, attempt: Attempt) -> Result<&mut Life, Refused> {
         self.life.as_mut().filter(|life| life.attempt == attempt).ok_or(Refused::Stale)
+    }
+}
+
+/// Says that a turn's end is its runner's to tell again.
+fn tell_kept(turn: TurnId, refused: &Refused) {
+    if let Refused::Later(why) = refused {
+        tracing::warn!(%turn, %why, "the turn's end cannot be kept now; its runner keeps it and tells it again");
     }
 }
 
