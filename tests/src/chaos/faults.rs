@@ -20,6 +20,8 @@ use crate::platform::Platform;
 pub struct Struck {
     /// What it was.
     pub kind: Kind,
+    /// When it struck.
+    pub at: Instant,
     /// From when on things could recover: at once, or when what was held was let go.
     pub over: Instant,
     /// The session that it met; none is all of them.
@@ -84,8 +86,8 @@ impl Victims {
     }
 
     async fn strike(&self, fault: &Fault) -> Outcome {
-        let everything = |over| Ok(Some(Struck { kind: fault.kind, over, session: None }));
         let begun = Instant::now();
+        let everything = |over| Ok(Some(Struck { kind: fault.kind, at: begun, over, session: None }));
         match fault.kind {
             Kind::DaemonKilled | Kind::DaemonEnded => {
                 let signal = if fault.kind == Kind::DaemonKilled { Signal::KILL } else { Signal::TERM };
@@ -125,6 +127,7 @@ impl Victims {
         let container = running.swap_remove(fault.pick % running.len());
         let (Some(id), session) = (container.id.as_deref(), session(&container)) else { return Ok(None) };
         let docker = self.engine.docker().await?;
+        let at = Instant::now();
         match fault.kind {
             Kind::ContainerKilled => docker.kill_container(id, None::<KillContainerOptions>).await?,
             Kind::Paused => {
@@ -145,7 +148,7 @@ impl Victims {
                 }
             }
         }
-        Ok(Some(Struck { kind: fault.kind, over: Instant::now(), session }))
+        Ok(Some(Struck { kind: fault.kind, at, over: Instant::now(), session }))
     }
 }
 
