@@ -8,6 +8,7 @@ use bollard::query_parameters::{InspectContainerOptions, KillContainerOptions};
 use cofferdam::sandbox::docker::{LABEL_INSTALL, LABEL_SESSION};
 use rustix::process::{Signal, kill_process};
 
+use super::course::Course;
 use super::disk::Disk;
 use super::engine::Engine;
 use super::keeper::Keeper;
@@ -56,13 +57,15 @@ impl Victims {
 
     /// Does one after the other at its time; those that are held go on beside the next. A fault that finds nothing to
     /// meet, such as no container, is tried until it does.
-    pub async fn suffer(self: Arc<Self>, faults: Vec<Fault>) {
-        let (start, mut held) = (Instant::now(), tokio::task::JoinSet::new());
+    pub async fn suffer(self: Arc<Self>, faults: Vec<Fault>, course: Arc<Course>) {
+        let mut held = tokio::task::JoinSet::new();
         for fault in faults {
-            tokio::time::sleep_until((start + fault.at).into()).await;
+            course.reach(fault.at).await;
             let me = self.clone();
             if fault.kind.kills() {
+                let begun = Instant::now();
                 me.insist(&fault).await;
+                course.hold(begun.elapsed());
             } else {
                 held.spawn(async move { me.insist(&fault).await });
             }

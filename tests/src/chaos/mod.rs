@@ -8,6 +8,7 @@
 //! ```
 
 mod check;
+mod course;
 mod disk;
 mod engine;
 mod explained;
@@ -41,6 +42,7 @@ use crate::home::{TestHome, cache_home};
 use crate::platform::{Fault, Platform};
 use crate::{LIMIT, eventually};
 use check::Verdict;
+use course::Course;
 use disk::Disk;
 use engine::Engine;
 use faults::Victims;
@@ -145,8 +147,10 @@ impl Run {
     async fn play(&mut self, plan: &Plan, settings: &Settings, say: &impl Fn(&str)) -> Vec<String> {
         let mut rng = Rng::with_seed(settings.seed ^ 1);
         self.platform.set_weather(Some(Box::new(move |sending| weather(&mut rng, sending))));
-        let load = self.load.clone().send(plan.chats.clone(), plan.messages.clone(), self.platform.clone());
-        let both = async { tokio::join!(load, self.victims.clone().suffer(plan.faults.clone())) };
+        let course = Arc::new(Course::begin());
+        let (chats, messages, platform) = (plan.chats.clone(), plan.messages.clone(), self.platform.clone());
+        let load = self.load.clone().send(chats, messages, platform, course.clone());
+        let both = async { tokio::join!(load, self.victims.clone().suffer(plan.faults.clone(), course)) };
         tokio::pin!(both);
         loop {
             tokio::select! {
