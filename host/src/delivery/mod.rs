@@ -68,7 +68,9 @@ impl Delivery {
     /// Hints that a chat has something due. Hints may be lost: [`Delivery::look`] is called for every chat with
     /// replies now and then.
     pub fn nudge(&self, due: Due) {
-        if !hooks::nudge_is_lost() {
+        if hooks::nudge_is_lost() {
+            tracing::debug!(group = %due.folder, chat = %due.chat, "its nudge is lost");
+        } else {
             self.look(due);
         }
     }

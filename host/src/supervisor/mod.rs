@@ -156,6 +156,7 @@ impl Supervisor {
     /// Hints that a session has messages waiting. A hint that is lost costs the time to the next [`sweep`].
     pub fn nudge(&self, folder: &Folder, session: &SessionId) {
         if hooks::nudge_is_lost() {
+            tracing::debug!(%session, "its nudge is lost");
             return;
         }
         if self.inner.open.load(Ordering::Acquire) {

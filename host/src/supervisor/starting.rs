@@ -50,6 +50,7 @@ impl Actor {
         let (folder, session) = (&self.folder, self.session.clone());
         self.inner.with_admission(|admission| admission.request(folder, session));
         let ahead = lock(&self.inner.admission).ahead(&self.session);
+        tracing::debug!(ahead, "asks for a place");
         let note = ahead.map(|ahead| format!("waits for a place (max_sessions), {ahead} before it"));
         self.show(note);
     }
@@ -60,6 +61,7 @@ impl Actor {
             return;
         }
         self.advance(PhaseEvent::Granted);
+        tracing::debug!("has a place");
         self.begins_to_wait();
         self.show(None);
         match self.store().await {

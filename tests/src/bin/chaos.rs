@@ -70,6 +70,10 @@ async fn main() -> ExitCode {
         _ = tokio::signal::ctrl_c() => return ExitCode::from(130),
     };
     progress("");
+    println!(
+        "The slowest recoveries and messages, in seconds from the fault or the message on:\n\n{}",
+        report.timelines()
+    );
     print!("{}", report.text());
     if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -8,6 +8,7 @@ use bollard::query_parameters::{InspectContainerOptions, KillContainerOptions};
 use cofferdam::sandbox::docker::{LABEL_INSTALL, LABEL_SESSION};
 use rustix::process::{Signal, kill_process};
 
+use super::course::Course;
 use super::disk::Disk;
 use super::engine::Engine;
 use super::keeper::Keeper;
@@ -20,6 +21,8 @@ use crate::platform::Platform;
 pub struct Struck {
     /// What it was.
     pub kind: Kind,
+    /// When it struck.
+    pub at: Instant,
     /// From when on things could recover: at once, or when what was held was let go.
     pub over: Instant,
     /// The session that it met; none is all of them.
@@ -54,13 +57,15 @@ impl Victims {
 
     /// Does one after the other at its time; those that are held go on beside the next. A fault that finds nothing to
     /// meet, such as no container, is tried until it does.
-    pub async fn suffer(self: Arc<Self>, faults: Vec<Fault>) {
-        let (start, mut held) = (Instant::now(), tokio::task::JoinSet::new());
+    pub async fn suffer(self: Arc<Self>, faults: Vec<Fault>, course: Arc<Course>) {
+        let mut held = tokio::task::JoinSet::new();
         for fault in faults {
-            tokio::time::sleep_until((start + fault.at).into()).await;
+            course.reach(fault.at).await;
             let me = self.clone();
             if fault.kind.kills() {
+                let begun = Instant::now();
                 me.insist(&fault).await;
+                course.hold(begun.elapsed());
             } else {
                 held.spawn(async move { me.insist(&fault).await });
             }
@@ -84,8 +89,8 @@ impl Victims {
     }
 
     async fn strike(&self, fault: &Fault) -> Outcome {
-        let everything = |over| Ok(Some(Struck { kind: fault.kind, over, session: None }));
         let begun = Instant::now();
+        let everything = |over| Ok(Some(Struck { kind: fault.kind, at: begun, over, session: None }));
         match fault.kind {
             Kind::DaemonKilled | Kind::DaemonEnded => {
                 let signal = if fault.kind == Kind::DaemonKilled { Signal::KILL } else { Signal::TERM };
@@ -125,6 +130,7 @@ impl Victims {
         let container = running.swap_remove(fault.pick % running.len());
         let (Some(id), session) = (container.id.as_deref(), session(&container)) else { return Ok(None) };
         let docker = self.engine.docker().await?;
+        let at = Instant::now();
         match fault.kind {
             Kind::ContainerKilled => docker.kill_container(id, None::<KillContainerOptions>).await?,
             Kind::Paused => {
@@ -145,7 +151,7 @@ impl Victims {
                 }
             }
         }
-        Ok(Some(Struck { kind: fault.kind, over: Instant::now(), session }))
+        Ok(Some(Struck { kind: fault.kind, at, over: Instant::now(), session }))
     }
 }
 

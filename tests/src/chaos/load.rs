@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use super::course::Course;
 use super::plan::{Message, numbers};
 use crate::platform::Platform;
 
@@ -67,20 +68,25 @@ impl Load {
     }
 
     /// Sends all of them, each chat's by itself: one that waits holds up no other.
-    pub async fn send(self: Arc<Self>, chats: Vec<String>, messages: Vec<Message>, platform: Arc<Platform>) {
-        let start = Instant::now();
+    pub async fn send(
+        self: Arc<Self>,
+        chats: Vec<String>,
+        messages: Vec<Message>,
+        platform: Arc<Platform>,
+        course: Arc<Course>,
+    ) {
         let mut each: Vec<Vec<Message>> = chats.iter().map(|_| Vec::new()).collect();
         for message in messages {
             each[message.chat].push(message);
         }
-        let sending = chats.iter().zip(each).map(|(chat, messages)| self.write(start, chat, messages, &platform));
+        let sending = chats.iter().zip(each).map(|(chat, messages)| self.write(&course, chat, messages, &platform));
         join_all(sending).await;
     }
 
-    async fn write(&self, start: Instant, chat: &str, messages: Vec<Message>, platform: &Platform) {
+    async fn write(&self, course: &Course, chat: &str, messages: Vec<Message>, platform: &Platform) {
         let mut taken = platform.watch();
         for message in messages {
-            tokio::time::sleep_until((start + message.at).into()).await;
+            course.reach(message.at).await;
             let room = async {
                 let waiting =
                     || self.look(platform, |seen| message.number - 1 - seen.answered.get(chat).unwrap_or(&0));

@@ -8,16 +8,22 @@
 //! ```
 
 mod check;
+mod course;
 mod disk;
 mod engine;
+mod explained;
 mod faults;
 mod keeper;
 mod left;
 mod load;
+mod outcome;
 pub mod plan;
 mod procs;
+mod recovery;
 pub mod report;
 mod rows;
+mod story;
+mod timeline;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +42,7 @@ use crate::home::{TestHome, cache_home};
 use crate::platform::{Fault, Platform};
 use crate::{LIMIT, eventually};
 use check::Verdict;
+use course::Course;
 use disk::Disk;
 use engine::Engine;
 use faults::Victims;
@@ -43,6 +50,7 @@ use keeper::Keeper;
 use load::Load;
 use plan::{Agent, Plan, Settings};
 use report::Report;
+use rows::Rows;
 
 /// Without any change for so long, a run that has messages without an outcome is stuck. A reply may wait out the pauses
 /// after three doubts: 10 s, 30 s and 90 s; a message of Codex those after three failures: 15 s, 60 s and 300 s. Each is
@@ -74,11 +82,14 @@ pub async fn run(settings: Settings, say: impl Fn(&str)) -> Report {
     let starts = victims.keeper.starts();
     wrong.extend(victims.keeper.end().await);
     wrong.extend(left_behind(&victims.engine, &run.home).await);
-    let mut verdict = judged(&run.home, &platform, &load);
+    let (mut verdict, groups) = judged(&run.home, &platform, &load);
     verdict.wrong.splice(0..0, wrong);
     victims.engine.end().await;
     let repeats = platform.repeats();
-    let mut report = Report { starts, repeats, ..Report::new(settings, began, &struck, verdict) };
+    let log = std::fs::read(run.home.root().join("daemon.log")).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let report = Report::new(settings, began, &struck, verdict, &groups, &log);
+    let mut report = Report { starts, repeats, ..report };
     if !report.is_clean() {
         let kept = run.home.keep();
         victims.disk.copy(&kept.join("data-of-the-run"));
@@ -108,6 +119,8 @@ impl Run {
         let tmp = home.root().join("tmp");
         std::fs::create_dir(&tmp).expect("a directory for temporary files");
         home.env("DOCKER_HOST", &engine.host()).env("TMPDIR", &tmp.display().to_string());
+        // For the timelines: who waits for a place, what is handed out, and which nudges are lost.
+        home.env("COFFERDAM_LOG", "info,cofferdam::supervisor=debug,cofferdam::delivery=debug");
         home.env("COFFERDAM_TEST_PLATFORM", &platform.socket().display().to_string());
         let log = std::fs::File::create(home.root().join("daemon.log")).expect("a log");
         let make = home.maker();
@@ -134,8 +147,10 @@ impl Run {
     async fn play(&mut self, plan: &Plan, settings: &Settings, say: &impl Fn(&str)) -> Vec<String> {
         let mut rng = Rng::with_seed(settings.seed ^ 1);
         self.platform.set_weather(Some(Box::new(move |sending| weather(&mut rng, sending))));
-        let load = self.load.clone().send(plan.chats.clone(), plan.messages.clone(), self.platform.clone());
-        let both = async { tokio::join!(load, self.victims.clone().suffer(plan.faults.clone())) };
+        let course = Arc::new(Course::begin());
+        let (chats, messages, platform) = (plan.chats.clone(), plan.messages.clone(), self.platform.clone());
+        let load = self.load.clone().send(chats, messages, platform, course.clone());
+        let both = async { tokio::join!(load, self.victims.clone().suffer(plan.faults.clone(), course)) };
         tokio::pin!(both);
         loop {
             tokio::select! {
@@ -233,7 +248,7 @@ fn container_left(container: &ContainerSummary) -> String {
 }
 
 /// Reads the books.
-fn judged(home: &TestHome, platform: &Platform, load: &Load) -> Verdict {
+fn judged(home: &TestHome, platform: &Platform, load: &Load) -> (Verdict, Vec<Rows>) {
     let (mut wrong, mut groups) = (Vec::new(), Vec::new());
     for (at, path) in rows::databases(&home.root().join("data")).iter().enumerate() {
         match rows::faults(path) {
@@ -249,5 +264,5 @@ fn judged(home: &TestHome, platform: &Platform, load: &Load) -> Verdict {
     }
     let mut verdict = check::judge(&load.posted(), &platform.taken(), &groups);
     verdict.wrong.splice(0..0, wrong);
-    verdict
+    (verdict, groups)
 }

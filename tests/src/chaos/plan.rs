@@ -147,6 +147,8 @@ const CODEX_KILLS: &[(Kind, u32)] = &[
     (Kind::DaemonEnded, 1),
     (Kind::ContainerKilled, 1),
     (Kind::RunnerKilled, 1),
+    (Kind::EngineKilled, 1),
+    (Kind::EngineEnded, 1),
 ];
 /// What nobody dies of.
 const OTHERS: &[(Kind, u32)] = &[(Kind::Paused, 4), (Kind::Cut, 4), (Kind::DiskFull, 2), (Kind::EngineStopped, 1)];

@@ -2,27 +2,52 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::Row;
+use rusqlite::{Connection, Row};
 
 use crate::rows::snapshot;
 
-/// A message's row.
-#[derive(Debug)]
+/// A message's row. Times here and below are in ms since 1970.
+#[derive(Debug, Clone, Default)]
 pub struct MessageRow {
+    /// Its place in the inbox.
+    pub id: i64,
+    /// Its session.
+    pub session: String,
     /// Its chat.
     pub chat: String,
     /// The platform's id.
     pub platform_id: String,
     /// Where it is.
     pub state: String,
-    /// The newest turn that it was in, with that turn's state.
-    pub turn: Option<(i64, String)>,
+    /// The newest turn that it was in.
+    pub turn: Option<i64>,
     /// The notice that it ended in without a turn.
     pub notice: Option<i64>,
+    /// When it was accepted.
+    pub accepted_at: i64,
+}
+
+/// A turn's row.
+#[derive(Debug, Clone, Default)]
+pub struct TurnRow {
+    /// Its number.
+    pub id: i64,
+    /// Its session.
+    pub session: String,
+    /// The container that it began in.
+    pub attempt: i64,
+    /// Where it is.
+    pub state: String,
+    /// What it failed of.
+    pub failure: Option<String>,
+    /// When it was claimed.
+    pub started_at: i64,
+    /// When it ended.
+    pub finished_at: Option<i64>,
 }
 
 /// A reply's row.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub struct ReplyRow {
     /// Its place in the outbox.
     pub id: i64,
@@ -30,10 +55,29 @@ pub struct ReplyRow {
     pub turn: Option<i64>,
     /// Its chat.
     pub chat: String,
+    /// Whether it is the agent's, rather than a notice.
+    pub agent: bool,
+    /// Its text.
+    pub text: String,
     /// Where it is.
     pub state: String,
     /// How often the platform may have it without our knowing.
     pub doubt: i64,
+    /// When it was put into the outbox.
+    pub created_at: i64,
+    /// When it was known to be delivered.
+    pub delivered_at: Option<i64>,
+}
+
+/// A message's dead letter.
+#[derive(Debug, Clone, Default)]
+pub struct Letter {
+    /// Its number in the group.
+    pub number: i64,
+    /// The message.
+    pub message: i64,
+    /// What failed: `start`, `provider` or `container`.
+    pub cause: String,
 }
 
 /// One group's rows.
@@ -41,12 +85,16 @@ pub struct ReplyRow {
 pub struct Rows {
     /// Its messages, oldest first.
     pub messages: Vec<MessageRow>,
+    /// Its turns, oldest first.
+    pub turns: Vec<TurnRow>,
     /// Its replies, oldest first.
     pub replies: Vec<ReplyRow>,
     /// Sessions and their chats.
     pub sessions: Vec<(String, String)>,
-    /// Dead letters of messages and of replies.
-    pub dead_letters: (usize, usize),
+    /// Dead letters of messages.
+    pub letters: Vec<Letter>,
+    /// How many dead letters of replies there are.
+    pub dead_replies: usize,
 }
 
 /// All databases below a home's data, the central one first.
@@ -68,12 +116,9 @@ pub fn open_ends(database: &Path) -> rusqlite::Result<usize> {
 /// What SQLite finds wrong with a database.
 pub fn faults(database: &Path) -> rusqlite::Result<Vec<String>> {
     let connection = snapshot(database)?;
-    let texts = |sql: &str, text: fn(&Row<'_>) -> rusqlite::Result<String>| {
-        connection.prepare(sql)?.query_map([], text)?.collect::<rusqlite::Result<Vec<String>>>()
-    };
-    let mut found = texts("PRAGMA integrity_check", |row| row.get(0))?;
+    let mut found: Vec<String> = all(&connection, "PRAGMA integrity_check", |row| row.get(0))?;
     found.retain(|text| text != "ok");
-    found.extend(texts("PRAGMA foreign_key_check", |row| {
+    found.extend(all(&connection, "PRAGMA foreign_key_check", |row| {
         Ok(format!(
             "a row of {} names a row of {} that is not there",
             row.get::<_, String>(0)?,
@@ -86,38 +131,79 @@ pub fn faults(database: &Path) -> rusqlite::Result<Vec<String>> {
 /// One group's rows.
 pub fn read(database: &Path) -> rusqlite::Result<Rows> {
     let connection = snapshot(database)?;
-    let messages = connection
-        .prepare(
-            "SELECT chat_id, platform_id, i.state, i.turn, t.state, i.notice FROM inbox i
-             LEFT JOIN turns t ON t.id = i.turn WHERE channel = 'platform' ORDER BY i.id",
-        )?
-        .query_map([], message)?
-        .collect::<rusqlite::Result<_>>()?;
-    let replies = connection
-        .prepare("SELECT id, turn, chat_id, state, doubt FROM outbox WHERE channel = 'platform' ORDER BY id")?
-        .query_map([], reply)?
-        .collect::<rusqlite::Result<_>>()?;
-    let sessions = connection
-        .prepare("SELECT id, chat_id FROM sessions")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    let dead_letters =
-        connection.query_row("SELECT count(message), count(reply) FROM dead_letters", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-    Ok(Rows { messages, replies, sessions, dead_letters })
+    let dead_replies =
+        connection.query_row("SELECT count(reply) FROM dead_letters", [], |row| row.get::<_, usize>(0))?;
+    Ok(Rows {
+        messages: all(
+            &connection,
+            "SELECT id, session, chat_id, platform_id, state, turn, notice, accepted_at FROM inbox
+             WHERE channel = 'platform' ORDER BY id",
+            message,
+        )?,
+        turns: all(
+            &connection,
+            "SELECT id, session, attempt, state, failure_kind, started_at, finished_at FROM turns ORDER BY id",
+            turn,
+        )?,
+        replies: all(
+            &connection,
+            "SELECT id, turn, chat_id, kind = 'reply', text, state, doubt, created_at, delivered_at FROM outbox
+             WHERE channel = 'platform' ORDER BY id",
+            reply,
+        )?,
+        sessions: all(&connection, "SELECT id, chat_id FROM sessions", |row| Ok((row.get(0)?, row.get(1)?)))?,
+        letters: all(
+            &connection,
+            "SELECT id, message, cause FROM dead_letters WHERE message IS NOT NULL ORDER BY id",
+            |row| Ok(Letter { number: row.get(0)?, message: row.get(1)?, cause: row.get(2)? }),
+        )?,
+        dead_replies,
+    })
+}
+
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare(sql)?.query_map([], read)?.collect()
 }
 
 fn message(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
     Ok(MessageRow {
-        chat: row.get(0)?,
-        platform_id: row.get(1)?,
-        state: row.get(2)?,
-        turn: row.get::<_, Option<i64>>(3)?.zip(row.get::<_, Option<String>>(4)?),
-        notice: row.get(5)?,
+        id: row.get(0)?,
+        session: row.get(1)?,
+        chat: row.get(2)?,
+        platform_id: row.get(3)?,
+        state: row.get(4)?,
+        turn: row.get(5)?,
+        notice: row.get(6)?,
+        accepted_at: row.get(7)?,
+    })
+}
+
+fn turn(row: &Row<'_>) -> rusqlite::Result<TurnRow> {
+    Ok(TurnRow {
+        id: row.get(0)?,
+        session: row.get(1)?,
+        attempt: row.get(2)?,
+        state: row.get(3)?,
+        failure: row.get(4)?,
+        started_at: row.get(5)?,
+        finished_at: row.get(6)?,
     })
 }
 
 fn reply(row: &Row<'_>) -> rusqlite::Result<ReplyRow> {
-    Ok(ReplyRow { id: row.get(0)?, turn: row.get(1)?, chat: row.get(2)?, state: row.get(3)?, doubt: row.get(4)? })
+    Ok(ReplyRow {
+        id: row.get(0)?,
+        turn: row.get(1)?,
+        chat: row.get(2)?,
+        agent: row.get(3)?,
+        text: row.get(4)?,
+        state: row.get(5)?,
+        doubt: row.get(6)?,
+        created_at: row.get(7)?,
+        delivered_at: row.get(8)?,
+    })
 }
