@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, Query, Request};
 use axum::response::{IntoResponse, Response};
 use cofferdam_protocol::admin::{ChatRequest, ErrorKind};
@@ -57,20 +58,18 @@ impl Intake {
     }
 
     /// Waits for a message's places, and then for the message.
-    async fn admit(&self, group: Folder, whose: Whose, request: Request) -> Result<Admitted, Response> {
+    async fn admit(&self, group: Folder, whose: Whose, request: Request) -> Result<Admitted, Refusal> {
         // Before a byte of the body is read: what waits here waits in the client.
-        let following = self.place(&self.followed, &group, &whose, "wait for their answers").await;
-        let following = following.map_err(IntoResponse::into_response)?;
-        let accepting = self.place(&self.accepted, &group, &whose, "are being sent").await;
-        let accepting = accepting.map_err(IntoResponse::into_response)?;
+        let following = self.place(&self.followed, &group, &whose, "wait for their answers").await?;
+        let accepting = self.place(&self.accepted, &group, &whose, "are being sent").await?;
         match timeout(SLOWEST, Json::<ChatRequest>::from_request(request, &())).await {
             Ok(Ok(Json(request))) if request.group == group => Ok(Admitted { request, accepting, following }),
-            Ok(Ok(Json(request))) => Err(another(&group, &request.group).into_response()),
-            Ok(Err(refusal)) => Err(refusal.into_response()),
+            Ok(Ok(Json(request))) => Err(another(&group, &request.group).into()),
+            Ok(Err(rejection)) => Err(Refusal::Unreadable(rejection)),
             Err(_) => {
                 let seconds = SLOWEST.as_secs();
                 let message = format!("the message did not arrive within {seconds} s");
-                Err(Failed::new(ErrorKind::Usage, message, "send it again").into_response())
+                Err(Failed::new(ErrorKind::Usage, message, "send it again").into())
             }
         }
     }
@@ -112,6 +111,29 @@ pub(super) struct Admitted {
     pub(super) following: Place,
 }
 
+/// Why a message was not taken in.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Failed(Failed),
+    /// It is none.
+    Unreadable(JsonRejection),
+}
+
+impl From<Failed> for Refusal {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Failed(failed) => failed.into_response(),
+            Self::Unreadable(rejection) => rejection.into_response(),
+        }
+    }
+}
+
 /// What a call says before its message.
 #[derive(Deserialize)]
 struct Named {
@@ -119,17 +141,17 @@ struct Named {
 }
 
 impl FromRequest<Arc<Admin>> for Admitted {
-    type Rejection = Response;
+    type Rejection = Refusal;
 
-    async fn from_request(request: Request, admin: &Arc<Admin>) -> Result<Self, Response> {
+    async fn from_request(request: Request, admin: &Arc<Admin>) -> Result<Self, Refusal> {
         let intake = request.extensions().get::<Intake>().cloned().unwrap_or_default();
         let Query(Named { group }) = Query::try_from_uri(request.uri()).map_err(|error| {
             let message = format!("the call does not name its message's group: {error}");
             let hint = "use the `cofferdam` of the daemon's version, or call `POST /v1/chat?group=GROUP`";
-            Failed::new(ErrorKind::Usage, message, hint).into_response()
+            Failed::new(ErrorKind::Usage, message, hint)
         })?;
-        let wiring = admin.stores.central().wiring(terminal::NAME, group.as_str()).await;
-        let whose = wiring.map_err(|error| Failed::from(error).into_response())?.map(|wiring| wiring.folder);
+        let wiring = admin.stores.central().wiring(terminal::NAME, group.as_str()).await.map_err(Failed::from)?;
+        let whose = wiring.map(|wiring| wiring.folder);
         intake.admit(group, whose, request).await
     }
 }
@@ -158,7 +180,8 @@ mod tests {
     async fn sent(intake: &Intake, group: &str, body: Body) -> Result<Admitted, StatusCode> {
         let request = Request::post("/v1/chat").header("content-type", "application/json").body(body).unwrap();
         let group: Folder = group.parse().unwrap();
-        intake.admit(group.clone(), Some(group), request).await.map_err(|refusal| refusal.status())
+        let admitted = intake.admit(group.clone(), Some(group), request).await;
+        admitted.map_err(|refusal| refusal.into_response().status())
     }
 
     async fn taken(intake: &Intake, group: &str) -> Result<Admitted, StatusCode> {
