@@ -20,6 +20,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("store", &["model", "config"]),
     ("backup", &["config", "files", "store"]),
     ("sandbox", &["model", "config"]),
+    ("vault", &["model", "config"]),
     ("gateway", &[]),
     ("router", &["model", "store"]),
     ("delivery", &["model", "store", "channels"]),
@@ -73,7 +74,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("bollard", &["sandbox"]),
     ("rusqlite", &["store"]),
     ("rusqlite_migration", &["store"]),
-    ("reqwest", &["gateway", "door", "cli"]),
+    ("reqwest", &["gateway", "door", "cli", "vault"]),
 ];
 
 /// What the crate's root has besides the rooms.
