@@ -96,9 +96,8 @@ impl FromStr for AccountName {
 
     fn from_str(text: &str) -> Result<Self, BadAccountName> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let good = (1..=32).contains(&text.len())
-            && text.starts_with(plain)
-            && text.chars().all(|c| plain(c) || c == '-');
+        let good =
+            (1..=32).contains(&text.len()) && text.starts_with(plain) && text.chars().all(|c| plain(c) || c == '-');
         if good { Ok(Self(text.to_owned())) } else { Err(BadAccountName(text.chars().take(80).collect())) }
     }
 }
