@@ -57,11 +57,22 @@ pub const OF_RESTORE: &[&str] = &["restore.before_exchange", "restore.after_exch
 /// Where a backup can be killed: with the databases of all groups copied, and nothing said to be complete.
 pub const OF_BACKUP: &[&str] = &["backup.before_manifest"];
 
+/// Where a rotation of the vault's key can be killed: before and after the file has both keys, after everything is sealed
+/// again, and before and after the old key is given up.
+pub const OF_ROTATION: &[&str] = &[
+    "rotate.before_both",
+    "rotate.after_both",
+    "rotate.before_commit",
+    "rotate.after_commit",
+    "rotate.before_one",
+    "rotate.after_one",
+];
+
 /// Reaches a point at which a test may want the process dead, as `kill -9` would have it.
 #[inline]
 pub fn crash_point(name: &str) {
     debug_assert!(
-        [POINTS, OF_RESTORE, OF_BACKUP].iter().any(|points| points.contains(&name)),
+        [POINTS, OF_RESTORE, OF_BACKUP, OF_ROTATION].iter().any(|points| points.contains(&name)),
         "{name} is in no list of points"
     );
     #[cfg(feature = "test-hooks")]

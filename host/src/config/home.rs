@@ -11,6 +11,7 @@ pub const SHARED: &str = "global";
 ///
 /// ```text
 /// cofferdam.toml  .env           the host's configuration
+/// vault.key                      opens the accounts in data/central.db; not in data/, so in no copy of it
 /// groups/<folder>/               container.json, AGENTS.md, skills/, workspace/
 /// groups/global/                 AGENTS.md and skills/ of all groups
 /// data/central.db                what spans groups
@@ -57,6 +58,11 @@ impl Home {
     /// Variables that are read as if they were in the environment.
     pub fn env_file(&self) -> PathBuf {
         self.0.join(".env")
+    }
+
+    /// The vault's key.
+    pub fn vault_key(&self) -> PathBuf {
+        self.0.join("vault.key")
     }
 
     /// All groups' folders.
