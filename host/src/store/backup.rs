@@ -41,18 +41,21 @@ pub fn copy(from: &Path, to: &Path) -> Result<usize, StoreError> {
     Ok(version)
 }
 
-/// Copies `central.db`; with `only`, without what it has of other groups.
+/// Copies `central.db` without its accounts; with `only`, without what it has of other groups.
 pub fn copy_central(from: &Path, to: &Path, only: Option<&[Folder]>) -> Result<usize, StoreError> {
     let version = copy(from, to)?;
+    let conn = open(to, OpenFlags::default())?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    // A credential belongs into no copy, also not sealed; and an old login that is used again ends the living one.
+    conn.execute_batch("DELETE FROM accounts; DELETE FROM meta WHERE key = 'account';")?;
     if let Some(only) = only {
-        let conn = open(to, OpenFlags::default())?;
-        conn.pragma_update(None, "foreign_keys", true)?;
         let kept = serde_json::to_string(only).unwrap_or_default();
         conn.execute("DELETE FROM groups WHERE folder NOT IN (SELECT value FROM json_each(?1))", [kept])?;
         // What was dropped may name anybody's chats.
-        conn.execute_batch("DELETE FROM drops; VACUUM;")?;
-        File::open(to).and_then(|file| file.sync_all()).map_err(|error| failed(to, error))?;
+        conn.execute_batch("DELETE FROM drops;")?;
     }
+    conn.execute_batch("VACUUM;")?;
+    File::open(to).and_then(|file| file.sync_all()).map_err(|error| failed(to, error))?;
     Ok(version)
 }
 
