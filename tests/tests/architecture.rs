@@ -21,7 +21,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("backup", &["config", "files", "store"]),
     ("sandbox", &["model", "config"]),
     ("vault", &["model", "config"]),
-    ("gateway", &[]),
+    ("gateway", &["model", "config", "store", "vault"]),
     ("router", &["model", "store"]),
     ("delivery", &["model", "store", "channels"]),
     ("progress", &["model", "live", "store", "channels"]),
@@ -58,6 +58,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "store",
             "sandbox",
             "gateway",
+            "vault",
             "router",
             "delivery",
             "progress",
@@ -66,7 +67,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "admin",
         ],
     ),
-    ("cli", &["config", "sandbox", "daemon"]),
+    ("cli", &["config", "sandbox", "daemon", "vault"]),
 ];
 
 /// Libraries that only some rooms may know.
@@ -74,6 +75,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("bollard", &["sandbox"]),
     ("rusqlite", &["store"]),
     ("rusqlite_migration", &["store"]),
+    ("chacha20poly1305", &["vault"]),
     ("reqwest", &["gateway", "door", "cli", "vault"]),
 ];
 

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use cofferdam_protocol::ids::Folder;
 
+use super::account::args::AccountVerb;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    it worked; for `chat`, the turn ended in a reply
@@ -23,6 +25,7 @@ Exit codes:
   11   the turn was interrupted
   12   a check of `doctor` failed
   13   a database is damaged, or of a newer Cofferdam
+  14   an account cannot be used: refused, in need of a login, or without an answer
   130  Ctrl-C while waiting; an accepted message stays accepted
 
 The home: --home, or COFFERDAM_HOME, or ~/.cofferdam. First steps: `cofferdam init`, `cofferdam doctor`,
@@ -53,6 +56,9 @@ pub(super) enum Verb {
     Group(GroupVerb),
     /// Talk to a group: one message, or a line editor without one
     Chat(ChatArgs),
+    /// Accounts: credentials of model providers, which never leave the host
+    #[command(subcommand)]
+    Account(AccountVerb),
     /// What runs, what waits, and why
     Status,
     /// Sessions: conversations and their containers
@@ -359,6 +365,8 @@ mod tests {
             ErrorKind::TurnFailed,
             ErrorKind::TurnInterrupted,
             ErrorKind::Unhealthy,
+            ErrorKind::Database,
+            ErrorKind::Account,
         ];
         let docs = include_str!("../../../docs/cli.md");
         for kind in kinds {

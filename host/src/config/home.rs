@@ -160,6 +160,11 @@ impl Home {
         self.session(folder, session).join("mcp.json")
     }
 
+    /// The account that a session's container was started with, if its group named one.
+    pub fn session_account(&self, folder: &Folder, session: &SessionId) -> PathBuf {
+        self.session(folder, session).join("account")
+    }
+
     /// One session's copy of the instructions of all groups, mounted into its container.
     pub fn session_agents_md(&self, folder: &Folder, session: &SessionId) -> PathBuf {
         self.session(folder, session).join("AGENTS.md")

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_protocol::admin::ErrorKind;
+use cofferdam_protocol::ids::AccountName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,11 +25,12 @@ use crate::channels::Channels;
 use crate::channels::terminal::Terminal;
 use crate::clock;
 use crate::config::home::Home;
-use crate::config::host::{AccountChoice, HostConfig};
+use crate::config::host::{Environment, HostConfig};
 use crate::config::retries::Retries;
 use crate::delivery::Delivery;
 use crate::error_chain;
-use crate::gateway::{Account, Gateway, GatewayError};
+use crate::gateway::accounts::Sources;
+use crate::gateway::{Account, Accounts, Gateway, GatewayError};
 use crate::live::Hub;
 use crate::model::backoff::Backoff;
 use crate::progress::Reporter;
@@ -37,6 +39,7 @@ use crate::store::Stores;
 use crate::store::ground::Ground;
 pub(crate) use crate::store::{Fault, StoreError};
 use crate::supervisor::{Parts, Supervisor};
+use crate::vault::Vault;
 
 use lock::HomeLock;
 
@@ -72,9 +75,12 @@ pub enum StartError {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The account cannot be used.
+    /// The key of the host's configuration cannot be used.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The host's configuration names an account that is not there.
+    #[error("there is no account '{0}', which the host's configuration names")]
+    NoAccount(AccountName),
 }
 
 impl StartError {
@@ -147,7 +153,8 @@ impl Daemon {
         let stores = Stores::on(home.clone(), ground)?;
         let watch = AbortOnDropHandle::new(tokio::spawn(watch(lock)));
         let install = stores.central().install_id().await?;
-        let gateway = Arc::new(Gateway::new(account_of(&config.account)?)?);
+        let accounts = open_accounts(&home, &stores, &install, &config, mode).await?;
+        let gateway = Arc::new(Gateway::with_accounts(accounts.clone()));
         let terminal = Terminal::default();
         let mut channels = Channels::default();
         channels.add(Arc::new(terminal.clone()));
@@ -188,7 +195,8 @@ impl Daemon {
             delivery: delivery.clone(),
             terminal,
             hub,
-            account: gateway.account_name().to_owned(),
+            gateway: gateway.clone(),
+            accounts,
             max_sessions: config.max_sessions,
             default_model: config.default_model.clone(),
             since: (mode == Mode::Serve).then(Instant::now),
@@ -310,12 +318,24 @@ fn starts_of(retries: Retries) -> Backoff {
     }
 }
 
-fn account_of(choice: &AccountChoice) -> Result<Account, GatewayError> {
-    match choice {
-        AccountChoice::Offline => Ok(Account::Offline),
-        AccountChoice::OpenAi { base_url, key } => {
-            let base_url = base_url.parse().map_err(|_| GatewayError::BaseUrl("is not a URL"))?;
-            Ok(Account::OpenAi { base_url, key: key.clone() })
-        }
+/// The accounts of the home. One that only looks or registers may make the account that is missing.
+async fn open_accounts(
+    home: &Home,
+    stores: &Stores,
+    install: &str,
+    config: &HostConfig,
+    mode: Mode,
+) -> Result<Accounts, StartError> {
+    let of_key = |of: &Environment| Account::open_ai(&of.base_url, of.key.clone());
+    let accounts = Accounts::new(Sources {
+        central: stores.central().clone(),
+        vault: Vault::new(home, install),
+        environment: config.environment.as_ref().map(of_key).transpose()?,
+        named: config.account.clone(),
+    })?;
+    accounts.load().await?;
+    match accounts.missing() {
+        Some(name) if mode != Mode::Query => Err(StartError::NoAccount(name)),
+        _ => Ok(accounts),
     }
 }

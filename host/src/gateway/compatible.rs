@@ -15,7 +15,9 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::vendor_error;
+use super::probe::{ProbeError, probe};
 use super::redact::Redactor;
+use super::words::Whose;
 use super::{Call, Caller, GatewayError, Limits, Route, Upstream, headers};
 
 /// Idle connections stay open so long; below the time after which common load balancers close them.
@@ -29,13 +31,18 @@ pub(super) struct Compatible {
     key: SecretString,
     /// `Bearer …`, marked as sensitive; none when the key is empty.
     authorization: Option<HeaderValue>,
-    name: String,
+    whose: Whose,
     limits: Limits,
 }
 
 impl Compatible {
     /// Checks the account; opens no connection.
-    pub(super) fn new(base_url: Url, key: SecretString, limits: Limits) -> Result<Self, GatewayError> {
+    pub(super) fn new(
+        base_url: Url,
+        key: SecretString,
+        whose: Whose,
+        limits: Limits,
+    ) -> Result<Self, GatewayError> {
         let base = normalised(base_url)?;
         let key = SecretString::from(key.expose_secret().trim());
         let local = is_loopback(&base);
@@ -57,9 +64,9 @@ impl Compatible {
         Ok(Self {
             client: client.build().map_err(GatewayError::Client)?,
             authorization: bearer(&key)?,
-            name: format!("OpenAI-compatible endpoint {}", base.as_str().trim_end_matches('/')),
             base,
             key,
+            whose,
             limits,
         })
     }
@@ -82,9 +89,7 @@ impl Compatible {
         tracing::warn!(group = %caller.group, session = %caller.session, endpoint = %self.base, error = %chain, "model call failed");
         let what = if timeout { "could not be reached in time" } else { "could not be reached" };
         let host = self.base.host_str().unwrap_or_default();
-        let message = format!(
-            "The model endpoint {host} {what} ({chain}). Check the host's network and OPENAI_BASE_URL, then send the message again."
-        );
+        let message = self.whose.unreachable(host, what, &chain);
         vendor_error(StatusCode::BAD_GATEWAY, "upstream_unreachable", &message)
     }
 
@@ -103,7 +108,7 @@ impl Compatible {
         if !status.is_success() {
             tracing::warn!(group = %caller.group, session = %caller.session, endpoint = %self.base, %status, "model call refused by the endpoint");
         }
-        if let Some(answer) = replaced(status) {
+        if let Some(answer) = replaced(status, &self.whose) {
             return answer;
         }
         let redactor = Redactor::new(self.key.clone());
@@ -128,19 +133,20 @@ impl Compatible {
 
 #[async_trait]
 impl Upstream for Compatible {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
     async fn call(&self, caller: &Caller, call: Call) -> Response<Body> {
         let Some(request) = self.request(call) else {
-            return unusable_url();
+            return vendor_error(StatusCode::BAD_GATEWAY, "upstream_url", &self.whose.unusable_url());
         };
         match tokio::time::timeout(self.limits.headers, request.send()).await {
             Ok(Ok(upstream)) => self.pass(caller, upstream),
             Ok(Err(error)) => self.failed(caller, error),
             Err(_) => self.timed_out(caller),
         }
+    }
+
+    async fn probe(&self) -> Result<Option<u64>, ProbeError> {
+        let odd = || ProbeError::Unreachable(self.whose.unusable_url());
+        probe(self.request(Call::of_models()).ok_or_else(odd)?).await
     }
 }
 
@@ -195,25 +201,17 @@ impl Flow {
 
 /// Answers for statuses that concern the host's account or set-up: the endpoint's own words stay out, since
 /// they tend to repeat part of the key.
-fn replaced(status: StatusCode) -> Option<Response<Body>> {
+fn replaced(status: StatusCode, whose: &Whose) -> Option<Response<Body>> {
     if status == StatusCode::UNAUTHORIZED {
-        let message = "The model endpoint refused the host's API key (401). Check OPENAI_API_KEY in the host's configuration and restart the daemon.";
-        return Some(vendor_error(status, "invalid_api_key", message));
+        return Some(vendor_error(status, "invalid_api_key", &whose.refused()));
     }
     if status.is_redirection() {
-        let message = format!(
-            "The model endpoint answered with a redirect ({status}), which is not followed with a key. Set OPENAI_BASE_URL to the final address."
-        );
-        return Some(vendor_error(StatusCode::BAD_GATEWAY, "upstream_redirect", &message));
+        return Some(vendor_error(StatusCode::BAD_GATEWAY, "upstream_redirect", &whose.redirected(status)));
     }
     None
 }
 
-fn unusable_url() -> Response<Body> {
-    vendor_error(StatusCode::BAD_GATEWAY, "upstream_url", "OPENAI_BASE_URL cannot be joined with a call's path.")
-}
-
-fn bearer(key: &SecretString) -> Result<Option<HeaderValue>, GatewayError> {
+pub(super) fn bearer(key: &SecretString) -> Result<Option<HeaderValue>, GatewayError> {
     let key = key.expose_secret();
     if key.is_empty() {
         return Ok(None);
@@ -224,7 +222,7 @@ fn bearer(key: &SecretString) -> Result<Option<HeaderValue>, GatewayError> {
 }
 
 /// The base URL with a `/` at its end, so that paths can be joined to it.
-fn normalised(mut url: Url) -> Result<Url, GatewayError> {
+pub(super) fn normalised(mut url: Url) -> Result<Url, GatewayError> {
     let problem = match url.scheme() {
         "http" | "https" if !url.username().is_empty() || url.password().is_some() => Some("has a password in it"),
         "http" | "https" if url.query().is_some() || url.fragment().is_some() => Some("has a query or fragment"),
@@ -239,7 +237,7 @@ fn normalised(mut url: Url) -> Result<Url, GatewayError> {
     Ok(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())

@@ -28,7 +28,7 @@ fn advice(kind: FailureKind, known: &Known) -> String {
             "The model's vendor limits the rate of requests. Send the message again in a while."
         }
         FailureKind::Unauthorized => {
-            "The credential was refused: sign in again, or check OPENAI_API_KEY on the host, and restart the daemon."
+            "The credential was refused: log the account in again on the host; `cofferdam account list` there shows what is wrong."
         }
         FailureKind::ContextWindow => {
             "The conversation no longer fits into the model's window. Send a shorter message, or /compact first."
@@ -293,7 +293,7 @@ mod tests {
         let words = |kind| turn_failed(&Failure::new(kind, "x"), &known);
         assert!(words(FailureKind::UsageLimit).contains("until 15:30"));
         assert!(words(FailureKind::ModelNotFound).ends_with("Known are: a, b."));
-        assert!(words(FailureKind::Unauthorized).contains("sign in again"));
+        assert!(words(FailureKind::Unauthorized).contains("log the account in again"));
         let unknown = turn_failed(&Failure::new(FailureKind::UsageLimit, "x"), &Known::default());
         assert!(unknown.contains("limit is used up. Wait"), "{unknown}");
     }
