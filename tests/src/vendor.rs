@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -50,6 +50,8 @@ impl Call {
 struct Inside {
     script: Mutex<VecDeque<Say>>,
     calls: Mutex<Vec<Call>>,
+    /// The one key that it takes; without it any.
+    key: Mutex<Option<String>>,
 }
 
 /// The vendor. Answers `vendor answer N` to the Nth call unless it was scripted.
@@ -65,7 +67,8 @@ impl Vendor {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base_url = format!("http://{}/v1", listener.local_addr().expect("an address"));
         let inside = Arc::new(Inside::default());
-        let app = Router::new().route("/v1/responses", post(respond)).with_state(inside.clone());
+        let app = Router::new().route("/v1/responses", post(respond)).route("/v1/models", get(models));
+        let app = app.with_state(inside.clone());
         let app = app.layer(axum::extract::DefaultBodyLimit::disable());
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { inside, base_url }
@@ -74,6 +77,16 @@ impl Vendor {
     /// Makes it the account of a home's next daemon.
     pub fn serve(&self, home: &mut TestHome) {
         home.env("OPENAI_BASE_URL", &self.base_url).env("OPENAI_API_KEY", KEY);
+    }
+
+    /// Where it is.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// Takes this key and no other one from now on.
+    pub fn take_only(&self, key: &str) {
+        *self.inside.key.lock().expect("a lock") = Some(key.to_owned());
     }
 
     /// What it says next.
@@ -92,7 +105,34 @@ impl Vendor {
     }
 }
 
+/// Refuses other keys, as vendors do: with a part of what was sent.
+fn checked(inside: &Inside, headers: &HeaderMap) -> Result<(), Response> {
+    let key = inside.key.lock().expect("a lock").clone();
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match key {
+        Some(key) if sent != format!("Bearer {key}") => {
+            let message = format!("Incorrect API key provided: {sent}.");
+            let body =
+                json!({"error": {"message": message, "type": "invalid_request_error", "code": "invalid_api_key"}});
+            Err((StatusCode::UNAUTHORIZED, [(header::CONTENT_TYPE, "application/json")], body.to_string())
+                .into_response())
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn models(State(inside): State<Arc<Inside>>, headers: HeaderMap) -> Response {
+    let list = json!({"object": "list", "data": [{"id": "model-a"}, {"id": "model-b"}]});
+    match checked(&inside, &headers) {
+        Ok(()) => ([(header::CONTENT_TYPE, "application/json")], list.to_string()).into_response(),
+        Err(refused) => refused,
+    }
+}
+
 async fn respond(State(inside): State<Arc<Inside>>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(refused) = checked(&inside, &headers) {
+        return refused;
+    }
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let number = {
         let mut calls = inside.calls.lock().expect("a lock");
