@@ -190,7 +190,10 @@ async fn a_backup_has_neither_the_key_nor_an_account() {
 #[tokio::test]
 async fn accounts_are_managed_with_a_daemon_and_without_and_errors_have_their_codes() {
     let (mut home, vendor) = (TestHome::new(), Vendor::start().await);
-    for _ in 0..2 {
+    for with_daemon in [false, true] {
+        if with_daemon {
+            home.up().await;
+        }
         assert_eq!(accounts(&home).await.len(), 1, "the offline model");
         let made = login(&home, "work", &vendor, KEY).await;
         assert!(made.stdout.contains("it serves the groups that name no account"), "{made:?}");
@@ -223,7 +226,6 @@ async fn accounts_are_managed_with_a_daemon_and_without_and_errors_have_their_co
         assert_eq!(home.cli(&["account", "logout", "work"]).await.code, 0);
         assert_eq!(home.cli(&["account", "test", "work"]).await.code, 14);
         assert_eq!(home.cli(&["account", "remove", "work", "--yes"]).await.code, 0);
-        home.up().await;
     }
 }
 
