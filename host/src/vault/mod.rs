@@ -2,8 +2,11 @@
 //!
 //! - [`tokens`]: what an account's secret is. - [`keep`]: where a login is kept.
 //! - `seal`: the envelope. - `key`: the file with the vault's key.
+//! - [`issuer`]: who grants logins. - [`claims`]: what a login says of itself.
 
+pub mod claims;
 mod error;
+pub mod issuer;
 pub mod keep;
 mod key;
 mod seal;
@@ -19,6 +22,7 @@ use crate::config::home::Home;
 use crate::hooks;
 
 pub use error::VaultError;
+pub use claims::Claims;
 pub use keep::{Keep, KeepError};
 use key::Old;
 use seal::{Belongs, SealKey};
@@ -126,6 +130,11 @@ impl Vault {
     fn change(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The time by this host's clock.
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(crate::clock::now_ms()).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }
 
 /// The key that seals.
