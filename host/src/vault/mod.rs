@@ -3,13 +3,16 @@
 //! - [`tokens`]: what an account's secret is. - [`keep`]: where a login is kept.
 //! - `seal`: the envelope. - `key`: the file with the vault's key.
 //! - [`issuer`]: who grants logins. - [`claims`]: what a login says of itself.
+//! - [`refresh`]: the one who renews a login, for everybody. - [`shared`]: one that the host's own Codex has too.
 
 pub mod claims;
 mod error;
 pub mod issuer;
 pub mod keep;
 mod key;
+pub mod refresh;
 mod seal;
+pub mod shared;
 pub mod tokens;
 
 use std::path::PathBuf;
@@ -24,6 +27,8 @@ use crate::hooks;
 pub use error::VaultError;
 pub use claims::Claims;
 pub use keep::{Keep, KeepError};
+pub use refresh::{RefreshError, Refresher};
+pub use shared::Shared;
 use key::Old;
 use seal::{Belongs, SealKey};
 pub use seal::{KeyId, OpenError};
