@@ -4,12 +4,14 @@
 //! - `seal`: the envelope. - `key`: the file with the vault's key.
 //! - [`issuer`]: who grants logins. - [`claims`]: what a login says of itself.
 //! - [`refresh`]: the one who renews a login, for everybody. - [`shared`]: one that the host's own Codex has too.
+//! - [`login`]: the ways to a login.
 
 pub mod claims;
 mod error;
 pub mod issuer;
 pub mod keep;
 mod key;
+pub mod login;
 pub mod refresh;
 mod seal;
 pub mod shared;
