@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
 use reqwest::{RequestBuilder, Response, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -20,7 +19,7 @@ use serde_json::json;
 pub use self::authorize::{Authorization, Pkce, Redirect};
 pub use self::device::{DeviceCode, Poll};
 pub use self::error::{Code, IssuerError, Refusal};
-use super::{Claims, Tokens};
+use super::{Claims, Tokens, now};
 
 /// The client that Codex is to the issuer: a login is for it, and only it may refresh one that Codex made.
 pub const CLIENT_ID: &str = "app_EMoamEEZ73f0CkXaXp7hrann";
@@ -130,8 +129,7 @@ impl Issuer {
         let (Some(id_token), Some(access_token), Some(refresh_token)) = all else {
             return Err(IssuerError::Malformed("tokens are missing"));
         };
-        let mut tokens =
-            Tokens { id_token, access_token, refresh_token, account_id: None, last_refresh: Timestamp::now() };
+        let mut tokens = Tokens { id_token, access_token, refresh_token, account_id: None, last_refresh: now() };
         tokens.account_id = Claims::of(&tokens).account_id;
         Ok(tokens)
     }
@@ -155,7 +153,7 @@ impl Issuer {
             access_token,
             refresh_token: granted.refresh_token.unwrap_or_else(|| old.refresh_token.clone()),
             account_id: old.account_id.clone(),
-            last_refresh: Timestamp::now(),
+            last_refresh: now(),
         };
         tokens.account_id = tokens.account_id.take().or_else(|| Claims::of(&tokens).account_id);
         Ok(tokens)

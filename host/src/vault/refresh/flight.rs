@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::mark::{Known, Notes, name};
-use super::{Inner, Outcome, REST, RefreshError, State, Why, is_due, lock};
+use super::{Inner, Outcome, REST, RefreshError, State, Why, ahead, is_due};
 use crate::hooks::crash_point;
 use crate::model::backoff::Backoff;
 use crate::vault::issuer::{IssuerError, Reason};
@@ -56,17 +56,11 @@ impl Flight {
     }
 
     async fn refresh(&self) -> Outcome {
-        let path = self.inner.dir.join(format!("{}.lock", self.account));
-        let _ours = lock::hold(&path).await?;
-        // One login can be in several installations.
-        let _everybodys = match self.keep.shared() {
-            Some(path) => Some(lock::hold(&path).await?),
-            None => None,
-        };
+        let _held = self.inner.hold(&self.account, &self.keep).await?;
         self.save_what_is_left().await?;
         let old = self.load().await?;
         let is_stale = old.has_access(&self.stale.access_token);
-        if !is_stale && (self.reason == Reason::Unauthorized || !is_due(&old)) {
+        if !is_stale && (self.reason == Reason::Unauthorized || !is_due(&old, ahead(&self.keep))) {
             return Ok(old);
         }
         let notes = Notes::of(&self.inner.dir, &self.account);

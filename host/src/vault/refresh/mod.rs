@@ -32,10 +32,13 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::issuer::{Issuer, IssuerError, Reason, Refusal};
-use super::{Claims, Keep, KeepError, Tokens};
+use super::{Claims, Keep, KeepError, Tokens, now};
 
 /// How long before its end an access token is replaced, as Codex does; half its life when that is shorter.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
+/// The same for a login that the host's own Codex has too: whoever is first does it for both, and two at the same moment get in
+/// each other's way.
+const AHEAD_OF_CODEX: Duration = Duration::from_secs(10 * 60);
 /// How old a token gets that does not say when it ends; Codex's own rule.
 const OLD: Duration = Duration::from_secs(8 * 24 * 3600);
 /// How long nobody asks again after a refresh failed in a way that passes.
@@ -118,7 +121,7 @@ impl Refresher {
     /// The tokens of an account, refreshed when they are about to end. While they are good, trouble with that is only logged.
     pub async fn current(&self, account: &AccountName, keep: &Arc<dyn Keep>) -> Outcome {
         let tokens = keep.load(account).await.map_err(RefreshError::Keep)?;
-        if !is_due(&tokens) {
+        if !is_due(&tokens, ahead(keep)) {
             return Ok(tokens);
         }
         match self.refreshed(account, keep, &tokens, Reason::Expiry).await {
@@ -150,6 +153,13 @@ impl Refresher {
             Some(State::Failed { error, .. }) => Some(error.clone()),
             _ => None,
         }
+    }
+
+    /// Ends an account's login at the issuer, with no refresh running. Who shares it with others ends theirs too.
+    pub async fn revoke(&self, account: &AccountName, keep: &Arc<dyn Keep>) -> Result<(), RefreshError> {
+        let _held = self.inner.hold(account, keep).await?;
+        let tokens = keep.load(account).await.map_err(RefreshError::Keep)?;
+        self.inner.issuer.revoke(&tokens).await.map_err(RefreshError::Issuer)
     }
 
     /// Waits for the refreshes that run: ending the program in the middle of one can cost a login.
@@ -195,20 +205,34 @@ impl Inner {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The account's locks: ours, and that of all installations that have the same login.
+    async fn hold(
+        &self,
+        account: &AccountName,
+        keep: &Arc<dyn Keep>,
+    ) -> Result<(lock::Held, Option<lock::Held>), RefreshError> {
+        let ours = lock::hold(&self.dir.join(format!("{account}.lock"))).await?;
+        let everybodys = match keep.shared() {
+            Some(path) => Some(lock::hold(&path).await?),
+            None => None,
+        };
+        Ok((ours, everybodys))
+    }
+
     fn unsaved(&self) -> MutexGuard<'_, HashMap<AccountName, (Tokens, Tokens)>> {
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn now() -> Timestamp {
-    Timestamp::from_millisecond(crate::clock::now_ms()).unwrap_or(Timestamp::UNIX_EPOCH)
+fn ahead(keep: &Arc<dyn Keep>) -> Duration {
+    if keep.shared().is_some() { AHEAD_OF_CODEX } else { AHEAD }
 }
 
 /// Whether it is time to replace these tokens.
-fn is_due(tokens: &Tokens) -> bool {
+fn is_due(tokens: &Tokens, ahead: Duration) -> bool {
     let claims = Claims::of(tokens);
     match claims.ends(tokens.last_refresh) {
-        Some(end) => left(end) <= claims.lifetime.map_or(AHEAD, |lifetime| AHEAD.min(lifetime / 2)),
+        Some(end) => left(end) <= claims.lifetime.map_or(ahead, |lifetime| ahead.min(lifetime / 2)),
         None => left(tokens.last_refresh.checked_add(OLD).unwrap_or(Timestamp::MAX)).is_zero(),
     }
 }

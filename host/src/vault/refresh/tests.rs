@@ -5,6 +5,10 @@ use serde_json::{Value, json};
 
 use super::*;
 
+fn is_due(tokens: &Tokens) -> bool {
+    super::is_due(tokens, AHEAD)
+}
+
 fn tokens(claims: &Value, came: Timestamp) -> Tokens {
     Tokens {
         id_token: "i".into(),
