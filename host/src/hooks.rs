@@ -11,6 +11,7 @@
 //! | `COFFERDAM_SWEEP_MS` | ms between two looks through the rows for what lost nudges left, instead of the usual time |
 //! | `COFFERDAM_TEST_PLATFORM` | the socket of a chat platform that the test plays: `channels::platform` |
 //! | `COFFERDAM_TEST_ISSUER` | the port on loopback of an issuer that the test plays: `vault::issuer` |
+//! | `COFFERDAM_TEST_CHATGPT` | the port on loopback of the ChatGPT backend that the test plays: `gateway` |
 //! | `COFFERDAM_CLOCK` | a file with the ms by which the wall clock is off; read at each look, so that a test can set it |
 
 use std::time::Duration;
@@ -118,6 +119,15 @@ pub fn clock_offset_ms() -> i64 {
 pub fn issuer_port() -> Option<u16> {
     #[cfg(feature = "test-hooks")]
     return std::env::var("COFFERDAM_TEST_ISSUER").ok()?.parse().ok();
+    #[cfg(not(feature = "test-hooks"))]
+    None
+}
+
+/// The port of the ChatGPT backend that a test plays.
+#[inline]
+pub fn chatgpt_port() -> Option<u16> {
+    #[cfg(feature = "test-hooks")]
+    return std::env::var("COFFERDAM_TEST_CHATGPT").ok()?.parse().ok();
     #[cfg(not(feature = "test-hooks"))]
     None
 }

@@ -46,12 +46,14 @@ impl Call {
     }
 }
 
+type Takes = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
 #[derive(Default)]
 struct Inside {
     script: Mutex<VecDeque<Say>>,
     calls: Mutex<Vec<Call>>,
-    /// The one key that it takes; without it any.
-    key: Mutex<Option<String>>,
+    /// Which credentials it takes; without it any.
+    takes: Mutex<Option<Takes>>,
 }
 
 /// The vendor. Answers `vendor answer N` to the Nth call unless it was scripted.
@@ -67,11 +69,20 @@ impl Vendor {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base_url = format!("http://{}/v1", listener.local_addr().expect("an address"));
         let inside = Arc::new(Inside::default());
-        let app = Router::new().route("/v1/responses", post(respond)).route("/v1/models", get(models));
+        let app = ["/v1", "/backend-api/codex"].into_iter().fold(Router::new(), |app, base| {
+            let app = app.route(&format!("{base}/responses"), post(respond));
+            app.route(&format!("{base}/models"), get(models))
+        });
         let app = app.with_state(inside.clone());
         let app = app.layer(axum::extract::DefaultBodyLimit::disable());
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { inside, base_url }
+    }
+
+    /// Makes it what accounts with a ChatGPT login go to.
+    pub fn serve_chatgpt(&self, home: &mut TestHome) {
+        let port = self.base_url.trim_end_matches("/v1").rsplit(':').next().expect("a port");
+        home.env("COFFERDAM_TEST_CHATGPT", port);
     }
 
     /// Makes it the account of a home's next daemon.
@@ -86,7 +97,13 @@ impl Vendor {
 
     /// Takes this key and no other one from now on.
     pub fn take_only(&self, key: &str) {
-        *self.inside.key.lock().expect("a lock") = Some(key.to_owned());
+        let key = key.to_owned();
+        self.take_if(move |sent| sent == key);
+    }
+
+    /// Takes the credentials of which this is true.
+    pub fn take_if(&self, takes: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        *self.inside.takes.lock().expect("a lock") = Some(Box::new(takes));
     }
 
     /// What it says next.
@@ -107,10 +124,9 @@ impl Vendor {
 
 /// Refuses other keys, as vendors do: with a part of what was sent.
 fn checked(inside: &Inside, headers: &HeaderMap) -> Result<(), Response> {
-    let key = inside.key.lock().expect("a lock").clone();
     let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match key {
-        Some(key) if sent != format!("Bearer {key}") => {
+    match &*inside.takes.lock().expect("a lock") {
+        Some(takes) if !takes(sent.strip_prefix("Bearer ").unwrap_or_default()) => {
             let message = format!("Incorrect API key provided: {sent}.");
             let body =
                 json!({"error": {"message": message, "type": "invalid_request_error", "code": "invalid_api_key"}});

@@ -39,6 +39,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "store",
             "sandbox",
             "gateway",
+            "vault",
             "router",
             "delivery",
             "door",

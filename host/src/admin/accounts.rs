@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use cofferdam_protocol::admin::{
-    Account, AccountChanged, AccountLogin, AccountRemoved, AccountTested, ErrorKind, KeyRotated,
+    Account, AccountChanged, AccountLogin, AccountRemoved, AccountTested, Credential, ErrorKind, KeyRotated,
 };
 use cofferdam_protocol::ids::{AccountName, Folder};
 
@@ -13,9 +13,10 @@ use super::Admin;
 use super::answers::{Answer, load};
 use super::error::Failed;
 use crate::error_chain;
-use crate::gateway::accounts::{AccountError, Login, Shown};
+use crate::gateway::accounts::{AccountError, Given, Login, Shown};
 use crate::gateway::{GatewayError, ProbeError};
 use crate::store::rfc3339;
+use crate::vault::Tokens;
 
 const LIST: &str = "`cofferdam account list` shows the accounts";
 
@@ -35,8 +36,9 @@ pub(super) async fn login(
 ) -> Answer<AccountChanged> {
     let name = parse(&name)?;
     let kind = login.kind;
-    let given = Login { kind, key: login.key.0.into(), base_url: login.base_url, model: login.model };
-    let note = admin.accounts.login(&name, given).await?;
+    let given = given(login.credential)?;
+    let login = Login { kind, given, base_url: login.base_url, model: login.model };
+    let note = admin.accounts.login(&name, login).await?;
     tracing::info!(account = %name, %kind, "an account has a new credential");
     changed(&admin, &name, note).await
 }
@@ -50,18 +52,18 @@ pub(super) async fn choose(State(admin): State<Arc<Admin>>, Path(name): Path<Str
 
 pub(super) async fn logout(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<AccountChanged> {
     let name = parse(&name)?;
-    admin.accounts.logout(&name).await?;
+    let note = admin.accounts.logout(&name).await?;
     tracing::info!(account = %name, "logged out");
-    changed(&admin, &name, None).await
+    changed(&admin, &name, note).await
 }
 
 pub(super) async fn remove(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<AccountRemoved> {
     let name = parse(&name)?;
-    admin.accounts.remove(&name).await?;
+    let note = admin.accounts.remove(&name).await?;
     tracing::info!(account = %name, "removed");
     let groups = namers(&admin).await?;
     let groups = groups.into_iter().filter(|(named, _)| *named == name).map(|(_, folder)| folder).collect();
-    Ok(Json(AccountRemoved { removed: name, default: admin.accounts.default_name(), groups }))
+    Ok(Json(AccountRemoved { removed: name, default: admin.accounts.default_name(), groups, note }))
 }
 
 pub(super) async fn test(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<AccountTested> {
@@ -96,6 +98,10 @@ fn view(shown: Shown, groups: &[(AccountName, Folder)]) -> Account {
         default: shown.default,
         base_url: shown.base_url,
         model: shown.model,
+        email: shown.login.email,
+        plan: shown.login.plan,
+        expires_at: shown.login.expires_at.map(rfc3339),
+        shared: shown.login.auth_json,
         trouble: shown.trouble,
         groups,
         created_at: times.map(|(created, _, _)| rfc3339(created)),
@@ -116,6 +122,16 @@ async fn namers(admin: &Admin) -> Result<Vec<(AccountName, Folder)>, Failed> {
     Ok(namers)
 }
 
+fn given(credential: Credential) -> Result<Given, Failed> {
+    Ok(match credential {
+        Credential::Key(key) => Given::Key(key.0.into()),
+        Credential::Shared(path) => Given::Shared(path.into()),
+        Credential::AuthJson(text) => Given::Tokens(Tokens::from_auth_json(&text.0).map_err(|error| {
+            Failed::new(ErrorKind::Usage, format!("it is no ChatGPT login: {error}"), "log in again")
+        })?),
+    })
+}
+
 fn parse(text: &str) -> Result<AccountName, Failed> {
     text.parse().map_err(|error| Failed::new(ErrorKind::Usage, format!("{error}"), LIST))
 }
@@ -133,7 +149,12 @@ impl From<AccountError> for Failed {
                     "choose another name, or log in with --kind {kind}, or `cofferdam account remove {name}` first"
                 ),
             ),
-            AccountError::NoLogin(_) => (ErrorKind::Usage, "it is there without one".to_owned()),
+            AccountError::NoLogin(kind) => (ErrorKind::Usage, format!("see `cofferdam account login --help` for kind {kind}")),
+            AccountError::Same(name) => (
+                ErrorKind::Conflict,
+                format!("use that one, log it in again, or `cofferdam account remove {name}` first"),
+            ),
+            AccountError::Shared(_) => (ErrorKind::Account, "log in to Codex on the host first: `codex login`".to_owned()),
             AccountError::NoBaseUrl => {
                 (ErrorKind::Usage, "name it with --base-url, such as http://127.0.0.1:8000/v1".to_owned())
             }
@@ -160,7 +181,8 @@ fn mend(name: &AccountName, error: &ProbeError) -> String {
         ProbeError::Refused(_) if *name == AccountName::environment() => {
             "check OPENAI_API_KEY in the host's configuration and restart the daemon".to_owned()
         }
-        ProbeError::Refused(_) => format!("`cofferdam account login {name}` gives it another key"),
+        ProbeError::Refused(_) => format!("`cofferdam account login {name}` gives it another credential"),
+        ProbeError::NoLogin(_) => format!("`cofferdam account login {name}` logs it in again"),
         ProbeError::Unreachable(_) => {
             format!("check the host's network and the address that `cofferdam account show {name}` has")
         }

@@ -213,6 +213,7 @@ fn start_error(error: StartError) -> CliError {
             CliError::new(ErrorKind::Database, error_chain(&error))
                 .with_hint("run that version, or restore a backup of this one's time into another home")
         }
+        StartError::Issuer(_) => CliError::internal(error_chain(&error)),
         StartError::Store(_) => CliError::internal(error_chain(&error)),
     }
 }

@@ -125,6 +125,11 @@ impl Home {
         self.data().join("central.db")
     }
 
+    /// Locks and notes of the refresh of logins.
+    pub fn logins(&self) -> PathBuf {
+        self.data().join("logins")
+    }
+
     /// One group's state.
     pub fn group_data(&self, folder: &Folder) -> PathBuf {
         self.data().join("groups").join(folder.as_str())

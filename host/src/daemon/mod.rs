@@ -39,7 +39,8 @@ use crate::store::Stores;
 use crate::store::ground::Ground;
 pub(crate) use crate::store::{Fault, StoreError};
 use crate::supervisor::{Parts, Supervisor};
-use crate::vault::Vault;
+use crate::vault::issuer::{Address, Issuer, IssuerError};
+use crate::vault::{Refresher, Vault};
 
 use lock::HomeLock;
 
@@ -78,6 +79,9 @@ pub enum StartError {
     /// The key of the host's configuration cannot be used.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The client for logins could not be set up.
+    #[error("the HTTPS client for logins could not be set up")]
+    Issuer(#[source] IssuerError),
     /// The host's configuration names an account that is not there.
     #[error("there is no account '{0}', which the host's configuration names")]
     NoAccount(AccountName),
@@ -123,6 +127,7 @@ pub struct Daemon {
     delivery: Delivery,
     reporter: Reporter,
     stores: Stores,
+    accounts: Accounts,
     home: Home,
     /// Follows the wall clock.
     clock: Option<AbortOnDropHandle<()>>,
@@ -138,6 +143,8 @@ const GRACE: Duration = Duration::from_secs(20);
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(5);
 /// How soon a daemon that has nothing to write notices that it lost its home.
 const WATCH: Duration = Duration::from_secs(1);
+/// How long a refresh of a login that runs may take: one that is cut off can cost the login.
+const REFRESHES: Duration = Duration::from_secs(20);
 /// How long clients may read their last lines after that.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
@@ -196,7 +203,7 @@ impl Daemon {
             terminal,
             hub,
             gateway: gateway.clone(),
-            accounts,
+            accounts: accounts.clone(),
             max_sessions: config.max_sessions,
             default_model: config.default_model.clone(),
             since: (mode == Mode::Serve).then(Instant::now),
@@ -216,6 +223,7 @@ impl Daemon {
             delivery,
             reporter,
             stores,
+            accounts,
             home,
             clock,
             #[cfg(feature = "test-hooks")]
@@ -252,6 +260,9 @@ impl Daemon {
         self.delivery.shutdown(DELIVERY_DEADLINE).await;
         self.reporter.shutdown(LAST_WORDS).await;
         self.admin.finish(LAST_WORDS).await;
+        if tokio::time::timeout(REFRESHES, self.accounts.settle()).await.is_err() {
+            tracing::warn!("a login is still being refreshed; the next start goes on with it");
+        }
         self.stores.close().await;
         if let Err(error) = std::fs::remove_file(self.home.admin_socket()) {
             tracing::debug!(%error, "the admin socket was gone");
@@ -327,9 +338,12 @@ async fn open_accounts(
     mode: Mode,
 ) -> Result<Accounts, StartError> {
     let of_key = |of: &Environment| Account::open_ai(&of.base_url, of.key.clone());
+    let logins = home.logins();
+    let refresher = Refresher::new(Issuer::new(Address::of_vendor()).map_err(StartError::Issuer)?, logins.clone());
     let accounts = Accounts::new(Sources {
         central: stores.central().clone(),
         vault: Vault::new(home, install),
+        refresher: refresher.map_err(|source| StartError::Home { path: logins, source })?,
         environment: config.environment.as_ref().map(of_key).transpose()?,
         named: config.account.clone(),
     })?;

@@ -3,7 +3,8 @@
 //! ```text
 //! door ── request ──▶ route ──▶ bounded body ──▶ allowed headers ──▶ Chooser ──▶ Upstream ──▶ streamed answer
 //!                       │ anything else: 404, counted and logged        │           ├ offline: the embedded scripted model
-//!                       │ WebSocket upgrade: 426                        │           └ compatible: a Responses endpoint + key
+//!                       │ WebSocket upgrade: 426                        │           ├ compatible: a Responses endpoint + key
+//!                                                                       │           └ chatgpt: the vendor's + a login, kept fresh
 //!                                                                       └ accounts: the group's account, or the default
 //! ```
 //!
@@ -12,8 +13,10 @@
 //! [`Gateway::handle`], ends the upstream's work.
 
 pub mod accounts;
+mod chatgpt;
 mod choose;
 mod compatible;
+mod endpoint;
 mod error;
 mod headers;
 mod hosted;
@@ -174,8 +177,9 @@ struct Call {
 
 impl Call {
     /// The call for the list of models, on the host's own behalf.
-    fn of_models() -> Self {
-        Self { route: Route::Models, query: None, headers: HeaderMap::new(), body: Bytes::new() }
+    fn of_models(query: Option<&str>) -> Self {
+        let query = query.map(str::to_owned);
+        Self { route: Route::Models, query, headers: HeaderMap::new(), body: Bytes::new() }
     }
 }
 

@@ -17,6 +17,9 @@ pub enum ProbeError {
     /// The endpoint did not take the credential.
     #[error("the endpoint refused the credential ({0})")]
     Refused(StatusCode),
+    /// The account's login is not to be had.
+    #[error("{0}")]
+    NoLogin(String),
     /// No answer came.
     #[error("the endpoint could not be reached ({0})")]
     Unreachable(String),

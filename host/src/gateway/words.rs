@@ -22,8 +22,8 @@ impl Whose {
                     .to_owned()
             }
             Self::Vault(name) => format!(
-                "The model endpoint refused the API key of account '{name}' (401). `cofferdam account login {name}` gives \
-                 it another one; nothing needs a restart."
+                "The model endpoint refused the credential of account '{name}' (401). `cofferdam account login {name}` \
+                 gives it another one; nothing needs a restart."
             ),
         }
     }

@@ -23,6 +23,8 @@ pub struct AccountRow {
     pub secret: Option<Vec<u8>>,
     /// Why it needs a login, in words.
     pub login_needed: Option<String>,
+    /// Of a ChatGPT login.
+    pub login: LoginRow,
     /// Grows whenever it serves calls in another way.
     pub version: i64,
     /// When it was made, ms.
@@ -31,6 +33,32 @@ pub struct AccountRow {
     pub changed_at: i64,
     /// About when it last served a call, ms.
     pub used_at: Option<i64>,
+}
+
+/// What is known of a ChatGPT login; of other accounts nothing is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoginRow {
+    /// The vendor's id of the account.
+    pub account_id: Option<String>,
+    /// Who logged in.
+    pub email: Option<String>,
+    /// The plan.
+    pub plan: Option<String>,
+    /// When the access token ends, ms.
+    pub expires_at: Option<i64>,
+    /// The `auth.json` that has it, when it is shared.
+    pub auth_json: Option<String>,
+}
+
+/// What came of a new account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Put {
+    /// It is there.
+    Done,
+    /// There is one of that name and another kind; nothing was changed.
+    OtherKind,
+    /// Another account has the same login; nothing was changed.
+    Same(AccountName),
 }
 
 /// A new account, or a new secret of one.
@@ -44,8 +72,10 @@ pub struct NewAccount {
     pub base_url: Option<String>,
     /// The model of groups that name none; none keeps what is there.
     pub model: Option<String>,
-    /// The sealed secret.
-    pub secret: Vec<u8>,
+    /// The sealed secret; none when another file has it.
+    pub secret: Option<Vec<u8>>,
+    /// Of a ChatGPT login.
+    pub login: LoginRow,
 }
 
 /// What a rotation of the vault's key found.
@@ -65,7 +95,8 @@ impl Central {
         self.db
             .read(|tx| {
                 let mut statement = tx.prepare_cached(
-                    "SELECT name, kind, base_url, model, secret, login_needed, version, created_at, changed_at, used_at
+                    "SELECT name, kind, base_url, model, secret, login_needed, version, created_at, changed_at, used_at,
+                         account_id, email, plan, expires_at, auth_json
                      FROM accounts ORDER BY name",
                 )?;
                 let rows = statement.query_and_then([], account_row)?;
@@ -74,20 +105,39 @@ impl Central {
             .await
     }
 
-    /// Makes an account, or gives one that is there a new secret; the first one becomes the default. Answers false, and
-    /// changes nothing, when there is one of that name and another kind.
-    pub async fn put_account(&self, new: NewAccount) -> Result<bool, StoreError> {
+    /// Makes an account, or gives one that is there a new secret; the first one becomes the default. One login is
+    /// one account's only.
+    pub async fn put_account(&self, new: NewAccount) -> Result<Put, StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
+                if let Some(same) = same_login(tx, &new)? {
+                    return Ok(Put::Same(same));
+                }
+                let login = new.login;
                 let put = tx.execute(
-                    "INSERT INTO accounts (name, kind, base_url, model, secret, version, created_at, changed_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?6)
+                    "INSERT INTO accounts (name, kind, base_url, model, secret, version, created_at, changed_at,
+                         account_id, email, plan, expires_at, auth_json)
+                     VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?6, ?7, ?8, ?9, ?10, ?11)
                      ON CONFLICT (name) DO UPDATE SET
+                         account_id = excluded.account_id, email = excluded.email, plan = excluded.plan,
+                         expires_at = excluded.expires_at, auth_json = excluded.auth_json,
                          base_url = coalesce(excluded.base_url, base_url), model = coalesce(excluded.model, model),
                          secret = excluded.secret, login_needed = NULL, version = version + 1,
                          changed_at = excluded.changed_at
                      WHERE kind = excluded.kind",
-                    params![new.name.as_str(), new.kind.as_str(), new.base_url, new.model, new.secret, now_ms()],
+                    params![
+                        new.name.as_str(),
+                        new.kind.as_str(),
+                        new.base_url,
+                        new.model,
+                        new.secret,
+                        now_ms(),
+                        login.account_id,
+                        login.email,
+                        login.plan,
+                        login.expires_at,
+                        login.auth_json
+                    ],
                 )?;
                 if put > 0 {
                     tx.execute(
@@ -95,9 +145,40 @@ impl Central {
                         [DEFAULT, new.name.as_str()],
                     )?;
                 }
-                Ok(put > 0)
+                Ok(if put > 0 { Put::Done } else { Put::OtherKind })
             })
             .await
+    }
+
+    /// Puts a login's new tokens in the place of those that are there, if `still` takes what is there for those that they
+    /// replace. Answers whether they are in place; none when there is no such secret.
+    pub async fn replace_secret(
+        &self,
+        name: &AccountName,
+        still: impl Fn(&[u8]) -> bool + Send + 'static,
+        secret: Vec<u8>,
+        expires_at: Option<i64>,
+    ) -> Result<Option<bool>, StoreError> {
+        let name = name.clone();
+        self.db
+            .write(Durability::Durable, move |tx| {
+                let Some(sealed) = secret_of(tx, &name)? else { return Ok(None) };
+                if !still(&sealed) {
+                    return Ok(Some(false));
+                }
+                tx.execute(
+                    "UPDATE accounts SET secret = ?2, expires_at = ?3 WHERE name = ?1",
+                    params![name.as_str(), secret, expires_at],
+                )?;
+                Ok(Some(true))
+            })
+            .await
+    }
+
+    /// An account's sealed secret, if it has one.
+    pub async fn account_secret(&self, name: &AccountName) -> Result<Option<Vec<u8>>, StoreError> {
+        let name = name.clone();
+        self.db.read(move |tx| secret_of(tx, &name)).await
     }
 
     /// Wipes an account's secret and says why it needs a login now. Answers whether there is such an account.
@@ -106,7 +187,8 @@ impl Central {
         self.db
             .write(Durability::Durable, move |tx| {
                 let changed = tx.execute(
-                    "UPDATE accounts SET secret = NULL, login_needed = ?2, version = version + 1, changed_at = ?3
+                    "UPDATE accounts SET secret = NULL, auth_json = NULL, account_id = NULL, email = NULL, plan = NULL,
+                         expires_at = NULL, login_needed = ?2, version = version + 1, changed_at = ?3
                      WHERE name = ?1",
                     params![name.as_str(), why, now_ms()],
                 )?;
@@ -204,6 +286,19 @@ fn reseal<E>(
     Ok(resealed)
 }
 
+fn secret_of(tx: &Savepoint<'_>, name: &AccountName) -> Result<Option<Vec<u8>>, StoreError> {
+    let sql = "SELECT secret FROM accounts WHERE name = ?1 AND secret IS NOT NULL";
+    Ok(tx.query_row(sql, [name.as_str()], |row| row.get(0)).optional()?)
+}
+
+/// Another account that has this login.
+fn same_login(tx: &Savepoint<'_>, new: &NewAccount) -> Result<Option<AccountName>, StoreError> {
+    let sql = "SELECT name FROM accounts WHERE account_id = ?1 AND name <> ?2";
+    let found: Option<String> =
+        tx.query_row(sql, params![new.login.account_id, new.name.as_str()], |row| row.get(0)).optional()?;
+    found.map(name_of).transpose()
+}
+
 fn name_of(text: String) -> Result<AccountName, StoreError> {
     text.parse().map_err(|_| StoreError::Unknown { what: "account's name", value: text })
 }
@@ -221,6 +316,13 @@ fn account_row(row: &Row<'_>) -> Result<AccountRow, StoreError> {
         created_at: row.get(7)?,
         changed_at: row.get(8)?,
         used_at: row.get(9)?,
+        login: LoginRow {
+            account_id: row.get(10)?,
+            email: row.get(11)?,
+            plan: row.get(12)?,
+            expires_at: row.get(13)?,
+            auth_json: row.get(14)?,
+        },
     })
 }
 
@@ -241,7 +343,8 @@ mod tests {
             kind: AccountKind::Compatible,
             base_url: Some("http://127.0.0.1:1/v1".into()),
             model: None,
-            secret: secret.to_vec(),
+            secret: Some(secret.to_vec()),
+            login: LoginRow::default(),
         }
     }
 
@@ -252,15 +355,40 @@ mod tests {
     #[tokio::test]
     async fn a_new_secret_keeps_what_it_does_not_name_and_another_kind_is_refused() {
         let (_dir, central) = central();
-        assert!(central.put_account(NewAccount { model: Some("m".into()), ..new("a", b"1") }).await.unwrap());
+        let first = NewAccount { model: Some("m".into()), ..new("a", b"1") };
+        assert_eq!(central.put_account(first).await.unwrap(), Put::Done);
         assert!(central.wipe_account(&name("a"), "logged out").await.unwrap());
-        assert!(central.put_account(NewAccount { base_url: None, ..new("a", b"2") }).await.unwrap());
+        assert_eq!(central.put_account(NewAccount { base_url: None, ..new("a", b"2") }).await.unwrap(), Put::Done);
         let row = central.accounts().await.unwrap().remove(0);
         assert_eq!((row.base_url.as_deref(), row.model.as_deref()), (Some("http://127.0.0.1:1/v1"), Some("m")));
         assert_eq!((row.secret.as_deref(), row.login_needed, row.version), (Some(&b"2"[..]), None, 3));
         let other = NewAccount { kind: AccountKind::OpenAi, ..new("a", b"3") };
-        assert!(!central.put_account(other).await.unwrap());
+        assert_eq!(central.put_account(other).await.unwrap(), Put::OtherKind);
         assert_eq!(central.accounts().await.unwrap()[0].secret.as_deref(), Some(&b"2"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_login_is_one_accounts_only_and_its_tokens_replace_those_they_were_made_of() {
+        let (_dir, central) = central();
+        let of = |account: &str, id: &str| NewAccount {
+            login: LoginRow { account_id: Some(id.into()), ..LoginRow::default() },
+            ..new(account, b"old")
+        };
+        assert_eq!(central.put_account(of("a", "acc-1")).await.unwrap(), Put::Done);
+        assert_eq!(central.put_account(of("b", "acc-1")).await.unwrap(), Put::Same(name("a")));
+        assert_eq!(central.put_account(of("a", "acc-1")).await.unwrap(), Put::Done, "again");
+        assert_eq!(central.put_account(of("b", "acc-2")).await.unwrap(), Put::Done);
+        let replace = async |account: &str, old: &'static [u8]| {
+            let still = move |sealed: &[u8]| sealed == old;
+            central.replace_secret(&name(account), still, b"new".to_vec(), Some(7)).await.unwrap()
+        };
+        assert_eq!(replace("a", b"other").await, Some(false));
+        assert_eq!(replace("a", b"old").await, Some(true));
+        assert_eq!(central.account_secret(&name("a")).await.unwrap().as_deref(), Some(&b"new"[..]));
+        assert_eq!(replace("nobody", b"old").await, None);
+        central.wipe_account(&name("a"), "gone").await.unwrap();
+        assert_eq!(replace("a", b"new").await, None);
+        assert_eq!(central.put_account(of("b", "acc-1")).await.unwrap(), Put::Done, "it is free again");
     }
 
     #[tokio::test]

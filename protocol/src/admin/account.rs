@@ -10,6 +10,8 @@ use crate::ids::{AccountName, Folder};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AccountKind {
+    /// A ChatGPT plan, with a login.
+    ChatGpt,
     /// OpenAI's API, with a key.
     OpenAi,
     /// Any endpoint that speaks OpenAI's Responses API, with a key or without.
@@ -20,11 +22,12 @@ pub enum AccountKind {
 
 impl AccountKind {
     /// Every one.
-    pub const ALL: &'static [Self] = &[Self::OpenAi, Self::Compatible, Self::Offline];
+    pub const ALL: &'static [Self] = &[Self::ChatGpt, Self::OpenAi, Self::Compatible, Self::Offline];
 
     /// Its word, as in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::ChatGpt => "chatgpt",
             Self::OpenAi => "openai",
             Self::Compatible => "compatible",
             Self::Offline => "offline",
@@ -54,14 +57,26 @@ impl fmt::Debug for Hidden {
     }
 }
 
+/// What an account is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    /// An API key; an empty one is none, for endpoints that want none.
+    Key(Hidden),
+    /// A ChatGPT login, as the text of Codex's `auth.json`.
+    AuthJson(Hidden),
+    /// The path of an `auth.json` that stays in use by the host's own Codex, absolute.
+    Shared(String),
+}
+
 /// The body of `PUT /v1/accounts/{name}`: a new account, or a new credential of one that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountLogin {
     /// What it is with; that of an account that is there does not change.
     pub kind: AccountKind,
-    /// The API key; an empty one is none, for endpoints that want none.
-    pub key: Hidden,
+    /// Its credential.
+    pub credential: Credential,
     /// The endpoint, without `/responses`; without it the account's own, or the kind's.
     #[serde(default)]
     pub base_url: Option<String>,
@@ -85,6 +100,18 @@ pub struct Account {
     pub base_url: Option<String>,
     /// The model of groups that name none.
     pub model: Option<String>,
+    /// Who logged in, of a ChatGPT login, as the login itself says.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// The plan, such as `plus`, likewise.
+    #[serde(default)]
+    pub plan: Option<String>,
+    /// When the access token ends, which is renewed before that: RFC 3339, UTC.
+    #[serde(default)]
+    pub expires_at: Option<String>,
+    /// The `auth.json` that has the login, when it is shared with the host's own Codex.
+    #[serde(default)]
+    pub shared: Option<String>,
     /// Why it cannot be used as it is, and what to do about it; none when it is ready.
     pub trouble: Option<String>,
     /// The groups whose `container.json` names it.
@@ -115,6 +142,9 @@ pub struct AccountRemoved {
     pub default: AccountName,
     /// Groups whose `container.json` still names it: their model calls fail until it names another.
     pub groups: Vec<Folder>,
+    /// What else should be known, such as a login that could not be ended.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// The answer to `POST /v1/accounts/{name}/test`: it can be used.
@@ -154,7 +184,7 @@ mod tests {
     #[test]
     fn a_login_is_never_printed() {
         let login =
-            AccountLogin { kind: AccountKind::OpenAi, key: Hidden("sk-1".into()), base_url: None, model: None };
+            AccountLogin { kind: AccountKind::OpenAi, credential: Credential::Key(Hidden("sk-1".into())), base_url: None, model: None };
         assert!(!format!("{login:?}").contains("sk-1"));
         let sent = serde_json::to_string(&login).unwrap();
         assert_eq!(serde_json::from_str::<AccountLogin>(&sent).unwrap(), login);

@@ -41,7 +41,7 @@ use crate::ids::{Attempt, Folder, SessionId};
 use crate::runner::ProviderKind;
 
 pub use account::{
-    Account, AccountChanged, AccountKind, AccountLogin, AccountRemoved, AccountTested, Hidden, KeyRotated,
+    Account, AccountChanged, AccountKind, AccountLogin, AccountRemoved, AccountTested, Credential, Hidden, KeyRotated,
 };
 pub use backup::{
     BackupReport, BackupRequest, GroupBackup, GroupRestore, RestoreReport, RestoreRequest, TableRestore, WorkEvent,

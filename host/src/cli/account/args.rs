@@ -52,12 +52,18 @@ pub(in crate::cli) struct LoginArgs {
     /// Its name [default: the kind]
     #[arg(required_unless_present = "kind", value_parser = new_account)]
     pub account: Option<AccountName>,
-    /// What it is with: openai, or compatible, an endpoint of its own [default: that of the account]
-    #[arg(long, value_name = "openai|compatible", value_parser = kind)]
+    /// What it is with: a ChatGPT plan, OpenAI's API, or an endpoint of its own [default: that of the account]
+    #[arg(long, value_name = "chatgpt|openai|compatible", value_parser = kind)]
     pub kind: Option<AccountKind>,
     /// A file with the key; `-` is standard input [default: it is asked for]
     #[arg(long, value_name = "PATH")]
     pub key_file: Option<PathBuf>,
+    /// Log in with a code that is typed on any device
+    #[arg(long, conflicts_with_all = ["paste", "key_file"])]
+    pub device: bool,
+    /// Log in by pasting the address at which the browser ended
+    #[arg(long, conflicts_with = "key_file")]
+    pub paste: bool,
     /// The endpoint, without /responses
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
@@ -71,6 +77,12 @@ pub(in crate::cli) struct ImportArgs {
     /// The file [default: auth.json in CODEX_HOME or ~/.codex]
     #[arg(value_name = "PATH")]
     pub path: Option<PathBuf>,
+    /// Go on sharing a ChatGPT login with the host's own Codex: whoever renews it does so for both
+    #[arg(long, conflicts_with = "take_over")]
+    pub shared: bool,
+    /// Take a ChatGPT login over: the file is removed, and the host's own Codex is logged out
+    #[arg(long)]
+    pub take_over: bool,
     /// The account's name [default: its kind]
     #[arg(long, value_name = "ACCOUNT", value_parser = new_account)]
     pub name: Option<AccountName>,
@@ -91,7 +103,7 @@ fn new_account(text: &str) -> Result<AccountName, String> {
 }
 
 fn kind(word: &str) -> Result<AccountKind, &'static str> {
-    AccountKind::parse(word).filter(|kind| *kind != AccountKind::Offline).ok_or("say `openai` or `compatible`")
+    AccountKind::parse(word).filter(|kind| *kind != AccountKind::Offline).ok_or("say `chatgpt`, `openai` or `compatible`")
 }
 
 #[cfg(test)]
@@ -107,6 +119,8 @@ mod tests {
         assert!(login(&["work"]) && login(&["--kind", "openai"]) && login(&["work", "--kind", "compatible"]));
         assert!(login(&["work", "--key-file", "-", "--base-url", "http://x/v1", "--model", "m"]));
         assert!(!login(&[]) && !login(&["--kind", "offline"]) && !login(&["work", "--key", "x"]));
+        assert!(login(&["--kind", "chatgpt", "--device"]) && login(&["--kind", "chatgpt", "--paste"]));
+        assert!(!login(&["--kind", "chatgpt", "--device", "--paste"]));
         assert!(!login(&["sk-proj-123"]), "a key in the name's place");
     }
 }

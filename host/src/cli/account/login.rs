@@ -1,14 +1,14 @@
 //! `account login` and `account import`: credentials into the vault.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use cofferdam_protocol::admin::{Account, AccountChanged, AccountKind, AccountLogin, ErrorKind, Hidden};
+use cofferdam_protocol::admin::{Account, AccountChanged, AccountKind, AccountLogin, Credential, ErrorKind, Hidden};
 use cofferdam_protocol::ids::AccountName;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::PATH;
 use super::args::{ImportArgs, LoginArgs};
 use super::prompt::{self, Asked};
+use super::{PATH, chatgpt};
 use crate::cli::client::{Client, ClientError};
 use crate::cli::connect::{self, Mode};
 use crate::cli::error::CliError;
@@ -29,25 +29,37 @@ pub(super) async fn login(context: &Context, args: LoginArgs) -> Result<u8, CliE
         (None, None) => {
             let message = format!("there is no account '{name}' yet, and nothing says of what kind it is");
             return Err(
-                CliError::usage(message).with_hint("add --kind openai, or --kind compatible --base-url URL")
+                CliError::usage(message).with_hint("add --kind chatgpt, --kind openai, or --kind compatible --base-url URL")
             );
         }
     };
+    if kind != AccountKind::ChatGpt && (args.device || args.paste) {
+        return Err(CliError::usage(format!("--device and --paste are for kind chatgpt, and this is {kind}")));
+    }
     if kind == AccountKind::Compatible && args.base_url.is_none() && known.is_none() {
         return Err(CliError::usage("an account of kind compatible needs the endpoint's address")
             .with_hint("name it with --base-url, such as http://127.0.0.1:8000/v1"));
     }
+    let credential = match kind {
+        AccountKind::ChatGpt => chatgpt::credential(&args).await?,
+        _ => key(&name, kind, args.key_file.as_deref()).await?,
+    };
+    let Some(credential) = credential else { return Ok(INTERRUPTED) };
+    let login = AccountLogin { kind, credential, base_url: args.base_url, model: args.model };
+    put(context, &name, &login, known.is_some()).await?;
+    Ok(0)
+}
+
+/// The API key that a person has; none after Ctrl-C.
+async fn key(name: &AccountName, kind: AccountKind, file: Option<&Path>) -> Result<Option<Credential>, CliError> {
     let what = match kind {
         AccountKind::Compatible => format!("API key of {name}, empty for none"),
         _ => format!("API key of {name}"),
     };
-    let key = match prompt::secret(args.key_file.as_deref(), &what).await? {
-        Asked::Secret(key) => key,
-        Asked::Nothing => return Ok(INTERRUPTED),
-    };
-    let login = AccountLogin { kind, key: hidden(&key), base_url: args.base_url, model: args.model };
-    put(context, &name, &login, known.is_some()).await?;
-    Ok(0)
+    Ok(match prompt::secret(file, &what).await? {
+        Asked::Secret(key) => Some(Credential::Key(hidden(&key))),
+        Asked::Nothing => None,
+    })
 }
 
 /// The account of that name, if there is one.
@@ -104,14 +116,35 @@ pub(super) async fn import(context: &Context, args: ImportArgs) -> Result<(), Cl
         CliError::new(ErrorKind::Config, format!("{} is no login of Codex: {error}", path.display()))
             .with_hint("name Codex's auth.json, or log in with `cofferdam account login`")
     };
-    let key = match Secret::from_auth_json(text.expose_secret()).map_err(unfit)? {
-        Secret::Key(key) => key,
-        Secret::Tokens(_) => return Err(unfit(BadSecret::NoLogin)),
+    let (kind, credential) = match Secret::from_auth_json(text.expose_secret()).map_err(unfit)? {
+        Secret::Key(key) => (AccountKind::OpenAi, Credential::Key(hidden(&key))),
+        Secret::Tokens(_) if args.shared => (AccountKind::ChatGpt, Credential::Shared(full(&path)?)),
+        Secret::Tokens(_) if args.take_over => (AccountKind::ChatGpt, Credential::AuthJson(hidden(&text))),
+        Secret::Tokens(_) => {
+            let message = format!("{} is a ChatGPT login, which two programs cannot use by themselves", path.display());
+            return Err(CliError::usage(message).with_hint(
+                "--shared goes on with it together with the host's own Codex, --take-over logs that out",
+            ));
+        }
     };
-    let name = name_of(args.name, Some(AccountKind::OpenAi))?;
+    let name = name_of(args.name, Some(kind))?;
     let again = known(context, &name).await?.is_some();
-    let login = AccountLogin { kind: AccountKind::OpenAi, key: hidden(&key), base_url: None, model: None };
-    put(context, &name, &login, again).await
+    put(context, &name, &AccountLogin { kind, credential, base_url: None, model: None }, again).await?;
+    if kind == AccountKind::ChatGpt && args.take_over {
+        // Each refresh token is good for one use: a file that is left would end the login.
+        std::fs::remove_file(&path).map_err(|error| {
+            CliError::io(format!("{} has the login too and must go, but cannot be removed", path.display()), &error)
+        })?;
+        terminal::err(&format!("{} is removed: the host's own Codex is logged out", path.display()));
+    }
+    Ok(())
+}
+
+/// A path as the daemon understands it, which has another working directory.
+fn full(path: &Path) -> Result<String, CliError> {
+    let full = std::path::absolute(path)
+        .map_err(|error| CliError::io(format!("{} has no full path", path.display()), &error))?;
+    full.to_str().map(str::to_owned).ok_or_else(|| CliError::usage("the file's name is not UTF-8"))
 }
 
 /// Where the person's own Codex keeps its login.

@@ -1,6 +1,7 @@
 //! `cofferdam account …`: credentials of model providers, which the daemon holds.
 
 pub(super) mod args;
+mod chatgpt;
 mod login;
 mod prompt;
 mod show;
@@ -76,7 +77,13 @@ async fn logout(context: &Context, name: &AccountName) -> Result<(), CliError> {
     let path = format!("{PATH}/{name}/logout");
     let post = async |client: &Client| Ok(client.post_for::<AccountChanged>(&path).await?);
     let changed = connect::with(&context.home, Mode::Query, post).await?;
-    tell(context, &changed, &format!("{name} is logged out: its credential is wiped, its settings stay"))
+    if context.json {
+        return terminal::out_json(&changed);
+    }
+    if let Some(note) = &changed.note {
+        terminal::err(&format!("note: {}", terminal::clean_line(note, 400)));
+    }
+    terminal::out(&format!("{name} is logged out: its credential is wiped, its settings stay"))
 }
 
 async fn remove(context: &Context, name: &AccountName, yes: bool) -> Result<(), CliError> {

@@ -4,7 +4,8 @@ use cofferdam_protocol::admin::{Account, AccountRemoved, AccountTested, KeyRotat
 use cofferdam_protocol::ids::Folder;
 use jiff::Timestamp;
 
-use crate::cli::table::{Table, ago, pairs};
+use crate::cli::table::{Table, ago, pairs, until};
+use crate::cli::terminal::clean_line;
 
 pub(super) fn table(accounts: &[Account], now: Timestamp) -> String {
     let mut table = Table::new(["ACCOUNT", "KIND", "DEFAULT", "MODEL", "USED", "ENDPOINT", "STATE"]);
@@ -30,14 +31,21 @@ pub(super) fn facts(account: &Account, now: Timestamp) -> String {
         "environment" => "built in: the key of the host's configuration",
         _ => "the vault",
     };
+    let origin = match &account.shared {
+        Some(path) => format!("{path}, shared with the host's own Codex"),
+        None => origin.to_owned(),
+    };
     pairs(&[
         ("account", Some(account.name.to_string())),
         ("kind", Some(account.kind.to_string())),
-        ("kept in", Some(origin.to_owned())),
+        ("kept in", Some(origin)),
         ("state", Some(account.trouble.clone().unwrap_or_else(|| "ready".to_owned()))),
         ("default", Some(if account.default { "yes" } else { "no" }.to_owned())),
         ("endpoint", account.base_url.clone()),
         ("model", account.model.clone()),
+        ("e-mail", account.email.clone()),
+        ("plan", account.plan.clone()),
+        ("token", account.expires_at.as_ref().map(|at| format!("renewed before it ends, {}", until(at, now)))),
         ("groups", (!account.groups.is_empty()).then(|| names(&account.groups))),
         ("made", time(&account.created_at)),
         ("changed", time(&account.changed_at)),
@@ -64,6 +72,9 @@ pub(super) fn removed(removed: &AccountRemoved) -> String {
             "\nnote: `account` in container.json of {} still names it: their model calls fail until that is changed",
             names(&removed.groups)
         );
+    }
+    if let Some(note) = &removed.note {
+        text += &format!("\nnote: {}", clean_line(note, 400));
     }
     text
 }
@@ -100,6 +111,10 @@ mod tests {
             kind,
             base_url: vault.then(|| "https://api.openai.com/v1".to_owned()),
             model: None,
+            email: None,
+            plan: None,
+            expires_at: None,
+            shared: None,
             trouble: trouble.map(str::to_owned),
             groups: if vault { vec!["demo".parse().unwrap(), "ops".parse().unwrap()] } else { Vec::new() },
             created_at: time("2026-01-01T00:00:00Z"),
@@ -140,6 +155,7 @@ mod tests {
             removed: "work".parse().unwrap(),
             default: "offline".parse().unwrap(),
             groups: vec!["demo".parse().unwrap()],
+            note: None,
         };
         insta::assert_snapshot!(removed(&gone), @r"
         work is removed; offline serves groups that name no account

@@ -1,5 +1,6 @@
 //! Changes of accounts: each is durable when it is answered, and serves from the next call on.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cofferdam_protocol::admin::AccountKind;
@@ -7,27 +8,39 @@ use cofferdam_protocol::ids::AccountName;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::keep::expires_at;
 use super::{AccountError, Accounts};
 use crate::error_chain;
 use crate::gateway::GatewayError;
 use crate::gateway::choose::Unserved;
-use crate::gateway::compatible::{bearer, is_loopback, normalised};
+use crate::gateway::endpoint::{bearer, is_loopback, normalised};
 use crate::hooks;
 use crate::store::StoreError;
-use crate::store::accounts::NewAccount;
-use crate::vault::{KeyId, Secret};
+use crate::store::accounts::{LoginRow, NewAccount, Put};
+use crate::vault::{Claims, KeyId, Secret, Shared, Tokens};
 
 /// What an account is given.
 #[derive(Debug, Clone)]
 pub struct Login {
     /// What it is with.
     pub kind: AccountKind,
-    /// The key; an empty one is none.
-    pub key: SecretString,
+    /// Its credential.
+    pub given: Given,
     /// The endpoint; none is the one that it has, or the kind's.
     pub base_url: Option<String>,
     /// The model of groups that name none; none is the one that it has.
     pub model: Option<String>,
+}
+
+/// A credential.
+#[derive(Debug, Clone)]
+pub enum Given {
+    /// A key; an empty one is none.
+    Key(SecretString),
+    /// A login that nobody else has.
+    Tokens(Tokens),
+    /// A login that the host's own Codex goes on using, in this `auth.json`.
+    Shared(PathBuf),
 }
 
 /// What a rotation of the vault's key did.
@@ -60,45 +73,81 @@ impl Accounts {
         if let Some(known) = known.as_ref().filter(|known| known.kind != login.kind) {
             return Err(AccountError::OtherKind { name: name.clone(), kind: known.kind });
         }
-        let key = SecretString::from(login.key.expose_secret().trim());
-        bearer(&key)?;
-        let has_url = login.base_url.is_some() || known.is_some_and(|known| known.base_url.is_some());
-        match login.kind {
-            AccountKind::Offline => return Err(AccountError::NoLogin(login.kind)),
-            AccountKind::Compatible if !has_url => return Err(AccountError::NoBaseUrl),
-            AccountKind::OpenAi if key.expose_secret().is_empty() => return Err(AccountError::NoKey),
-            AccountKind::OpenAi | AccountKind::Compatible => {}
+        match (login.kind, login.given) {
+            (AccountKind::ChatGpt, Given::Tokens(tokens)) => self.put_login(name, login.model, tokens, None).await,
+            (AccountKind::ChatGpt, Given::Shared(path)) => {
+                let read = Shared::new(path.clone(), None).read().await.map_err(AccountError::Shared)?;
+                let Secret::Tokens(tokens) = read else { return Err(AccountError::NoLogin(login.kind)) };
+                let path = path.to_str().ok_or(AccountError::NoLogin(login.kind))?;
+                self.put_login(name, login.model, tokens, Some(path.to_owned())).await
+            }
+            (kind @ (AccountKind::OpenAi | AccountKind::Compatible), Given::Key(key)) => {
+                let has_url = login.base_url.is_some() || known.is_some_and(|known| known.base_url.is_some());
+                match kind {
+                    AccountKind::Compatible if !has_url => Err(AccountError::NoBaseUrl),
+                    _ => self.put_key(name, kind, key, login.base_url, login.model).await,
+                }
+            }
+            (kind, _) => Err(AccountError::NoLogin(kind)),
         }
-        let base = login.base_url.as_deref().map(base_url).transpose()?;
+    }
+
+    async fn put_key(
+        &self,
+        name: &AccountName,
+        kind: AccountKind,
+        key: SecretString,
+        base_url: Option<String>,
+        model: Option<String>,
+    ) -> Result<Option<String>, AccountError> {
+        let key = SecretString::from(key.expose_secret().trim());
+        bearer(&key)?;
+        if kind == AccountKind::OpenAi && key.expose_secret().is_empty() {
+            return Err(AccountError::NoKey);
+        }
+        let base = base_url.as_deref().map(self::base_url).transpose()?;
         let note = base.as_ref().and_then(|url| open_wire(url, &key));
         let base_url = base.map(|url| url.as_str().trim_end_matches('/').to_owned());
-        self.seal_and_put(name, Secret::Key(key), |secret| NewAccount {
-            name: name.clone(),
-            kind: login.kind,
-            base_url,
-            model: login.model,
-            secret,
-        })
-        .await?;
+        let row = NewAccount { name: name.clone(), kind, base_url, model, secret: None, login: LoginRow::default() };
+        self.put(row, Some(Secret::Key(key))).await?;
         Ok(note)
     }
 
-    async fn seal_and_put(
+    async fn put_login(
         &self,
         name: &AccountName,
-        secret: Secret,
-        row: impl FnOnce(Vec<u8>) -> NewAccount,
-    ) -> Result<(), AccountError> {
+        model: Option<String>,
+        tokens: Tokens,
+        auth_json: Option<String>,
+    ) -> Result<Option<String>, AccountError> {
+        let claims = Claims::of(&tokens);
+        let login = LoginRow {
+            account_id: tokens.account_id.clone().or(claims.account_id),
+            email: claims.email,
+            plan: claims.plan,
+            expires_at: expires_at(&tokens),
+            auth_json,
+        };
+        let secret = login.auth_json.is_none().then_some(Secret::Tokens(tokens));
+        let kind = AccountKind::ChatGpt;
+        let row = NewAccount { name: name.clone(), kind, base_url: None, model, secret: None, login };
+        self.put(row, secret).await?;
+        Ok(None)
+    }
+
+    /// Puts an account with its secret, which is sealed for that.
+    async fn put(&self, mut row: NewAccount, secret: Option<Secret>) -> Result<(), AccountError> {
         let _no_rotation = self.inner.sealing.read().await;
-        let (vault, of) = (self.inner.vault.clone(), name.clone());
-        let sealed = blocking(move || vault.seal(&of, &secret)).await??;
-        let row = row(sealed);
-        let kind = row.kind;
-        if !self.inner.central.put_account(row).await? {
-            return Err(AccountError::OtherKind { name: name.clone(), kind });
+        let (name, kind) = (row.name.clone(), row.kind);
+        if let Some(secret) = secret {
+            let (vault, of) = (self.inner.vault.clone(), name.clone());
+            row.secret = Some(blocking(move || vault.seal(&of, &secret)).await??);
         }
-        self.refresh().await?;
-        Ok(())
+        match self.inner.central.put_account(row).await? {
+            Put::Done => Ok(self.refresh().await?),
+            Put::OtherKind => Err(AccountError::OtherKind { name, kind }),
+            Put::Same(same) => Err(AccountError::Same(same)),
+        }
     }
 
     /// Makes an account the default. Answers what keeps it from being that, if something does.
@@ -117,25 +166,44 @@ impl Accounts {
         Ok(Some(format!("the default stays '{default}', because {why}; '{name}' is it when that is gone")))
     }
 
-    /// Wipes an account's credential; its settings stay.
-    pub async fn logout(&self, name: &AccountName) -> Result<(), AccountError> {
+    /// Wipes an account's credential; its settings stay. Answers what should be known.
+    pub async fn logout(&self, name: &AccountName) -> Result<Option<String>, AccountError> {
         self.ours(name)?;
+        let note = self.revoke(name).await;
         if !self.inner.central.wipe_account(name, "it is logged out").await? {
             return Err(AccountError::Unknown(name.clone()));
         }
-        Ok(self.refresh().await?)
+        self.refresh().await?;
+        Ok(note)
     }
 
-    /// Forgets an account.
-    pub async fn remove(&self, name: &AccountName) -> Result<(), AccountError> {
+    /// Ends an account's login at its issuer, unless somebody else has it too. Answers what should be known.
+    async fn revoke(&self, name: &AccountName) -> Option<String> {
+        let row = self.read(|now| now.accounts.get(name).map(|entry| entry.row.clone()))?;
+        if row.kind != AccountKind::ChatGpt {
+            return None;
+        }
+        if let Some(path) = &row.login.auth_json {
+            return Some(format!("the login stays in {path}, and good: the host's own Codex has it"));
+        }
+        row.secret.as_ref()?;
+        let revoked = self.inner.refresher.revoke(name, &self.keep_of(&row)).await;
+        let why = error_chain(&revoked.err()?);
+        Some(format!("the issuer was not told that the login ended ({why}): end the session in the account's settings there"))
+    }
+
+    /// Forgets an account. Answers what should be known.
+    pub async fn remove(&self, name: &AccountName) -> Result<Option<String>, AccountError> {
         self.ours(name)?;
         if self.inner.named.as_ref() == Some(name) {
             return Err(AccountError::Named(name.clone()));
         }
+        let note = self.revoke(name).await;
         if !self.inner.central.remove_account(name).await? {
             return Err(AccountError::Unknown(name.clone()));
         }
-        Ok(self.refresh().await?)
+        self.refresh().await?;
+        Ok(note)
     }
 
     /// Tries an account on its endpoint.

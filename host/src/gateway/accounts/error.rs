@@ -5,7 +5,7 @@ use cofferdam_protocol::ids::AccountName;
 
 use crate::gateway::{GatewayError, ProbeError};
 use crate::store::StoreError;
-use crate::vault::VaultError;
+use crate::vault::{KeepError, VaultError};
 
 /// Why something about an account did not work. Display says one step, `source()` the rest.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +24,15 @@ pub enum AccountError {
         /// Its kind.
         kind: AccountKind,
     },
-    /// The offline model needs no login.
-    #[error("an account of kind {0} cannot be made")]
+    /// What was given is not what that kind needs.
+    #[error("an account of kind {0} cannot be made of that")]
     NoLogin(AccountKind),
+    /// Another account has the same login.
+    #[error("the account '{0}' has this login already")]
+    Same(AccountName),
+    /// The shared login cannot be read.
+    #[error("the login cannot be shared")]
+    Shared(#[source] KeepError),
     /// A kind that has no endpoint of its own was given none.
     #[error("an account of kind compatible needs the endpoint's address")]
     NoBaseUrl,

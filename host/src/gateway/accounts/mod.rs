@@ -12,6 +12,7 @@
 
 mod change;
 mod error;
+mod keep;
 #[cfg(test)]
 mod tests;
 
@@ -25,16 +26,18 @@ use cofferdam_protocol::ids::AccountName;
 use secrecy::SecretString;
 
 use super::choose::{Chooser, Unserved};
+use super::chatgpt::{self, ChatGpt};
 use super::words::Whose;
 use super::{Account, Caller, GatewayError, Limits, Upstream, upstream_of};
 use crate::config::host::DEFAULT_BASE_URL;
 use crate::error_chain;
-use crate::store::accounts::AccountRow;
+use crate::store::accounts::{AccountRow, LoginRow};
 use crate::store::{Central, StoreError, now_ms};
-use crate::vault::{Secret, Vault, VaultError};
+use crate::vault::{Keep, Refresher, Secret, Shared, Vault, VaultError};
 
-pub use change::{Login, Rotated, Tested};
+pub use change::{Given, Login, Rotated, Tested};
 pub use error::AccountError;
+use keep::InVault;
 
 /// How old the time of an account's last use may be that is kept, in ms: a call must not cost a write.
 const USED_EVERY: i64 = 60_000;
@@ -45,6 +48,8 @@ pub struct Sources {
     pub central: Central,
     /// What opens them.
     pub vault: Vault,
+    /// What keeps logins fresh.
+    pub refresher: Refresher,
     /// The account of the key in the host's configuration.
     pub environment: Option<Account>,
     /// The account that the host's configuration names.
@@ -60,6 +65,9 @@ pub struct Accounts {
 struct Inner {
     central: Central,
     vault: Arc<Vault>,
+    refresher: Refresher,
+    /// The logins that the vault has.
+    keep: Arc<dyn Keep>,
     named: Option<AccountName>,
     offline: Arc<dyn Upstream>,
     environment: Option<(Account, Arc<dyn Upstream>)>,
@@ -67,7 +75,7 @@ struct Inner {
     now: RwLock<Now>,
     /// Held for reading from sealing to the commit, and for writing while everything is sealed again: so no secret is left
     /// behind under a key that is given up.
-    sealing: tokio::sync::RwLock<()>,
+    sealing: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// The rows as they are now.
@@ -107,6 +115,8 @@ pub struct Shown {
     pub base_url: Option<String>,
     /// The model of groups that name none.
     pub model: Option<String>,
+    /// Of a ChatGPT login.
+    pub login: LoginRow,
     /// Why it cannot be used, in words.
     pub trouble: Option<String>,
     /// When it was made and changed, and about when it was last used, ms; none of those that are built in.
@@ -121,16 +131,21 @@ impl Accounts {
             let upstream = upstream_of(account.clone(), Whose::Environment, limits)?;
             Ok::<_, GatewayError>((account, upstream))
         });
+        let (central, vault) = (sources.central, Arc::new(sources.vault));
+        let sealing = Arc::<tokio::sync::RwLock<()>>::default();
+        let keep = InVault { central: central.clone(), vault: vault.clone(), sealing: sealing.clone() };
         Ok(Self {
             inner: Arc::new(Inner {
-                central: sources.central,
-                vault: Arc::new(sources.vault),
+                central,
+                vault,
+                refresher: sources.refresher,
+                keep: Arc::new(keep),
                 named: sources.named,
                 offline: upstream_of(Account::Offline, Whose::Environment, limits)?,
                 environment: environment.transpose()?,
                 limits,
                 now: RwLock::default(),
-                sealing: tokio::sync::RwLock::default(),
+                sealing,
             }),
         })
     }
@@ -154,8 +169,16 @@ impl Accounts {
         self.inner.named.clone().or_else(environment).or_else(chosen).unwrap_or_else(AccountName::offline)
     }
 
+    /// Waits for refreshes of logins: a process that ends in the middle of one can cost a login.
+    pub async fn settle(&self) {
+        self.inner.refresher.settle().await;
+    }
+
     /// All accounts, the built-in ones first; whether they can be opened is looked at.
     pub async fn list(&self) -> Vec<Shown> {
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(error = %error_chain(&error), "accounts are shown as they were");
+        }
         let default = self.default_name();
         let built_in = |name: AccountName, kind, base_url| Shown {
             default: name == default,
@@ -163,6 +186,7 @@ impl Accounts {
             kind,
             base_url,
             model: None,
+            login: LoginRow::default(),
             trouble: None,
             times: None,
         };
@@ -171,13 +195,39 @@ impl Accounts {
             let url = base_url.as_str().trim_end_matches('/').to_owned();
             shown.push(built_in(AccountName::environment(), AccountKind::Compatible, Some(url)));
         }
-        let _no_rotation = self.inner.sealing.read().await;
         let entries: Vec<Arc<Entry>> = self.read(|now| now.accounts.values().cloned().collect());
         for entry in entries {
-            let trouble = self.opened(&entry).await.err().map(|unserved| unserved.0);
+            let trouble = self.trouble(&entry).await;
             shown.push(shown_of(&entry, &default, trouble));
         }
         shown
+    }
+
+    /// Why an account cannot be used, as far as that is known without asking anybody.
+    async fn trouble(&self, entry: &Arc<Entry>) -> Option<String> {
+        let name = &entry.row.name;
+        let opened = {
+            let _no_rotation = self.inner.sealing.read().await;
+            self.opened(entry).await
+        };
+        if let Err(Unserved(why)) = opened {
+            return Some(why);
+        }
+        if entry.row.kind != AccountKind::ChatGpt {
+            return None;
+        }
+        if let Err(error) = self.keep_of(&entry.row).load(name).await {
+            return Some(format!("Account '{name}' cannot be used: {}. {}", error_chain(&error), login_again(name)));
+        }
+        self.inner.refresher.trouble(name).map(|error| format!("{}. {}", error_chain(&error), login_again(name)))
+    }
+
+    /// Where the login of an account is kept.
+    fn keep_of(&self, row: &AccountRow) -> Arc<dyn Keep> {
+        match &row.login.auth_json {
+            Some(path) => Arc::new(Shared::new(path.into(), row.login.account_id.clone())),
+            None => self.inner.keep.clone(),
+        }
     }
 
     /// Reads all rows again.
@@ -245,6 +295,12 @@ impl Accounts {
         if let Some(why) = &entry.row.login_needed {
             return Err(Unserved(format!("Account '{name}' cannot be used: {why}. {}", login_again(name))));
         }
+        if entry.row.kind == AccountKind::ChatGpt {
+            let (keep, refresher) = (self.keep_of(&entry.row), self.inner.refresher.clone());
+            let made = ChatGpt::new(name.clone(), keep, refresher, self.inner.limits);
+            let made = made.map_err(|error| Unserved(error_chain(&error)))?;
+            return Ok(entry.upstream().get_or_insert(Arc::new(made)).clone());
+        }
         let (vault, row, limits) = (self.inner.vault.clone(), entry.row.clone(), self.inner.limits);
         let made = tokio::task::spawn_blocking(move || make(&vault, &row, limits)).await;
         let made = made.unwrap_or_else(|_| Err("it could not be opened".to_owned()));
@@ -310,15 +366,20 @@ fn shown_of(entry: &Entry, default: &AccountName, trouble: Option<String>) -> Sh
         default: row.name == *default,
         name: row.name.clone(),
         kind: row.kind,
-        base_url: Some(base_url_of(row).to_owned()),
+        base_url: Some(base_url_of(row)),
         model: row.model.clone(),
+        login: row.login.clone(),
         trouble,
         times: Some((row.created_at, row.changed_at, used)),
     }
 }
 
-fn base_url_of(row: &AccountRow) -> &str {
-    row.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL)
+fn base_url_of(row: &AccountRow) -> String {
+    match (&row.base_url, row.kind) {
+        (_, AccountKind::ChatGpt) => chatgpt::base_url(),
+        (Some(url), _) => url.clone(),
+        (None, _) => DEFAULT_BASE_URL.to_owned(),
+    }
 }
 
 /// Opens an account's secret and makes what serves it; blocks.
@@ -337,7 +398,7 @@ fn made(
     whose: Whose,
     limits: Limits,
 ) -> Result<Arc<dyn Upstream>, GatewayError> {
-    upstream_of(Account::open_ai(base_url_of(row), key)?, whose, limits)
+    upstream_of(Account::open_ai(&base_url_of(row), key)?, whose, limits)
 }
 
 fn in_words(error: &VaultError) -> String {

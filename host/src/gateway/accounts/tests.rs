@@ -12,6 +12,7 @@ use super::*;
 use crate::config::home::Home;
 use crate::gateway::{Gateway, ProbeError};
 use crate::store::ground::Ground;
+use crate::vault::issuer::{Address, Issuer};
 
 /// Notes each call's credential; takes all but `wrong`.
 #[derive(Clone)]
@@ -73,6 +74,7 @@ impl Fixture {
         let accounts = Accounts::new(Sources {
             central: Central::open(&home.central_db(), &Ground::default()).unwrap(),
             vault: Vault::new(&home, "install"),
+            refresher: Refresher::new(Issuer::new(Address::on_loopback(1)).unwrap(), home.logins()).unwrap(),
             environment: environment.map(|key| Account::open_ai(&endpoint.base, key.into()).unwrap()),
             named: named.map(name),
         })
@@ -96,7 +98,7 @@ impl Fixture {
     fn with_key(&self, key: &str) -> Login {
         Login {
             kind: AccountKind::Compatible,
-            key: key.into(),
+            given: Given::Key(key.into()),
             base_url: Some(self.endpoint.base.clone()),
             model: None,
         }
@@ -215,7 +217,7 @@ async fn logins_that_cannot_be_right_change_nothing() {
     let error = refused(&work, odd).await;
     assert!(matches!(error, AccountError::Gateway(_)) && !format!("{error:?}").contains("hunter2"), "{error:?}");
     assert!(matches!(refused(&work, f.with_key("a\nb")).await, AccountError::Gateway(GatewayError::Key)));
-    let none = Login { kind: AccountKind::OpenAi, key: "".into(), ..login.clone() };
+    let none = Login { kind: AccountKind::OpenAi, ..f.with_key("") };
     assert!(matches!(refused(&work, none).await, AccountError::NoKey));
     assert_eq!(f.accounts.list().await.len(), 1, "the offline model");
     f.login("work", "key").await;
