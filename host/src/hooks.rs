@@ -10,6 +10,8 @@
 //! | `COFFERDAM_LOSE_NUDGES` | the share of nudges that are lost, in percent |
 //! | `COFFERDAM_SWEEP_MS` | ms between two looks through the rows for what lost nudges left, instead of the usual time |
 //! | `COFFERDAM_TEST_PLATFORM` | the socket of a chat platform that the test plays: `channels::platform` |
+//! | `COFFERDAM_TEST_ISSUER` | the port on loopback of an issuer that the test plays: `vault::issuer` |
+//! | `COFFERDAM_TEST_CHATGPT` | the port on loopback of the ChatGPT backend that the test plays: `gateway` |
 //! | `COFFERDAM_CLOCK` | a file with the ms by which the wall clock is off; read at each look, so that a test can set it |
 
 use std::time::Duration;
@@ -57,11 +59,26 @@ pub const OF_RESTORE: &[&str] = &["restore.before_exchange", "restore.after_exch
 /// Where a backup can be killed: with the databases of all groups copied, and nothing said to be complete.
 pub const OF_BACKUP: &[&str] = &["backup.before_manifest"];
 
+/// Where a refresh of a login can be killed: with its intent on the disk; with the issuer's answer in memory; and with the new
+/// tokens on the disk, but nobody told.
+pub const OF_REFRESH: &[&str] = &["refresh.intent", "refresh.answered", "refresh.saved"];
+
+/// Where a rotation of the vault's key can be killed: before and after the file has both keys, after everything is sealed
+/// again, and before and after the old key is given up.
+pub const OF_ROTATION: &[&str] = &[
+    "rotate.before_both",
+    "rotate.after_both",
+    "rotate.before_commit",
+    "rotate.after_commit",
+    "rotate.before_one",
+    "rotate.after_one",
+];
+
 /// Reaches a point at which a test may want the process dead, as `kill -9` would have it.
 #[inline]
 pub fn crash_point(name: &str) {
     debug_assert!(
-        [POINTS, OF_RESTORE, OF_BACKUP].iter().any(|points| points.contains(&name)),
+        [POINTS, OF_RESTORE, OF_BACKUP, OF_REFRESH, OF_ROTATION].iter().any(|points| points.contains(&name)),
         "{name} is in no list of points"
     );
     #[cfg(feature = "test-hooks")]
@@ -95,6 +112,24 @@ pub fn clock_offset_ms() -> i64 {
     return pulled::clock_offset_ms();
     #[cfg(not(feature = "test-hooks"))]
     0
+}
+
+/// The port of an issuer that a test plays.
+#[inline]
+pub fn issuer_port() -> Option<u16> {
+    #[cfg(feature = "test-hooks")]
+    return std::env::var("COFFERDAM_TEST_ISSUER").ok()?.parse().ok();
+    #[cfg(not(feature = "test-hooks"))]
+    None
+}
+
+/// The port of the ChatGPT backend that a test plays.
+#[inline]
+pub fn chatgpt_port() -> Option<u16> {
+    #[cfg(feature = "test-hooks")]
+    return std::env::var("COFFERDAM_TEST_CHATGPT").ok()?.parse().ok();
+    #[cfg(not(feature = "test-hooks"))]
+    None
 }
 
 /// The socket of the chat platform that a test plays.

@@ -24,6 +24,7 @@ pub mod store;
 pub mod supervisor;
 pub mod tools;
 pub mod unix_socket;
+pub mod vault;
 
 /// An error and its causes on one line, for logs and for people.
 pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {

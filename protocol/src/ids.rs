@@ -50,6 +50,70 @@ impl fmt::Display for Folder {
     }
 }
 
+/// An account's name: 1 to 32 lower-case letters, digits and '-', starting with a letter or digit.
+///
+/// Only such names are made, so a name is safe as a path component and a URL segment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct AccountName(String);
+
+/// Why a text is not an [`AccountName`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{0}' is not an account's name: use 1 to 32 lower-case letters, digits and '-', starting with a letter or digit"
+)]
+pub struct BadAccountName(String);
+
+impl AccountName {
+    /// The built-in account of the offline model.
+    pub const OFFLINE: &str = "offline";
+    /// The built-in account of the key in the host's configuration (`OPENAI_API_KEY`).
+    pub const ENVIRONMENT: &str = "environment";
+
+    /// [`Self::OFFLINE`].
+    pub fn offline() -> Self {
+        Self(Self::OFFLINE.to_owned())
+    }
+
+    /// [`Self::ENVIRONMENT`].
+    pub fn environment() -> Self {
+        Self(Self::ENVIRONMENT.to_owned())
+    }
+
+    /// Whether it is Cofferdam's own: such a name is given to no other account.
+    pub fn is_built_in(&self) -> bool {
+        [Self::OFFLINE, Self::ENVIRONMENT].contains(&self.as_str())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AccountName {
+    type Err = BadAccountName;
+
+    fn from_str(text: &str) -> Result<Self, BadAccountName> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let good =
+            (1..=32).contains(&text.len()) && text.starts_with(plain) && text.chars().all(|c| plain(c) || c == '-');
+        if good { Ok(Self(text.to_owned())) } else { Err(BadAccountName(text.chars().take(80).collect())) }
+    }
+}
+
+impl<'de> Deserialize<'de> for AccountName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A session's identity: 32 lower-case hex digits, made by the host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -187,6 +251,18 @@ mod tests {
         for good in ["a", "demo", "0-x_y", &"a".repeat(63)] {
             assert_eq!(good.parse::<Folder>().unwrap().as_str(), good);
         }
+    }
+
+    #[test]
+    fn account_names_are_safe_everywhere_and_two_are_built_in() {
+        for bad in ["", "..", "a/b", "A", "-a", "a_b", "a b", "ä", &"a".repeat(33)] {
+            assert!(bad.parse::<AccountName>().is_err(), "{bad:?}");
+        }
+        for good in ["a", "work-2", "0", &"a".repeat(32)] {
+            assert!(!good.parse::<AccountName>().unwrap().is_built_in(), "{good}");
+        }
+        assert!(AccountName::offline().is_built_in() && AccountName::environment().is_built_in());
+        assert_eq!("offline".parse(), Ok(AccountName::offline()));
     }
 
     #[test]

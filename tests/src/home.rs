@@ -138,6 +138,20 @@ impl TestHome {
         Ended::of(output.expect("it runs"))
     }
 
+    /// The same, with this on its standard input.
+    pub async fn cli_given(&self, words: &[&str], input: &str) -> Ended {
+        use tokio::io::AsyncWriteExt;
+        let mut command = self.command();
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = command.spawn().expect("it starts");
+        let mut stdin = running.stdin.take().expect("a pipe");
+        // One that ends without reading is told by its exit code.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        let output = tokio::time::timeout(LIMIT, running.wait_with_output()).await;
+        Ended::of(output.unwrap_or_else(|_| panic!("{words:?} does not end")).expect("it runs"))
+    }
+
     /// Starts the daemon; returns when the socket answers as this process.
     pub async fn up(&mut self) {
         let mut daemon = self.spawn();

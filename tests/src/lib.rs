@@ -11,11 +11,13 @@
 
 pub mod admin;
 pub mod chaos;
+pub mod codex_cli;
 pub mod disk;
 pub mod dockerd;
 pub mod engine;
 pub mod engine_proxy;
 pub mod home;
+pub mod issuer;
 pub mod own_engine;
 pub mod platform;
 pub mod rows;

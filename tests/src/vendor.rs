@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -46,10 +46,14 @@ impl Call {
     }
 }
 
+type Takes = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
 #[derive(Default)]
 struct Inside {
     script: Mutex<VecDeque<Say>>,
     calls: Mutex<Vec<Call>>,
+    /// Which credentials it takes; without it any.
+    takes: Mutex<Option<Takes>>,
 }
 
 /// The vendor. Answers `vendor answer N` to the Nth call unless it was scripted.
@@ -65,15 +69,41 @@ impl Vendor {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base_url = format!("http://{}/v1", listener.local_addr().expect("an address"));
         let inside = Arc::new(Inside::default());
-        let app = Router::new().route("/v1/responses", post(respond)).with_state(inside.clone());
+        let app = ["/v1", "/backend-api/codex"].into_iter().fold(Router::new(), |app, base| {
+            let app = app.route(&format!("{base}/responses"), post(respond));
+            app.route(&format!("{base}/models"), get(models))
+        });
+        let app = app.with_state(inside.clone());
         let app = app.layer(axum::extract::DefaultBodyLimit::disable());
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { inside, base_url }
     }
 
+    /// Makes it what accounts with a ChatGPT login go to.
+    pub fn serve_chatgpt(&self, home: &mut TestHome) {
+        let port = self.base_url.trim_end_matches("/v1").rsplit(':').next().expect("a port");
+        home.env("COFFERDAM_TEST_CHATGPT", port);
+    }
+
     /// Makes it the account of a home's next daemon.
     pub fn serve(&self, home: &mut TestHome) {
         home.env("OPENAI_BASE_URL", &self.base_url).env("OPENAI_API_KEY", KEY);
+    }
+
+    /// Where it is.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// Takes this key and no other one from now on.
+    pub fn take_only(&self, key: &str) {
+        let key = key.to_owned();
+        self.take_if(move |sent| sent == key);
+    }
+
+    /// Takes the credentials of which this is true.
+    pub fn take_if(&self, takes: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        *self.inside.takes.lock().expect("a lock") = Some(Box::new(takes));
     }
 
     /// What it says next.
@@ -92,7 +122,33 @@ impl Vendor {
     }
 }
 
+/// Refuses other keys, as vendors do: with a part of what was sent.
+fn checked(inside: &Inside, headers: &HeaderMap) -> Result<(), Response> {
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match &*inside.takes.lock().expect("a lock") {
+        Some(takes) if !takes(sent.strip_prefix("Bearer ").unwrap_or_default()) => {
+            let message = format!("Incorrect API key provided: {sent}.");
+            let body =
+                json!({"error": {"message": message, "type": "invalid_request_error", "code": "invalid_api_key"}});
+            Err((StatusCode::UNAUTHORIZED, [(header::CONTENT_TYPE, "application/json")], body.to_string())
+                .into_response())
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn models(State(inside): State<Arc<Inside>>, headers: HeaderMap) -> Response {
+    let list = json!({"object": "list", "data": [{"id": "model-a"}, {"id": "model-b"}]});
+    match checked(&inside, &headers) {
+        Ok(()) => ([(header::CONTENT_TYPE, "application/json")], list.to_string()).into_response(),
+        Err(refused) => refused,
+    }
+}
+
 async fn respond(State(inside): State<Arc<Inside>>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(refused) = checked(&inside, &headers) {
+        return refused;
+    }
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let number = {
         let mut calls = inside.calls.lock().expect("a lock");

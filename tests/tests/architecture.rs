@@ -21,7 +21,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("store", &["model", "config"]),
     ("backup", &["config", "files", "store"]),
     ("sandbox", &["model", "config"]),
-    ("gateway", &["fair"]),
+    ("vault", &["model", "config"]),
+    ("gateway", &["model", "config", "store", "vault", "fair"]),
     ("router", &["model", "store"]),
     ("delivery", &["model", "store", "channels"]),
     ("progress", &["model", "live", "store", "channels"]),
@@ -40,6 +41,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "store",
             "sandbox",
             "gateway",
+            "vault",
             "router",
             "delivery",
             "door",
@@ -59,6 +61,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "store",
             "sandbox",
             "gateway",
+            "vault",
             "router",
             "delivery",
             "progress",
@@ -67,7 +70,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "admin",
         ],
     ),
-    ("cli", &["config", "sandbox", "daemon"]),
+    ("cli", &["config", "sandbox", "daemon", "vault"]),
 ];
 
 /// Libraries that only some rooms may know.
@@ -75,7 +78,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("bollard", &["sandbox"]),
     ("rusqlite", &["store"]),
     ("rusqlite_migration", &["store"]),
-    ("reqwest", &["gateway", "door", "cli"]),
+    ("chacha20poly1305", &["vault"]),
+    ("reqwest", &["gateway", "door", "cli", "vault"]),
 ];
 
 /// What the crate's root has besides the rooms.

@@ -148,7 +148,11 @@ async fn a_failed_turn_ends_in_a_notice_that_says_what_to_do_and_the_next_one_wo
 #[tokio::test]
 async fn a_refused_credential_ends_in_a_notice_after_codex_tried_again() {
     let home = TestHome::with_demo(&json!({})).await;
-    assert_failed(&home.admin().chat("demo", "!fail 401").await, FailureKind::Unauthorized, "sign in again");
+    assert_failed(
+        &home.admin().chat("demo", "!fail 401").await,
+        FailureKind::Unauthorized,
+        "log the account in again",
+    );
 }
 
 #[tokio::test]

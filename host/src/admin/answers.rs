@@ -78,7 +78,7 @@ pub(super) async fn status(
         pid: std::process::id(),
         uptime_secs: admin.since.map(|since| since.elapsed().as_secs()),
         ends_within_secs: ending.secs_left(),
-        account: admin.account.clone(),
+        account: admin.gateway.account_name(),
         max_sessions: admin.max_sessions,
         running,
         queued,

@@ -20,7 +20,10 @@ pub(super) async fn session(State(admin): State<Arc<Admin>>, Path(id): Path<Stri
     let session = find_session(&admin, &id).await?;
     let config = load(&admin, &session.group).await.ok().map(|loaded| loaded.config);
     // A file with errors says nothing; what else is known is shown.
-    let inherited = inherited(config.as_ref().unwrap_or(&GroupConfig::default()), admin.default_model.as_deref());
+    let usual = GroupConfig::default();
+    let settings = config.as_ref().unwrap_or(&usual);
+    let model = admin.gateway.model_of(settings.account.as_ref()).or_else(|| admin.default_model.clone());
+    let inherited = inherited(settings, model.as_deref());
     let detail = admin.stores.group(&session.group).await?.detail(&session.id, inherited).await?;
     let conversation = conversation(&detail, config.as_ref());
     let lists = detail.lists;

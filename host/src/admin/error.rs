@@ -81,6 +81,7 @@ impl IntoResponse for Failed {
             ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::Usage | ErrorKind::Config => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::Daemon => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Account => StatusCode::FAILED_DEPENDENCY,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, Json(self.0)).into_response()

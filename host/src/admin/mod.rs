@@ -1,5 +1,6 @@
 //! The daemon's own socket: what the CLI asks. HTTP/1.1 on a Unix socket, 0600; whoever can open it owns the home.
 //!
+//! - [`accounts`]: who serves model calls.
 //! - [`answers`]: groups, sessions, status. - [`detail`]: a session in depth. - [`wirings`]: chats of groups.
 //! - [`dead_letters`]: what was tried for the last time.
 //! - [`chat`]: the terminal's messages and their streamed answers; [`intake`]: how many at once.
@@ -8,6 +9,7 @@
 //! - [`ending`]: what is still answered at the end.
 //! - [`disk`]: whether it takes writes. - [`backup`]: backups, and back. - [`error`]: every error as a person reads it.
 
+mod accounts;
 mod answers;
 mod backup;
 mod chat;
@@ -38,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use crate::channels::terminal::Terminal;
 use crate::config::home::Home;
 use crate::delivery::Delivery;
+use crate::gateway::{Accounts, Gateway};
 use crate::live::Hub;
 use crate::store::Stores;
 use crate::supervisor::Supervisor;
@@ -61,8 +64,10 @@ pub struct Admin {
     pub terminal: Terminal,
     /// What happens right now.
     pub hub: Hub,
-    /// The account that serves model calls.
-    pub account: String,
+    /// Serves model calls.
+    pub gateway: Arc<Gateway>,
+    /// The accounts that do.
+    pub accounts: Accounts,
     /// The most containers at once.
     pub max_sessions: usize,
     /// The model of groups that name none.
@@ -125,6 +130,12 @@ fn routes(admin: Arc<Admin>, ending: &Ending) -> Router {
         .route("/v1/sessions/{id}/follow", get(follow::follow))
         .route("/v1/sessions/{id}/stop", post(answers::stop_session))
         .route("/v1/sessions/{id}/logs", get(answers::logs))
+        .route("/v1/accounts", get(accounts::list))
+        .route("/v1/accounts/{name}", get(accounts::show).put(accounts::login).delete(accounts::remove))
+        .route("/v1/accounts/{name}/use", post(accounts::choose))
+        .route("/v1/accounts/{name}/logout", post(accounts::logout))
+        .route("/v1/accounts/{name}/test", post(accounts::test))
+        .route("/v1/vault/rotate", post(accounts::rotate))
         .route("/v1/wirings", get(wirings::list).patch(wirings::change))
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/{folder}", delete(dead_letters::let_all_go))

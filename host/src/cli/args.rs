@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use cofferdam_protocol::ids::Folder;
 
+use super::account::args::AccountVerb;
 use super::words::{ChatWord, LetterWord, SessionWord, on_or_off};
 
 const EXIT_CODES: &str = "\
@@ -24,6 +25,7 @@ Exit codes:
   12   a check of `doctor` failed
   13   a database is damaged, or of a newer Cofferdam
   14   a backup or a restore is done, but for files that are named
+  15   an account cannot be used: refused, in need of a login, or without an answer
   130  Ctrl-C while waiting; an accepted message stays accepted
 
 The home: --home, or COFFERDAM_HOME, or ~/.cofferdam. First steps: `cofferdam init`, `cofferdam doctor`,
@@ -54,6 +56,9 @@ pub(super) enum Verb {
     Group(GroupVerb),
     /// Talk to a group: one message, or a line editor without one
     Chat(ChatArgs),
+    /// Accounts: credentials of model providers, which never leave the host
+    #[command(subcommand)]
+    Account(AccountVerb),
     /// What runs, what waits, and why
     Status,
     /// Sessions: conversations and their containers
@@ -287,6 +292,7 @@ mod tests {
             ErrorKind::Unhealthy,
             ErrorKind::Database,
             ErrorKind::Incomplete,
+            ErrorKind::Account,
         ];
         let docs = include_str!("../../../docs/cli.md");
         for kind in kinds {

@@ -98,6 +98,12 @@ impl Client {
         serde_json::from_slice(&body).map_err(broken)
     }
 
+    pub async fn put_with<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(broken)?;
+        let body = self.call(Method::PUT, path, body.into()).await?;
+        serde_json::from_slice(&body).map_err(broken)
+    }
+
     pub async fn post_for<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let body = self.call(Method::POST, path, Bytes::new()).await?;
         serde_json::from_slice(&body).map_err(broken)

@@ -198,6 +198,10 @@ fn start_error(error: StartError) -> CliError {
             .with_hint("see that the home can be written and its disk is not full; `cofferdam doctor` looks"),
         StartError::Store(ref store) if store.is_disk() => CliError::new(ErrorKind::Disk, error_chain(&error))
             .with_hint("see that the home can be written and its disk is not full; `cofferdam doctor` looks"),
+        StartError::NoAccount(ref name) => CliError::new(ErrorKind::Config, error_chain(&error)).with_hint(format!(
+            "name another in COFFERDAM_ACCOUNT, or in `account` of cofferdam.toml (`cofferdam account list` shows them); \
+             `cofferdam account login {name} --kind openai` makes it, OPENAI_API_KEY is the account `environment`"
+        )),
         StartError::Gateway(_) => CliError::new(ErrorKind::Config, error_chain(&error))
             .with_hint("see OPENAI_API_KEY and OPENAI_BASE_URL in the environment, .env or cofferdam.toml"),
         StartError::Store(_) if error.is_damaged() => CliError::new(ErrorKind::Database, error_chain(&error)).with_hint(
@@ -209,6 +213,7 @@ fn start_error(error: StartError) -> CliError {
             CliError::new(ErrorKind::Database, error_chain(&error))
                 .with_hint("run that version, or restore a backup of this one's time into another home")
         }
+        StartError::Issuer(_) => CliError::internal(error_chain(&error)),
         StartError::Store(_) => CliError::internal(error_chain(&error)),
     }
 }

@@ -1,6 +1,6 @@
 //! `cofferdam group …`: agents with a folder, settings and instructions.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 
 use cofferdam_protocol::admin::Group;
 use cofferdam_protocol::ids::Folder;
@@ -160,13 +160,7 @@ fn confirmed(folder: &Folder) -> Result<bool, CliError> {
         let message = format!("removing {folder} forgets its conversations, and nobody is there to ask");
         return Err(CliError::usage(message).with_hint("add --yes"));
     }
-    let mut stderr = std::io::stderr();
-    let _ = write!(stderr, "Stop the sessions of {folder} and forget its conversations? [y/N] ");
-    let _ = stderr.flush();
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    read.map_err(|error| CliError::io("the answer cannot be read", &error))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    terminal::ask(&format!("Stop the sessions of {folder} and forget its conversations? [y/N] "))
 }
 
 #[cfg(test)]

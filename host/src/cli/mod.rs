@@ -3,6 +3,7 @@
 //! Commands speak HTTP to the daemon; when none runs, [`connect`] hosts it in this process and then speaks to it the
 //! same way. [`error`] is the one place that turns errors into what a person reads and into an exit code.
 
+mod account;
 mod args;
 mod backup;
 mod chat;
@@ -79,6 +80,7 @@ async fn run(cli: Cli) -> Result<u8, CliError> {
         Verb::Up => up::run(&context).await,
         Verb::Group(verb) => group::run(&context, verb).await,
         Verb::Chat(chat) => chat::run(&context, chat).await,
+        Verb::Account(verb) => account::run(&context, verb).await,
         Verb::Status => status::run(&context).await,
         Verb::Session(verb) => session::run(&context, verb).await,
         Verb::DeadLetter(verb) => dead_letter::run(&context, verb).await,

@@ -1,7 +1,7 @@
 //! Text for a person's terminal. What came from an agent, a chat or the network passes [`Cleaner`] first, so that
 //! none of them can drive the terminal.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Write};
 
 use super::error::CliError;
 use crate::config::process_env;
@@ -99,6 +99,15 @@ pub(super) fn err_piece(piece: &str) {
         let mut stderr = std::io::stderr().lock();
         let _ = stderr.write_all(piece.as_bytes()).and_then(|()| stderr.flush());
     }
+}
+
+/// Asks for a yes or a no.
+pub(super) fn ask(question: &str) -> Result<bool, CliError> {
+    err_piece(question);
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.map_err(|error| CliError::io("the answer cannot be read", &error))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Prints a value as JSON in one piece.

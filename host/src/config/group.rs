@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cofferdam_protocol::ids::Folder;
+use cofferdam_protocol::ids::{AccountName, Folder};
 use cofferdam_protocol::runner::ProviderKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,10 @@ pub struct GroupConfig {
     /// Which coding agent answers: `codex`, or `mock`, which answers at once by itself and is for tests.
     #[schemars(with = "Provider")]
     pub provider: ProviderKind,
+    /// The account that serves its model calls; without it the host's default account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 32), regex(pattern = "^[a-z0-9][a-z0-9-]*$"))]
+    pub account: Option<AccountName>,
     /// The model's name; without it the account's default, or else the provider's.
     #[serde(deserialize_with = "values::model", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"))]
@@ -160,6 +164,7 @@ impl Default for GroupConfig {
         Self {
             schema: None,
             provider: ProviderKind::Codex,
+            account: None,
             model: None,
             effort: None,
             image: None,

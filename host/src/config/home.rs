@@ -11,6 +11,7 @@ pub const SHARED: &str = "global";
 ///
 /// ```text
 /// cofferdam.toml  .env           the host's configuration
+/// vault.key                      opens the accounts in data/central.db; not in data/, so in no copy of it
 /// groups/<folder>/               container.json, AGENTS.md, skills/, workspace/
 /// groups/global/                 AGENTS.md and skills/ of all groups
 /// data/central.db                what spans groups
@@ -57,6 +58,11 @@ impl Home {
     /// Variables that are read as if they were in the environment.
     pub fn env_file(&self) -> PathBuf {
         self.0.join(".env")
+    }
+
+    /// The vault's key.
+    pub fn vault_key(&self) -> PathBuf {
+        self.0.join("vault.key")
     }
 
     /// All groups' folders.
@@ -119,6 +125,11 @@ impl Home {
         self.data().join("central.db")
     }
 
+    /// Locks and notes of the refresh of logins.
+    pub fn logins(&self) -> PathBuf {
+        self.data().join("logins")
+    }
+
     /// One group's state.
     pub fn group_data(&self, folder: &Folder) -> PathBuf {
         self.data().join("groups").join(folder.as_str())
@@ -152,6 +163,11 @@ impl Home {
     /// The `mcpServers` that a session's container was started with, as their file had them.
     pub fn session_servers(&self, folder: &Folder, session: &SessionId) -> PathBuf {
         self.session(folder, session).join("mcp.json")
+    }
+
+    /// The account that a session's container was started with, if its group named one.
+    pub fn session_account(&self, folder: &Folder, session: &SessionId) -> PathBuf {
+        self.session(folder, session).join("account")
     }
 
     /// One session's copy of the instructions of all groups, mounted into its container.

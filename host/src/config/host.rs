@@ -4,16 +4,16 @@
 //! child process inherits a key from it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
+use cofferdam_protocol::ids::AccountName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::home::Home;
 use super::host_values::{self, is_name};
 use super::retries::Retries;
-use super::{ConfigError, error, read, values};
+use super::{ConfigError, read, values};
 
 /// Where model calls go unless `OPENAI_BASE_URL` says otherwise: the vendor's public API.
 pub const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
@@ -24,27 +24,13 @@ const MAX_BYTES: u64 = 64 * 1024;
 /// What `max_sessions` can be.
 const SESSIONS: std::ops::RangeInclusive<usize> = 1..=512;
 
-/// What serves model calls.
+/// The account of the key that the host's configuration has: `environment`.
 #[derive(Debug, Clone)]
-pub enum AccountChoice {
-    /// The offline model inside the host.
-    Offline,
-    /// An OpenAI-compatible Responses endpoint.
-    OpenAi {
-        /// The API's base, without a slash at its end; `/responses` is below it.
-        base_url: String,
-        /// The key, which never leaves the host but to that endpoint.
-        key: SecretString,
-    },
-}
-
-impl fmt::Display for AccountChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Offline => f.write_str("offline model"),
-            Self::OpenAi { base_url, .. } => write!(f, "openai at {base_url}"),
-        }
-    }
+pub struct Environment {
+    /// The API's base, without a slash at its end; `/responses` is below it.
+    pub base_url: String,
+    /// The key, which never leaves the host but to that endpoint.
+    pub key: SecretString,
 }
 
 /// The host's configuration.
@@ -52,8 +38,10 @@ impl fmt::Display for AccountChoice {
 pub struct HostConfig {
     /// The most containers at once.
     pub max_sessions: usize,
-    /// What serves model calls.
-    pub account: AccountChoice,
+    /// The account of groups that name none, if it is named here.
+    pub account: Option<AccountName>,
+    /// The account of the key, if there is one.
+    pub environment: Option<Environment>,
     /// The model for groups that name none; none leaves it to the provider.
     pub default_model: Option<String>,
     /// The Docker engine's address; none is the local default.
@@ -132,11 +120,13 @@ impl HostConfig {
         let (file, sources) = read_files(home, env)?;
         let mut warnings = readable_secrets(&file, &sources);
         let file_sessions = file.max_sessions.map(|n| n.to_string());
+        let environment = environment(&sources, file.openai.base_url, file.openai.api_key, &mut warnings)?;
         let runner = sources.get("COFFERDAM_RUNNER", "runner", file.runner.map(|p| p.display().to_string()));
         let log = sources.get("COFFERDAM_LOG", "log", file.log);
         Ok(Self {
             max_sessions: max_sessions(sources.get("COFFERDAM_MAX_SESSIONS", "max_sessions", file_sessions))?,
-            account: account(&sources, file.account, file.openai.base_url, file.openai.api_key, &mut warnings)?,
+            account: account(&sources, file.account, environment.is_some())?,
+            environment,
             default_model: sources.get("COFFERDAM_MODEL", "openai.model", file.openai.model).map(|s| s.value),
             docker_host: docker_host(sources.get("DOCKER_HOST", "docker_host", file.docker_host))?,
             runner: runner.map(|s| home.root().join(s.value)),
@@ -197,39 +187,41 @@ fn max_sessions(setting: Option<Setting>) -> Result<usize, ConfigError> {
     }
 }
 
-fn account(
+fn environment(
     sources: &Sources<'_>,
-    account: Option<String>,
     base_url: Option<String>,
     key: Option<SecretString>,
     warnings: &mut Vec<String>,
-) -> Result<AccountChoice, ConfigError> {
-    let wanted = sources.get("COFFERDAM_ACCOUNT", "account", account);
+) -> Result<Option<Environment>, ConfigError> {
     let key = sources.get("OPENAI_API_KEY", "openai.api_key", key.map(|key| key.expose_secret().to_owned()));
+    let Some(key) = key else { return Ok(None) };
     let base_url = sources.get("OPENAI_BASE_URL", "openai.base_url", base_url);
-    match (wanted.as_ref().map(|wanted| wanted.value.as_str()), key) {
-        (Some("offline"), _) | (None, None) => return Ok(AccountChoice::Offline),
-        (Some("openai") | None, Some(key)) => {
-            let base_url =
-                base_url.map_or(Ok(DEFAULT_BASE_URL.to_owned()), |url| parse_base_url(&url, warnings))?;
-            let secret = key.value.trim();
-            if !secret.bytes().all(|b| b.is_ascii_graphic()) {
-                return Err(key.error("the key has characters that no key has").with_hint("copy it again"));
-            }
-            return Ok(AccountChoice::OpenAi { base_url, key: secret.to_owned().into() });
-        }
-        _ => {}
+    let base_url = base_url.map_or(Ok(DEFAULT_BASE_URL.to_owned()), |url| parse_base_url(&url, warnings))?;
+    let secret = key.value.trim();
+    if !secret.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(key.error("the key has characters that no key has").with_hint("copy it again"));
     }
-    let Some(wanted) = wanted else { return Ok(AccountChoice::Offline) };
-    if wanted.value == "openai" {
-        let hint = "set OPENAI_API_KEY in the environment or `.env`, or choose `offline`";
-        return Err(wanted.error("the account is `openai`, but there is no key").with_hint(hint));
+    Ok(Some(Environment { base_url, key: secret.to_owned().into() }))
+}
+
+/// The account that is named; whether there is one of that name is seen when the daemon starts.
+fn account(
+    sources: &Sources<'_>,
+    account: Option<String>,
+    has_key: bool,
+) -> Result<Option<AccountName>, ConfigError> {
+    let Some(wanted) = sources.get("COFFERDAM_ACCOUNT", "account", account) else { return Ok(None) };
+    match wanted.value.trim() {
+        // What the key's account was called before there were others.
+        "openai" | AccountName::ENVIRONMENT if has_key => Ok(Some(AccountName::environment())),
+        AccountName::ENVIRONMENT => Err(wanted
+            .error("the account is `environment`, but there is no key")
+            .with_hint("set OPENAI_API_KEY in the environment or `.env`, or name another account")),
+        name => match name.parse() {
+            Ok(name) => Ok(Some(name)),
+            Err(error) => Err(wanted.error(error.to_string()).with_hint("`cofferdam account list` shows them")),
+        },
     }
-    let hint = match error::nearest(&wanted.value, ["openai", "offline"]) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "possible here: openai, offline".to_owned(),
-    };
-    Err(wanted.error(format!("there is no such account: {:?}", wanted.value)).with_hint(hint))
 }
 
 fn parse_base_url(setting: &Setting, warnings: &mut Vec<String>) -> Result<String, ConfigError> {

@@ -24,10 +24,14 @@ impl Case {
     }
 }
 
+/// The key that serves model calls; otherwise the account that is named, or `offline`.
 fn key_of(config: &HostConfig) -> String {
-    match &config.account {
-        AccountChoice::OpenAi { key, .. } => key.expose_secret().to_owned(),
-        AccountChoice::Offline => "offline".to_owned(),
+    match (&config.account, &config.environment) {
+        (None, Some(environment)) => environment.key.expose_secret().to_owned(),
+        (Some(name), Some(environment)) if *name == AccountName::environment() => {
+            environment.key.expose_secret().to_owned()
+        }
+        (name, _) => name.as_ref().map_or("offline", AccountName::as_str).to_owned(),
     }
 }
 
@@ -53,9 +57,16 @@ fn the_environment_wins_over_dotenv_and_dotenv_over_the_file() {
 fn an_account_that_is_chosen_is_kept_although_there_is_a_key() {
     let case = Case::new("account = \"offline\"", "OPENAI_API_KEY=k", &[]);
     assert_eq!(key_of(&case.load().unwrap()), "offline");
-    let openai = Case::new("account = \"openai\"", "", &[]);
-    insta::assert_snapshot!(openai.error(), @r#"HOME/cofferdam.toml: `account`: the account is `openai`, but there is no key; set OPENAI_API_KEY in the environment or `.env`, or choose `offline`"#);
-    insta::assert_snapshot!(Case::new("account = \"offlin\"", "", &[]).error(), @r#"HOME/cofferdam.toml: `account`: there is no such account: "offlin"; did you mean `offline`?"#);
+    for word in ["openai", "environment"] {
+        let case = Case::new(&format!("account = \"{word}\""), "OPENAI_API_KEY=k", &[]);
+        assert_eq!(key_of(&case.load().unwrap()), "k", "{word}");
+    }
+    // Without a key it is an account of the vault, or of nobody: the daemon knows.
+    for word in ["openai", "work"] {
+        assert_eq!(key_of(&Case::new(&format!("account = \"{word}\""), "", &[]).load().unwrap()), word);
+    }
+    insta::assert_snapshot!(Case::new("account = \"environment\"", "", &[]).error(), @r#"HOME/cofferdam.toml: `account`: the account is `environment`, but there is no key; set OPENAI_API_KEY in the environment or `.env`, or name another account"#);
+    insta::assert_snapshot!(Case::new("account = \"Off line\"", "", &[]).error(), @r#"HOME/cofferdam.toml: `account`: 'Off line' is not an account's name: use 1 to 32 lower-case letters, digits and '-', starting with a letter or digit; `cofferdam account list` shows them"#);
 }
 
 #[test]
@@ -82,7 +93,7 @@ fn a_key_is_never_printed() {
     let case = Case::new("", &format!("OPENAI_API_KEY={secret}"), &[]);
     let config = case.load().unwrap();
     assert_eq!(key_of(&config), secret);
-    assert!(!format!("{config:?} {}", config.account).contains(secret));
+    assert!(!format!("{config:?}").contains(secret));
     let broken = [
         Case::new(&format!("[openai]\napi_key = {secret}\n"), "", &[]),
         Case::new(&format!("[openai]\napi_key = [\"{secret}\"]\n"), "", &[]),

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_protocol::admin::ErrorKind;
+use cofferdam_protocol::ids::AccountName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -30,12 +31,13 @@ use crate::config::home::Home;
 use crate::config::host::HostConfig;
 use crate::delivery::Delivery;
 use crate::error_chain;
-use crate::gateway::GatewayError;
+use crate::gateway::{Accounts, GatewayError};
 use crate::progress::Reporter;
 use crate::store::Stores;
 use crate::store::ground::Ground;
 pub(crate) use crate::store::{Fault, StoreError};
 use crate::supervisor::Supervisor;
+use crate::vault::issuer::IssuerError;
 
 use lock::HomeLock;
 use parts::Shared;
@@ -72,9 +74,15 @@ pub enum StartError {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The account cannot be used.
+    /// The key of the host's configuration cannot be used.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The client for logins could not be set up.
+    #[error("the HTTPS client for logins could not be set up")]
+    Issuer(#[source] IssuerError),
+    /// The host's configuration names an account that is not there.
+    #[error("there is no account '{0}', which the host's configuration names")]
+    NoAccount(AccountName),
 }
 
 impl StartError {
@@ -117,6 +125,7 @@ pub struct Daemon {
     delivery: Delivery,
     reporter: Reporter,
     stores: Stores,
+    accounts: Accounts,
     home: Home,
     /// Follows the wall clock.
     clock: Option<AbortOnDropHandle<()>>,
@@ -135,6 +144,8 @@ const ENGINE_DEADLINE: Duration = Duration::from_secs(20);
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(5);
 /// How soon a daemon that has nothing to write notices that it lost its home.
 const WATCH: Duration = Duration::from_secs(1);
+/// How long a refresh of a login that runs may take: one that is cut off can cost the login.
+const REFRESHES: Duration = Duration::from_secs(20);
 /// How long clients may read their last lines after that.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
@@ -185,6 +196,7 @@ impl Daemon {
             delivery: shared.delivery,
             reporter,
             stores: shared.stores,
+            accounts: shared.accounts,
             home: shared.home,
             clock,
             #[cfg(feature = "test-hooks")]
@@ -217,6 +229,16 @@ impl Daemon {
         order.await;
     }
 
+    /// A refresh that runs comes to its end: one that is cut off can cost the login. So a second signal only shortens it.
+    async fn settle_logins(&self, hurried: &CancellationToken) {
+        let within = async |limit: Duration| {
+            if tokio::time::timeout(limit, self.accounts.settle()).await.is_err() {
+                tracing::warn!("a login is still being refreshed; the next start goes on with it");
+            }
+        };
+        unless(hurried, within(REFRESHES), within(HURRIED)).await;
+    }
+
     async fn in_order(self, hurried: &CancellationToken) {
         drop(self.clock);
         self.admin.stop_intake(GRACE);
@@ -233,6 +255,7 @@ impl Daemon {
         unless(hurried, calm, quick).await;
         self.reporter.shutdown(LAST_WORDS).await;
         self.admin.finish(LAST_WORDS).await;
+        self.settle_logins(hurried).await;
         let quick = async {
             if tokio::time::timeout(HURRIED, self.stores.close()).await.is_err() {
                 tracing::warn!("databases were still closing at the end; their journals stay for the next start");

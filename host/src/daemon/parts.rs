@@ -8,15 +8,18 @@ use crate::admin::Admin;
 use crate::channels::Channels;
 use crate::channels::terminal::Terminal;
 use crate::config::home::Home;
-use crate::config::host::{AccountChoice, HostConfig};
+use crate::config::host::{Environment, HostConfig};
 use crate::config::retries::Retries;
 use crate::delivery::Delivery;
-use crate::gateway::{Account, Gateway, GatewayError};
+use crate::gateway::accounts::Sources;
+use crate::gateway::{Account, Accounts, Gateway};
 use crate::live::Hub;
 use crate::model::backoff::Backoff;
 use crate::sandbox::docker::DockerSandbox;
 use crate::store::Stores;
 use crate::supervisor::{Parts, Supervisor};
+use crate::vault::issuer::{Address, Issuer};
+use crate::vault::{Refresher, Vault};
 
 /// What more than one part works with.
 pub(super) struct Shared {
@@ -25,6 +28,7 @@ pub(super) struct Shared {
     mode: Mode,
     install: String,
     pub(super) stores: Stores,
+    pub(super) accounts: Accounts,
     pub(super) gateway: Arc<Gateway>,
     terminal: Terminal,
     pub(super) channels: Channels,
@@ -42,10 +46,11 @@ impl Shared {
         (terminal, channels): (Terminal, Channels),
     ) -> Result<Self, StartError> {
         let install = stores.central().install_id().await?;
-        let gateway = Arc::new(Gateway::new(account_of(&config.account)?)?);
+        let accounts = open_accounts(&home, &stores, &install, &config, mode).await?;
+        let gateway = Arc::new(Gateway::with_accounts(accounts.clone()));
         let delivery = Delivery::new(stores.clone(), channels.clone(), mode == Mode::Serve);
         let hub = Hub::default();
-        Ok(Self { home, config, mode, install, stores, gateway, terminal, channels, delivery, hub })
+        Ok(Self { home, config, mode, install, stores, accounts, gateway, terminal, channels, delivery, hub })
     }
 
     /// Runs sessions.
@@ -80,7 +85,8 @@ impl Shared {
             delivery: self.delivery.clone(),
             terminal: self.terminal.clone(),
             hub: self.hub.clone(),
-            account: self.gateway.account_name().to_owned(),
+            gateway: self.gateway.clone(),
+            accounts: self.accounts.clone(),
             max_sessions: self.config.max_sessions,
             default_model: self.config.default_model.clone(),
             since: (self.mode == Mode::Serve).then(Instant::now),
@@ -98,12 +104,29 @@ fn starts_of(retries: Retries) -> Backoff {
     }
 }
 
-fn account_of(choice: &AccountChoice) -> Result<Account, GatewayError> {
-    match choice {
-        AccountChoice::Offline => Ok(Account::Offline),
-        AccountChoice::OpenAi { base_url, key } => {
-            let base_url = base_url.parse().map_err(|_| GatewayError::BaseUrl("is not a URL"))?;
-            Ok(Account::OpenAi { base_url, key: key.clone() })
-        }
+/// The accounts of the home. One that only looks or registers may make the account that is missing.
+async fn open_accounts(
+    home: &Home,
+    stores: &Stores,
+    install: &str,
+    config: &HostConfig,
+    mode: Mode,
+) -> Result<Accounts, StartError> {
+    let of_key = |of: &Environment| Account::open_ai(&of.base_url, of.key.clone());
+    let logins = home.logins();
+    let issuer = Issuer::new(Address::of_vendor()).map_err(StartError::Issuer)?;
+    let refresher =
+        Refresher::new(issuer, logins.clone()).map_err(|source| StartError::Home { path: logins, source })?;
+    let accounts = Accounts::new(Sources {
+        central: stores.central().clone(),
+        vault: Vault::new(home, install),
+        refresher,
+        environment: config.environment.as_ref().map(of_key).transpose()?,
+        named: config.account.clone(),
+    })?;
+    accounts.load().await?;
+    match accounts.missing() {
+        Some(name) if mode != Mode::Query => Err(StartError::NoAccount(name)),
+        _ => Ok(accounts),
     }
 }

@@ -47,8 +47,11 @@ fn remotes(url: &str) -> Remotes {
         secrets: vec![TOKEN.into()],
         wait: Duration::from_secs(30),
     };
-    let caller =
-        Caller { group: "demo".parse().unwrap(), session: "0123456789abcdef0123456789abcdef".parse().unwrap() };
+    let caller = Caller {
+        group: "demo".parse().unwrap(),
+        session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+        account: None,
+    };
     Remotes::new(vec![server], caller).unwrap()
 }
 

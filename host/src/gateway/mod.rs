@@ -1,25 +1,33 @@
 //! Model calls of a session arrive here through the door and leave to an upstream with the host's credential.
 //!
 //! ```text
-//! door ── request ──▶ route ──▶ bounded body ──▶ allowed headers ──▶ Upstream ──▶ streamed answer
-//!                       │ anything else: 404, counted and logged       ├ offline: the embedded scripted model
-//!                       │ WebSocket upgrade: 426                       └ compatible: a Responses endpoint + key
+//! door ── request ──▶ route ──▶ bounded body ──▶ allowed headers ──▶ Chooser ──▶ Upstream ──▶ streamed answer
+//!                       │ anything else: 404, counted and logged        │           ├ offline: the embedded scripted model
+//!                       │ WebSocket upgrade: 426                        │           ├ compatible: a Responses endpoint + key
+//!                                                                       │           └ chatgpt: the vendor's + a login, kept fresh
+//!                                                                       └ accounts: the group's account, or the default
 //! ```
 //!
 //! What a container sends is hostile: only three calls exist, only known headers pass, and the credential is
 //! never in an error, a log line or an answer. Dropping the returned response, or the future of
 //! [`Gateway::handle`], ends the upstream's work.
 
+pub mod accounts;
 pub(crate) mod body;
+mod chatgpt;
+mod choose;
 mod compatible;
+mod endpoint;
 mod error;
 mod headers;
 mod hosted;
 mod offline;
+mod probe;
 pub(crate) mod redact;
 mod room;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,18 +36,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
-use cofferdam_protocol::ids::{Folder, SessionId};
+use cofferdam_protocol::ids::{AccountName, Folder, SessionId};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use secrecy::SecretString;
 
 use crate::fair::Place;
+pub use accounts::Accounts;
+use choose::{Chooser, Fixed};
 use error::vendor_error;
+pub use probe::ProbeError;
 use room::Room;
+use words::Whose;
 
 /// The largest request body, in bytes. A full context window with a few images stays well below.
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
 
-/// The account that serves model calls, chosen by the host's configuration.
+/// An account that needs no vault.
 #[derive(Clone)]
 pub enum Account {
     /// The embedded scripted model; nothing leaves the host.
@@ -78,6 +90,8 @@ pub struct Caller {
     pub group: Folder,
     /// The session, known from the door that the call came through.
     pub session: SessionId,
+    /// The account that its group named when it started; none is the default.
+    pub account: Option<AccountName>,
 }
 
 /// Why a gateway cannot be made from an account.
@@ -156,41 +170,64 @@ struct Call {
     room: Option<Place>,
 }
 
+impl Call {
+    /// The call for the list of models, on the host's own behalf.
+    fn of_models(query: Option<&str>) -> Self {
+        let query = query.map(str::to_owned);
+        Self { route: Route::Models, query, headers: HeaderMap::new(), body: Bytes::new(), room: None }
+    }
+}
+
 /// Serves model calls. Dropping the future or the answer's body cancels the call.
 #[async_trait]
 trait Upstream: Send + Sync {
-    /// The account in words, for `status`; without secrets.
-    fn name(&self) -> &str;
-
     /// Answers a call; failures are answers in the vendor's error form.
     async fn call(&self, caller: &Caller, call: Call) -> Response<Body>;
+
+    /// Whether it can be used; answers how many models there are, if that can be known.
+    async fn probe(&self) -> Result<Option<u64>, ProbeError>;
 }
 
 /// The model gateway. Cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
-    upstream: Arc<dyn Upstream>,
+    chooser: Arc<dyn Chooser>,
     room: Room,
     refused: Arc<AtomicU64>,
 }
 
 impl Gateway {
-    /// A gateway that serves `account`.
+    /// A gateway that serves everybody with `account`.
     pub fn new(account: Account) -> Result<Self, GatewayError> {
         Self::with_limits(account, Limits::default())
     }
 
-    fn with_limits(account: Account, limits: Limits) -> Result<Self, GatewayError> {
-        let upstream: Arc<dyn Upstream> = match account {
-            Account::Offline => Arc::new(offline::Offline),
-            Account::OpenAi { base_url, key } => Arc::new(compatible::Compatible::new(base_url, key, limits)?),
-        };
-        Ok(Self { upstream, room: Room::default(), refused: Arc::default() })
+    /// A gateway that serves each call with the account that it is to have.
+    pub fn with_accounts(accounts: Accounts) -> Self {
+        Self::choosing(Arc::new(accounts))
     }
 
-    /// The account that serves model calls, for `status`.
-    pub fn account_name(&self) -> &str {
-        self.upstream.name()
+    fn with_limits(account: Account, limits: Limits) -> Result<Self, GatewayError> {
+        let words = match &account {
+            Account::Offline => "offline model".to_owned(),
+            Account::OpenAi { base_url, .. } => format!("endpoint {}", base_url.host_str().unwrap_or_default()),
+        };
+        let upstream = upstream_of(account, Whose::Environment, limits)?;
+        Ok(Self::choosing(Arc::new(Fixed { upstream, words })))
+    }
+
+    fn choosing(chooser: Arc<dyn Chooser>) -> Self {
+        Self { chooser, room: Room::default(), refused: Arc::default() }
+    }
+
+    /// The account of groups that name none, in words, for `status`.
+    pub fn account_name(&self) -> String {
+        self.chooser.default_in_words()
+    }
+
+    /// The model of sessions whose group names this account, or none, and no model itself.
+    pub fn model_of(&self, account: Option<&AccountName>) -> Option<String> {
+        self.chooser.model_of(account)
     }
 
     /// How many requests were refused since the start because no such call exists.
@@ -233,7 +270,13 @@ impl Gateway {
             room,
         };
         tracing::debug!(group = %caller.group, session = %caller.session, ?route, bytes = call.body.len(), "model call");
-        self.upstream.call(caller, call).await
+        match self.chooser.choose(caller).await {
+            Ok(upstream) => upstream.call(caller, call).await,
+            Err(unserved) => {
+                tracing::warn!(group = %caller.group, session = %caller.session, why = %unserved, "no account serves a model call");
+                unserved.response()
+            }
+        }
     }
 
     fn refuse(&self, caller: &Caller, parts: &http::request::Parts) -> Response<Body> {
@@ -251,6 +294,13 @@ impl Gateway {
             "The gateway serves POST /v1/responses, POST /v1/responses/compact and GET /v1/models only.",
         )
     }
+}
+
+fn upstream_of(account: Account, whose: Whose, limits: Limits) -> Result<Arc<dyn Upstream>, GatewayError> {
+    Ok(match account {
+        Account::Offline => Arc::new(offline::Offline),
+        Account::OpenAi { base_url, key } => Arc::new(compatible::Compatible::new(base_url, key, whose, limits)?),
+    })
 }
 
 /// Why a call may not pass: something in it would leave the container by way of the vendor, or hides what is in it.

@@ -35,7 +35,7 @@ fn advice(kind: FailureKind, known: &Known) -> String {
         FailureKind::ModelNotFound => return model_not_found(known),
         FailureKind::RateLimited => "The model's vendor limits the rate of requests: wait a while.",
         FailureKind::Unauthorized => {
-            "The credential was refused: sign in again, or check OPENAI_API_KEY on the host, and restart the daemon."
+            "The credential was refused: log the account in again on the host; `cofferdam account list` there shows what is wrong."
         }
         FailureKind::ContextWindow => {
             "The conversation no longer fits into the model's window: /compact makes room, if the message itself is short enough."
@@ -347,7 +347,7 @@ mod tests {
         assert!(words(FailureKind::UsageLimit).contains("until 15:30"));
         assert!(words(FailureKind::Refused).contains("in another way"), "the only one that is no dead letter");
         assert!(words(FailureKind::ModelNotFound).ends_with("Known are: a, b."));
-        assert!(words(FailureKind::Unauthorized).contains("sign in again"));
+        assert!(words(FailureKind::Unauthorized).contains("log the account in again"));
         let unknown = turn_failed(&Failure::new(FailureKind::UsageLimit, "x"), &Known::default());
         assert!(unknown.contains("limit is used up. Wait"), "{unknown}");
     }

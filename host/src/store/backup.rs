@@ -67,22 +67,25 @@ pub fn copy(from: &Path, to: &Path) -> Result<usize, CopyError> {
     Ok(version)
 }
 
-/// Copies `central.db`; with `only`, without what it has of other groups.
+/// Copies `central.db` without its accounts; with `only`, without what it has of other groups.
 pub fn copy_central(from: &Path, to: &Path, only: Option<&[Folder]>) -> Result<usize, CopyError> {
     let version = copy(from, to)?;
-    if let Some(only) = only {
-        keep_only(to, only).map_err(CopyError::Target)?;
-    }
+    leave_out(to, only).map_err(CopyError::Target)?;
     Ok(version)
 }
 
-fn keep_only(path: &Path, only: &[Folder]) -> Result<(), StoreError> {
+fn leave_out(path: &Path, only: Option<&[Folder]>) -> Result<(), StoreError> {
     let conn = open(path, OpenFlags::default())?;
     conn.pragma_update(None, "foreign_keys", true)?;
-    let kept = serde_json::to_string(only).unwrap_or_default();
-    conn.execute("DELETE FROM groups WHERE folder NOT IN (SELECT value FROM json_each(?1))", [kept])?;
-    // What was dropped may name anybody's chats.
-    conn.execute_batch("DELETE FROM drops; VACUUM;")?;
+    // A credential belongs into no copy, also not sealed; and an old login that is used again ends the living one.
+    conn.execute_batch("DELETE FROM accounts; DELETE FROM meta WHERE key = 'account';")?;
+    if let Some(only) = only {
+        let kept = serde_json::to_string(only).unwrap_or_default();
+        conn.execute("DELETE FROM groups WHERE folder NOT IN (SELECT value FROM json_each(?1))", [kept])?;
+        // What was dropped may name anybody's chats.
+        conn.execute_batch("DELETE FROM drops;")?;
+    }
+    conn.execute_batch("VACUUM;")?;
     File::open(path).and_then(|file| file.sync_all()).map_err(|error| failed(path, error))
 }
 

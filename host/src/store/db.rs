@@ -168,6 +168,10 @@ pub(super) fn connect(path: &Path, kind: Kind) -> Result<Connection, OpenError> 
     conn.pragma_update(None, "cache_size", -512)?;
     // Otherwise a statement whose plan looks at a bound value, such as one with `LIMIT ?`, is compiled anew each time.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    if kind == Kind::Central {
+        // A credential that is wiped leaves nothing behind, also not sealed.
+        conn.pragma_update(None, "secure_delete", true)?;
+    }
     kind.migrations().to_latest(&mut conn)?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(conn)

@@ -2,11 +2,12 @@
 //!
 //! - [`db`]: one SQLite file behind one writer thread that commits in groups.
 //! - [`schema`] has the migrations. - [`fault`]: what a refusal of SQLite means.
-//! - [`central`]: what spans groups.
+//! - [`central`]: what spans groups. - [`accounts`]: credentials, sealed.
 //! - [`group`]: one group's sessions, inbox, turns and outbox, one file per table of concerns.
 //! - [`registry`]: which group databases are open. - `aside`: which are not used.
 //! - [`boot`]: what a power cut may have taken. - [`backup`]: copies. - [`salvage`]: what can be read of a damaged one.
 
+pub mod accounts;
 mod aside;
 pub mod backup;
 pub mod boot;

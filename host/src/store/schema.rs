@@ -6,6 +6,7 @@ const CENTRAL: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/central/0001_init.sql")),
     M::up(include_str!("../../../migrations/central/0002_progress.sql")),
     M::up(include_str!("../../../migrations/central/0003_set_aside.sql")),
+    M::up(include_str!("../../../migrations/central/0004_accounts.sql")),
 ];
 const GROUP: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/group/0001_init.sql")),

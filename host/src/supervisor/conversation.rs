@@ -107,7 +107,7 @@ impl Actor {
 
     /// What the session has when nobody chose in its chat.
     pub(super) fn inherited(&self, config: &GroupConfig) -> Inherited {
-        inherited(config, self.inner.parts.default_model.as_deref())
+        inherited(config, self.inner.default_model(config).as_deref())
     }
 }
 

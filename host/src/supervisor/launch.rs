@@ -197,7 +197,11 @@ pub(super) fn open_door(
     let spec = DoorSpec {
         dir: &dir,
         user: mounts::container_user(),
-        caller: Caller { group: folder.clone(), session: session.clone() },
+        caller: Caller {
+            group: folder.clone(),
+            session: session.clone(),
+            account: mounts::account_of(&inner.parts.home, folder, session)?,
+        },
         attempt,
         token_hash,
         servers: remote::servers(&inner.parts.home, folder, session),
@@ -327,7 +331,7 @@ fn mcp_servers_of(config: &GroupConfig) -> Vec<McpServer> {
 }
 
 fn model_of(inner: &Inner, config: &GroupConfig) -> Option<String> {
-    config.model.clone().or_else(|| inner.parts.default_model.clone())
+    config.model.clone().or_else(|| inner.default_model(config))
 }
 
 fn limits_of(config: &GroupConfig) -> Limits {

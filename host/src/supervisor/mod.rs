@@ -46,6 +46,7 @@ use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
 use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 
+use crate::config::group::GroupConfig;
 use crate::config::home::Home;
 use crate::error_chain;
 use crate::gateway::Gateway;
@@ -112,6 +113,14 @@ struct Inner {
     open: AtomicBool,
     engine: EngineWatch,
     recovery: Recovery,
+}
+
+impl Inner {
+    /// The model of a group that names none: its account's, or else the host's.
+    fn default_model(&self, config: &GroupConfig) -> Option<String> {
+        let of_account = self.parts.gateway.model_of(config.account.as_ref());
+        of_account.or_else(|| self.parts.default_model.clone())
+    }
 }
 
 /// An actor, seen from outside.

@@ -11,6 +11,11 @@
 //! | `GET /v1/sessions/{id}/logs` | the newest attempt's log, text; `?attempt=N` another one's |
 //! | `GET /v1/sessions/{id}/diff` | [`TurnDiff`] of the newest turn that changed files; `?turn=N` another one's |
 //! | `GET /v1/sessions/{id}/follow` | JSON lines of [`FollowEvent`] without end; `?attempt=N&offset=M` goes on there |
+//! | `GET /v1/accounts` · `GET /v1/accounts/{name}` | [`Vec<Account>`] · [`Account`] |
+//! | `PUT /v1/accounts/{name}` ([`AccountLogin`]) | [`AccountChanged`] |
+//! | `POST /v1/accounts/{name}/use` · `…/logout` · `…/test` | [`AccountChanged`] · [`AccountChanged`] · [`AccountTested`] |
+//! | `DELETE /v1/accounts/{name}` | [`AccountRemoved`] |
+//! | `POST /v1/vault/rotate` | a new key of the vault: [`KeyRotated`] |
 //! | `GET /v1/wirings` · `PATCH /v1/wirings` ([`WiringChange`]) | [`Vec<Wiring>`] · [`Wiring`] |
 //! | `GET /v1/dead-letters?group=&all=` · `GET /v1/dead-letters/{group}/{number}` | [`Vec<DeadLetter>`], open ones unless `all` · [`DeadLetter`] |
 //! | `POST /v1/dead-letters/{group}/{number}/retry` · `DELETE` without `/retry` drops it | [`DeadLetter`] |
@@ -23,6 +28,7 @@
 //! Errors are an [`ErrorBody`] with a 4xx or 5xx status. After a 503, whose kind is [`ErrorKind::Daemon`], nothing was
 //! accepted, and the same call may be sent again a little later.
 
+mod account;
 mod backup;
 mod chat;
 mod dead_letter;
@@ -34,6 +40,9 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Attempt, Folder, SessionId};
 use crate::runner::ProviderKind;
 
+pub use account::{
+    Account, AccountChanged, AccountKind, AccountLogin, AccountRemoved, AccountTested, Credential, Hidden, KeyRotated,
+};
 pub use backup::{
     BackupReport, BackupRequest, FilesCopied, GroupBackup, GroupRestore, RestoreReport, RestoreRequest,
     SharedRestore, TableRestore, WorkEvent,
@@ -93,6 +102,9 @@ pub enum ErrorKind {
     Database,
     /// It is done, but for some files, which are named (exit 14).
     Incomplete,
+    /// An account cannot be used: its key was refused, it needs a login, its endpoint does not answer, or the vault's key
+    /// is wrong (exit 15).
+    Account,
 }
 
 impl ErrorKind {
@@ -113,6 +125,7 @@ impl ErrorKind {
             Self::Unhealthy => 12,
             Self::Database => 13,
             Self::Incomplete => 14,
+            Self::Account => 15,
         }
     }
 }

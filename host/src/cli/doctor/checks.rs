@@ -5,11 +5,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use cofferdam_protocol::admin::Group;
+use cofferdam_protocol::admin::{Account, Group};
+use cofferdam_protocol::ids::AccountName;
 use jiff::Timestamp;
 use rustix::fs::Access;
 
 use super::Check;
+use crate::cli::account;
 use crate::cli::client::Client;
 use crate::cli::connect::{self, Mode};
 use crate::config::ConfigError;
@@ -70,7 +72,7 @@ fn private(name: &'static str, path: &Path) -> Check {
     writable(name, path)
 }
 
-/// `cofferdam.toml`, `.env`, the environment and the account that they choose.
+/// `cofferdam.toml`, `.env` and the environment.
 pub(super) fn configuration(loaded: &Result<HostConfig, ConfigError>) -> Vec<Check> {
     let config = match loaded {
         Ok(config) => config,
@@ -79,10 +81,7 @@ pub(super) fn configuration(loaded: &Result<HostConfig, ConfigError>) -> Vec<Che
             return vec![Check::failed("configuration", error.message(), mend)];
         }
     };
-    let mut checks = vec![
-        Check::ok("configuration", format!("at most {} sessions at once", config.max_sessions)),
-        Check::ok("account", config.account.to_string()),
-    ];
+    let mut checks = vec![Check::ok("configuration", format!("at most {} sessions at once", config.max_sessions))];
     for warning in &config.warnings {
         let (detail, mend) = warning.split_once(": ").unwrap_or((warning, "correct it"));
         checks.push(Check::warning("configuration", detail, mend));
@@ -204,6 +203,55 @@ pub(super) async fn databases(home: &Home, configured: bool) -> Check {
             Check::failed(NAME, error.message(), mend)
         }
     }
+}
+
+/// The account of groups that name none, and those that cannot be used.
+pub(super) async fn accounts(home: &Home, config: Option<&HostConfig>) -> Vec<Check> {
+    const NAME: &str = "account";
+    let Some(config) = config else {
+        return vec![Check::skipped(NAME, "needs a valid configuration")];
+    };
+    if !home.central_db().exists() {
+        let name = match (&config.account, &config.environment) {
+            (Some(name), _) => name.as_str(),
+            (None, Some(_)) => AccountName::ENVIRONMENT,
+            (None, None) => AccountName::OFFLINE,
+        };
+        return vec![Check::ok(NAME, format!("{name}; nothing was started yet"))];
+    }
+    match connect::with(home, Mode::Query, account::all).await {
+        Ok(accounts) => of_accounts(NAME, &accounts),
+        Err(error) => vec![Check::from_error(NAME, &error, "see the message")],
+    }
+}
+
+fn of_accounts(name: &'static str, accounts: &[Account]) -> Vec<Check> {
+    let used = |account: &Account| account.default || !account.groups.is_empty();
+    let mut checks: Vec<Check> = accounts
+        .iter()
+        .filter_map(|account| {
+            let trouble = account.trouble.as_ref()?;
+            let mend = format!("`cofferdam account show {}` has the details", account.name);
+            Some(if used(account) {
+                Check::failed(name, trouble, mend)
+            } else {
+                Check::warning(name, trouble, mend)
+            })
+        })
+        .collect();
+    match accounts.iter().find(|account| account.default) {
+        Some(account) if account.trouble.is_none() => {
+            let place = account.base_url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+            checks.insert(0, Check::ok(name, format!("{} ({}{place})", account.name, account.kind)));
+        }
+        Some(_) => {}
+        None => checks.push(Check::failed(
+            name,
+            "the account that the host's configuration names is not there",
+            "`cofferdam account list` shows those that are; name one in COFFERDAM_ACCOUNT or in cofferdam.toml",
+        )),
+    }
+    checks
 }
 
 fn of_groups(name: &'static str, groups: &[Group]) -> Check {

@@ -74,6 +74,7 @@ pub(super) async fn run(context: &Context) -> Result<u8, CliError> {
     report.push(checks::clock(home));
     report.push(checks::daemon(home).await);
     report.push(checks::databases(home, config.is_some()).await);
+    report.extend(checks::accounts(home, config.as_ref()).await);
     report.extend(checks::groups(home));
     let failed = report.iter().filter(|check| check.outcome == Outcome::Failed).count();
     if context.json {

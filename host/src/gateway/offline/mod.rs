@@ -26,6 +26,7 @@ use http::{Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::error::{json_response, vendor_error};
+use super::probe::ProbeError;
 use super::{Call, Caller, Route, Upstream};
 use conversation::Conversation;
 use plan::Plan;
@@ -43,10 +44,6 @@ pub(super) struct Offline;
 
 #[async_trait]
 impl Upstream for Offline {
-    fn name(&self) -> &str {
-        "offline model"
-    }
-
     async fn call(&self, _caller: &Caller, call: Call) -> Response<Body> {
         if call.route == Route::Models {
             return models();
@@ -59,6 +56,10 @@ impl Upstream for Offline {
             Answer::Never => std::future::pending().await,
             Answer::Play { plan, model, stream } => play::play(plan, &model, stream).await,
         }
+    }
+
+    async fn probe(&self) -> Result<Option<u64>, ProbeError> {
+        Ok(Some(1))
     }
 }
 

@@ -12,7 +12,11 @@ use serde_json::Value;
 use super::*;
 
 fn caller() -> Caller {
-    Caller { group: "demo".parse().unwrap(), session: "0123456789abcdef0123456789abcdef".parse().unwrap() }
+    Caller {
+        group: "demo".parse().unwrap(),
+        session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+        account: None,
+    }
 }
 
 fn offline() -> Gateway {

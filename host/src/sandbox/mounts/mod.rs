@@ -14,7 +14,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cofferdam_protocol::ids::{Folder, SessionId};
+use cofferdam_protocol::ids::{AccountName, Folder, SessionId};
 
 use super::{Mount, User};
 use crate::config::group::GroupConfig;
@@ -110,6 +110,7 @@ pub fn prepare(home: &Home, plan: &Plan<'_>) -> Result<Prepared, PrepareError> {
     let instructions = home.session_agents_md(folder, session);
     replace_file(&instructions, shared.as_bytes(), plan.user)?;
     keep_servers(home, plan)?;
+    keep_account(home, plan)?;
     let door = home.door(session);
     own_dir(&door, plan.user)?;
 
@@ -135,8 +136,29 @@ fn keep_servers(home: &Home, plan: &Plan<'_>) -> Result<(), PrepareError> {
         return remove_file(&path);
     }
     let text = serde_json::to_vec(&plan.config.mcp_servers).map_err(|error| at(&path)(error.into()))?;
-    let own = User { uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() };
-    replace_file(&path, &text, own)
+    replace_file(&path, &text, own_user())
+}
+
+/// The same for the account that the group names.
+fn keep_account(home: &Home, plan: &Plan<'_>) -> Result<(), PrepareError> {
+    let path = home.session_account(plan.folder, plan.session);
+    match &plan.config.account {
+        None => remove_file(&path),
+        Some(name) => replace_file(&path, name.as_str().as_bytes(), own_user()),
+    }
+}
+
+fn own_user() -> User {
+    User { uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() }
+}
+
+/// The account that a session's container was, or will be, started with; none is the default.
+pub fn account_of(home: &Home, folder: &Folder, session: &SessionId) -> io::Result<Option<AccountName>> {
+    match fs::read_to_string(home.session_account(folder, session)) {
+        Ok(name) => name.parse().map(Some).map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The MCP servers that a session's container was started with, with the host's values of now.

@@ -1,0 +1,191 @@
+//! Accounts: who serves model calls. Credentials come in here, and none goes out.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use cofferdam_protocol::admin::{
+    Account, AccountChanged, AccountLogin, AccountRemoved, AccountTested, Credential, ErrorKind, KeyRotated,
+};
+use cofferdam_protocol::ids::{AccountName, Folder};
+
+use super::Admin;
+use super::answers::{Answer, load};
+use super::error::Failed;
+use crate::error_chain;
+use crate::gateway::accounts::{AccountError, Given, Login, Shown};
+use crate::gateway::{GatewayError, ProbeError};
+use crate::store::rfc3339;
+use crate::vault::Tokens;
+
+const LIST: &str = "`cofferdam account list` shows the accounts";
+
+pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Answer<Vec<Account>> {
+    let groups = namers(&admin).await?;
+    Ok(Json(admin.accounts.list().await.into_iter().map(|shown| view(shown, &groups)).collect()))
+}
+
+pub(super) async fn show(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<Account> {
+    Ok(Json(account(&admin, &parse(&name)?).await?))
+}
+
+pub(super) async fn login(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Path<String>,
+    Json(login): Json<AccountLogin>,
+) -> Answer<AccountChanged> {
+    let name = parse(&name)?;
+    let kind = login.kind;
+    let given = given(login.credential)?;
+    let login = Login { kind, given, base_url: login.base_url, model: login.model };
+    let note = admin.accounts.login(&name, login).await?;
+    tracing::info!(account = %name, %kind, "an account has a new credential");
+    changed(&admin, &name, note).await
+}
+
+pub(super) async fn choose(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<AccountChanged> {
+    let name = parse(&name)?;
+    let note = admin.accounts.choose_default(&name).await?;
+    tracing::info!(account = %name, "chosen for groups that name none");
+    changed(&admin, &name, note).await
+}
+
+pub(super) async fn logout(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<AccountChanged> {
+    let name = parse(&name)?;
+    let note = admin.accounts.logout(&name).await?;
+    tracing::info!(account = %name, "logged out");
+    changed(&admin, &name, note).await
+}
+
+pub(super) async fn remove(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<AccountRemoved> {
+    let name = parse(&name)?;
+    let note = admin.accounts.remove(&name).await?;
+    tracing::info!(account = %name, "removed");
+    let groups = namers(&admin).await?;
+    let groups = groups.into_iter().filter(|(named, _)| *named == name).map(|(_, folder)| folder).collect();
+    Ok(Json(AccountRemoved { removed: name, default: admin.accounts.default_name(), groups, note }))
+}
+
+pub(super) async fn test(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<AccountTested> {
+    let name = parse(&name)?;
+    let tested = admin.accounts.test(&name).await?;
+    let millis = u64::try_from(tested.took.as_millis()).unwrap_or(u64::MAX);
+    Ok(Json(AccountTested { account: name, models: tested.models, millis }))
+}
+
+pub(super) async fn rotate(State(admin): State<Arc<Admin>>) -> Answer<KeyRotated> {
+    let rotated = admin.accounts.rotate().await?;
+    Ok(Json(KeyRotated { key: rotated.key.to_string(), sealed: rotated.sealed, left: rotated.left }))
+}
+
+async fn changed(admin: &Admin, name: &AccountName, note: Option<String>) -> Answer<AccountChanged> {
+    Ok(Json(AccountChanged { account: account(admin, name).await?, note }))
+}
+
+async fn account(admin: &Admin, name: &AccountName) -> Result<Account, Failed> {
+    let groups = namers(admin).await?;
+    let found = admin.accounts.list().await.into_iter().find(|shown| shown.name == *name);
+    found.map(|shown| view(shown, &groups)).ok_or_else(|| AccountError::Unknown(name.clone()).into())
+}
+
+fn view(shown: Shown, groups: &[(AccountName, Folder)]) -> Account {
+    let groups = groups.iter().filter(|(name, _)| *name == shown.name).map(|(_, folder)| folder.clone()).collect();
+    let times = shown.times;
+    Account {
+        built_in: shown.name.is_built_in(),
+        name: shown.name,
+        kind: shown.kind,
+        default: shown.default,
+        base_url: shown.base_url,
+        model: shown.model,
+        email: shown.login.email,
+        plan: shown.login.plan,
+        expires_at: shown.login.expires_at.map(rfc3339),
+        shared: shown.login.auth_json,
+        trouble: shown.trouble,
+        groups,
+        created_at: times.map(|(created, _, _)| rfc3339(created)),
+        changed_at: times.map(|(_, changed, _)| rfc3339(changed)),
+        used_at: times.and_then(|(_, _, used)| used).map(rfc3339),
+    }
+}
+
+/// The groups whose file names an account, with that.
+async fn namers(admin: &Admin) -> Result<Vec<(AccountName, Folder)>, Failed> {
+    let mut namers = Vec::new();
+    for row in admin.stores.central().groups().await? {
+        // One with errors says nothing.
+        if let Ok(Some(name)) = load(admin, &row.folder).await.map(|loaded| loaded.config.account) {
+            namers.push((name, row.folder));
+        }
+    }
+    Ok(namers)
+}
+
+fn given(credential: Credential) -> Result<Given, Failed> {
+    Ok(match credential {
+        Credential::Key(key) => Given::Key(key.0.into()),
+        Credential::Shared(path) => Given::Shared(path.into()),
+        Credential::AuthJson(text) => Given::Tokens(Tokens::from_auth_json(&text.0).map_err(|error| {
+            Failed::new(ErrorKind::Usage, format!("it is no ChatGPT login: {error}"), "log in again")
+        })?),
+    })
+}
+
+fn parse(text: &str) -> Result<AccountName, Failed> {
+    text.parse().map_err(|error| Failed::new(ErrorKind::Usage, format!("{error}"), LIST))
+}
+
+impl From<AccountError> for Failed {
+    fn from(error: AccountError) -> Self {
+        let message = error_chain(&error);
+        let (kind, hint) = match error {
+            AccountError::Store(error) => return error.into(),
+            AccountError::BuiltIn(_) => (ErrorKind::Usage, "choose another name".to_owned()),
+            AccountError::Unknown(_) => (ErrorKind::NotFound, LIST.to_owned()),
+            AccountError::OtherKind { name, kind } => (
+                ErrorKind::Conflict,
+                format!(
+                    "choose another name, or log in with --kind {kind}, or `cofferdam account remove {name}` first"
+                ),
+            ),
+            AccountError::NoLogin(kind) => (ErrorKind::Usage, format!("see `cofferdam account login --help` for kind {kind}")),
+            AccountError::Same(name) => (
+                ErrorKind::Conflict,
+                format!("use that one, log it in again, or `cofferdam account remove {name}` first"),
+            ),
+            AccountError::Shared(_) => (ErrorKind::Account, "log in to Codex on the host first: `codex login`".to_owned()),
+            AccountError::NoBaseUrl => {
+                (ErrorKind::Usage, "name it with --base-url, such as http://127.0.0.1:8000/v1".to_owned())
+            }
+            AccountError::NoKey => (ErrorKind::Usage, "paste it at the prompt, or name a file with it".to_owned()),
+            AccountError::Gateway(GatewayError::Client(_)) => {
+                (ErrorKind::Internal, "see the daemon's log".to_owned())
+            }
+            AccountError::Gateway(_) => (ErrorKind::Usage, "nothing was changed".to_owned()),
+            AccountError::Named(_) => (
+                ErrorKind::Conflict,
+                "take it out of COFFERDAM_ACCOUNT, or of `account` in cofferdam.toml, and restart the daemon"
+                    .to_owned(),
+            ),
+            AccountError::Unusable(_) => (ErrorKind::Account, LIST.to_owned()),
+            AccountError::Probe { name, error } => (ErrorKind::Account, mend(&name, &error)),
+            AccountError::Vault(error) => (ErrorKind::Account, error.hint()),
+        };
+        Self::new(kind, message, hint)
+    }
+}
+
+fn mend(name: &AccountName, error: &ProbeError) -> String {
+    match error {
+        ProbeError::Refused(_) if *name == AccountName::environment() => {
+            "check OPENAI_API_KEY in the host's configuration and restart the daemon".to_owned()
+        }
+        ProbeError::Refused(_) => format!("`cofferdam account login {name}` gives it another credential"),
+        ProbeError::NoLogin(_) => format!("`cofferdam account login {name}` logs it in again"),
+        ProbeError::Unreachable(_) => {
+            format!("check the host's network and the address that `cofferdam account show {name}` has")
+        }
+        ProbeError::Odd(_) => "the vendor's status page may say why; try again later".to_owned(),
+    }
+}

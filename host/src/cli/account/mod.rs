@@ -1,0 +1,129 @@
+//! `cofferdam account …`: credentials of model providers, which the daemon holds.
+
+pub(super) mod args;
+mod chatgpt;
+mod login;
+mod prompt;
+mod show;
+
+use std::io::IsTerminal;
+
+use cofferdam_protocol::admin::{Account, AccountChanged, AccountRemoved, AccountTested, KeyRotated};
+use cofferdam_protocol::ids::AccountName;
+use jiff::Timestamp;
+
+use super::client::Client;
+use super::connect::{self, Mode};
+use super::error::CliError;
+use super::{Context, terminal};
+use args::{AccountVerb, KeyVerb};
+
+const PATH: &str = "/v1/accounts";
+
+pub(super) async fn run(context: &Context, verb: AccountVerb) -> Result<u8, CliError> {
+    match verb {
+        AccountVerb::Login(args) => return login::login(context, args).await,
+        AccountVerb::Import(args) => login::import(context, args).await?,
+        AccountVerb::List => list(context).await?,
+        AccountVerb::Show { account } => show_one(context, &account).await?,
+        AccountVerb::Test { account } => test(context, &account).await?,
+        AccountVerb::Use { account } => choose(context, &account).await?,
+        AccountVerb::Logout { account } => logout(context, &account).await?,
+        AccountVerb::Remove { account, yes } => remove(context, &account, yes).await?,
+        AccountVerb::Key(KeyVerb::Rotate) => rotate(context).await?,
+    }
+    Ok(0)
+}
+
+/// The accounts in one line, for `doctor`.
+pub(super) async fn all(client: &Client) -> Result<Vec<Account>, CliError> {
+    Ok(client.get(PATH).await?)
+}
+
+async fn list(context: &Context) -> Result<(), CliError> {
+    let accounts = connect::with(&context.home, Mode::Query, all).await?;
+    if context.json {
+        return terminal::out_json(&accounts);
+    }
+    terminal::out(&show::table(&accounts, Timestamp::now()))
+}
+
+async fn show_one(context: &Context, name: &AccountName) -> Result<(), CliError> {
+    let get = async |client: &Client| Ok(client.get::<Account>(&format!("{PATH}/{name}")).await?);
+    let account = connect::with(&context.home, Mode::Query, get).await?;
+    if context.json {
+        return terminal::out_json(&account);
+    }
+    terminal::out(&show::facts(&account, Timestamp::now()))
+}
+
+async fn test(context: &Context, name: &AccountName) -> Result<(), CliError> {
+    let post = async |client: &Client| Ok(client.post_for::<AccountTested>(&format!("{PATH}/{name}/test")).await?);
+    let tested = connect::with(&context.home, Mode::Query, post).await?;
+    if context.json {
+        return terminal::out_json(&tested);
+    }
+    terminal::out(&show::tested(&tested))
+}
+
+async fn choose(context: &Context, name: &AccountName) -> Result<(), CliError> {
+    let path = format!("{PATH}/{name}/use");
+    let post = async |client: &Client| Ok(client.post_for::<AccountChanged>(&path).await?);
+    let changed = connect::with(&context.home, Mode::Query, post).await?;
+    tell(context, &changed, &format!("{name} serves the groups that name no account, from the next model call on"))
+}
+
+async fn logout(context: &Context, name: &AccountName) -> Result<(), CliError> {
+    let path = format!("{PATH}/{name}/logout");
+    let post = async |client: &Client| Ok(client.post_for::<AccountChanged>(&path).await?);
+    let changed = connect::with(&context.home, Mode::Query, post).await?;
+    if context.json {
+        return terminal::out_json(&changed);
+    }
+    if let Some(note) = &changed.note {
+        terminal::err(&format!("note: {}", terminal::clean_line(note, 400)));
+    }
+    terminal::out(&format!("{name} is logged out: its credential is wiped, its settings stay"))
+}
+
+async fn remove(context: &Context, name: &AccountName, yes: bool) -> Result<(), CliError> {
+    if !yes && !confirmed(name)? {
+        return terminal::out("nothing was removed");
+    }
+    let path = format!("{PATH}/{name}");
+    let delete = async |client: &Client| Ok(client.delete_for::<AccountRemoved>(&path).await?);
+    let removed = connect::with(&context.home, Mode::Query, delete).await?;
+    if context.json {
+        return terminal::out_json(&removed);
+    }
+    terminal::out(&show::removed(&removed))
+}
+
+async fn rotate(context: &Context) -> Result<(), CliError> {
+    let post = async |client: &Client| Ok(client.post_for::<KeyRotated>("/v1/vault/rotate").await?);
+    let rotated = connect::with(&context.home, Mode::Query, post).await?;
+    if context.json {
+        return terminal::out_json(&rotated);
+    }
+    terminal::out(&show::rotated(&rotated))
+}
+
+/// What became of an account. A note that it is otherwise than asked for takes the place of the good news.
+fn tell(context: &Context, changed: &AccountChanged, done: &str) -> Result<(), CliError> {
+    if context.json {
+        return terminal::out_json(changed);
+    }
+    match &changed.note {
+        Some(note) => terminal::out(&format!("note: {}", terminal::clean_line(note, 400))),
+        None => terminal::out(done),
+    }
+}
+
+/// Asks on the terminal; without one, only `--yes` will do.
+fn confirmed(name: &AccountName) -> Result<bool, CliError> {
+    if !std::io::stdin().is_terminal() {
+        let message = format!("removing {name} forgets its credential, and nobody is there to ask");
+        return Err(CliError::usage(message).with_hint("add --yes"));
+    }
+    terminal::ask(&format!("Forget the account {name} and its credential? [y/N] "))
+}

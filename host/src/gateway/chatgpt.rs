@@ -1,0 +1,136 @@
+//! The vendor's backend for ChatGPT logins. The access token is kept fresh by the account's one refresh.
+//!
+//! ```text
+//! call ─▶ current tokens ─▶ send ─▶ 401: the tokens that replaced these, once ─▶ send ─▶ answer
+//! ```
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use cofferdam_protocol::ids::AccountName;
+use http::{Response, StatusCode, header};
+use reqwest::Url;
+use secrecy::SecretString;
+
+use super::endpoint::{Endpoint, bearer};
+use super::error::vendor_error;
+use super::probe::{ProbeError, probe};
+use super::words::Whose;
+use super::{Call, Caller, GatewayError, Limits, Upstream};
+use crate::error_chain;
+use crate::hooks;
+use crate::vault::{Keep, RefreshError, Refresher, Tokens};
+
+/// The vendor's backend, where Codex goes with such a login.
+const VENDOR: &str = "https://chatgpt.com/backend-api/codex";
+/// Where the pinned version of Codex stands.
+const LOCK: &str = include_str!("../../../container/codex.lock");
+
+/// The list of models is asked for with a version of Codex: the pinned one.
+fn models_query() -> String {
+    let version = LOCK.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
+    format!("client_version={}", version.unwrap_or_default())
+}
+
+/// Where the backend is: the vendor's, or the one that a test plays.
+pub(super) fn base_url() -> String {
+    match hooks::chatgpt_port() {
+        None => VENDOR.to_owned(),
+        Some(port) => format!("http://127.0.0.1:{port}/backend-api/codex"),
+    }
+}
+
+/// The upstream of an account with a ChatGPT login.
+pub(super) struct ChatGpt {
+    endpoint: Endpoint,
+    account: AccountName,
+    keep: Arc<dyn Keep>,
+    refresher: Refresher,
+}
+
+impl ChatGpt {
+    /// Opens no connection.
+    pub(super) fn new(
+        account: AccountName,
+        keep: Arc<dyn Keep>,
+        refresher: Refresher,
+        limits: Limits,
+    ) -> Result<Self, GatewayError> {
+        let base: Url = base_url().parse().map_err(|_| GatewayError::BaseUrl("is not a URL"))?;
+        let endpoint = Endpoint::new(base, Whose::Vault(account.clone()), limits)?;
+        Ok(Self { endpoint, account, keep, refresher })
+    }
+
+    fn request(&self, call: &Call, tokens: &Tokens) -> Option<reqwest::RequestBuilder> {
+        let mut request = self.endpoint.request(call)?;
+        if let Ok(Some(value)) = bearer(&tokens.access_token) {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        Some(match &tokens.account_id {
+            Some(id) => request.header("chatgpt-account-id", id),
+            None => request,
+        })
+    }
+
+    async fn fresh(&self, refused: Option<&SecretString>) -> Result<Tokens, RefreshError> {
+        match refused {
+            None => self.refresher.current(&self.account, &self.keep).await,
+            Some(refused) => self.refresher.after_refusal(&self.account, &self.keep, refused).await,
+        }
+    }
+
+    fn without_login(&self, caller: &Caller, error: &RefreshError) -> Response<Body> {
+        let why = error_chain(error);
+        tracing::warn!(group = %caller.group, session = %caller.session, error = %why, "a model call has no login");
+        match error {
+            RefreshError::LoginNeeded { .. } => {
+                let message = format!("{why}. `cofferdam account login {}` on the host does that.", self.account);
+                vendor_error(StatusCode::UNAUTHORIZED, "login_needed", &message)
+            }
+            _ => {
+                let message = format!("The login of account '{}' is not to be had just now: {why}.", self.account);
+                vendor_error(StatusCode::BAD_GATEWAY, "upstream_unreachable", &message)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Upstream for ChatGpt {
+    async fn call(&self, caller: &Caller, call: Call) -> Response<Body> {
+        let mut tokens = match self.fresh(None).await {
+            Ok(tokens) => tokens,
+            Err(error) => return self.without_login(caller, &error),
+        };
+        let mut upstream = match self.endpoint.send(caller, self.request(&call, &tokens)).await {
+            Ok(upstream) => upstream,
+            Err(answer) => return answer,
+        };
+        if upstream.status() == StatusCode::UNAUTHORIZED {
+            tokens = match self.fresh(Some(&tokens.access_token)).await {
+                Ok(tokens) => tokens,
+                Err(error) => return self.without_login(caller, &error),
+            };
+            upstream = match self.endpoint.send(caller, self.request(&call, &tokens)).await {
+                Ok(upstream) => upstream,
+                Err(answer) => return answer,
+            };
+        }
+        self.endpoint.pass(caller, upstream, &tokens.access_token)
+    }
+
+    async fn probe(&self) -> Result<Option<u64>, ProbeError> {
+        let call = Call::of_models(Some(&models_query()));
+        let unusable = || ProbeError::Unreachable(self.endpoint.whose().unusable_url());
+        let no_login = |error: RefreshError| ProbeError::NoLogin(error_chain(&error));
+        let tokens = self.fresh(None).await.map_err(no_login)?;
+        match probe(self.request(&call, &tokens).ok_or_else(unusable)?).await {
+            Err(ProbeError::Refused(StatusCode::UNAUTHORIZED)) => {
+                let tokens = self.fresh(Some(&tokens.access_token)).await.map_err(no_login)?;
+                probe(self.request(&call, &tokens).ok_or_else(unusable)?).await
+            }
+            probed => probed,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Why the vault cannot seal or open. No error has anything of a secret.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{BadSecret, OpenError};
+
+/// Why a secret cannot be sealed or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The key's file is not there.
+    #[error("the vault's key {} is not there", .0.display())]
+    NoKey(PathBuf),
+    /// The file is something else.
+    #[error("{} is not a key file of the vault", .0.display())]
+    NoKeyFile(PathBuf),
+    /// Somebody else can read it, or owns it.
+    #[error("the vault's key {} is open to others (mode {mode:o}, uid {uid}), and is not used", .path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// Its owner.
+        uid: u32,
+    },
+    /// The file cannot be read or written.
+    #[error("cannot use {}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What is sealed does not open.
+    #[error("what is sealed does not open")]
+    Sealed(#[from] OpenError),
+    /// It opened, and is no secret of an account.
+    #[error("what was sealed is no secret of an account")]
+    Content(#[from] BadSecret),
+}
+
+impl VaultError {
+    pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { path: path.clone(), source }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoKey(path) => format!("put {} back, or log the account in again", path.display()),
+            Self::NoKeyFile(path) => {
+                format!("put the right file back to {}, or move it away and log in again", path.display())
+            }
+            Self::Exposed { path, .. } => format!(
+                "chmod 600 {0}, as the daemon's user; when somebody may have read it: `cofferdam account key rotate`, \
+                 and new keys from the vendors",
+                path.display()
+            ),
+            Self::Io { .. } => "see that the home can be written and its disk is not full".to_owned(),
+            Self::Sealed(OpenError::OtherKey(_)) => {
+                "add that key's line to the key file if you still have it, or log the account in again".to_owned()
+            }
+            Self::Sealed(_) | Self::Content(_) => "log the account in again".to_owned(),
+        }
+    }
+}
