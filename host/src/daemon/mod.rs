@@ -229,16 +229,6 @@ impl Daemon {
         order.await;
     }
 
-    /// A refresh that runs comes to its end: one that is cut off can cost the login. So a second signal only shortens it.
-    async fn settle_logins(&self, hurried: &CancellationToken) {
-        let within = async |limit: Duration| {
-            if tokio::time::timeout(limit, self.accounts.settle()).await.is_err() {
-                tracing::warn!("a login is still being refreshed; the next start goes on with it");
-            }
-        };
-        unless(hurried, within(REFRESHES), within(HURRIED)).await;
-    }
-
     async fn in_order(self, hurried: &CancellationToken) {
         drop(self.clock);
         self.admin.stop_intake(GRACE);
@@ -255,7 +245,7 @@ impl Daemon {
         unless(hurried, calm, quick).await;
         self.reporter.shutdown(LAST_WORDS).await;
         self.admin.finish(LAST_WORDS).await;
-        self.settle_logins(hurried).await;
+        settle_logins(&self.accounts, hurried).await;
         let quick = async {
             if tokio::time::timeout(HURRIED, self.stores.close()).await.is_err() {
                 tracing::warn!("databases were still closing at the end; their journals stay for the next start");
@@ -266,6 +256,16 @@ impl Daemon {
             tracing::debug!(%error, "the admin socket was gone");
         }
     }
+}
+
+/// A refresh that runs comes to its end: one that is cut off can cost the login. So a second signal only shortens it.
+async fn settle_logins(accounts: &Accounts, hurried: &CancellationToken) {
+    let within = async |limit: Duration| {
+        if tokio::time::timeout(limit, accounts.settle()).await.is_err() {
+            tracing::warn!("a login is still being refreshed; the next start goes on with it");
+        }
+    };
+    unless(hurried, within(REFRESHES), within(HURRIED)).await;
 }
 
 /// A step of the end: `calm`, unless a second signal came or comes; then `quick`.
