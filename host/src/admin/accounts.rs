@@ -149,12 +149,16 @@ impl From<AccountError> for Failed {
                     "choose another name, or log in with --kind {kind}, or `cofferdam account remove {name}` first"
                 ),
             ),
-            AccountError::NoLogin(kind) => (ErrorKind::Usage, format!("see `cofferdam account login --help` for kind {kind}")),
+            AccountError::NoLogin(kind) => {
+                (ErrorKind::Usage, format!("see `cofferdam account login --help` for kind {kind}"))
+            }
             AccountError::Same(name) => (
                 ErrorKind::Conflict,
                 format!("use that one, log it in again, or `cofferdam account remove {name}` first"),
             ),
-            AccountError::Shared(_) => (ErrorKind::Account, "log in to Codex on the host first: `codex login`".to_owned()),
+            AccountError::Shared(_) => {
+                (ErrorKind::Account, "log in to Codex on the host first: `codex login`".to_owned())
+            }
             AccountError::NoBaseUrl => {
                 (ErrorKind::Usage, "name it with --base-url, such as http://127.0.0.1:8000/v1".to_owned())
             }

@@ -117,6 +117,8 @@ impl Upstream for ChatGpt {
                 Err(answer) => return answer,
             };
         }
+        // The backend has the body now.
+        drop(call.room);
         self.endpoint.pass(caller, upstream, &tokens.access_token)
     }
 

@@ -20,7 +20,12 @@ pub(super) struct Compatible {
 
 impl Compatible {
     /// Checks the account; opens no connection.
-    pub(super) fn new(base_url: Url, key: SecretString, whose: Whose, limits: Limits) -> Result<Self, GatewayError> {
+    pub(super) fn new(
+        base_url: Url,
+        key: SecretString,
+        whose: Whose,
+        limits: Limits,
+    ) -> Result<Self, GatewayError> {
         let key = SecretString::from(key.expose_secret().trim());
         Ok(Self { endpoint: Endpoint::new(base_url, whose, limits)?, authorization: bearer(&key)?, key })
     }
@@ -37,7 +42,10 @@ impl Compatible {
 #[async_trait]
 impl Upstream for Compatible {
     async fn call(&self, caller: &Caller, call: Call) -> Response<Body> {
-        match self.endpoint.send(caller, self.request(&call)).await {
+        let sent = self.endpoint.send(caller, self.request(&call)).await;
+        // The endpoint has the body now.
+        drop(call.room);
+        match sent {
             Ok(upstream) => self.endpoint.pass(caller, upstream, &self.key),
             Err(answer) => answer,
         }

@@ -9,7 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -104,7 +104,12 @@ impl Endpoint {
     }
 
     /// Passes an answer on, without `secret` wherever it is repeated.
-    pub(super) fn pass(&self, caller: &Caller, upstream: reqwest::Response, secret: &SecretString) -> Response<Body> {
+    pub(super) fn pass(
+        &self,
+        caller: &Caller,
+        upstream: reqwest::Response,
+        secret: &SecretString,
+    ) -> Response<Body> {
         let status = upstream.status();
         if !status.is_success() {
             tracing::warn!(group = %caller.group, session = %caller.session, endpoint = %self.base, %status, "model call refused by the endpoint");

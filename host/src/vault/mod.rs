@@ -26,14 +26,14 @@ use secrecy::ExposeSecret;
 use crate::config::home::Home;
 use crate::hooks;
 
-pub use error::VaultError;
 pub use claims::Claims;
+pub use error::VaultError;
 pub use keep::{Keep, KeepError};
-pub use refresh::{RefreshError, Refresher};
-pub use shared::Shared;
 use key::Old;
+pub use refresh::{RefreshError, Refresher};
 use seal::{Belongs, SealKey};
 pub use seal::{KeyId, OpenError};
+pub use shared::Shared;
 pub use tokens::{BadSecret, Secret, Tokens};
 
 /// What is sealed of an account: what its provider knows it by.

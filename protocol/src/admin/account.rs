@@ -183,8 +183,12 @@ mod tests {
 
     #[test]
     fn a_login_is_never_printed() {
-        let login =
-            AccountLogin { kind: AccountKind::OpenAi, credential: Credential::Key(Hidden("sk-1".into())), base_url: None, model: None };
+        let login = AccountLogin {
+            kind: AccountKind::OpenAi,
+            credential: Credential::Key(Hidden("sk-1".into())),
+            base_url: None,
+            model: None,
+        };
         assert!(!format!("{login:?}").contains("sk-1"));
         let sent = serde_json::to_string(&login).unwrap();
         assert_eq!(serde_json::from_str::<AccountLogin>(&sent).unwrap(), login);

@@ -41,7 +41,8 @@ use crate::ids::{Attempt, Folder, SessionId};
 use crate::runner::ProviderKind;
 
 pub use account::{
-    Account, AccountChanged, AccountKind, AccountLogin, AccountRemoved, AccountTested, Credential, Hidden, KeyRotated,
+    Account, AccountChanged, AccountKind, AccountLogin, AccountRemoved, AccountTested, Credential, Hidden,
+    KeyRotated,
 };
 pub use backup::{
     BackupReport, BackupRequest, FilesCopied, GroupBackup, GroupRestore, RestoreReport, RestoreRequest,

@@ -103,7 +103,9 @@ fn new_account(text: &str) -> Result<AccountName, String> {
 }
 
 fn kind(word: &str) -> Result<AccountKind, &'static str> {
-    AccountKind::parse(word).filter(|kind| *kind != AccountKind::Offline).ok_or("say `chatgpt`, `openai` or `compatible`")
+    AccountKind::parse(word)
+        .filter(|kind| *kind != AccountKind::Offline)
+        .ok_or("say `chatgpt`, `openai` or `compatible`")
 }
 
 #[cfg(test)]

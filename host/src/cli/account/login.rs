@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use cofferdam_protocol::admin::{Account, AccountChanged, AccountKind, AccountLogin, Credential, ErrorKind, Hidden};
+use cofferdam_protocol::admin::{
+    Account, AccountChanged, AccountKind, AccountLogin, Credential, ErrorKind, Hidden,
+};
 use cofferdam_protocol::ids::AccountName;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -21,16 +23,15 @@ const INTERRUPTED: u8 = 130;
 
 pub(super) async fn login(context: &Context, args: LoginArgs) -> Result<u8, CliError> {
     connect::require(&context.home)?;
-    let name = name_of(args.account, args.kind)?;
+    let name = name_of(args.account.clone(), args.kind)?;
     let known = known(context, &name).await?;
     let kind = match (args.kind, &known) {
         (Some(kind), _) => kind,
         (None, Some(known)) => known.kind,
         (None, None) => {
             let message = format!("there is no account '{name}' yet, and nothing says of what kind it is");
-            return Err(
-                CliError::usage(message).with_hint("add --kind chatgpt, --kind openai, or --kind compatible --base-url URL")
-            );
+            return Err(CliError::usage(message)
+                .with_hint("add --kind chatgpt, --kind openai, or --kind compatible --base-url URL"));
         }
     };
     if kind != AccountKind::ChatGpt && (args.device || args.paste) {
@@ -121,7 +122,8 @@ pub(super) async fn import(context: &Context, args: ImportArgs) -> Result<(), Cl
         Secret::Tokens(_) if args.shared => (AccountKind::ChatGpt, Credential::Shared(full(&path)?)),
         Secret::Tokens(_) if args.take_over => (AccountKind::ChatGpt, Credential::AuthJson(hidden(&text))),
         Secret::Tokens(_) => {
-            let message = format!("{} is a ChatGPT login, which two programs cannot use by themselves", path.display());
+            let message =
+                format!("{} is a ChatGPT login, which two programs cannot use by themselves", path.display());
             return Err(CliError::usage(message).with_hint(
                 "--shared goes on with it together with the host's own Codex, --take-over logs that out",
             ));

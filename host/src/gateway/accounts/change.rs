@@ -108,7 +108,8 @@ impl Accounts {
         let base = base_url.as_deref().map(self::base_url).transpose()?;
         let note = base.as_ref().and_then(|url| open_wire(url, &key));
         let base_url = base.map(|url| url.as_str().trim_end_matches('/').to_owned());
-        let row = NewAccount { name: name.clone(), kind, base_url, model, secret: None, login: LoginRow::default() };
+        let row =
+            NewAccount { name: name.clone(), kind, base_url, model, secret: None, login: LoginRow::default() };
         self.put(row, Some(Secret::Key(key))).await?;
         Ok(note)
     }
@@ -189,7 +190,9 @@ impl Accounts {
         row.secret.as_ref()?;
         let revoked = self.inner.refresher.revoke(name, &self.keep_of(&row)).await;
         let why = error_chain(&revoked.err()?);
-        Some(format!("the issuer was not told that the login ended ({why}): end the session in the account's settings there"))
+        Some(format!(
+            "the issuer was not told that the login ended ({why}): end the session in the account's settings there"
+        ))
     }
 
     /// Forgets an account. Answers what should be known.

@@ -25,8 +25,8 @@ use cofferdam_protocol::admin::AccountKind;
 use cofferdam_protocol::ids::AccountName;
 use secrecy::SecretString;
 
-use super::choose::{Chooser, Unserved};
 use super::chatgpt::{self, ChatGpt};
+use super::choose::{Chooser, Unserved};
 use super::words::Whose;
 use super::{Account, Caller, GatewayError, Limits, Upstream, upstream_of};
 use crate::config::host::DEFAULT_BASE_URL;
@@ -217,7 +217,11 @@ impl Accounts {
             return None;
         }
         if let Err(error) = self.keep_of(&entry.row).load(name).await {
-            return Some(format!("Account '{name}' cannot be used: {}. {}", error_chain(&error), login_again(name)));
+            return Some(format!(
+                "Account '{name}' cannot be used: {}. {}",
+                error_chain(&error),
+                login_again(name)
+            ));
         }
         self.inner.refresher.trouble(name).map(|error| format!("{}. {}", error_chain(&error), login_again(name)))
     }
