@@ -104,7 +104,7 @@ async fn a_wrong_key_is_a_clear_error_and_a_new_one_needs_no_restart() {
     home.group("demo", &json!({})).await;
     login(&home, "work", &vendor, OTHER_KEY).await;
     let test = home.cli(&["account", "test", "work"]).await;
-    assert_eq!(test.code, 14, "{test:?}");
+    assert_eq!(test.code, 15, "{test:?}");
     assert!(test.stderr.contains("refused") && test.stderr.contains("cofferdam account login work"), "{test:?}");
     let answer = home.admin().chat("demo", "hello").await;
     assert_eq!(answer.finished.outcome, ChatOutcome::Failed { kind: FailureKind::Unauthorized });
@@ -224,7 +224,7 @@ async fn accounts_are_managed_with_a_daemon_and_without_and_errors_have_their_co
             assert!(ended.stderr.contains(says), "{words:?}: {ended:?}");
         }
         assert_eq!(home.cli(&["account", "logout", "work"]).await.code, 0);
-        assert_eq!(home.cli(&["account", "test", "work"]).await.code, 14);
+        assert_eq!(home.cli(&["account", "test", "work"]).await.code, 15);
         assert_eq!(home.cli(&["account", "remove", "work", "--yes"]).await.code, 0);
     }
 }

@@ -64,7 +64,8 @@ mod tests {
     }
 
     fn caller(group: &str, session: char) -> Caller {
-        Caller { group: group.parse().unwrap(), session: String::from(session).repeat(32).parse().unwrap() }
+        let session = String::from(session).repeat(32).parse().unwrap();
+        Caller { group: group.parse().unwrap(), session, account: None }
     }
 
     fn takes(room: &Room, caller: &Caller, text: &'static str) -> Option<Place> {
