@@ -15,8 +15,8 @@
 use std::time::Duration;
 
 use cofferdam_protocol::admin::{ChatOutcome, SessionState};
-use cofferdam_protocol::ids::{Folder, SessionId};
-use futures_util::future::join_all;
+use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
+use futures_util::future::{join_all, try_join_all};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -113,15 +113,44 @@ impl Supervisor {
             self.wait_for_the_engine(until).await.map_err(NotEnded::Engine)?;
         }
         let ends = sessions.iter().map(|(session, handle)| self.end_for(why, session, handle));
-        if timeout_at(until, join_all(ends)).await.is_ok() {
-            return Ok(quiet);
+        if timeout_at(until, join_all(ends)).await.is_err()
+            && let Some((session, _)) = sessions.into_iter().find(|(_, handle)| !handle.post.is_closed())
+        {
+            return Err(self.inner.engine_is_away().map_or(NotEnded::Lingers(session), NotEnded::Engine));
         }
-        let lingers = sessions.into_iter().find(|(_, handle)| !handle.post.is_closed());
-        match (self.inner.engine_is_away(), lingers) {
-            (Some(error), Some(_)) => Err(NotEnded::Engine(error)),
-            (None, Some((session, _))) => Err(NotEnded::Lingers(session)),
-            (_, None) => Ok(quiet),
+        self.remove_the_rest(folder, until).await.map_err(NotEnded::Engine)?;
+        Ok(quiet)
+    }
+
+    /// Removes the group's containers that no actor looks after: its database could not be read for one, it could not be
+    /// read yet, or the actor broke. The engine is asked, unless no container was ever started.
+    async fn remove_the_rest(&self, folder: &Folder, until: Instant) -> Result<(), SandboxError> {
+        if self.never_ran(folder).await {
+            return Ok(());
         }
+        self.wait_for_the_engine(until).await?;
+        let sandbox = &self.inner.parts.sandbox;
+        let work = async {
+            let mut found = sandbox.owned(&self.inner.parts.install).await?;
+            found.retain(|found| found.owner.as_ref().is_some_and(|owner| owner.group == *folder));
+            let removals = found.iter().map(|found| {
+                tracing::info!(group = %folder, container = %found.id, "removes a container that nobody looks after");
+                sandbox.remove(&found.id)
+            });
+            try_join_all(removals).await.map(drop)
+        };
+        let hangs = || SandboxError::Hanging { doing: "remove the group's containers", secs: STOP_PATIENCE.as_secs() };
+        let done = timeout_at(until, work).await.unwrap_or_else(|_| Err(hangs()));
+        done.inspect_err(|error| self.inner.engine_failed(error))
+    }
+
+    /// Whether the rows say for certain that the group never had a container.
+    async fn never_ran(&self, folder: &Folder) -> bool {
+        if !self.inner.parts.home.group_db(folder).exists() {
+            return true;
+        }
+        let Ok(store) = self.inner.parts.stores.group(folder).await else { return false };
+        store.sessions().await.is_ok_and(|all| all.iter().all(|session| session.attempt == Attempt(0)))
     }
 
     fn quieten(&self, folder: &Folder) -> Quiet {

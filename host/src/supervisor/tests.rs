@@ -1,5 +1,6 @@
 //! Sessions whose engine and disk are played by the test.
 
+mod ending;
 mod interruption;
 
 use std::path::PathBuf;
