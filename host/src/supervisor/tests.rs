@@ -17,7 +17,7 @@ use super::*;
 use crate::gateway::Account;
 use crate::model::chat::{ChatRef, Inbound};
 use crate::model::session::Phase;
-use crate::sandbox::{ContainerId, Found, Owner, Running, SandboxError, Spec};
+use crate::sandbox::{ContainerId, Exit, Found, Owner, Running, SandboxError, Spec};
 use crate::store::Errand;
 use crate::store::group::commands::Due;
 
@@ -27,11 +27,18 @@ struct Engine {
     removed: Mutex<Vec<ContainerId>>,
     /// Whether it is the one that started the containers; it hangs while it has no answer.
     its_own: watch::Sender<Option<bool>>,
+    /// Whether the containers have ended.
+    ended: watch::Sender<bool>,
 }
 
 impl Default for Engine {
     fn default() -> Self {
-        Self { has: Mutex::default(), removed: Mutex::default(), its_own: watch::Sender::new(Some(true)) }
+        Self {
+            has: Mutex::default(),
+            removed: Mutex::default(),
+            its_own: watch::Sender::new(Some(true)),
+            ended: watch::Sender::new(false),
+        }
     }
 }
 
@@ -46,7 +53,12 @@ impl Sandbox for Engine {
     }
 
     fn adopt(&self, id: &ContainerId, _: PathBuf) -> Running {
-        Running { id: id.clone(), exit: std::future::pending().boxed() }
+        let mut ended = self.ended.subscribe();
+        let exit = async move {
+            let _ = ended.wait_for(|ended| *ended).await;
+            Exit::default()
+        };
+        Running { id: id.clone(), exit: exit.boxed() }
     }
 
     async fn stop(&self, _: &ContainerId, _: Duration) -> Result<(), SandboxError> {
@@ -211,7 +223,11 @@ async fn a_container_that_two_lists_found_is_adopted_once_and_left_alone() {
         it.supervisor.call(&it.folder, &it.session, Call::Adopt(attempt, running));
     }
     it.until("adopted", |view| view.note.is_none()).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Its answer comes after both calls were done.
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    it.supervisor.call(&it.folder, &it.session, Call::Digest(attempt, reply));
+    assert!(matches!(answer.await, Ok(Ok(_))));
+    tokio::task::yield_now().await;
     assert_eq!(*lock(&it.engine.removed), []);
 }
 
