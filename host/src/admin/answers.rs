@@ -206,12 +206,22 @@ pub(super) async fn stop_session(
             let now = find_session(&admin, session.id.as_str()).await;
             Ok(Json(StoppedSession { waiting: now.map_or(session.waiting, |now| now.waiting) }))
         }
-        Err(why) => Err(Failed::new(
-            cofferdam_protocol::admin::ErrorKind::Engine,
-            format!("the session is told to stop, but its container may still run: {why}"),
-            "it ends by itself when the engine answers; `cofferdam status` shows it",
-        )),
+        Err(error) => Err(not_stopped(&error)),
     }
+}
+
+fn not_stopped(error: &NotEnded) -> Failed {
+    let (why, hint) = match error {
+        NotEnded::Engine(error) => {
+            (error_chain(error), "it ends by itself when the engine answers; `cofferdam status` shows it")
+        }
+        NotEnded::Lingers(_) => (
+            error_chain(error),
+            "the engine is asked again until it has ended; `cofferdam status` shows it, `docker ps` what the engine says",
+        ),
+    };
+    let message = format!("the session is told to stop, but its container may still run: {why}");
+    Failed::new(ErrorKind::Engine, message, hint)
 }
 
 #[derive(Deserialize)]

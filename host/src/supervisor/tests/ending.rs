@@ -40,3 +40,15 @@ async fn the_container_of_a_group_that_is_set_aside_is_removed_at_the_start() {
     }
     assert_eq!(*lock(&it.engine.removed), [ContainerId(ID.into())]);
 }
+
+#[tokio::test]
+async fn a_stop_is_answered_also_when_a_container_does_not_end_though_the_engine_is_well() {
+    let it = Fixture::new().await;
+    let attempt = it.leave_a_container().await;
+    *lock(&it.engine.has) = Some(vec![it.found(attempt)]);
+    it.supervisor.recover();
+    it.until("adopted", |view| view.container.is_some() && view.note.is_none()).await;
+    tokio::time::pause();
+    let stopped = it.supervisor.stop(&it.session).await;
+    assert!(matches!(stopped, Err(NotEnded::Lingers(session)) if session == it.session));
+}
