@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use axum::{Extension, Json};
 use cofferdam_protocol::admin::{
     DiskTrouble, ErrorKind, Group, OpenLetters, Session, SessionState, Status, StoppedSession,
@@ -21,7 +19,7 @@ use crate::config::group::GroupConfig;
 use crate::error_chain;
 use crate::store::central::GroupRow;
 use crate::store::{Errand, rfc3339};
-use crate::supervisor::{GroupEnd, NotEnded, View};
+use crate::supervisor::{NotEnded, View};
 
 /// Reasons for drops that `status` shows.
 const DROPS: usize = 20;
@@ -134,38 +132,6 @@ pub(super) async fn put_group(State(admin): State<Arc<Admin>>, Path(folder): Pat
     Ok(Json(group_view(&admin, row).await))
 }
 
-/// Ends the group's sessions, then forgets it and its state. Its folder stays. When they do not end, nothing is removed.
-pub(super) async fn delete_group(
-    State(admin): State<Arc<Admin>>,
-    Path(folder): Path<String>,
-) -> Result<StatusCode, Failed> {
-    /// How long the last words may take to their channels.
-    const LAST_WORDS: Duration = Duration::from_secs(2);
-    let folder: Folder = parse(&folder)?;
-    registered(&admin, &folder).await?;
-    // From here on nothing begins in it.
-    let hold = admin.stores.hold(&folder, Errand::Removal)?;
-    let ended = admin.supervisor.end_group(&folder, GroupEnd::Removal).await;
-    let _quiet = ended.map_err(|error| not_ended(&folder, hold.errand(), &error))?;
-    // A damaged database takes no words.
-    if let Ok(store) = admin.stores.group(&folder).await {
-        if let Err(error) = admin.supervisor.last_words(&store).await {
-            tracing::warn!(group = %folder, error = %error_chain(&error), "what waits ends without words");
-        }
-        admin.delivery.done_with(&folder, LAST_WORDS).await;
-    }
-    hold.forget().await?;
-    let data = admin.home.group_data(&folder);
-    match tokio::fs::remove_dir_all(&data).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failed::new(
-            ErrorKind::Disk,
-            format!("the group is forgotten, but {} was not removed: {error}", data.display()),
-            "remove it by hand",
-        )),
-        _ => Ok(StatusCode::NO_CONTENT),
-    }
-}
-
 #[derive(Deserialize)]
 pub(super) struct SessionQuery {
     group: Option<String>,
@@ -206,12 +172,22 @@ pub(super) async fn stop_session(
             let now = find_session(&admin, session.id.as_str()).await;
             Ok(Json(StoppedSession { waiting: now.map_or(session.waiting, |now| now.waiting) }))
         }
-        Err(why) => Err(Failed::new(
-            cofferdam_protocol::admin::ErrorKind::Engine,
-            format!("the session is told to stop, but its container may still run: {why}"),
-            "it ends by itself when the engine answers; `cofferdam status` shows it",
-        )),
+        Err(error) => Err(not_stopped(&error)),
     }
+}
+
+fn not_stopped(error: &NotEnded) -> Failed {
+    let (why, hint) = match error {
+        NotEnded::Engine(error) => {
+            (error_chain(error), "it ends by itself when the engine answers; `cofferdam status` shows it")
+        }
+        NotEnded::Lingers(_) => (
+            error_chain(error),
+            "the engine is asked again until it has ended; `cofferdam status` shows it, `docker ps` what the engine says",
+        ),
+    };
+    let message = format!("the session is told to stop, but its container may still run: {why}");
+    Failed::new(ErrorKind::Engine, message, hint)
 }
 
 #[derive(Deserialize)]

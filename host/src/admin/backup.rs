@@ -14,7 +14,7 @@ use cofferdam_protocol::admin::{
     SharedRestore, TableRestore, WorkEvent,
 };
 use cofferdam_protocol::ids::Folder;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -85,9 +85,27 @@ async fn from_backup(
         backup.group(folder)?;
         refuse_running(admin, request, folder)?;
     }
-    let taken = try_join_all(groups.iter().map(|folder| take_over(admin, folder))).await?;
+    let put = put_groups(admin, request, &backup, &groups, tell).await;
+    if put.is_err() {
+        wake(admin, &groups).await;
+    }
+    let restored = put?;
+    let shared = if request.groups.is_empty() { shared(admin, request, backup, tell).await? } else { None };
+    Ok(RestoreReport { groups: restored, shared })
+}
+
+async fn put_groups(
+    admin: &Admin,
+    request: &RestoreRequest,
+    backup: &Arc<Backup>,
+    groups: &BTreeSet<Folder>,
+    tell: &Teller<RestoreReport>,
+) -> Result<Vec<GroupRestore>, Failed> {
+    // All of them to their end, also when one fails: nobody wakes a session that is still told to end.
+    let taken = join_all(groups.iter().map(|folder| take_over(admin, folder))).await;
+    let taken = taken.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut restored = Vec::new();
-    for (folder, taken) in groups.into_iter().zip(taken) {
+    for (folder, taken) in groups.iter().cloned().zip(taken) {
         let (_, row, wirings) = backup.group(&folder)?;
         let (source, home, name) = (backup.clone(), admin.home.clone(), folder.clone());
         let (replace, tell) = (request.folder, tell.clone());
@@ -104,8 +122,16 @@ async fn from_backup(
             wired_elsewhere: elsewhere.iter().map(|w| format!("{}:{}", w.channel, w.chat_id)).collect(),
         });
     }
-    let shared = if request.groups.is_empty() { shared(admin, request, backup, tell).await? } else { None };
-    Ok(RestoreReport { groups: restored, shared })
+    Ok(restored)
+}
+
+/// Wakes what waits in groups whose sessions were ended for nothing.
+async fn wake(admin: &Admin, groups: &BTreeSet<Folder>) {
+    for folder in groups {
+        if let Err(error) = admin.supervisor.look_after(folder).await {
+            tracing::warn!(group = %folder, error = %error_chain(&error), "what waits in it is looked for later");
+        }
+    }
 }
 
 async fn shared(
@@ -135,7 +161,15 @@ async fn own(admin: &Admin, request: &RestoreRequest, folder: &Folder) -> Result
         }
         salvage::salvage(&home, &name, empty)
     })
-    .await?;
+    .await;
+    let salvaged = match salvaged {
+        Ok(salvaged) => salvaged,
+        Err(failed) => {
+            drop(taken);
+            wake(admin, &BTreeSet::from([folder.clone()])).await;
+            return Err(failed);
+        }
+    };
     admin.stores.central().mark_busy(folder).await?;
     drop(taken);
     go_on(admin, folder).await?;

@@ -23,6 +23,7 @@ mod files;
 mod follow;
 mod intake;
 mod log_tail;
+mod removal;
 mod schema;
 mod wirings;
 
@@ -123,7 +124,7 @@ fn routes(admin: Arc<Admin>, ending: &Ending) -> Router {
         .route("/v1/status", get(answers::status))
         .route("/v1/groups", get(answers::groups))
         .route("/v1/groups/{folder}", get(answers::group))
-        .route("/v1/groups/{folder}", put(answers::put_group).delete(answers::delete_group))
+        .route("/v1/groups/{folder}", put(answers::put_group).delete(removal::delete_group))
         .route("/v1/sessions", get(answers::sessions))
         .route("/v1/sessions/{id}", get(detail::session))
         .route("/v1/sessions/{id}/diff", get(detail::diff))

@@ -114,7 +114,7 @@ fn telling(name: &str, progress: &(impl Fn(String) + ?Sized)) -> impl Fn(&Copied
 
 /// A name beside `place` that nothing has: `prefix` and the time, such as `demo.aside-20260131T235959Z`, and a number where
 /// that is taken, as by another restore of the same second.
-fn beside(place: &Path, prefix: &str) -> PathBuf {
+pub(crate) fn beside(place: &Path, prefix: &str) -> PathBuf {
     let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     let mut name = format!("{prefix}{time}");
     let mut number = 2;

@@ -240,7 +240,8 @@ pub fn mcp_failed(name: &str, error: &str) -> String {
 
 /// The notice for messages that wait while their group is removed.
 pub fn group_removed() -> String {
-    "The group was removed before the message's turn.".to_owned()
+    // True also if it is not removed in the end.
+    "The message had no turn: its group was being removed.".to_owned()
 }
 
 /// The notice for a group whose `container.json` cannot be used.

@@ -1,7 +1,7 @@
 //! Sessions are ended from outside: one, those of a group, or all.
 //!
 //! ```text
-//! one    ──▶ Stop ───────────────────────▶ stopped; or it is said that the engine cannot do it now
+//! one    ──▶ Stop ───────────────────────▶ stopped; or it is said after 20 s that it is not yet
 //! group  ──▶ the engine answers? ──▶ told to end ──▶ no session is left, and none begins (`Quiet`)
 //!              │ 20 s, nothing was told     │ 20 s in all
 //!              └───────────────┬────────────┘
@@ -15,21 +15,20 @@
 use std::time::Duration;
 
 use cofferdam_protocol::admin::{ChatOutcome, SessionState};
-use cofferdam_protocol::ids::{Folder, SessionId};
-use futures_util::future::join_all;
+use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
+use futures_util::future::{join_all, try_join_all};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::calls::{Call, Rest};
 use super::{Handle, Supervisor, answered_live, lock};
-use crate::error_chain;
 use crate::live::Live;
 use crate::model::chat::Due;
 use crate::model::notice;
 use crate::sandbox::SandboxError;
 use crate::store::{GroupDb, StoreError};
 
-/// How long a stop waits before it is told that the engine cannot do it.
+/// How long a stop waits before it is told that the container does not end.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a turn that is about to end has for it, where its group is ended.
 const MOMENT: Duration = Duration::from_secs(5);
@@ -43,7 +42,7 @@ pub enum GroupEnd {
     Removal,
 }
 
-/// Why a group's sessions have not ended.
+/// Why a session, or a group's sessions, have not ended.
 #[derive(Debug, thiserror::Error)]
 pub enum NotEnded {
     /// The engine cannot be used; they were told nothing, or their containers may still run.
@@ -67,21 +66,16 @@ impl Drop for Quiet {
 }
 
 impl Supervisor {
-    /// Stops a session's container; answers when it is gone, or with what is wrong with an engine that cannot stop it
-    /// now: it does when it answers. A running turn is interrupted and says so in the chat; messages that wait stay
+    /// Stops a session's container; answers when it is gone, or after [`STOP_PATIENCE`] why it is not: it stays told to end,
+    /// and the engine is asked again. A running turn is interrupted and says so in the chat; messages that wait stay
     /// accepted, and start it again.
-    pub async fn stop(&self, session: &SessionId) -> Result<(), String> {
-        let mut stopping = std::pin::pin!(self.stop_for_good(session));
-        loop {
-            tokio::select! {
-                () = &mut stopping => return Ok(()),
-                () = tokio::time::sleep(STOP_PATIENCE) => {
-                    if let Some(error) = self.inner.engine_is_away() {
-                        return Err(error_chain(&error));
-                    }
-                }
-            }
-        }
+    pub async fn stop(&self, session: &SessionId) -> Result<(), NotEnded> {
+        timeout(STOP_PATIENCE, self.stop_for_good(session)).await.map_err(|_| self.lingers(session.clone()))
+    }
+
+    /// Why a session that was told to end has not.
+    fn lingers(&self, session: SessionId) -> NotEnded {
+        self.inner.engine_is_away().map_or(NotEnded::Lingers(session), NotEnded::Engine)
     }
 
     /// Stops a session's container; answers when it is gone.
@@ -113,15 +107,45 @@ impl Supervisor {
             self.wait_for_the_engine(until).await.map_err(NotEnded::Engine)?;
         }
         let ends = sessions.iter().map(|(session, handle)| self.end_for(why, session, handle));
-        if timeout_at(until, join_all(ends)).await.is_ok() {
-            return Ok(quiet);
+        if timeout_at(until, join_all(ends)).await.is_err()
+            && let Some((session, _)) = sessions.into_iter().find(|(_, handle)| !handle.post.is_closed())
+        {
+            return Err(self.lingers(session));
         }
-        let lingers = sessions.into_iter().find(|(_, handle)| !handle.post.is_closed());
-        match (self.inner.engine_is_away(), lingers) {
-            (Some(error), Some(_)) => Err(NotEnded::Engine(error)),
-            (None, Some((session, _))) => Err(NotEnded::Lingers(session)),
-            (_, None) => Ok(quiet),
+        self.remove_the_rest(folder, until).await.map_err(NotEnded::Engine)?;
+        Ok(quiet)
+    }
+
+    /// Removes the group's containers that no actor looks after: its database could not be read for one, it could not be
+    /// read yet, or the actor broke. The engine is asked, unless no container was ever started.
+    async fn remove_the_rest(&self, folder: &Folder, until: Instant) -> Result<(), SandboxError> {
+        if self.never_ran(folder).await {
+            return Ok(());
         }
+        self.wait_for_the_engine(until).await?;
+        let sandbox = &self.inner.parts.sandbox;
+        let work = async {
+            let mut found = sandbox.owned(&self.inner.parts.install).await?;
+            found.retain(|found| found.owner.as_ref().is_some_and(|owner| owner.group == *folder));
+            let removals = found.iter().map(|found| {
+                tracing::info!(group = %folder, container = %found.id, "removes a container that nobody looks after");
+                sandbox.remove(&found.id)
+            });
+            try_join_all(removals).await.map(drop)
+        };
+        let hangs =
+            || SandboxError::Hanging { doing: "remove the group's containers", secs: STOP_PATIENCE.as_secs() };
+        let done = timeout_at(until, work).await.unwrap_or_else(|_| Err(hangs()));
+        done.inspect_err(|error| self.inner.engine_failed(error))
+    }
+
+    /// Whether the rows say for certain that the group never had a container.
+    async fn never_ran(&self, folder: &Folder) -> bool {
+        if !self.inner.parts.home.group_db(folder).exists() {
+            return true;
+        }
+        let Ok(store) = self.inner.parts.stores.group(folder).await else { return false };
+        store.sessions().await.is_ok_and(|all| all.iter().all(|session| session.attempt == Attempt(0)))
     }
 
     fn quieten(&self, folder: &Folder) -> Quiet {

@@ -31,7 +31,13 @@ impl Actor {
             }
             // Its container will be a fresh one.
             SessionState::Queued => drop(done),
-            SessionState::Stopping => self.stop_waiters.push(done),
+            SessionState::Stopping => {
+                self.stop_waiters.push(done);
+                // Also of a turn that was to go on in another container.
+                if let Some(life) = &mut self.life {
+                    life.end.by_person = true;
+                }
+            }
             SessionState::Starting | SessionState::Idle | SessionState::Busy => {
                 self.stop_waiters.push(done);
                 self.advance(PhaseEvent::Stop);

@@ -7,8 +7,8 @@
 //! When it goes wrong: a start that fails is tried again with a growing pause, and its messages become dead letters after
 //! the last try ([`blame`] says which failures count); a container that dies in a turn puts its messages back, and the
 //! second time into dead letters; an engine that is away, hangs or is full
-//! is waited for ([`engine`]), and no message is blamed for it; a daemon that dies leaves containers
-//! behind, and [`recovery`] adopts those whose attempt is current and removes the others.
+//! is waited for ([`engine`]) and costs no message a try, but ends that it takes a turn along with are counted apart, and
+//! the tenth is the last ([`crate::model::outage`]); a daemon that dies leaves containers behind, and [`recovery`] adopts those whose attempt is current and removes the others.
 
 mod actor;
 pub mod admission;

@@ -197,6 +197,9 @@ impl Supervisor {
             Ok(_) if self.is_looked_after(owner) => Fate::Leave,
             Ok(row) if found.running && row.token_hash.is_some() => Fate::Adopt(owner.clone()),
             Ok(_) | Err(StoreError::NoSession(_) | StoreError::NoGroup(_)) => Fate::Remove,
+            Err(StoreError::SetAside { .. }) if self.is_looked_after(owner) => Fate::Leave,
+            // Nothing of what it says can be kept, and nobody would end it.
+            Err(StoreError::SetAside { .. }) => Fate::Remove,
             Err(error) => {
                 // It may be current.
                 tracing::warn!(container = %found.id, error = %error_chain(&error), "left alone for now");

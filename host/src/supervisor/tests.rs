@@ -1,5 +1,7 @@
 //! Sessions whose engine and disk are played by the test.
 
+mod adoption;
+mod ending;
 mod interruption;
 
 use std::path::PathBuf;
@@ -16,7 +18,7 @@ use super::*;
 use crate::gateway::Account;
 use crate::model::chat::{ChatRef, Inbound};
 use crate::model::session::Phase;
-use crate::sandbox::{ContainerId, Found, Owner, Running, SandboxError, Spec};
+use crate::sandbox::{ContainerId, Exit, Found, Owner, Running, SandboxError, Spec};
 use crate::store::Errand;
 use crate::store::group::commands::Due;
 
@@ -26,11 +28,18 @@ struct Engine {
     removed: Mutex<Vec<ContainerId>>,
     /// Whether it is the one that started the containers; it hangs while it has no answer.
     its_own: watch::Sender<Option<bool>>,
+    /// Whether the containers have ended.
+    ended: watch::Sender<bool>,
 }
 
 impl Default for Engine {
     fn default() -> Self {
-        Self { has: Mutex::default(), removed: Mutex::default(), its_own: watch::Sender::new(Some(true)) }
+        Self {
+            has: Mutex::default(),
+            removed: Mutex::default(),
+            its_own: watch::Sender::new(Some(true)),
+            ended: watch::Sender::new(false),
+        }
     }
 }
 
@@ -45,7 +54,12 @@ impl Sandbox for Engine {
     }
 
     fn adopt(&self, id: &ContainerId, _: PathBuf) -> Running {
-        Running { id: id.clone(), exit: std::future::pending().boxed() }
+        let mut ended = self.ended.subscribe();
+        let exit = async move {
+            let _ = ended.wait_for(|ended| *ended).await;
+            Exit::default()
+        };
+        Running { id: id.clone(), exit: exit.boxed() }
     }
 
     async fn stop(&self, _: &ContainerId, _: Duration) -> Result<(), SandboxError> {
@@ -94,6 +108,18 @@ struct Fixture {
     session: SessionId,
 }
 
+/// The session's first message.
+fn hi() -> Inbound {
+    Inbound {
+        chat: ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: None },
+        platform_id: "1".into(),
+        sender: "me".into(),
+        text: "hi".into(),
+        output_schema: None,
+        files: Vec::new(),
+    }
+}
+
 const ID: &str = "0123456789abcdef";
 
 impl Fixture {
@@ -104,15 +130,7 @@ impl Fixture {
         std::fs::create_dir_all(home.group(&folder)).unwrap();
         let stores = Stores::open(home.clone()).unwrap();
         stores.central().put_group(&folder, "{}".into(), String::new()).await.unwrap();
-        let message = Inbound {
-            chat: ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: None },
-            platform_id: "1".into(),
-            sender: "me".into(),
-            text: "hi".into(),
-            output_schema: None,
-            files: Vec::new(),
-        };
-        let (_, accepted) = stores.accept(&folder, message, "key".into(), None).await.unwrap();
+        let (_, accepted) = stores.accept(&folder, hi(), "key".into(), None).await.unwrap();
         let engine = Arc::new(Engine::default());
         let supervisor = Supervisor::new(Parts {
             home: home.clone(),
@@ -210,7 +228,11 @@ async fn a_container_that_two_lists_found_is_adopted_once_and_left_alone() {
         it.supervisor.call(&it.folder, &it.session, Call::Adopt(attempt, running));
     }
     it.until("adopted", |view| view.note.is_none()).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Its answer comes after both calls were done.
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    it.supervisor.call(&it.folder, &it.session, Call::Digest(attempt, reply));
+    assert!(matches!(answer.await, Ok(Ok(_))));
+    tokio::task::yield_now().await;
     assert_eq!(*lock(&it.engine.removed), []);
 }
 

@@ -86,3 +86,18 @@ async fn a_stop_does_not_wait_for_the_engines_word_on_an_interruption() {
     assert_eq!(acked, [1, 2]);
     assert!(!Interrupted::turn_runs(&it).await, "it was interrupted, and says so");
 }
+
+#[tokio::test]
+async fn a_stop_of_a_turn_that_leaves_with_the_engine_is_its_end() {
+    let turn = Interrupted::new().await;
+    turn.it.engine.its_own.send_replace(Some(false));
+    let (it, _) = turn.acked().await;
+    assert!(Interrupted::turn_runs(&it).await, "until somebody says otherwise it goes into another container");
+    let (done, gone) = oneshot::channel();
+    it.supervisor.call(&it.folder, &it.session, Call::Stop(done));
+    it.engine.ended.send_replace(true);
+    let _ = tokio::time::timeout(Duration::from_secs(5), gone).await.expect("in time");
+    assert!(!Interrupted::turn_runs(&it).await);
+    let store = it.stores.group(&it.folder).await.unwrap();
+    assert!(!matches!(store.due(&it.session).await.unwrap(), Due::Turn), "its message ended with it");
+}
