@@ -57,6 +57,20 @@ pub enum EndedTurn {
     Stopped(TurnId, Answered, Vec<Answered>),
 }
 
+impl EndedTurn {
+    /// The messages that ended with it, by their notices.
+    pub(super) fn into_answered(self) -> Vec<Answered> {
+        match self {
+            Self::None | Self::Requeued(_) | Self::Paused(..) => Vec::new(),
+            Self::GaveUp(_, messages, chat, reply) => vec![Answered { messages, chat, reply }],
+            Self::Stopped(_, answered, mut elsewhere) => {
+                elsewhere.push(answered);
+                elsewhere
+            }
+        }
+    }
+}
+
 impl GroupDb {
     /// One session's row.
     pub async fn session(&self, session: &SessionId) -> Result<SessionRow, StoreError> {
