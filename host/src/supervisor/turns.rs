@@ -289,8 +289,10 @@ impl Actor {
         match ended {
             Ok(EndedTurn::None) => {}
             Ok(EndedTurn::Requeued(turn)) => tracing::warn!(%turn, "its messages wait for another container"),
-            Ok(EndedTurn::Paused(turn, chat, at)) => {
-                tracing::warn!(%turn, at = rfc3339(at), "outages ended it again and again; its messages wait");
+            Ok(EndedTurn::Paused(turn, messages, chat, at)) => {
+                let at = rfc3339(at);
+                tracing::warn!(%turn, at, "outages ended it again and again; its messages wait");
+                self.tell(Live::Retrying { turn, at, messages });
                 self.deliver(chat);
             }
             Ok(EndedTurn::GaveUp(turn, messages, chat, reply)) => {

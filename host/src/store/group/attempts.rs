@@ -49,12 +49,26 @@ pub enum EndedTurn {
     None,
     /// Its messages wait again.
     Requeued(TurnId),
-    /// They wait until this time, ms: outages ended it again and again. The chat is told.
-    Paused(TurnId, ChatRef, i64),
+    /// These wait until this time, ms: outages ended it again and again. The chat is told.
+    Paused(TurnId, Vec<MessageId>, ChatRef, i64),
     /// These of its messages were tried often enough and ended in a notice; the others wait again.
     GaveUp(TurnId, Vec<MessageId>, ChatRef, ReplyId),
     /// Somebody had asked for its end: its messages ended in a notice, and so did stops from other chats.
     Stopped(TurnId, Answered, Vec<Answered>),
+}
+
+impl EndedTurn {
+    /// The messages that ended with it, by their notices.
+    pub(super) fn into_answered(self) -> Vec<Answered> {
+        match self {
+            Self::None | Self::Requeued(_) | Self::Paused(..) => Vec::new(),
+            Self::GaveUp(_, messages, chat, reply) => vec![Answered { messages, chat, reply }],
+            Self::Stopped(_, answered, mut elsewhere) => {
+                elsewhere.push(answered);
+                elsewhere
+            }
+        }
+    }
 }
 
 impl GroupDb {
@@ -213,14 +227,15 @@ fn abandon(
     let letters = dead_letters::bury(tx, session, &given_up, Cause::Container, why)?;
     let paused = if by == GoneBy::Outage { pause(tx, turn)? } else { None };
     // They keep the turn: its provider may have them.
-    step_messages(tx, &claimed(tx, turn)?, MessageEvent::Release)?;
+    let released = claimed(tx, turn)?;
+    step_messages(tx, &released, MessageEvent::Release)?;
     questions::free_answers(tx, turn)?;
     given_up.extend(questions::end_answers(tx, turn)?);
     if given_up.is_empty() {
         let Some((ends, at)) = paused else { return Ok(EndedTurn::Requeued(turn)) };
         let text = notice::cut_off_again(ends, at - now_ms());
         insert_reply(tx, session, Some(turn), &chat, ReplyKind::Notice, &text)?;
-        return Ok(EndedTurn::Paused(turn, chat, at));
+        return Ok(EndedTurn::Paused(turn, released, chat, at));
     }
     let reply = insert_reply(
         tx,

@@ -51,26 +51,31 @@ pub(super) fn plan(
 }
 
 /// The messages that wait to be tried one by one as this turn's was, after a turn over all of them was silent: once
-/// [`MOST_SILENT`] of them were silent by themselves, these are given up too.
+/// [`MOST_SILENT`] of them were silent by themselves, these are given up too. What a person has tried again neither counts
+/// nor is given up untried.
 pub(super) fn silent_rest(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<MessageId>, StoreError> {
-    let silent: u32 = tx
-        .prepare_cached(
-            // Those that a person has tried again since have another turn.
-            "SELECT count(*) FROM turns JOIN inbox ON inbox.turn = turns.id
-             WHERE turns.failure_kind = 'silence' AND turns.earlier = (SELECT earlier FROM turns WHERE id = ?1)",
-        )?
-        .query_row([turn.0], |row| row.get(0))?;
+    // A turn may have other rows too, such as an answer to its question.
+    let sql = format!(
+        "SELECT count(DISTINCT turns.id) FROM turns JOIN inbox ON inbox.turn = turns.id
+         WHERE turns.failure_kind = 'silence' AND turns.earlier = (SELECT earlier FROM turns WHERE id = ?1)
+               AND kind = 'message' AND inbox.id NOT IN ({FETCHED}) AND NOT {TRIED_AGAIN}"
+    );
+    let silent: u32 = tx.prepare_cached(&sql)?.query_row([turn.0], |row| row.get(0))?;
     if silent < MOST_SILENT {
         return Ok(Vec::new());
     }
     let sql = format!(
         "SELECT id FROM inbox WHERE turn = (SELECT earlier FROM turns WHERE id = ?1) AND state = 'pending' AND apart
-                AND kind = 'message' AND id NOT IN ({FETCHED}) ORDER BY id"
+                AND kind = 'message' AND id NOT IN ({FETCHED}) AND NOT {TRIED_AGAIN} ORDER BY id"
     );
     let mut statement = tx.prepare_cached(&sql)?;
     let rows = statement.query_map([turn.0], |row| Ok(MessageId(row.get(0)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+/// Whether a person has a message of the inbox tried again.
+const TRIED_AGAIN: &str =
+    "EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.message = inbox.id AND dead_letters.state = 'retried')";
 
 /// A turn's own messages: those that its provider was given or offered, without answers to questions of it.
 const OWN: &str = "turn = ?1 AND state IN ('claimed', 'pending') AND kind = 'message'

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cofferdam_protocol::ids::{MessageId, ReplyId, SessionId};
 use rusqlite::{OptionalExtension, Savepoint, params};
 
-use super::attempts::{EndedTurn, lose_turn};
+use super::attempts::lose_turn;
 use super::dead_letters::insert;
 use super::inbox::Answered;
 use super::outbox::insert_reply;
@@ -175,14 +175,7 @@ fn give_up(
     tries: u32,
 ) -> Result<Vec<Answered>, StoreError> {
     // A turn is left when its container's end could not be written down. Its messages end with those that wait.
-    let mut ended = match lose_turn(tx, session, GoneBy::Plan, (folder, error))? {
-        EndedTurn::None | EndedTurn::Requeued(_) | EndedTurn::Paused(..) => Vec::new(),
-        EndedTurn::GaveUp(_, messages, chat, reply) => vec![Answered { messages, chat, reply }],
-        EndedTurn::Stopped(_, answered, mut elsewhere) => {
-            elsewhere.push(answered);
-            elsewhere
-        }
-    };
+    let mut ended = lose_turn(tx, session, GoneBy::Plan, (folder, error))?.into_answered();
     let is_letter = format!("SELECT kind = 'message' AND id NOT IN ({FETCHED}) FROM inbox WHERE id = ?1");
     for (chat, messages) in waiting(tx, session)? {
         let mut letters = Vec::new();

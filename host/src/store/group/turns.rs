@@ -6,7 +6,7 @@ use cofferdam_protocol::ids::{Attempt, MessageId, ReplyId, Seq, SessionId, TurnI
 use cofferdam_protocol::runner::Model;
 use rusqlite::{Savepoint, params};
 
-use super::attempts::running_turn;
+use super::attempts::{lose_turn, running_turn};
 use super::detail::SHOWN_CHARS;
 use super::inbox::{Answered, answer};
 use super::models::keep_models;
@@ -16,6 +16,7 @@ use super::{GroupDb, chat_of, fence};
 use crate::hooks;
 use crate::model::chat::ChatRef;
 use crate::model::message::MessageEvent;
+use crate::model::outage::GoneBy;
 use crate::model::reply::ReplyKind;
 use crate::model::turn::{TurnEvent, TurnState};
 use crate::store::db::Durability;
@@ -85,12 +86,13 @@ impl GroupDb {
             .await
     }
 
-    /// Ends the waiting messages of a session in a notice for each chat, without a turn that ran: for what only a person
-    /// can mend.
+    /// Ends the waiting messages of a session in a notice for each chat, when no container will work on them. So do those
+    /// of a turn that is left because its container's end could not be written down.
     pub async fn refuse_waiting(&self, session: &SessionId, text: String) -> Result<Vec<Answered>, StoreError> {
-        let session = session.clone();
+        let (session, folder) = (session.clone(), self.folder().to_string());
         self.db
             .write(Durability::Durable, move |tx| {
+                let mut ended = lose_turn(tx, &session, GoneBy::Plan, (&folder, &text))?.into_answered();
                 let waiting: Vec<(MessageId, ChatRef)> = tx
                     .prepare_cached(
                         "SELECT id, channel, chat_id, thread_id FROM inbox WHERE session = ?1 AND state = 'pending'
@@ -102,7 +104,10 @@ impl GroupDb {
                 for (message, chat) in waiting {
                     chats.entry(chat).or_default().push(message);
                 }
-                chats.iter().map(|(chat, messages)| answer(tx, &session, chat, messages.clone(), &text)).collect()
+                for (chat, messages) in chats {
+                    ended.push(answer(tx, &session, &chat, messages, &text)?);
+                }
+                Ok(ended)
             })
             .await
     }

@@ -373,6 +373,23 @@ async fn refused_messages_end_in_one_notice_per_chat() {
 }
 
 #[tokio::test]
+async fn refused_with_what_waits_is_what_a_turn_had_whose_end_was_not_kept() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    f.claim(&session, attempt).await.unwrap();
+    f.accept("2").await;
+    let ended = f.db.refuse_waiting(&session, "over".into()).await.unwrap();
+    assert_eq!(ended.iter().map(|answered| answered.messages.len()).sum::<usize>(), 2, "{ended:?}");
+    for message in ended.into_iter().flat_map(|answered| answered.messages) {
+        assert_eq!(f.state(message).await, MessageState::Done);
+        assert_eq!(f.db.answers_to(message).await.unwrap()[0].text, "over");
+    }
+    assert_eq!(f.all_told().await, ["over"]);
+    assert_eq!(f.db.session(&session).await.unwrap().running, None);
+}
+
+#[tokio::test]
 async fn everything_answered_is_there_after_a_reopen() {
     let f = Fixture::new();
     let session = f.accept("1").await;

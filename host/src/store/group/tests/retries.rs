@@ -3,6 +3,8 @@
 use super::*;
 use crate::store::group::closing::End;
 use crate::store::group::commands::Due;
+use crate::store::group::questions::NewQuestion;
+use crate::store::group::tools::{CallKey, CallLimits, Deed, NewCall};
 use cofferdam_protocol::admin::ChatOutcome;
 
 fn failed(kind: FailureKind) -> Finish {
@@ -159,7 +161,7 @@ async fn of_several_in_a_silent_turn_only_the_silent_one_ends_in_that() {
 async fn when_three_are_silent_by_themselves_the_others_are_given_up_with_the_third() {
     let f = Fixture::new();
     let session = f.accept("1").await;
-    for id in 2..=6 {
+    for id in 2..=9 {
         f.accept(&id.to_string()).await;
     }
     let attempt = f.begin(&session).await;
@@ -173,10 +175,10 @@ async fn when_three_are_silent_by_themselves_the_others_are_given_up_with_the_th
     assert_eq!(turns, 4, "together, and three by themselves");
     let last = last.unwrap();
     let silence = ChatOutcome::Failed { kind: FailureKind::Silence };
-    assert_eq!((last.messages.len(), last.end), (4, End::Done(silence)));
+    assert_eq!((last.messages.len(), last.end), (7, End::Done(silence)));
     let told = f.all_told().await;
-    assert!(told[3].contains("the 3 messages that wait behind it are not tried"), "{told:?}");
-    assert!(told[3].contains("dead letters demo/3 to demo/6"), "{told:?}");
+    assert!(told[3].contains("the 6 messages that wait behind it are not tried"), "{told:?}");
+    assert!(told[3].contains("dead letters demo/3 to demo/9"), "{told:?}");
     for message in last.messages {
         assert_eq!(f.db.answers_to(message).await.unwrap().len(), 1, "each is told, once");
     }
@@ -188,8 +190,61 @@ async fn when_three_are_silent_by_themselves_the_others_are_given_up_with_the_th
         again += 1;
         f.finish(&session, attempt, turns + again, turn, silent()).await.unwrap();
     }
-    assert_eq!(again, 6);
+    assert_eq!(again, 9);
     // What comes after is served as ever.
-    f.accept("7").await;
-    assert_eq!(f.claim(&session, attempt).await.unwrap().1, ["text of 7"]);
+    f.accept("10").await;
+    assert_eq!(f.claim(&session, attempt).await.unwrap().1, ["text of 10"]);
+}
+
+#[tokio::test]
+async fn some_of_those_that_were_given_up_for_silence_are_each_tried_when_a_person_wants_it() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    for id in 2..=6 {
+        f.accept(&id.to_string()).await;
+    }
+    let attempt = f.begin(&session).await;
+    let mut seq = 0;
+    while let Some((turn, _)) = f.claim(&session, attempt).await {
+        seq += 1;
+        f.finish(&session, attempt, seq, turn, silent()).await.unwrap();
+    }
+    assert_eq!(seq, 4);
+    for number in [4, 5] {
+        f.db.settle_dead_letter(number, crate::model::dead_letter::DeadLetterEvent::Retry).await.unwrap();
+    }
+    let mut tried = Vec::new();
+    while let Some((turn, texts)) = f.claim(&session, attempt).await {
+        seq += 1;
+        tried.extend(texts);
+        f.finish(&session, attempt, seq, turn, silent()).await.unwrap();
+    }
+    assert_eq!(tried, ["text of 4", "text of 5"]);
+}
+
+/// An answer that a silent turn had fetched is no turn of its own.
+#[tokio::test]
+async fn a_silent_turn_counts_once_whatever_it_had() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    for id in 2..=5 {
+        f.accept(&id.to_string()).await;
+    }
+    let attempt = f.begin(&session).await;
+    let (mut seq, mut tried) = (0, 0);
+    while let Some((turn, _)) = f.claim(&session, attempt).await {
+        seq += 1;
+        tried += 1;
+        if tried > 1 {
+            let key = CallKey { session: session.clone(), attempt, turn, call_id: format!("c{seq}") };
+            let question = NewQuestion { text: "Which?".into(), options: Vec::new(), timeout_secs: 600 };
+            let limits = CallLimits { calls: 1000, posts: 1000 };
+            let call = NewCall { key: key.clone(), tool: "ask_user".into(), summary: "s".into(), limits };
+            f.db.call(call, Deed::Ask(question)).await.unwrap();
+            f.say(Inbound { text: "that one".into(), ..message(&format!("answer {seq}")) }).await;
+            f.db.waiting(&key).await.unwrap();
+        }
+        f.finish(&session, attempt, seq, turn, silent()).await.unwrap();
+    }
+    assert_eq!(tried, 4, "together, and three by themselves");
 }
