@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::ContainerSummary;
-use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -53,6 +53,16 @@ impl Engine {
         let filters = std::collections::HashMap::from([("label", vec![label])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         self.docker().await?.list_containers(Some(options)).await
+    }
+
+    /// Whether it says of a dead container that it is removing it already. One that was killed while it removed containers
+    /// may say so of one of them as long as it runs, and nobody can change that.
+    pub async fn is_stuck_with(&self, container: &ContainerSummary) -> bool {
+        use bollard::errors::Error::DockerResponseServerError as Refused;
+        let dead = container.status.as_ref().is_some_and(|status| status.starts_with("Dead"));
+        let (true, Some(id), Ok(docker)) = (dead, &container.id, self.docker().await) else { return false };
+        let force = RemoveContainerOptionsBuilder::default().force(true).build();
+        matches!(docker.remove_container(id, Some(force)).await, Err(Refused { status_code: 409, .. }))
     }
 
     /// Ends it with a signal, and starts it again.

@@ -55,6 +55,12 @@ impl Victims {
         self.struck.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The session whose container was met last.
+    fn last_met(&self) -> Option<String> {
+        let struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
+        struck.iter().rev().find_map(|fault| fault.session.clone())
+    }
+
     /// Does one after the other at its time; those that are held go on beside the next. A fault that finds nothing to
     /// meet, such as no container, is tried until it does.
     pub async fn suffer(self: Arc<Self>, faults: Vec<Fault>, course: Arc<Course>) {
@@ -127,7 +133,10 @@ impl Victims {
         if running.is_empty() {
             return Ok(None);
         }
-        let container = running.swap_remove(fault.pick % running.len());
+        let last = self.last_met().filter(|_| fault.again);
+        let again =
+            last.and_then(|last| running.iter().position(|container| session(container).as_ref() == Some(&last)));
+        let container = running.swap_remove(again.unwrap_or(fault.pick % running.len()));
         let (Some(id), session) = (container.id.as_deref(), session(&container)) else { return Ok(None) };
         let docker = self.engine.docker().await?;
         let at = Instant::now();

@@ -102,6 +102,9 @@ pub struct Fault {
     pub kind: Kind,
     /// Chooses among what is there then.
     pub pick: usize,
+    /// It meets the session that the container's fault before it met, if that has a container: a message whose container
+    /// ends twice ends in a notice.
+    pub again: bool,
     /// How long it is held.
     pub hold: Duration,
 }
@@ -177,7 +180,7 @@ impl Plan {
         times.sort();
         let faults = kinds.into_iter().zip(times).map(|(kind, at)| {
             let hold = Duration::from_millis(kind.longest().min(200 + rng.u64(0..=kind.longest())));
-            Fault { at, kind, pick: rng.usize(..), hold }
+            Fault { at, kind, pick: rng.usize(..), again: rng.u32(0..3) == 0, hold }
         });
         let faults = faults.collect();
         let messages = messages(&mut rng, settings, length, chats.len());
@@ -215,11 +218,11 @@ fn messages(rng: &mut Rng, settings: &Settings, length: Duration, chats: usize) 
     times.into_iter().map(message).collect()
 }
 
-/// Most are quick; some take long enough to be hit.
+/// Half are quick; the others take long enough to be hit.
 fn mock_text(rng: &mut Rng, number: usize) -> String {
     match rng.u32(0..10) {
-        0..=5 => format!("#{number}"),
-        6..=8 => format!("#{number}\n!wait {:.2}", 0.05 + rng.f64() * 0.45),
+        0..=4 => format!("#{number}"),
+        5..=7 => format!("#{number}\n!wait {:.2}", 0.1 + rng.f64() * 0.8),
         _ => format!("#{number}\n!wait {:.2}", 0.5 + rng.f64() * 1.5),
     }
 }
