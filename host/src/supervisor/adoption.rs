@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
-use cofferdam_protocol::admin::SessionState;
+use cofferdam_protocol::admin::{ChatOutcome, SessionState};
 use cofferdam_protocol::ids::Attempt;
+use cofferdam_protocol::runner::FailureKind;
 use tokio::time::Instant;
 
 use super::actor::{Actor, Ending};
+use super::answered_live;
 use super::ends::STOP_GRACE;
 use super::launch::{self, LaunchError};
 use super::life::Life;
 use crate::door::Door;
 use crate::error_chain;
+use crate::live::Ended;
 use crate::model::outage::GoneBy;
 use crate::model::session::PhaseEvent;
 use crate::sandbox::{Exit, Running};
-use crate::store::group::attempts::SessionRow;
+use crate::store::group::attempts::{EndedTurn, SessionRow};
+use crate::store::group::inbox::Answered;
 use crate::store::{GroupDb, StoreError};
 
 /// What a session in doubt says.
@@ -50,7 +54,7 @@ impl Actor {
         let attempt = row.attempt;
         match self.life_from(row).await {
             Ok(Some(life)) => self.live_on(life),
-            // Its runner never spoke, or cannot any more: as if it were gone, and without blame.
+            // Its runner never spoke, or cannot any more: as if it were gone with an outage ([`crate::model::outage`]).
             Ok(None) => self.given_up(&store, attempt).await?,
             Err(error) => {
                 tracing::warn!(%attempt, error = %error_chain(&error), "its runner cannot be reached any more");
@@ -62,8 +66,25 @@ impl Actor {
 
     /// An attempt ends in the rows; its container, if there is one, is found by the engine's next list and removed.
     async fn given_up(&mut self, store: &GroupDb, attempt: Attempt) -> Result<(), StoreError> {
-        store.end_attempt(&self.session, attempt, GoneBy::Outage, String::new()).await?;
+        let ended = store.end_attempt(&self.session, attempt, GoneBy::Outage, String::new()).await?;
         self.inner.recovery.list_again();
+        let (turn, answered, outcome) = match ended {
+            EndedTurn::None | EndedTurn::Requeued(_) => return Ok(()),
+            EndedTurn::Paused(_, .., chat, _) => {
+                self.deliver(chat);
+                return Ok(());
+            }
+            EndedTurn::GaveUp(turn, messages, chat, reply) => {
+                let outcome = ChatOutcome::Failed { kind: FailureKind::ProviderDied };
+                (turn, Answered { messages, chat, reply }, outcome)
+            }
+            EndedTurn::Stopped(turn, answered, elsewhere) => {
+                self.answered(elsewhere);
+                (turn, answered, ChatOutcome::Interrupted)
+            }
+        };
+        let ended = Ended { turn: Some(turn), attempt, ..answered_live(&answered, outcome) };
+        self.ended(ended, answered.chat);
         Ok(())
     }
 
@@ -120,7 +141,8 @@ impl Actor {
         }
     }
 
-    /// The engine has no container of the attempt: back to waiting, without blame.
+    /// The engine has no container of the attempt: back to waiting, and counted as an outage, also where an earlier daemon had
+    /// told it to end and did not see that it did.
     pub(super) async fn on_not_there(&mut self, attempt: Attempt) {
         self.inner.recovery.no_doubt(&self.session, attempt);
         let Some(life) = self.life.as_mut().filter(|life| life.attempt == attempt && life.container.is_in_doubt())

@@ -133,7 +133,8 @@ impl Supervisor {
             });
             try_join_all(removals).await.map(drop)
         };
-        let hangs = || SandboxError::Hanging { doing: "remove the group's containers", secs: STOP_PATIENCE.as_secs() };
+        let hangs =
+            || SandboxError::Hanging { doing: "remove the group's containers", secs: STOP_PATIENCE.as_secs() };
         let done = timeout_at(until, work).await.unwrap_or_else(|_| Err(hangs()));
         done.inspect_err(|error| self.inner.engine_failed(error))
     }

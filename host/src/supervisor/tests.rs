@@ -1,5 +1,6 @@
 //! Sessions whose engine and disk are played by the test.
 
+mod adoption;
 mod ending;
 mod interruption;
 
@@ -107,6 +108,18 @@ struct Fixture {
     session: SessionId,
 }
 
+/// The session's first message.
+fn hi() -> Inbound {
+    Inbound {
+        chat: ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: None },
+        platform_id: "1".into(),
+        sender: "me".into(),
+        text: "hi".into(),
+        output_schema: None,
+        files: Vec::new(),
+    }
+}
+
 const ID: &str = "0123456789abcdef";
 
 impl Fixture {
@@ -117,15 +130,7 @@ impl Fixture {
         std::fs::create_dir_all(home.group(&folder)).unwrap();
         let stores = Stores::open(home.clone()).unwrap();
         stores.central().put_group(&folder, "{}".into(), String::new()).await.unwrap();
-        let message = Inbound {
-            chat: ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: None },
-            platform_id: "1".into(),
-            sender: "me".into(),
-            text: "hi".into(),
-            output_schema: None,
-            files: Vec::new(),
-        };
-        let (_, accepted) = stores.accept(&folder, message, "key".into(), None).await.unwrap();
+        let (_, accepted) = stores.accept(&folder, hi(), "key".into(), None).await.unwrap();
         let engine = Arc::new(Engine::default());
         let supervisor = Supervisor::new(Parts {
             home: home.clone(),
@@ -209,7 +214,7 @@ impl Drop for InTheWay {
 }
 
 fn in_doubt(view: &View) -> bool {
-    view.note.as_deref() == Some(adoption::IN_DOUBT)
+    view.note.as_deref() == Some(super::adoption::IN_DOUBT)
 }
 
 #[tokio::test]

@@ -23,6 +23,9 @@ use crate::store::group::views::MessageView;
 /// How often a message that ended looks for replies that another client was handed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How often a message that has not ended is looked at: its end is told once, and may have come before we watched.
+const LOOK_UP: Duration = Duration::from_secs(15);
+
 /// What a client is told, and, with a reply, who waits to hear that it was.
 pub(super) struct Told {
     pub event: ChatEvent,
@@ -59,6 +62,7 @@ pub(super) struct Follower {
     ended: Option<Ended>,
     handed_over: BTreeSet<ReplyId>,
     state_said: Option<(SessionState, Option<String>)>,
+    look_up_at: tokio::time::Instant,
 }
 
 /// The client is gone; its replies wait for the next one.
@@ -66,7 +70,8 @@ struct Gone;
 
 impl Follower {
     pub fn new(of: Followed, from: Sources, events: mpsc::Sender<Told>) -> Self {
-        Self { of, from, events, ended: None, handed_over: BTreeSet::new(), state_said: None }
+        let look_up_at = tokio::time::Instant::now() + LOOK_UP;
+        Self { of, from, events, ended: None, handed_over: BTreeSet::new(), state_said: None, look_up_at }
     }
 
     /// Tells all of it, and whether it was sent before.
@@ -110,6 +115,10 @@ impl Follower {
                 self.tell(ChatEvent::Progress { text }).await
             }
             () = tokio::time::sleep(LOOK_AGAIN), if self.ended.is_some() => self.catch_up().await,
+            () = tokio::time::sleep_until(self.look_up_at), if self.ended.is_none() => {
+                self.look_up_at = tokio::time::Instant::now() + LOOK_UP;
+                self.look_up(false).await
+            }
             () = self.events.closed() => Err(Gone),
         }
     }
