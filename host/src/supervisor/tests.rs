@@ -214,7 +214,7 @@ impl Drop for InTheWay {
 }
 
 fn in_doubt(view: &View) -> bool {
-    view.note.as_deref() == Some(adoption::IN_DOUBT)
+    view.note.as_deref() == Some(super::adoption::IN_DOUBT)
 }
 
 #[tokio::test]
