@@ -202,19 +202,21 @@ mod tests {
 
     #[test]
     fn what_only_is_there_does_not_work() {
-        let sleep = Below::run("sleep 600");
-        let begun = Instant::now();
-        // A shell reads what it needs before it is what sleeps.
-        while !processes().iter().any(|(pid, stat)| stat.parent == sleep.0.id() && name(*pid) == "sleep\n") {
-            assert!(begun.elapsed() < Duration::from_secs(60), "it begins");
-            std::thread::yield_now();
-        }
-        let before = sleep.sum();
-        assert!(!sleep.sum().is_work_since(before, Duration::from_secs(1)));
-    }
-
-    fn name(pid: u32) -> String {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
+        // Numbers that no process has, so that none has read anything.
+        const PROVIDER: u32 = u32::MAX - 10;
+        let sum = |others: &[u64]| {
+            let child = |own| Stat { parent: PROVIDER, own, children: 0 };
+            let mut processes = BTreeMap::from([(PROVIDER, Stat { parent: 1, own: 5, children: 0 })]);
+            processes.extend((PROVIDER + 1..).zip(others.iter().copied().map(child)));
+            sum_below(PROVIDER, &below(PROVIDER, &processes), &processes)
+        };
+        // One has worked much before, another has not.
+        let before = sum(&[5000, 3]);
+        let moved = |now: Sum| now.is_work_since(before, Duration::from_secs(10));
+        assert!(!moved(sum(&[5000, 3])), "they only are there");
+        assert!(!moved(sum(&[5001, 4])), "they look at the time now and then");
+        assert!(!moved(sum(&[5000, 3, 1])), "one begins, and waits");
+        assert!(moved(sum(&[5000, 3, 11])), "one begins, and works");
     }
 
     #[test]

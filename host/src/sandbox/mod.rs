@@ -165,8 +165,8 @@ pub trait Sandbox: Send + Sync {
     /// The containers of this installation. Takes ten seconds at most.
     async fn owned(&self, install: &str) -> Result<Vec<Found>, SandboxError>;
 
-    /// Whether the engine is the process that started the container, and does not end just now. One that it forgot among
-    /// many others counts as started by another. Takes 15 seconds at most.
+    /// Whether the engine is the process that started the container, and does not end just now. Where it has forgotten that
+    /// among much else, one that runs counts as its own. Takes 35 seconds at most.
     async fn is_its_engine(&self, id: &ContainerId) -> Result<bool, SandboxError>;
 
     /// Whether the engine answers. Takes five seconds at most.

@@ -5,7 +5,7 @@
 //! a batch of events ──▶ heard one by one ──────────────────────────────────────────▶ answered with the newest
 //!                            │ the running turn's end: interrupted, and nobody asked for it        ▲
 //!                            ▼                                                                     │
-//!                       the engine is asked, by a task that the actor looks at (15 s at most)      │
+//!                       the engine is asked, by a task that the actor looks at (35 s at most)      │
 //!                            │   meanwhile: what people want is done; the rest of the batch,       │
 //!                            │   the attempt's next batches and its container's end wait in order  │
 //!                            ├─ it is well, or somebody asked meanwhile ──▶ the end is kept ───────┤

@@ -24,6 +24,9 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const LOOK: Duration = Duration::from_secs(30);
 /// How long after a container's end the engine may still tell that it was killed for its memory.
 const LATE: Duration = Duration::from_millis(300);
+/// How many events the engine remembers, of all that it does: other containers' health checks alone can be that many in an
+/// hour. With fewer it remembers all since it began. Source: `eventsLimit` of moby's `daemon/events`.
+const MEMORY: usize = 256;
 /// The exit code of what SIGKILL ended, as the kernel does over a memory limit.
 const KILLED: i64 = 137;
 
@@ -118,9 +121,7 @@ async fn told(link: &Link, id: &ContainerId, code: Option<i64>, oom: bool, lost:
     };
     let code = code.or(remembered.code);
     let oom = (oom || remembered.oom) && code == Some(KILLED);
-    // An engine that remembers the container's start was there all the time, and only the way to it was broken.
-    let restarted = lost && !remembered.start;
-    let outage = !oom && (restarted || link.ping().await.is_err());
+    let outage = !oom && ((lost && !was_there(link, remembered).await) || link.ping().await.is_err());
     Exit { code, oom, outage }
 }
 
@@ -132,9 +133,35 @@ struct Remembered {
     code: Option<i64>,
 }
 
-/// Whether the engine that runs now started the container.
+/// Whether the engine was there all the time, and only the way to it was broken: it remembers the container's start or,
+/// where that is long ago, saw its end.
+async fn was_there(link: &Link, remembered: Remembered) -> bool {
+    remembered.start || (remembered.code.is_some() && has_forgotten(link).await.unwrap_or(false))
+}
+
+/// Whether the engine that runs now started the container. Where it does not remember that any more, it is the one under
+/// which the container runs: an engine that ends, or was started again, leaves none.
 pub(super) async fn is_started_by(link: &Link, id: &ContainerId) -> Result<bool, SandboxError> {
-    Ok(remembered(link, id, &["start"]).await?.start)
+    if remembered(link, id, &["start"]).await?.start {
+        return Ok(true);
+    }
+    Ok(has_forgotten(link).await? && matches!(look(link, id).await?, Some(Seen::Runs)))
+}
+
+/// Whether the engine may have forgotten what it did.
+async fn has_forgotten(link: &Link) -> Result<bool, SandboxError> {
+    let until = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let options = EventsOptionsBuilder::default().since("0").until(&until.as_secs().to_string()).build();
+    let read = |client: Docker| async move {
+        let mut events = std::pin::pin!(client.events(Some(options)).take(MEMORY));
+        let mut count = 0;
+        while let Some(event) = events.next().await {
+            event?;
+            count += 1;
+        }
+        Ok(count == MEMORY)
+    };
+    link.call("tell how far it remembers", SHORT, read).await
 }
 
 async fn remembered(link: &Link, id: &ContainerId, events: &[&str]) -> Result<Remembered, SandboxError> {
@@ -170,3 +197,6 @@ async fn remembered(link: &Link, id: &ContainerId, events: &[&str]) -> Result<Re
     };
     link.call("tell its last events", SHORT, read).await
 }
+
+#[cfg(test)]
+mod tests;
