@@ -389,6 +389,7 @@ async fn a_restore_waits_for_a_container_that_does_not_end_and_gives_up_with_eve
     // One that is paused does not end when it is told to; its end by force never comes.
     engine::engine().await.pause_container(answer.container()).await.expect("paused");
     proxy.fault(&["POST", "/stop"], Fault::Hang);
+    proxy.fault(&["DELETE"], Fault::Hang);
     let restored = home.cli(&["restore", "--from", &backup, "demo"]).await;
     assert_eq!(restored.code, 6, "{restored:?}");
     assert!(restored.stderr.contains("has not ended") && restored.stderr.contains("session stop"), "{restored:?}");
