@@ -355,10 +355,8 @@ async fn a_group_is_neither_restored_nor_removed_while_the_engine_cannot_end_its
     assert_eq!(home.cli(&["backup", &backup]).await.code, 0);
     let before = files(&home.root().join("data/groups"));
     proxy.fault(&[" "], Fault::Hang);
-    let begun = Instant::now();
     let (restore, remove) = (["restore", "--from", &backup, "demo"], ["group", "remove", "gone", "--yes"]);
     let (restored, removed) = tokio::join!(home.cli(&restore), home.cli(&remove));
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     for (ended, what) in [(restored, "group demo is not restored"), (removed, "group gone is not removed")] {
         assert_eq!(ended.code, 6, "{ended:?}");
         assert!(ended.stderr.contains(what) && ended.stderr.contains("nothing of it was changed"), "{ended:?}");
@@ -438,8 +436,8 @@ async fn a_second_signal_leaves_an_engine_that_hangs_to_the_next_start_and_loses
     home.signal(Signal::TERM);
     let begun = Instant::now();
     assert!(home.ended().await.success());
-    // 2 s for the engine, and what else ends takes a moment.
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    // 2 s for the engine. Without hurry it would be 20 s for the turn, and 20 s for the engine.
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     chat.drain().await;
     proxy.normal();
     home.up().await;
