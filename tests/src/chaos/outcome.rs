@@ -6,7 +6,7 @@
 //! | of no turn, and nobody names it | on the way: a start takes long (its words are checked) |
 //! | of a turn that ended messages, the last one, the agent said nothing | the end of those messages |
 //! | of a turn that failed, and ended no message | on the way: it is tried again |
-//! | of a turn that was abandoned or interrupted, and ended no message | astray: they should have ended |
+//! | of a turn that was abandoned or interrupted, and ended no message | on the way if it says that it goes on after outages; else astray: they should have ended |
 //! | else | on the way: the thread was lost |
 
 use std::collections::HashMap;
@@ -130,7 +130,7 @@ impl<'a> Books<'a> {
             return !self.ended_by_notice.contains_key(&notice.id) && !tells_of_a_wait(&notice.text);
         };
         let ends = matches!(self.turn(turn).map(|turn| turn.state.as_str()), Some("abandoned" | "interrupted"));
-        ends && !self.ended_by_turn.contains_key(&turn)
+        ends && !self.ended_by_turn.contains_key(&turn) && !tells_of_a_pause(&notice.text)
     }
 
     /// The notice that a turn ended its messages in.
@@ -147,6 +147,14 @@ impl<'a> Books<'a> {
 fn tells_of_a_wait(text: &str) -> bool {
     let words = notice::waits("", "");
     words.split_once(':').is_some_and(|(beginning, _)| text.starts_with(beginning))
+}
+
+/// Whether a notice says that a turn goes on after a pause, because outages ended it again and again. No row tells that one
+/// from an end either.
+fn tells_of_a_pause(text: &str) -> bool {
+    let is_count = |rest: &str| rest.starts_with(|first: char| first.is_ascii_digit());
+    let words = notice::cut_off_again(4, 0);
+    words.split_once('4').is_some_and(|(beginning, _)| text.strip_prefix(beginning).is_some_and(is_count))
 }
 
 /// The dead letters that a notice names, as `GROUP/NUMBER`: those that it says its messages are kept as.
@@ -181,5 +189,9 @@ mod tests {
     fn a_wait_is_told_from_an_end() {
         assert!(tells_of_a_wait(&notice::waits("the engine is away", "it answers")));
         assert!(!tells_of_a_wait(&notice::not_started("the engine is away", 8)));
+        assert!(tells_of_a_pause(&notice::cut_off_again(5, 45_000)));
+        assert!(
+            !tells_of_a_pause(&notice::cut_off(10)) && !tells_of_a_pause(&notice::container_gone("exit code 1"))
+        );
     }
 }
