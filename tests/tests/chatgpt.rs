@@ -83,7 +83,7 @@ async fn a_token_that_ended_is_renewed_before_the_call_and_a_dead_login_says_so(
     let refused = issuer.clone();
     _vendor.take_if(move |token| !refused.accepts(token));
     let test = home.cli(&["account", "test", "chatgpt"]).await;
-    assert_eq!(test.code, 14, "{test:?}");
+    assert_eq!(test.code, 15, "{test:?}");
     assert!(test.stderr.contains("logged in again"), "{test:?}");
     assert_eq!(home.cli(&["account", "logout", "chatgpt"]).await.code, 0);
 }

@@ -70,7 +70,7 @@ impl Actor {
         self.inner.recovery.list_again();
         let (turn, answered, outcome) = match ended {
             EndedTurn::None | EndedTurn::Requeued(_) => return Ok(()),
-            EndedTurn::Paused(_, .., chat, _) => {
+            EndedTurn::Paused(.., chat, _) => {
                 self.deliver(chat);
                 return Ok(());
             }
