@@ -122,31 +122,29 @@ impl Vendor {
     }
 }
 
-/// Refuses other keys, as vendors do: with a part of what was sent.
-fn checked(inside: &Inside, headers: &HeaderMap) -> Result<(), Response> {
+/// The refusal of other keys, as vendors do it: with a part of what was sent.
+fn refusal(inside: &Inside, headers: &HeaderMap) -> Option<Response> {
     let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match &*inside.takes.lock().expect("a lock") {
         Some(takes) if !takes(sent.strip_prefix("Bearer ").unwrap_or_default()) => {
             let message = format!("Incorrect API key provided: {sent}.");
             let body =
                 json!({"error": {"message": message, "type": "invalid_request_error", "code": "invalid_api_key"}});
-            Err((StatusCode::UNAUTHORIZED, [(header::CONTENT_TYPE, "application/json")], body.to_string())
-                .into_response())
+            let json = [(header::CONTENT_TYPE, "application/json")];
+            Some((StatusCode::UNAUTHORIZED, json, body.to_string()).into_response())
         }
-        _ => Ok(()),
+        _ => None,
     }
 }
 
 async fn models(State(inside): State<Arc<Inside>>, headers: HeaderMap) -> Response {
     let list = json!({"object": "list", "data": [{"id": "model-a"}, {"id": "model-b"}]});
-    match checked(&inside, &headers) {
-        Ok(()) => ([(header::CONTENT_TYPE, "application/json")], list.to_string()).into_response(),
-        Err(refused) => refused,
-    }
+    refusal(&inside, &headers)
+        .unwrap_or_else(|| ([(header::CONTENT_TYPE, "application/json")], list.to_string()).into_response())
 }
 
 async fn respond(State(inside): State<Arc<Inside>>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(refused) = checked(&inside, &headers) {
+    if let Some(refused) = refusal(&inside, &headers) {
         return refused;
     }
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
