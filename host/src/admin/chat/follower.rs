@@ -17,8 +17,8 @@ use crate::model::chat::Due;
 use crate::model::command::MessageKind;
 use crate::model::message::MessageState;
 use crate::model::reply::Outbound;
-use crate::store::GroupDb;
 use crate::store::group::views::MessageView;
+use crate::store::{GroupDb, StoreError};
 
 /// How often a message that ended looks for replies that another client was handed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -152,6 +152,7 @@ impl Follower {
             Live::Delta(text) => self.tell(ChatEvent::Delta { text: text.clone() }).await,
             Live::Activity(kind, text) => self.tell(ChatEvent::Activity { kind: *kind, text: text.clone() }).await,
             Live::Ended(ended) if ended.messages.contains(&self.of.message) => {
+                self.row().await?;
                 self.ended.get_or_insert_with(|| ended.clone());
                 self.catch_up().await
             }
@@ -220,10 +221,19 @@ impl Follower {
         Ok(())
     }
 
+    /// The message's row; none when it cannot be read just now. A group that was restored or removed meanwhile has another
+    /// database, where the message's number may be another's: our client is let go, and sends it again with its id.
+    async fn row(&self) -> Result<Option<MessageView>, Gone> {
+        match self.of.store.message(self.of.message).await {
+            Err(StoreError::Closed) => Err(Gone),
+            row => Ok(row.ok().flatten()),
+        }
+    }
+
     /// Reads how the message stands. The replies of one that was sent before may have gone to a connection that broke;
     /// those of a new one come to us.
     async fn look_up(&mut self, sent_before: bool) -> Result<(), Gone> {
-        let Ok(Some(view)) = self.of.store.message(self.of.message).await else { return Ok(()) };
+        let Some(view) = self.row().await? else { return Ok(()) };
         if self.ended.is_some() {
             return Ok(());
         }
