@@ -29,9 +29,14 @@ async fn take_over(home: &TestHome, issuer: &Issuer) {
 #[tokio::test]
 async fn a_login_with_a_device_code_serves_a_session() {
     let (mut home, issuer, vendor) = home().await;
-    issuer.person(Person::Approves);
     home.up().await;
-    let ended = home.cli(&["account", "login", "--kind", "chatgpt", "--device"]).await;
+    // The person types the code after it was shown.
+    let approves = async {
+        cofferdam_tests::eventually("it asks", || async { (issuer.polls() > 0).then_some(()) }).await;
+        issuer.person(Person::Approves);
+    };
+    let login = ["account", "login", "--kind", "chatgpt", "--device"];
+    let (ended, ()) = tokio::join!(home.cli(&login), approves);
     assert_eq!(ended.code, 0, "{ended:?}");
     let shown = home.cli(&["account", "show", "chatgpt", "--json"]).await.json();
     assert_eq!((&shown["default"], shown["trouble"].is_null()), (&json!(true), true), "{shown}");
