@@ -35,7 +35,7 @@ impl Whose {
             Self::Vault(name) => format!("the address of account '{name}' (`cofferdam account show {name}`)"),
         };
         format!(
-            "The model endpoint {host} {what} ({why}). Check the host's network and {check}, then send the message again."
+            "The model endpoint {host} {what} ({why}). Check the host's network and {check}."
         )
     }
 
