@@ -54,6 +54,8 @@ pub const POINTS: &[&str] = &[
     "ended.after_commit",
 ];
 
+/// Where the end of a container with a turn can be killed: noted but not told, and told but not seen.
+pub const OF_END: &[&str] = &["end.noted", "end.told"];
 /// Where the restore of a group can be killed: with everything copied, and with the places exchanged.
 pub const OF_RESTORE: &[&str] = &["restore.before_exchange", "restore.after_exchange"];
 /// Where a backup can be killed: with the databases of all groups copied, and nothing said to be complete.
@@ -78,7 +80,9 @@ pub const OF_ROTATION: &[&str] = &[
 #[inline]
 pub fn crash_point(name: &str) {
     debug_assert!(
-        [POINTS, OF_RESTORE, OF_BACKUP, OF_REFRESH, OF_ROTATION].iter().any(|points| points.contains(&name)),
+        [POINTS, OF_END, OF_RESTORE, OF_BACKUP, OF_REFRESH, OF_ROTATION]
+            .iter()
+            .any(|points| points.contains(&name)),
         "{name} is in no list of points"
     );
     #[cfg(feature = "test-hooks")]

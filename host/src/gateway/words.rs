@@ -34,9 +34,7 @@ impl Whose {
             Self::Environment => "OPENAI_BASE_URL".to_owned(),
             Self::Vault(name) => format!("the address of account '{name}' (`cofferdam account show {name}`)"),
         };
-        format!(
-            "The model endpoint {host} {what} ({why}). Check the host's network and {check}."
-        )
+        format!("The model endpoint {host} {what} ({why}). Check the host's network and {check}.")
     }
 
     /// The endpoint answered with a redirect.

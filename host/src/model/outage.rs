@@ -24,6 +24,16 @@ pub enum GoneBy {
     Plan,
 }
 
+/// Who wants a container's end. It is written down before the container is told: if the daemon is gone before it sees the
+/// end, the next one knows that it was no outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WantedBy {
+    /// Its turn is over, and says so.
+    Person,
+    /// The daemon ends; its turn goes on in another container.
+    Daemon,
+}
+
 /// When to go on after so many ends, in ms since 1970; `now` is at once, none is never.
 pub fn next(ends: u32, now: i64, chance: f64) -> Option<i64> {
     if ends <= AT_ONCE { Some(now) } else { PAUSES.next(ends - AT_ONCE, now, chance) }

@@ -159,7 +159,7 @@ impl Actor {
             }
             Call::EngineBack => self.on_engine_back(),
             Call::Look => self.look().await,
-            Call::Adopt(attempt, running) => self.on_adopt(attempt, running),
+            Call::Adopt(attempt, running) => self.on_adopt(attempt, running).await,
             Call::NotThere(attempt) => self.on_not_there(attempt).await,
             Call::Broken => self.on_broken(),
             Call::Hello(attempt, hash, reply) => {
@@ -174,7 +174,7 @@ impl Actor {
             }
             Call::Stop(done) => self.on_stop(done).await,
             Call::Drain => self.on_drain().await,
-            Call::CutOff(rest) => self.on_cut_off(rest),
+            Call::CutOff(rest) => self.on_cut_off(rest).await,
         }
     }
 
@@ -275,7 +275,7 @@ impl Actor {
     }
 
     pub(super) async fn on_exit(&mut self, exit: Exit) {
-        if self.life.as_ref().is_some_and(|life| life.end.by_person) {
+        if self.life.as_ref().is_some_and(|life| life.end.is_by_person()) {
             self.interrupt_what_runs().await;
         }
         let Some(mut life) = self.life.take() else { return };

@@ -14,13 +14,13 @@ use super::launch::{self, LaunchError};
 use super::life::Life;
 use crate::door::Door;
 use crate::error_chain;
-use crate::live::Ended;
-use crate::model::outage::GoneBy;
+use crate::live::{Ended, Live};
+use crate::model::outage::{GoneBy, WantedBy};
 use crate::model::session::PhaseEvent;
 use crate::sandbox::{Exit, Running};
 use crate::store::group::attempts::{EndedTurn, SessionRow};
 use crate::store::group::inbox::Answered;
-use crate::store::{GroupDb, StoreError};
+use crate::store::{GroupDb, StoreError, rfc3339};
 
 /// What a session in doubt says.
 pub(super) const IN_DOUBT: &str = "waits for the Docker engine to say whether its container still runs";
@@ -70,7 +70,8 @@ impl Actor {
         self.inner.recovery.list_again();
         let (turn, answered, outcome) = match ended {
             EndedTurn::None | EndedTurn::Requeued(_) => return Ok(()),
-            EndedTurn::Paused(.., chat, _) => {
+            EndedTurn::Paused(turn, messages, chat, at) => {
+                self.tell(Live::Retrying { turn, at: rfc3339(at), messages });
                 self.deliver(chat);
                 return Ok(());
             }
@@ -122,7 +123,7 @@ impl Actor {
     }
 
     /// The engine has the attempt's container.
-    pub(super) fn on_adopt(&mut self, attempt: Attempt, running: Running) {
+    pub(super) async fn on_adopt(&mut self, attempt: Attempt, running: Running) {
         self.inner.recovery.no_doubt(&self.session, attempt);
         let Some(life) = self.life.as_mut().filter(|life| life.attempt == attempt) else {
             // It ended in the rows meanwhile.
@@ -135,14 +136,32 @@ impl Actor {
         }
         tracing::info!(%attempt, container = %running.id, turn = life.work.turn.is_some(), "adopted");
         life.confirmed(running);
+        let wanted = life.end.wanted;
         self.show(None);
-        if self.phase.state() == SessionState::Stopping {
-            self.kill(STOP_GRACE, self.ending != Ending::No);
+        match (wanted, self.phase.state()) {
+            (_, SessionState::Stopping) => self.kill(STOP_GRACE, self.ending != Ending::No),
+            (Some(WantedBy::Person), _) => {
+                tracing::info!(%attempt, "a person wanted its end of the daemon before this one");
+                self.advance(PhaseEvent::Stop);
+                self.kill(STOP_GRACE, false);
+                self.show(None);
+            }
+            (Some(WantedBy::Daemon), _) => self.goes_on_after_all().await,
+            (None, _) => {}
         }
     }
 
-    /// The engine has no container of the attempt: back to waiting, and counted as an outage, also where an earlier daemon had
-    /// told it to end and did not see that it did.
+    /// The daemon that wanted its end is gone, and it is still there.
+    async fn goes_on_after_all(&mut self) {
+        let (Some(life), Some(store)) = (&mut self.life, &self.store) else { return };
+        life.end.wanted = None;
+        if let Err(error) = store.want_end(&self.session, life.attempt, None).await {
+            tracing::warn!(error = %error_chain(&error), "an outage under its turn will be taken for our own doing");
+        }
+    }
+
+    /// The engine has no container of the attempt: back to waiting, and counted as an outage, unless the rows say that
+    /// somebody wanted it gone.
     pub(super) async fn on_not_there(&mut self, attempt: Attempt) {
         self.inner.recovery.no_doubt(&self.session, attempt);
         let Some(life) = self.life.as_mut().filter(|life| life.attempt == attempt && life.container.is_in_doubt())

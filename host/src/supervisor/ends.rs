@@ -11,6 +11,8 @@ use super::calls::Rest;
 use super::launch::Starting;
 use super::lock;
 use crate::error_chain;
+use crate::hooks;
+use crate::model::outage::WantedBy;
 use crate::model::session::PhaseEvent;
 
 /// How long a container gets to end itself after it was told to, before it is killed.
@@ -34,16 +36,12 @@ impl Actor {
             SessionState::Stopping => {
                 self.stop_waiters.push(done);
                 // Also of a turn that was to go on in another container.
-                if let Some(life) = &mut self.life {
-                    life.end.by_person = true;
-                }
+                self.wanted_by(WantedBy::Person).await;
             }
             SessionState::Starting | SessionState::Idle | SessionState::Busy => {
                 self.stop_waiters.push(done);
                 self.advance(PhaseEvent::Stop);
-                if let Some(life) = &mut self.life {
-                    life.end.by_person = true;
-                }
+                self.wanted_by(WantedBy::Person).await;
                 self.kill(STOP_GRACE, false);
                 self.show(None);
                 self.no_question().await;
@@ -68,7 +66,7 @@ impl Actor {
     }
 
     /// From here on nothing that the runner says is heard: its turn waits for the next start.
-    pub(super) fn on_cut_off(&mut self, rest: Rest) {
+    pub(super) async fn on_cut_off(&mut self, rest: Rest) {
         self.ending = Ending::CutOff;
         let leaves = rest == Rest::ForTheNextStart;
         if leaves && self.start.preparing.take().is_some() {
@@ -85,10 +83,26 @@ impl Actor {
             self.give_back_place();
             return;
         }
+        let by_person = life.end.is_by_person();
         if self.phase.state() != SessionState::Stopping {
             self.advance(PhaseEvent::Stop);
         }
+        if !by_person {
+            self.wanted_by(WantedBy::Daemon).await;
+        }
         self.kill(Duration::ZERO, true);
+    }
+
+    /// Notes who wants the end of a container with a turn, also where the next daemon finds it.
+    async fn wanted_by(&mut self, by: WantedBy) {
+        let Some(life) = &mut self.life else { return };
+        life.end.wanted = Some(by);
+        let (Some(store), true) = (&self.store, life.work.turn.is_some()) else { return };
+        if let Err(error) = store.want_end(&self.session, life.attempt, Some(by)).await {
+            // The next daemon takes it for an outage then.
+            tracing::warn!(error = %error_chain(&error), "that its end is wanted could not be noted");
+        }
+        hooks::crash_point("end.noted");
     }
 
     fn leave_queue(&mut self) {
@@ -118,7 +132,9 @@ impl Actor {
         tokio::spawn(async move {
             let sandbox = &inner.parts.sandbox;
             let end = if asked { sandbox.remove(&container) } else { sandbox.stop(&container, grace) };
-            if let Err(error) = inner.while_watched(end).await {
+            let told = inner.while_watched(end).await;
+            hooks::crash_point("end.told");
+            if let Err(error) = told {
                 inner.engine_failed(&error);
                 tracing::warn!(%container, error = %error_chain(&error), "could not be stopped; tried again");
             }

@@ -116,7 +116,7 @@ impl Actor {
         let (Some(life), Some(store)) = (&self.life, &self.store) else { return false };
         life.work.obey_by.is_some()
             || life.end.is_stopping()
-            || life.end.by_person
+            || life.end.is_by_person()
             || store.stop_requested(&self.session).await.unwrap_or(false)
     }
 

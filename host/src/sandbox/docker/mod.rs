@@ -174,12 +174,28 @@ async fn remove(link: &Link, id: &ContainerId) -> Result<(), SandboxError> {
     let options = RemoveContainerOptionsBuilder::default().force(true).build();
     let remove = |client: Docker| async move {
         match client.remove_container(&id.0, Some(options)).await {
-            // 409: the engine is removing it already.
-            Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            // The engine is removing it already.
+            Err(Error::DockerResponseServerError { status_code: 409, .. }) => ended(&client, id).await,
             other => other,
         }
     };
     link.call("remove a container", END, remove).await
+}
+
+/// Waits until nothing runs in a container that the engine removes.
+async fn ended(client: &Docker, id: &ContainerId) -> Result<(), Error> {
+    /// Between two looks.
+    const PAUSE: Duration = Duration::from_millis(100);
+    loop {
+        match client.inspect_container(&id.0, None).await {
+            Ok(container) if container.state.as_ref().and_then(|state| state.running) != Some(false) => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 async fn labelled(link: &Link, labels: Vec<String>) -> Result<Vec<ContainerSummary>, SandboxError> {

@@ -15,7 +15,7 @@ use crate::model::chat::ChatRef;
 use crate::model::dead_letter::Cause;
 use crate::model::message::{MAX_TRIES, MessageEvent};
 use crate::model::notice;
-use crate::model::outage::{self, GoneBy};
+use crate::model::outage::{self, GoneBy, WantedBy};
 use crate::model::reply::ReplyKind;
 use crate::model::turn::TurnEvent;
 use crate::store::db::Durability;
@@ -40,6 +40,8 @@ pub struct SessionRow {
     pub running: Option<TurnId>,
     /// Messages that wait.
     pub waiting: u64,
+    /// Who wants the newest attempt's end.
+    pub wanted_end: Option<WantedBy>,
 }
 
 /// What a container's end did to its turn.
@@ -53,7 +55,7 @@ pub enum EndedTurn {
     Paused(TurnId, Vec<MessageId>, ChatRef, i64),
     /// These of its messages were tried often enough and ended in a notice; the others wait again.
     GaveUp(TurnId, Vec<MessageId>, ChatRef, ReplyId),
-    /// Somebody had asked for its end: its messages ended in a notice, and so did stops from other chats.
+    /// A person wanted its end: its messages ended in a notice, and so did stops from other chats.
     Stopped(TurnId, Answered, Vec<Answered>),
 }
 
@@ -92,6 +94,7 @@ impl GroupDb {
                 let attempt = tx
                     .prepare_cached(
                         "UPDATE sessions SET attempt = attempt + 1, token_hash = NULL, last_seq = 0, container = NULL,
+                                wanted_end = NULL,
                                 -- Another provider's thread is not ours to resume.
                                 continuation = CASE WHEN provider IS ?2 THEN continuation END,
                                 start_failures = CASE WHEN config_hash IS ?3 THEN start_failures ELSE 0 END,
@@ -153,9 +156,29 @@ impl GroupDb {
             .await
     }
 
+    /// Notes who wants the attempt's end, before its container is told; or that nobody does any more.
+    pub async fn want_end(
+        &self,
+        session: &SessionId,
+        attempt: Attempt,
+        by: Option<WantedBy>,
+    ) -> Result<(), StoreError> {
+        let session = session.clone();
+        self.db
+            .write(Durability::Relaxed, move |tx| {
+                fence(tx, &session, attempt)?;
+                tx.execute(
+                    "UPDATE sessions SET wanted_end = ?1 WHERE id = ?2",
+                    params![by.map(wanted_text), session.as_str()],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
     /// The attempt's container is gone: its turn, if one ran, is abandoned, and its messages wait again or, tried
     /// often enough, become dead letters with `notice`; of several each is tried by itself before that. Only an end of its own
-    /// counts as a try; outages are counted apart ([`outage`]).
+    /// counts as a try; outages are counted apart ([`outage`]). What looks like one is none if the end was wanted.
     pub async fn end_attempt(
         &self,
         session: &SessionId,
@@ -167,11 +190,18 @@ impl GroupDb {
         self.db
             .write(Durability::Durable, move |tx| {
                 fence(tx, &session, attempt)?;
+                let wanted = wanted_end(tx, &session)?;
                 tx.execute(
-                    "UPDATE sessions SET container = NULL, token_hash = NULL WHERE id = ?1",
+                    "UPDATE sessions SET container = NULL, token_hash = NULL, wanted_end = NULL WHERE id = ?1",
                     [session.as_str()],
                 )?;
-                let ended = lose_turn(tx, &session, by, (&folder, &notice))?;
+                let by = if by == GoneBy::Outage && wanted.is_some() { GoneBy::Plan } else { by };
+                let ended = match running_turn(tx, &session)? {
+                    Some(turn) if wanted == Some(WantedBy::Person) && !stop_requested(tx, turn)? => {
+                        stop(tx, &session, turn, &notice::interrupted())?
+                    }
+                    _ => lose_turn(tx, &session, by, (&folder, &notice))?,
+                };
                 hooks::crash_point("ended.before_commit");
                 Ok(ended)
             })
@@ -188,19 +218,19 @@ pub(super) fn lose_turn(
 ) -> Result<EndedTurn, StoreError> {
     match running_turn(tx, session)? {
         None => Ok(EndedTurn::None),
-        Some(turn) if stop_requested(tx, turn)? => stop(tx, session, turn),
+        Some(turn) if stop_requested(tx, turn)? => stop(tx, session, turn, &notice::stopped()),
         Some(turn) => abandon(tx, session, turn, by, told),
     }
 }
 
-/// Somebody had asked for the turn's end, and has it.
-fn stop(tx: &Savepoint<'_>, session: &SessionId, turn: TurnId) -> Result<EndedTurn, StoreError> {
+/// Somebody wanted the turn's end, and has it.
+fn stop(tx: &Savepoint<'_>, session: &SessionId, turn: TurnId, told: &str) -> Result<EndedTurn, StoreError> {
     let chat = chat_of_turn(tx, turn)?;
-    let elsewhere = stopped_elsewhere(tx, session, turn, &chat, &notice::stopped())?;
+    let elsewhere = stopped_elsewhere(tx, session, turn, &chat, told)?;
     end_turn(tx, turn, TurnEvent::Stopped)?;
     questions::turn_ended(tx, session, turn)?;
     let messages = finish_messages(tx, turn)?;
-    let reply = insert_reply(tx, session, Some(turn), &chat, ReplyKind::Notice, &notice::stopped())?;
+    let reply = insert_reply(tx, session, Some(turn), &chat, ReplyKind::Notice, told)?;
     Ok(EndedTurn::Stopped(turn, Answered { messages, chat, reply }, elsewhere))
 }
 
@@ -310,7 +340,7 @@ fn read_session(tx: &Savepoint<'_>, session: &SessionId) -> Result<SessionRow, S
     let running = running_turn(tx, session)?;
     tx.prepare_cached(
         "SELECT channel, chat_id, thread_id, attempt, token_hash, container, continuation, config_hash,
-                (SELECT count(*) FROM inbox WHERE session = sessions.id AND state = 'pending')
+                (SELECT count(*) FROM inbox WHERE session = sessions.id AND state = 'pending'), wanted_end
          FROM sessions WHERE id = ?1",
     )?
     .query_row([session.as_str()], |row| {
@@ -323,10 +353,29 @@ fn read_session(tx: &Savepoint<'_>, session: &SessionId) -> Result<SessionRow, S
             config_hash: row.get(7)?,
             running,
             waiting: row.get(8)?,
+            wanted_end: wanted_of(row.get(9)?),
         })
     })
     .optional()?
     .ok_or_else(|| StoreError::NoSession(session.to_string()))
+}
+
+fn wanted_end(tx: &Savepoint<'_>, session: &SessionId) -> Result<Option<WantedBy>, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT wanted_end FROM sessions WHERE id = ?1")?
+        .query_row([session.as_str()], |row| Ok(wanted_of(row.get(0)?)))?)
+}
+
+/// Who wants an end, in SQL.
+fn wanted_text(by: WantedBy) -> &'static str {
+    match by {
+        WantedBy::Person => "person",
+        WantedBy::Daemon => "daemon",
+    }
+}
+
+fn wanted_of(text: Option<String>) -> Option<WantedBy> {
+    [WantedBy::Person, WantedBy::Daemon].into_iter().find(|by| text.as_deref() == Some(wanted_text(*by)))
 }
 
 /// The provider's name in SQL.

@@ -2,13 +2,13 @@
 
 use tokio::time::Instant;
 
-use crate::model::outage::GoneBy;
+use crate::model::outage::{GoneBy, WantedBy};
 
 /// A container's end, asked for or not.
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct End {
-    /// Somebody wants it gone: its turn is over, whether or not the runner still says so.
-    pub(in crate::supervisor) by_person: bool,
+    /// Who wants it gone. With a person its turn is over, whether or not the runner still says so.
+    pub(in crate::supervisor) wanted: Option<WantedBy>,
     /// It was given up because nothing was heard of it.
     pub(in crate::supervisor) silent: bool,
     /// The engine or the host ended with it.
@@ -27,6 +27,16 @@ struct Stopping {
 }
 
 impl End {
+    /// As an earlier daemon left it.
+    pub(super) fn wanted_by(wanted: Option<WantedBy>) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
+    /// A person wants it gone.
+    pub(in crate::supervisor) fn is_by_person(&self) -> bool {
+        self.wanted == Some(WantedBy::Person)
+    }
+
     /// The runner is told to end it, and the engine after `kill_at`.
     pub(super) fn is_asked_of_the_runner(&mut self, kill_at: Instant) {
         self.stopping = Some(Stopping { kill_at, asked: false, blameless: true });

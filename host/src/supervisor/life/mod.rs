@@ -69,7 +69,7 @@ impl Life {
             container: Container::in_doubt(row.container.map(ContainerId)),
             runner: Runner::known_behind(door),
             work: Work::under_way(row.running),
-            end: End::default(),
+            end: End::wanted_by(row.wanted_end),
         }
     }
 

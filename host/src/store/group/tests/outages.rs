@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::model::dead_letter::{DeadLetterEvent, Letter};
+use crate::model::notice;
+use crate::model::outage::WantedBy;
 use crate::store::group::dead_letters::{LetterRow, Settled, Woken};
 
 impl Fixture {
@@ -95,6 +97,27 @@ async fn a_planned_end_is_counted_nowhere() {
         assert!(f.claim(&session, attempt).await.is_some());
         assert!(matches!(f.ends(&session, attempt, GoneBy::Plan).await, EndedTurn::Requeued(_)));
     }
+}
+
+#[tokio::test]
+async fn an_end_that_was_noted_as_wanted_is_no_outage() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    for _ in 0..25 {
+        let attempt = f.begin(&session).await;
+        assert!(f.claim(&session, attempt).await.is_some());
+        f.db.want_end(&session, attempt, Some(WantedBy::Daemon)).await.unwrap();
+        assert!(matches!(f.ends(&session, attempt, GoneBy::Outage).await, EndedTurn::Requeued(_)));
+    }
+    let attempt = f.begin(&session).await;
+    f.claim(&session, attempt).await.unwrap();
+    f.db.want_end(&session, attempt, Some(WantedBy::Person)).await.unwrap();
+    assert!(matches!(f.ends(&session, attempt, GoneBy::Outage).await, EndedTurn::Stopped(..)));
+    assert_eq!(f.told().await, notice::interrupted());
+    let next = f.begin(&session).await;
+    assert_eq!(f.db.session(&session).await.unwrap().wanted_end, None, "it was the other attempt's");
+    assert!(f.db.want_end(&session, attempt, None).await.is_err(), "only the current one's");
+    assert!(f.claim(&session, next).await.is_none());
 }
 
 #[tokio::test]
