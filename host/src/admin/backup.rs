@@ -115,6 +115,7 @@ async fn put_groups(
         go_on(admin, &folder).await?;
         restored.push(GroupRestore {
             group: folder,
+            as_of: Some(backup.manifest.at.clone()),
             aside: shown(&put.aside),
             folder: put.folder,
             copied: put.copied.into(),
@@ -181,6 +182,7 @@ async fn own(admin: &Admin, request: &RestoreRequest, folder: &Folder) -> Result
     };
     Ok(GroupRestore {
         group: folder.clone(),
+        as_of: None,
         aside: vec![salvaged.aside.display().to_string()],
         folder: false,
         copied: FilesCopied::default(),

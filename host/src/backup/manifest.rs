@@ -86,10 +86,13 @@ impl Database {
 
     /// Refuses a file that is not what was copied.
     pub fn check(&self, path: &Path) -> Result<(), BackupError> {
-        if sha256(path)? == self.sha256 {
-            return Ok(());
-        }
-        let why = format!("{} is not the file that was copied", path.display());
+        let what = match sha256(path) {
+            Ok(sha256) if sha256 == self.sha256 => return Ok(()),
+            Ok(_) => "is not the file that was copied",
+            Err(BackupError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => "is missing",
+            Err(error) => return Err(error),
+        };
+        let why = format!("{} {what}", path.display());
         Err(BackupError::NoBackup { path: path.parent().unwrap_or(path).to_owned(), why })
     }
 }

@@ -161,7 +161,10 @@ fn put(name: &str, copied: &FilesCopied, aside: &[String]) -> Vec<String> {
 }
 
 fn restored(group: &GroupRestore) -> String {
-    let mut lines = vec![format!("group {} is restored", group.group)];
+    let mut lines = vec![match &group.as_of {
+        Some(at) => format!("group {} is as it was at {at}: messages since then are not in it", group.group),
+        None => format!("group {} is restored", group.group),
+    }];
     if !group.tables.is_empty() {
         let mut table = Table::new(["TABLE", "SAVED", "LOST", "UNUSABLE"]);
         for row in &group.tables {
@@ -234,6 +237,7 @@ mod tests {
     fn a_restored_group_says_what_was_lost_and_where_the_rest_is() {
         let group = GroupRestore {
             group: "demo".parse().unwrap(),
+            as_of: None,
             aside: vec!["/h/state.db.broken-1".into()],
             folder: false,
             copied: FilesCopied::default(),

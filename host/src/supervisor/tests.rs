@@ -338,7 +338,7 @@ async fn a_container_that_may_run_is_left_to_the_next_start_but_not_to_whoever_w
     for (rest, ended) in [(Rest::Nothing, false), (Rest::ForTheNextStart, true)] {
         let mut actor = it.actor();
         actor.arrive().await;
-        actor.on_cut_off(rest);
+        actor.on_cut_off(rest).await;
         assert_eq!((actor.life.is_none(), actor.phase == Phase::STOPPED), (ended, ended), "{rest:?}");
     }
 }

@@ -117,6 +117,9 @@ pub struct SharedRestore {
 pub struct GroupRestore {
     /// Which.
     pub group: Folder,
+    /// When the backup was begun that it came from, RFC 3339, UTC: what happened after is not in it.
+    #[serde(default)]
+    pub as_of: Option<String>,
     /// What was there before, where it is now.
     pub aside: Vec<String>,
     /// Whether its folder came from the backup; a folder that was there stays unless asked.
