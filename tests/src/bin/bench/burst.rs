@@ -66,15 +66,17 @@ pub async fn over_many_groups(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     }
     let before = procs::rss_mb(daemon.pid())?;
     let (mut rates, mut peaks) = (Samples::default(), Vec::new());
-    for round in 0..bench.samples(3, 2) {
+    for round in 0..bench.samples(8, 2) {
         progress(&format!("{} messages at once, round {}", GROUPS * EACH, round + 1));
         let (seconds, peak) = crowd(&daemon, &names).await?;
         rates.push((GROUPS * EACH) as f64 / seconds);
         peaks.push(peak);
     }
     daemon.down().await?;
-    let (first, last) = (peaks.first().copied().unwrap_or(f64::NAN), peaks.last().copied().unwrap_or(f64::NAN));
-    let flat = Goal::at_most(last, first * 1.1, "flat: last peak ≤ first + 10 %");
+    // In the first round the databases are opened, and the allocator gets what it keeps.
+    let (warm, last) = (peaks.get(1).copied().unwrap_or(f64::NAN), peaks.last().copied().unwrap_or(f64::NAN));
+    let flat = Goal::at_most(last, warm * 1.1, "flat: last peak ≤ second + 10 %");
+    let rounds: Vec<String> = peaks.iter().map(|peak| format!("{peak:.0}")).collect();
     let what = format!("{} messages, {GROUPS} groups, {PLACES} places", GROUPS * EACH);
     Ok(vec![
         Row::new("overload", format!("{what}: messages/s"), "/s", rates.summary()),
@@ -85,7 +87,7 @@ pub async fn over_many_groups(bench: &Bench) -> Result<Vec<Row>, Trouble> {
             peaks.into_iter().collect::<Samples>().summary(),
         )
         .goal(flat)
-        .note(format!("{before:.1} MB before; {first:.1} MB in the first round, {last:.1} MB in the last")),
+        .note(format!("{before:.1} MB before; by round {} MB", rounds.join(", "))),
     ])
 }
 
