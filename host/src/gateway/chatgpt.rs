@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::body::Body;
 use cofferdam_protocol::ids::AccountName;
-use http::{Response, StatusCode, header};
+use http::{StatusCode, header};
 use reqwest::Url;
 use secrecy::SecretString;
 
+use super::answer::{Answered, Miss};
 use super::endpoint::{Endpoint, bearer};
 use super::error::vendor_error;
 use super::probe::{ProbeError, probe};
@@ -80,10 +80,10 @@ impl ChatGpt {
         }
     }
 
-    fn without_login(&self, caller: &Caller, error: &RefreshError) -> Response<Body> {
+    fn without_login(&self, caller: &Caller, error: &RefreshError) -> Answered {
         let why = error_chain(error);
         tracing::warn!(group = %caller.group, session = %caller.session, error = %why, "a model call has no login");
-        match error {
+        let answer = match error {
             RefreshError::LoginNeeded { .. } => {
                 let message = format!("{why}. `cofferdam account login {}` on the host does that.", self.account);
                 vendor_error(StatusCode::UNAUTHORIZED, "login_needed", &message)
@@ -92,13 +92,14 @@ impl ChatGpt {
                 let message = format!("The login of account '{}' is not to be had just now: {why}.", self.account);
                 vendor_error(StatusCode::BAD_GATEWAY, "upstream_unreachable", &message)
             }
-        }
+        };
+        Answered::missed(Miss::NoCredential, answer)
     }
 }
 
 #[async_trait]
 impl Upstream for ChatGpt {
-    async fn call(&self, caller: &Caller, call: Call) -> Response<Body> {
+    async fn call(&self, caller: &Caller, call: Call) -> Answered {
         let mut tokens = match self.fresh(None).await {
             Ok(tokens) => tokens,
             Err(error) => return self.without_login(caller, &error),
@@ -119,7 +120,7 @@ impl Upstream for ChatGpt {
         }
         // The backend has the body now.
         drop(call.room);
-        self.endpoint.pass(caller, upstream, &tokens.access_token)
+        self.endpoint.pass(caller, upstream, &tokens.access_token).await
     }
 
     async fn probe(&self) -> Result<Option<u64>, ProbeError> {

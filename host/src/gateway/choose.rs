@@ -1,26 +1,53 @@
 //! Which account serves a call.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use axum::body::Body;
 use cofferdam_protocol::ids::AccountName;
 use http::{Response, StatusCode};
 
+use super::answer::{Answered, Miss};
 use super::error::vendor_error;
-use super::{Caller, Upstream};
+use super::{Call, Caller, Upstream};
 
 /// Says which account serves a call. Asked at each call, so that a change of accounts needs no restart.
 #[async_trait]
 pub(super) trait Chooser: Send + Sync {
-    /// What serves this call.
-    async fn choose(&self, caller: &Caller) -> Result<Arc<dyn Upstream>, Unserved>;
+    /// Serves a call with the account that is to have it, or with the next one that can.
+    async fn serve(&self, caller: &Caller, call: Call) -> Served;
 
     /// The account of groups that name none, in words; without secrets.
     fn default_in_words(&self) -> String;
 
     /// The model of groups that name this account, or none, and no model.
     fn model_of(&self, account: Option<&AccountName>) -> Option<String>;
+}
+
+/// What became of a call.
+pub(super) struct Served {
+    pub(super) response: Response<Body>,
+    /// The accounts that were asked, in order; the last one's is the answer.
+    pub(super) asked: Vec<Asked>,
+}
+
+/// An account that was asked to serve a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) account: AccountName,
+    /// Why it did not.
+    pub(super) miss: Option<Miss>,
+}
+
+impl Served {
+    /// By the only account there is for it.
+    pub(super) fn by(account: AccountName, answered: Answered) -> Self {
+        Self { response: answered.response, asked: vec![Asked { account, miss: answered.miss }] }
+    }
+
+    /// By none.
+    pub(super) fn not(caller: &Caller, unserved: &Unserved) -> Self {
+        tracing::warn!(group = %caller.group, session = %caller.session, why = %unserved, "no account serves a model call");
+        Self { response: unserved.response(), asked: Vec::new() }
+    }
 }
 
 /// Why no account serves a call: what happened and what to do.
@@ -37,14 +64,15 @@ impl Unserved {
 
 /// Everybody is served by the same.
 pub(super) struct Fixed {
-    pub(super) upstream: Arc<dyn Upstream>,
+    pub(super) upstream: std::sync::Arc<dyn Upstream>,
+    pub(super) account: AccountName,
     pub(super) words: String,
 }
 
 #[async_trait]
 impl Chooser for Fixed {
-    async fn choose(&self, _caller: &Caller) -> Result<Arc<dyn Upstream>, Unserved> {
-        Ok(self.upstream.clone())
+    async fn serve(&self, caller: &Caller, call: Call) -> Served {
+        Served::by(self.account.clone(), self.upstream.call(caller, call).await)
     }
 
     fn default_in_words(&self) -> String {

@@ -1,11 +1,11 @@
 //! An endpoint that is reached with an API key, or with none.
 
 use async_trait::async_trait;
-use axum::body::Body;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, header};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::answer::Answered;
 use super::endpoint::{Endpoint, bearer};
 use super::probe::{ProbeError, probe};
 use super::words::Whose;
@@ -41,12 +41,12 @@ impl Compatible {
 
 #[async_trait]
 impl Upstream for Compatible {
-    async fn call(&self, caller: &Caller, call: Call) -> Response<Body> {
+    async fn call(&self, caller: &Caller, call: Call) -> Answered {
         let sent = self.endpoint.send(caller, self.request(&call)).await;
         // The endpoint has the body now.
         drop(call.room);
         match sent {
-            Ok(upstream) => self.endpoint.pass(caller, upstream, &self.key),
+            Ok(upstream) => self.endpoint.pass(caller, upstream, &self.key).await,
             Err(answer) => answer,
         }
     }

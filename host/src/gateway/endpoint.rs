@@ -13,13 +13,18 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::answer::{Answered, Miss};
 use super::error::vendor_error;
+use super::rate_limits::{self, RateLimits};
 use super::redact::Redactor;
 use super::words::Whose;
 use super::{Call, Caller, GatewayError, Limits, Route, headers};
+use crate::clock::now_ms;
 
 /// Idle connections stay open so long; below the time after which common load balancers close them.
 const POOL_IDLE: Duration = Duration::from_secs(55);
+/// How much of a refusal is read for the time of its end, in bytes; and how long it may take to come.
+const REFUSAL: (usize, Duration) = (64 * 1024, Duration::from_secs(5));
 
 /// One endpoint, and the connections to it.
 pub(super) struct Endpoint {
@@ -72,15 +77,17 @@ impl Endpoint {
         &self,
         caller: &Caller,
         request: Option<reqwest::RequestBuilder>,
-    ) -> Result<reqwest::Response, Response<Body>> {
+    ) -> Result<reqwest::Response, Answered> {
         let Some(request) = request else {
-            return Err(vendor_error(StatusCode::BAD_GATEWAY, "upstream_url", &self.whose.unusable_url()));
+            let answer = vendor_error(StatusCode::BAD_GATEWAY, "upstream_url", &self.whose.unusable_url());
+            return Err(Answered::missed(Miss::Unreachable, answer));
         };
-        match tokio::time::timeout(self.limits.headers, request.send()).await {
-            Ok(Ok(upstream)) => Ok(upstream),
-            Ok(Err(error)) => Err(self.failed(caller, error)),
-            Err(_) => Err(self.timed_out(caller)),
-        }
+        let answer = match tokio::time::timeout(self.limits.headers, request.send()).await {
+            Ok(Ok(upstream)) => return Ok(upstream),
+            Ok(Err(error)) => self.failed(caller, error),
+            Err(_) => self.timed_out(caller),
+        };
+        Err(Answered::missed(Miss::Unreachable, answer))
     }
 
     fn failed(&self, caller: &Caller, error: reqwest::Error) -> Response<Body> {
@@ -104,19 +111,39 @@ impl Endpoint {
     }
 
     /// Passes an answer on, without `secret` wherever it is repeated.
-    pub(super) fn pass(
+    pub(super) async fn pass(
         &self,
         caller: &Caller,
         upstream: reqwest::Response,
         secret: &SecretString,
-    ) -> Response<Body> {
-        let status = upstream.status();
+    ) -> Answered {
+        let (status, now) = (upstream.status(), now_ms());
         if !status.is_success() {
             tracing::warn!(group = %caller.group, session = %caller.session, endpoint = %self.base, %status, "model call refused by the endpoint");
         }
-        if let Some(answer) = replaced(status, &self.whose) {
-            return answer;
+        let limits = RateLimits::of(upstream.headers(), now);
+        if let Some(response) = replaced(status, &self.whose) {
+            let miss = if status == StatusCode::UNAUTHORIZED { Miss::NoCredential } else { Miss::Unreachable };
+            return Answered { limits, ..Answered::missed(miss, response) };
         }
+        if status.is_server_error() {
+            let response = self.streamed(caller, upstream, secret);
+            return Answered { limits, ..Answered::missed(Miss::Failing(status), response) };
+        }
+        if status != StatusCode::TOO_MANY_REQUESTS {
+            return Answered { response: self.streamed(caller, upstream, secret), miss: None, limits };
+        }
+        let stated = rate_limits::retry_after(upstream.headers(), now);
+        let exhausted = limits.as_ref().and_then(RateLimits::exhausted_until);
+        let mut response = self.streamed(caller, upstream, secret);
+        let told = rate_limits::told_in(&mut response, now, REFUSAL).await;
+        let until = told.or(stated).or(exhausted);
+        Answered { limits, ..Answered::missed(Miss::Limited { until }, response) }
+    }
+
+    /// An answer that goes on as it comes.
+    fn streamed(&self, caller: &Caller, upstream: reqwest::Response, secret: &SecretString) -> Response<Body> {
+        let status = upstream.status();
         let redactor = Redactor::new(secret.clone());
         let mut passed = headers::response(upstream.headers());
         let leaking: Vec<_> =

@@ -13,6 +13,7 @@
 //! [`Gateway::handle`], ends the upstream's work.
 
 pub mod accounts;
+mod answer;
 pub(crate) mod body;
 mod chatgpt;
 mod choose;
@@ -23,6 +24,7 @@ mod headers;
 mod hosted;
 mod offline;
 mod probe;
+pub mod rate_limits;
 pub(crate) mod redact;
 mod room;
 #[cfg(test)]
@@ -42,6 +44,7 @@ use secrecy::SecretString;
 
 use crate::fair::Place;
 pub use accounts::Accounts;
+use answer::Answered;
 use choose::{Chooser, Fixed};
 use error::vendor_error;
 pub use probe::ProbeError;
@@ -158,7 +161,7 @@ impl Route {
 }
 
 /// A call that passed the gate.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Call {
     route: Route,
     /// The query of the URL, without `?`.
@@ -166,8 +169,8 @@ struct Call {
     /// The headers that may pass, see [`headers::request`].
     headers: HeaderMap,
     body: Bytes,
-    /// The body's room, given back when this is dropped: not before the body.
-    room: Option<Place>,
+    /// The body's room, given back when the last of these is dropped: not before the body.
+    room: Option<Arc<Place>>,
 }
 
 impl Call {
@@ -182,7 +185,7 @@ impl Call {
 #[async_trait]
 trait Upstream: Send + Sync {
     /// Answers a call; failures are answers in the vendor's error form.
-    async fn call(&self, caller: &Caller, call: Call) -> Response<Body>;
+    async fn call(&self, caller: &Caller, call: Call) -> Answered;
 
     /// Whether it can be used; answers how many models there are, if that can be known.
     async fn probe(&self) -> Result<Option<u64>, ProbeError>;
@@ -208,12 +211,14 @@ impl Gateway {
     }
 
     fn with_limits(account: Account, limits: Limits) -> Result<Self, GatewayError> {
-        let words = match &account {
-            Account::Offline => "offline model".to_owned(),
-            Account::OpenAi { base_url, .. } => format!("endpoint {}", base_url.host_str().unwrap_or_default()),
+        let (name, words) = match &account {
+            Account::Offline => (AccountName::offline(), "offline model".to_owned()),
+            Account::OpenAi { base_url, .. } => {
+                (AccountName::environment(), format!("endpoint {}", base_url.host_str().unwrap_or_default()))
+            }
         };
         let upstream = upstream_of(account, Whose::Environment, limits)?;
-        Ok(Self::choosing(Arc::new(Fixed { upstream, words })))
+        Ok(Self::choosing(Arc::new(Fixed { upstream, account: name, words })))
     }
 
     fn choosing(chooser: Arc<dyn Chooser>) -> Self {
@@ -267,16 +272,10 @@ impl Gateway {
             query: parts.uri.query().map(str::to_owned),
             headers: headers::request(&parts.headers),
             body,
-            room,
+            room: room.map(Arc::new),
         };
         tracing::debug!(group = %caller.group, session = %caller.session, ?route, bytes = call.body.len(), "model call");
-        match self.chooser.choose(caller).await {
-            Ok(upstream) => upstream.call(caller, call).await,
-            Err(unserved) => {
-                tracing::warn!(group = %caller.group, session = %caller.session, why = %unserved, "no account serves a model call");
-                unserved.response()
-            }
-        }
+        self.chooser.serve(caller, call).await.response
     }
 
     fn refuse(&self, caller: &Caller, parts: &http::request::Parts) -> Response<Body> {

@@ -26,9 +26,9 @@ use cofferdam_protocol::ids::AccountName;
 use secrecy::SecretString;
 
 use super::chatgpt::{self, ChatGpt};
-use super::choose::{Chooser, Unserved};
+use super::choose::{Chooser, Served, Unserved};
 use super::words::Whose;
-use super::{Account, Caller, GatewayError, Limits, Upstream, upstream_of};
+use super::{Account, Call, Caller, GatewayError, Limits, Upstream, upstream_of};
 use crate::config::host::DEFAULT_BASE_URL;
 use crate::error_chain;
 use crate::store::accounts::{AccountRow, LoginRow};
@@ -330,12 +330,16 @@ impl Accounts {
 
 #[async_trait]
 impl Chooser for Accounts {
-    async fn choose(&self, caller: &Caller) -> Result<Arc<dyn Upstream>, Unserved> {
-        match &caller.account {
-            Some(name) => self.upstream(name).await.map_err(|Unserved(why)| {
-                Unserved(format!("{why} ('account' in the container.json of group '{}' names it.)", caller.group))
-            }),
-            None => self.upstream(&self.default_name()).await,
+    async fn serve(&self, caller: &Caller, call: Call) -> Served {
+        let name = caller.account.clone().unwrap_or_else(|| self.default_name());
+        match self.upstream(&name).await {
+            Ok(upstream) => Served::by(name, upstream.call(caller, call).await),
+            Err(Unserved(why)) if caller.account.is_some() => {
+                let group = &caller.group;
+                let why = format!("{why} ('account' in the container.json of group '{group}' names it.)");
+                Served::not(caller, &Unserved(why))
+            }
+            Err(unserved) => Served::not(caller, &unserved),
         }
     }
 

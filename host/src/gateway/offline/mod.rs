@@ -25,6 +25,7 @@ use axum::body::Body;
 use http::{Response, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::answer::Answered;
 use super::error::{json_response, vendor_error};
 use super::probe::ProbeError;
 use super::{Call, Caller, Route, Upstream};
@@ -44,18 +45,18 @@ pub(super) struct Offline;
 
 #[async_trait]
 impl Upstream for Offline {
-    async fn call(&self, _caller: &Caller, call: Call) -> Response<Body> {
+    async fn call(&self, _caller: &Caller, call: Call) -> Answered {
         if call.route == Route::Models {
-            return models();
+            return Answered::of(models());
         }
         let answer = answer(&call);
         // However long the answer takes, the request takes no room any more.
         drop(call);
-        match answer {
+        Answered::of(match answer {
             Answer::Whole(response) => response,
             Answer::Never => std::future::pending().await,
             Answer::Play { plan, model, stream } => play::play(plan, &model, stream).await,
-        }
+        })
     }
 
     async fn probe(&self) -> Result<Option<u64>, ProbeError> {
