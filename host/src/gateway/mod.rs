@@ -27,6 +27,7 @@ mod probe;
 pub mod rate_limits;
 pub(crate) mod redact;
 mod room;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -299,7 +299,7 @@ fn same_login(tx: &Savepoint<'_>, new: &NewAccount) -> Result<Option<AccountName
     found.map(name_of).transpose()
 }
 
-fn name_of(text: String) -> Result<AccountName, StoreError> {
+pub(super) fn name_of(text: String) -> Result<AccountName, StoreError> {
     text.parse().map_err(|_| StoreError::Unknown { what: "account's name", value: text })
 }
 

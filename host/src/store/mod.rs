@@ -16,6 +16,7 @@ pub mod db;
 pub mod fault;
 pub mod ground;
 pub mod group;
+pub mod pools;
 pub mod registry;
 pub mod salvage;
 pub mod schema;

@@ -46,6 +46,47 @@ impl fmt::Display for AccountKind {
     }
 }
 
+/// In what order a pool's accounts are asked, for a session that has none yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolStrategy {
+    /// The owner; when it cannot, the members by turns.
+    #[default]
+    PrimaryFirst,
+    /// All by turns.
+    RoundRobin,
+    /// Always as they are listed.
+    PriorityOrder,
+    /// Who has the largest share of its allowance left, as its vendor told last.
+    QuotaAware,
+}
+
+impl PoolStrategy {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[Self::PrimaryFirst, Self::RoundRobin, Self::PriorityOrder, Self::QuotaAware];
+
+    /// Its word, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PrimaryFirst => "primary_first",
+            Self::RoundRobin => "round_robin",
+            Self::PriorityOrder => "priority_order",
+            Self::QuotaAware => "quota_aware",
+        }
+    }
+
+    /// The strategy with this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|strategy| strategy.as_str() == word)
+    }
+}
+
+impl fmt::Display for PoolStrategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A secret on its way to the daemon. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

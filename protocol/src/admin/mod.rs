@@ -42,7 +42,7 @@ use crate::runner::ProviderKind;
 
 pub use account::{
     Account, AccountChanged, AccountKind, AccountLogin, AccountRemoved, AccountTested, Credential, Hidden,
-    KeyRotated,
+    KeyRotated, PoolStrategy,
 };
 pub use backup::{
     BackupReport, BackupRequest, FilesCopied, GroupBackup, GroupRestore, RestoreReport, RestoreRequest,

@@ -1,3 +1,11 @@
+CREATE TABLE account_members (
+    owner    TEXT NOT NULL REFERENCES accounts (name) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    member   TEXT NOT NULL REFERENCES accounts (name) ON DELETE CASCADE,
+    PRIMARY KEY (owner, position),
+    UNIQUE (owner, member)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX account_members_member ON account_members (member);
 CREATE TABLE accounts (
     name         TEXT PRIMARY KEY,
     kind         TEXT NOT NULL CHECK (kind IN ('chatgpt', 'openai', 'compatible')),
@@ -18,7 +26,8 @@ CREATE TABLE accounts (
     version      INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
     changed_at   INTEGER NOT NULL,
-    used_at      INTEGER,
+    used_at      INTEGER, strategy TEXT
+    CHECK (strategy IN ('primary_first', 'round_robin', 'priority_order', 'quota_aware')),
     CHECK (secret IS NOT NULL OR auth_json IS NOT NULL OR login_needed IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX accounts_account_id ON accounts (account_id) WHERE account_id IS NOT NULL;
