@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use cofferdam_protocol::admin::{
-    Account, AccountChanged, AccountLogin, AccountRemoved, AccountTested, Credential, ErrorKind, KeyRotated,
+    Account, AccountChanged, AccountLimit, AccountLogin, AccountPool, AccountRemoved, AccountTested, Credential,
+    ErrorKind, KeyRotated, PassedOver,
 };
 use cofferdam_protocol::ids::{AccountName, Folder};
 
@@ -14,7 +15,9 @@ use super::answers::{Answer, load};
 use super::error::Failed;
 use crate::error_chain;
 use crate::gateway::accounts::{AccountError, Given, Login, Shown};
+use crate::gateway::rate_limits::{RateLimits, Window};
 use crate::gateway::{GatewayError, ProbeError};
+use crate::model::pool::Pool;
 use crate::store::rfc3339;
 use crate::vault::Tokens;
 
@@ -48,6 +51,27 @@ pub(super) async fn choose(State(admin): State<Arc<Admin>>, Path(name): Path<Str
     let note = admin.accounts.choose_default(&name).await?;
     tracing::info!(account = %name, "chosen for groups that name none");
     changed(&admin, &name, note).await
+}
+
+pub(super) async fn put_pool(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Path<String>,
+    Json(pool): Json<AccountPool>,
+) -> Answer<AccountChanged> {
+    let name = parse(&name)?;
+    admin.accounts.put_pool(&name, pool.strategy, &pool.members).await?;
+    tracing::info!(account = %name, strategy = %pool.strategy, members = pool.members.len(), "has a pool");
+    changed(&admin, &name, None).await
+}
+
+pub(super) async fn remove_pool(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Path<String>,
+) -> Answer<AccountChanged> {
+    let name = parse(&name)?;
+    admin.accounts.remove_pool(&name).await?;
+    tracing::info!(account = %name, "has no pool any more");
+    changed(&admin, &name, None).await
 }
 
 pub(super) async fn logout(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<AccountChanged> {
@@ -90,7 +114,7 @@ async fn account(admin: &Admin, name: &AccountName) -> Result<Account, Failed> {
 
 fn view(shown: Shown, groups: &[(AccountName, Folder)]) -> Account {
     let groups = groups.iter().filter(|(name, _)| *name == shown.name).map(|(_, folder)| folder.clone()).collect();
-    let times = shown.times;
+    let (times, name) = (shown.times, shown.name.clone());
     Account {
         built_in: shown.name.is_built_in(),
         name: shown.name,
@@ -103,11 +127,32 @@ fn view(shown: Shown, groups: &[(AccountName, Folder)]) -> Account {
         expires_at: shown.login.expires_at.map(rfc3339),
         shared: shown.login.auth_json,
         trouble: shown.trouble,
+        pool: shown.pool.map(|pool| AccountPool { strategy: pool.strategy, members: members(&pool, &name) }),
+        limits: limits(shown.limits.as_ref()),
+        passed_over: shown.cooling.map(|(until, why)| PassedOver { until: rfc3339(until), why }),
         groups,
         created_at: times.map(|(created, _, _)| rfc3339(created)),
         changed_at: times.map(|(_, changed, _)| rfc3339(changed)),
         used_at: times.and_then(|(_, _, used)| used).map(rfc3339),
     }
+}
+
+/// A pool's members as they are written: without the owner where it is the first.
+fn members(pool: &Pool, owner: &AccountName) -> Vec<AccountName> {
+    let first = usize::from(pool.accounts.first() == Some(owner));
+    pool.accounts[first..].to_vec()
+}
+
+/// Allowances as they are shown.
+pub(super) fn limits(limits: Option<&RateLimits>) -> Vec<AccountLimit> {
+    let windows = limits.map_or(&[][..], |limits| &limits.windows);
+    let shown = |window: &Window| AccountLimit {
+        name: window.name.to_owned(),
+        used_percent: window.used_percent,
+        minutes: window.minutes,
+        resets_at: window.resets_at.map(rfc3339),
+    };
+    windows.iter().map(shown).collect()
 }
 
 /// The groups whose file names an account, with that.
@@ -172,6 +217,18 @@ impl From<AccountError> for Failed {
                 "take it out of COFFERDAM_ACCOUNT, or of `account` in cofferdam.toml, and restart the daemon"
                     .to_owned(),
             ),
+            AccountError::Pool(_) | AccountError::OneTwice(..) => {
+                (ErrorKind::Usage, "nothing was changed".to_owned())
+            }
+            AccountError::IsMember { of, .. } => {
+                (ErrorKind::Conflict, format!("`cofferdam account pool clear {of}` frees it"))
+            }
+            AccountError::OwnsPool(name) => {
+                (ErrorKind::Conflict, format!("`cofferdam account pool clear {name}` takes that pool away"))
+            }
+            AccountError::NoPool(name) => {
+                (ErrorKind::NotFound, format!("`cofferdam account pool set {name} MEMBER…` gives it one"))
+            }
             AccountError::Unusable(_) => (ErrorKind::Account, LIST.to_owned()),
             AccountError::Probe { name, error } => (ErrorKind::Account, mend(&name, &error)),
             AccountError::Vault(error) => (ErrorKind::Account, error.hint()),

@@ -77,6 +77,7 @@ pub(super) async fn status(
         uptime_secs: admin.since.map(|since| since.elapsed().as_secs()),
         ends_within_secs: ending.secs_left(),
         account: admin.gateway.account_name(),
+        limits: super::accounts::limits(admin.accounts.default_limits().as_ref()),
         max_sessions: admin.max_sessions,
         running,
         queued,

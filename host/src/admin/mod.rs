@@ -133,6 +133,7 @@ fn routes(admin: Arc<Admin>, ending: &Ending) -> Router {
         .route("/v1/sessions/{id}/logs", get(answers::logs))
         .route("/v1/accounts", get(accounts::list))
         .route("/v1/accounts/{name}", get(accounts::show).put(accounts::login).delete(accounts::remove))
+        .route("/v1/accounts/{name}/pool", put(accounts::put_pool).delete(accounts::remove_pool))
         .route("/v1/accounts/{name}/use", post(accounts::choose))
         .route("/v1/accounts/{name}/logout", post(accounts::logout))
         .route("/v1/accounts/{name}/test", post(accounts::test))

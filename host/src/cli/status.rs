@@ -3,6 +3,7 @@
 use cofferdam_protocol::admin::{DiskTrouble, OpenLetters, Status};
 use jiff::Timestamp;
 
+use super::account::limits;
 use super::client::Client;
 use super::connect::{self, Mode};
 use super::error::CliError;
@@ -34,6 +35,7 @@ fn render(status: &Status, now: Timestamp) -> String {
         ("home", Some(status.home.clone())),
         ("daemon", Some(daemon)),
         ("account", Some(status.account.clone())),
+        ("limits", (!status.limits.is_empty()).then(|| limits(&status.limits, now))),
         // A command that only looks leaves containers alone, and so does not know them.
         (
             "containers",
@@ -89,6 +91,7 @@ mod tests {
             uptime_secs: None,
             ends_within_secs: None,
             account: "offline model".into(),
+            limits: vec![],
             max_sessions: 8,
             running: 0,
             queued: 0,

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::conversation::{Compaction, DuringTurn};
 use super::home::Home;
 use super::mcp::{self, McpServers};
+use super::pool::{GroupPool, Serving};
 use super::{ConfigError, read, values, zone};
 
 /// The largest `container.json`, in bytes.
@@ -35,6 +36,9 @@ pub struct GroupConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(min = 1, max = 32), regex(pattern = "^[a-z0-9][a-z0-9-]*$"))]
     pub account: Option<AccountName>,
+    /// Who stands in for its account.
+    #[serde(deserialize_with = "values::object", skip_serializing_if = "is_default")]
+    pub pool: GroupPool,
     /// The model's name; without it the account's default, or else the provider's.
     #[serde(deserialize_with = "values::model", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"))]
@@ -165,6 +169,7 @@ impl Default for GroupConfig {
             schema: None,
             provider: ProviderKind::Codex,
             account: None,
+            pool: GroupPool::default(),
             model: None,
             effort: None,
             image: None,
@@ -188,6 +193,17 @@ impl Default for Limits {
 impl Default for Timeouts {
     fn default() -> Self {
         Self { idle_secs: 900, silence_secs: 600 }
+    }
+}
+
+fn is_default(pool: &GroupPool) -> bool {
+    *pool == GroupPool::default()
+}
+
+impl GroupConfig {
+    /// What the calls of its sessions are served by.
+    pub fn serving(&self) -> Serving {
+        Serving { account: self.account.clone(), pool: self.pool.clone() }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod home;
 pub mod host;
 pub mod host_values;
 pub mod mcp;
+pub mod pool;
 mod read;
 pub mod retries;
 mod values;

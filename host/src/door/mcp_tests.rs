@@ -50,7 +50,7 @@ fn remotes(url: &str) -> Remotes {
     let caller = Caller {
         group: "demo".parse().unwrap(),
         session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
-        account: None,
+        serving: Default::default(),
     };
     Remotes::new(vec![server], caller).unwrap()
 }

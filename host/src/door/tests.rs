@@ -69,7 +69,7 @@ fn open() -> Opened {
         caller: Caller {
             group: "demo".parse().unwrap(),
             session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
-            account: None,
+            serving: Default::default(),
         },
         attempt: Attempt(7),
         token_hash: None,

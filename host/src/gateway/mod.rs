@@ -43,6 +43,7 @@ use cofferdam_protocol::ids::{AccountName, Folder, SessionId};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use secrecy::SecretString;
 
+use crate::config::pool::Serving;
 use crate::fair::Place;
 pub use accounts::Accounts;
 use answer::Answered;
@@ -94,8 +95,8 @@ pub struct Caller {
     pub group: Folder,
     /// The session, known from the door that the call came through.
     pub session: SessionId,
-    /// The account that its group named when it started; none is the default.
-    pub account: Option<AccountName>,
+    /// The account and the pool that its group named when it started.
+    pub serving: Serving,
 }
 
 /// Why a gateway cannot be made from an account.

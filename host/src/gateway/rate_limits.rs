@@ -96,7 +96,7 @@ pub(super) async fn told_in(
     now: i64,
     (most, patience): (usize, Duration),
 ) -> Option<i64> {
-    let mut body = std::mem::take(response.body_mut()).into_data_stream();
+    let mut body = std::mem::take(response.body_mut()).into_data_stream().fuse();
     let (mut read, mut bytes) = (Vec::new(), 0);
     let whole = async {
         while bytes < most {

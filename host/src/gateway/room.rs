@@ -56,6 +56,8 @@ fn kib(headers: &HeaderMap) -> u32 {
 mod tests {
     use futures_util::FutureExt;
 
+    use crate::config::pool::Serving;
+
     use super::*;
 
     fn headers(text: &'static str) -> HeaderMap {
@@ -65,7 +67,7 @@ mod tests {
 
     fn caller(group: &str, session: char) -> Caller {
         let session = String::from(session).repeat(32).parse().unwrap();
-        Caller { group: group.parse().unwrap(), session, account: None }
+        Caller { group: group.parse().unwrap(), session, serving: Serving::default() }
     }
 
     fn takes(room: &Room, caller: &Caller, text: &'static str) -> Option<Place> {

@@ -71,7 +71,8 @@ impl Standings {
             return Ok(vec![only.clone()]);
         }
         let mut state = self.state();
-        let stays = state.sessions.get(session).filter(|stay| now - stay.at < STAYS).map(|stay| stay.account.clone());
+        let stays =
+            state.sessions.get(session).filter(|stay| now - stay.at < STAYS).map(|stay| stay.account.clone());
         let mut accounts = state.preferred(pool, stays.is_none(), now);
         if let Some(at) = stays.and_then(|stays| accounts.iter().position(|account| *account == stays)) {
             accounts[..=at].rotate_right(1);
@@ -185,7 +186,8 @@ mod tests {
     }
 
     fn order(standings: &Standings, pool: &Pool, of: usize, now: i64) -> String {
-        let order = standings.order(pool, &session(of), now).map(|all| all.iter().map(AccountName::to_string).collect());
+        let order =
+            standings.order(pool, &session(of), now).map(|all| all.iter().map(AccountName::to_string).collect());
         order.map_or_else(|until| format!("not before {until}"), |all: Vec<_>| all.join(" "))
     }
 

@@ -160,7 +160,8 @@ mod tests {
         let (_dir, central) = central(&["a", "b", "own"]).await;
         let of = |owner: &str, member: &str| pool(owner, PoolStrategy::PrimaryFirst, &[member]);
         assert_eq!(central.put_pool(&name("own"), of("own", "a")).await.unwrap(), PutPool::Done);
-        let put = async |owner: &str, member: &str| central.put_pool(&name(owner), of(owner, member)).await.unwrap();
+        let put =
+            async |owner: &str, member: &str| central.put_pool(&name(owner), of(owner, member)).await.unwrap();
         assert_eq!(put("a", "b").await, PutPool::IsMember { of: name("own") });
         assert_eq!(put("b", "own").await, PutPool::OwnsOne(name("own")));
         assert_eq!(put("own", "gone").await, PutPool::Unknown(name("gone")));

@@ -200,7 +200,7 @@ pub(super) fn open_door(
         caller: Caller {
             group: folder.clone(),
             session: session.clone(),
-            account: mounts::account_of(&inner.parts.home, folder, session)?,
+            serving: mounts::serving_of(&inner.parts.home, folder, session)?,
         },
         attempt,
         token_hash,

@@ -34,8 +34,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long the engine may take for its list, or for the removals, before people are told that it hangs; a list of forty
 /// containers takes it 10 ms on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// When what could not be removed is tried again.
+/// When the engine is asked whether what had to go is gone; each time twice as long after, at most
+/// [`LEFT_AGAIN_AT_MOST`].
 const LEFT_AGAIN: Duration = Duration::from_secs(30);
+/// An engine that cannot remove a dead container says so for as long as it runs.
+const LEFT_AGAIN_AT_MOST: Duration = Duration::from_secs(3600);
 
 /// What recovery and the actors share.
 #[derive(Default)]
@@ -97,12 +100,15 @@ impl Supervisor {
         let work = async {
             self.look_over(Look::First).await;
             self.inner.recovery.looked.cancel();
+            let mut pause = LEFT_AGAIN;
             loop {
-                if !self.ask_the_engine().await {
-                    let _ = tokio::time::timeout(LEFT_AGAIN, self.inner.recovery.ask.notified()).await;
-                    continue;
+                if self.ask_the_engine().await {
+                    pause = LEFT_AGAIN;
+                    self.inner.recovery.ask.notified().await;
+                } else {
+                    let _ = tokio::time::timeout(pause, self.inner.recovery.ask.notified()).await;
+                    pause = (pause * 2).min(LEFT_AGAIN_AT_MOST);
                 }
-                self.inner.recovery.ask.notified().await;
             }
         };
         tokio::select! {
@@ -170,7 +176,9 @@ impl Supervisor {
                 }
             }
         }
-        clean &= self.remove(stale).await;
+        // What the engine says it removes may stay, dead: gone is what is in no list.
+        clean &= stale.is_empty();
+        self.remove(stale).await;
         for (session, (folder, attempt)) in doubts {
             if !there.contains(&session) {
                 self.call(&folder, &session, Call::NotThere(attempt));
@@ -220,23 +228,18 @@ impl Supervisor {
         })
     }
 
-    /// Answers whether all of them are gone.
-    async fn remove(&self, stale: Vec<ContainerId>) -> bool {
+    async fn remove(&self, stale: Vec<ContainerId>) {
         let sandbox = &self.inner.parts.sandbox;
         let removals = stale.iter().map(|id| async move {
             tracing::info!(container = %id, "removes a container that is not current");
             match tokio::time::timeout(PATIENCE, sandbox.remove(id)).await {
-                Ok(Ok(())) => true,
+                Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::warn!(container = %id, error = %error_chain(&error), "not removed; tried again");
-                    false
                 }
-                Err(_) => {
-                    tracing::warn!(container = %id, "not removed yet; tried again");
-                    false
-                }
+                Err(_) => tracing::warn!(container = %id, "not removed yet; tried again"),
             }
         });
-        join_all(removals).await.into_iter().all(|gone| gone)
+        join_all(removals).await;
     }
 }

@@ -127,7 +127,7 @@ pub struct AccountLogin {
 }
 
 /// An account as it is shown: nothing of it is a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Account {
     /// Its name.
     pub name: AccountName,
@@ -155,6 +155,15 @@ pub struct Account {
     pub shared: Option<String>,
     /// Why it cannot be used as it is, and what to do about it; none when it is ready.
     pub trouble: Option<String>,
+    /// Who stands in for it.
+    #[serde(default)]
+    pub pool: Option<AccountPool>,
+    /// Its allowances, as its vendor told them last since the daemon started.
+    #[serde(default)]
+    pub limits: Vec<AccountLimit>,
+    /// Why a pool passes it over now.
+    #[serde(default)]
+    pub passed_over: Option<PassedOver>,
     /// The groups whose `container.json` names it.
     pub groups: Vec<Folder>,
     /// When it was made: RFC 3339, UTC. None for a built-in one, as what follows.
@@ -165,8 +174,41 @@ pub struct Account {
     pub used_at: Option<String>,
 }
 
-/// An account after it was changed.
+/// Who stands in for an account, and the body of `PUT /v1/accounts/{name}/pool`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountPool {
+    /// In what order they are asked.
+    #[serde(default)]
+    pub strategy: PoolStrategy,
+    /// The members, by preference. With `priority_order` the owner may be among them; else it is the first.
+    pub members: Vec<AccountName>,
+}
+
+/// One of an account's allowances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountLimit {
+    /// `primary` and `secondary` of a ChatGPT plan, `requests` and `tokens` of OpenAI's API.
+    pub name: String,
+    /// How much of it is used, 0 to 100.
+    pub used_percent: f64,
+    /// How long it is, in minutes, if that is known.
+    pub minutes: Option<u32>,
+    /// When it begins anew: RFC 3339, UTC, if that is known.
+    pub resets_at: Option<String>,
+}
+
+/// An account that a pool does not ask, or only as the last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedOver {
+    /// Until when: RFC 3339, UTC.
+    pub until: String,
+    /// Why.
+    pub why: String,
+}
+
+/// An account after it was changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccountChanged {
     /// The account.
     pub account: Account,

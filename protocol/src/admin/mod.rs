@@ -14,6 +14,7 @@
 //! | `GET /v1/accounts` · `GET /v1/accounts/{name}` | [`Vec<Account>`] · [`Account`] |
 //! | `PUT /v1/accounts/{name}` ([`AccountLogin`]) | [`AccountChanged`] |
 //! | `POST /v1/accounts/{name}/use` · `…/logout` · `…/test` | [`AccountChanged`] · [`AccountChanged`] · [`AccountTested`] |
+//! | `PUT /v1/accounts/{name}/pool` ([`AccountPool`]) · `DELETE …/pool` | [`AccountChanged`] |
 //! | `DELETE /v1/accounts/{name}` | [`AccountRemoved`] |
 //! | `POST /v1/vault/rotate` | a new key of the vault: [`KeyRotated`] |
 //! | `GET /v1/wirings` · `PATCH /v1/wirings` ([`WiringChange`]) | [`Vec<Wiring>`] · [`Wiring`] |
@@ -41,8 +42,8 @@ use crate::ids::{Attempt, Folder, SessionId};
 use crate::runner::ProviderKind;
 
 pub use account::{
-    Account, AccountChanged, AccountKind, AccountLogin, AccountRemoved, AccountTested, Credential, Hidden,
-    KeyRotated, PoolStrategy,
+    Account, AccountChanged, AccountKind, AccountLimit, AccountLogin, AccountPool, AccountRemoved, AccountTested,
+    Credential, Hidden, KeyRotated, PassedOver, PoolStrategy,
 };
 pub use backup::{
     BackupReport, BackupRequest, FilesCopied, GroupBackup, GroupRestore, RestoreReport, RestoreRequest,
@@ -225,6 +226,9 @@ pub struct Status {
     pub ends_within_secs: Option<u64>,
     /// The account that serves model calls.
     pub account: String,
+    /// Its allowances, as its vendor told them last since the daemon started.
+    #[serde(default)]
+    pub limits: Vec<AccountLimit>,
     /// The most containers at once.
     pub max_sessions: usize,
     /// Containers now.

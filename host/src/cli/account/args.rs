@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use cofferdam_protocol::admin::AccountKind;
+use cofferdam_protocol::admin::{AccountKind, PoolStrategy};
 use cofferdam_protocol::ids::AccountName;
 
 #[derive(Debug, Subcommand)]
@@ -29,6 +29,9 @@ pub(in crate::cli) enum AccountVerb {
         /// The account; `offline` is the scripted model inside the host
         account: AccountName,
     },
+    /// Accounts that stand in for another one
+    #[command(subcommand)]
+    Pool(PoolVerb),
     /// Wipe an account's credential; its settings stay
     Logout {
         /// The account
@@ -86,6 +89,31 @@ pub(in crate::cli) struct ImportArgs {
     /// The account's name [default: its kind]
     #[arg(long, value_name = "ACCOUNT", value_parser = new_account)]
     pub name: Option<AccountName>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum PoolVerb {
+    /// Have accounts stand in for one when it is at its limit or fails
+    Set {
+        /// The account that owns the pool: groups go on naming it
+        owner: AccountName,
+        /// Who stands in, by preference
+        #[arg(required = true, value_name = "MEMBER")]
+        members: Vec<AccountName>,
+        /// In what order they are asked
+        #[arg(long, default_value = "primary_first", value_parser = strategy,
+              value_name = "primary_first|round_robin|priority_order|quota_aware")]
+        strategy: PoolStrategy,
+    },
+    /// Have nobody stand in for an account
+    Clear {
+        /// The account
+        owner: AccountName,
+    },
+}
+
+fn strategy(word: &str) -> Result<PoolStrategy, &'static str> {
+    PoolStrategy::parse(word).ok_or("say `primary_first`, `round_robin`, `priority_order` or `quota_aware`")
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,9 +6,11 @@ mod login;
 mod prompt;
 mod show;
 
+pub(super) use show::limits;
+
 use std::io::IsTerminal;
 
-use cofferdam_protocol::admin::{Account, AccountChanged, AccountRemoved, AccountTested, KeyRotated};
+use cofferdam_protocol::admin::{Account, AccountChanged, AccountPool, AccountRemoved, AccountTested, KeyRotated};
 use cofferdam_protocol::ids::AccountName;
 use jiff::Timestamp;
 
@@ -16,7 +18,7 @@ use super::client::Client;
 use super::connect::{self, Mode};
 use super::error::CliError;
 use super::{Context, terminal};
-use args::{AccountVerb, KeyVerb};
+use args::{AccountVerb, KeyVerb, PoolVerb};
 
 const PATH: &str = "/v1/accounts";
 
@@ -28,6 +30,7 @@ pub(super) async fn run(context: &Context, verb: AccountVerb) -> Result<u8, CliE
         AccountVerb::Show { account } => show_one(context, &account).await?,
         AccountVerb::Test { account } => test(context, &account).await?,
         AccountVerb::Use { account } => choose(context, &account).await?,
+        AccountVerb::Pool(verb) => pool(context, verb).await?,
         AccountVerb::Logout { account } => logout(context, &account).await?,
         AccountVerb::Remove { account, yes } => remove(context, &account, yes).await?,
         AccountVerb::Key(KeyVerb::Rotate) => rotate(context).await?,
@@ -71,6 +74,24 @@ async fn choose(context: &Context, name: &AccountName) -> Result<(), CliError> {
     let post = async |client: &Client| Ok(client.post_for::<AccountChanged>(&path).await?);
     let changed = connect::with(&context.home, Mode::Query, post).await?;
     tell(context, &changed, &format!("{name} serves the groups that name no account, from the next model call on"))
+}
+
+async fn pool(context: &Context, verb: PoolVerb) -> Result<(), CliError> {
+    let (owner, wanted) = match verb {
+        PoolVerb::Set { owner, members, strategy } => (owner, Some(AccountPool { strategy, members })),
+        PoolVerb::Clear { owner } => (owner, None),
+    };
+    let path = format!("{PATH}/{owner}/pool");
+    let change = async |client: &Client| match &wanted {
+        Some(pool) => Ok(client.put_with::<AccountChanged>(&path, pool).await?),
+        None => Ok(client.delete_for::<AccountChanged>(&path).await?),
+    };
+    let changed = connect::with(&context.home, Mode::Query, change).await?;
+    let done = changed.account.pool.as_ref().map_or_else(
+        || format!("nobody stands in for {owner} any more"),
+        |pool| format!("{owner}: {}", show::pool(pool)),
+    );
+    tell(context, &changed, &format!("{done}, from the next model call on"))
 }
 
 async fn logout(context: &Context, name: &AccountName) -> Result<(), CliError> {

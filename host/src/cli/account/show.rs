@@ -1,7 +1,7 @@
 //! Accounts in words.
 
-use cofferdam_protocol::admin::{Account, AccountRemoved, AccountTested, KeyRotated};
-use cofferdam_protocol::ids::Folder;
+use cofferdam_protocol::admin::{Account, AccountLimit, AccountPool, AccountRemoved, AccountTested, KeyRotated};
+use cofferdam_protocol::ids::{AccountName, Folder};
 use jiff::Timestamp;
 
 use crate::cli::table::{Table, ago, pairs, until};
@@ -18,7 +18,7 @@ pub(super) fn table(accounts: &[Account], now: Timestamp) -> String {
             or_none(&account.model),
             account.used_at.as_ref().map_or_else(|| "-".to_owned(), |at| ago(at, now)),
             or_none(&account.base_url),
-            account.trouble.clone().unwrap_or_else(|| "ready".to_owned()),
+            state(account, now),
         ]);
     }
     table.render()
@@ -39,18 +39,43 @@ pub(super) fn facts(account: &Account, now: Timestamp) -> String {
         ("account", Some(account.name.to_string())),
         ("kind", Some(account.kind.to_string())),
         ("kept in", Some(origin)),
-        ("state", Some(account.trouble.clone().unwrap_or_else(|| "ready".to_owned()))),
+        ("state", Some(state(account, now))),
         ("default", Some(if account.default { "yes" } else { "no" }.to_owned())),
         ("endpoint", account.base_url.clone()),
         ("model", account.model.clone()),
         ("e-mail", account.email.clone()),
         ("plan", account.plan.clone()),
         ("token", account.expires_at.as_ref().map(|at| format!("renewed before it ends, {}", until(at, now)))),
+        ("limits", (!account.limits.is_empty()).then(|| limits(&account.limits, now))),
+        ("pool", account.pool.as_ref().map(pool)),
         ("groups", (!account.groups.is_empty()).then(|| names(&account.groups))),
         ("made", time(&account.created_at)),
         ("changed", time(&account.changed_at)),
         ("used", time(&account.used_at)),
     ])
+}
+
+/// Whether it serves.
+fn state(account: &Account, now: Timestamp) -> String {
+    match (&account.trouble, &account.passed_over) {
+        (Some(trouble), _) => trouble.clone(),
+        (None, Some(over)) => format!("passed over: {}; asked again {}", over.why, until(&over.until, now)),
+        (None, None) => "ready".to_owned(),
+    }
+}
+
+pub(super) fn pool(pool: &AccountPool) -> String {
+    let members: Vec<&str> = pool.members.iter().map(AccountName::as_str).collect();
+    format!("{} with {}", pool.strategy, members.join(", "))
+}
+
+/// Allowances in one line.
+pub(in crate::cli) fn limits(limits: &[AccountLimit], now: Timestamp) -> String {
+    let one = |limit: &AccountLimit| {
+        let reset = limit.resets_at.as_ref().map(|at| format!(", resets {}", until(at, now)));
+        format!("{} {:.0} % used{}", limit.name, limit.used_percent, reset.unwrap_or_default())
+    };
+    limits.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 pub(super) fn tested(tested: &AccountTested) -> String {
@@ -97,7 +122,7 @@ fn names(groups: &[Folder]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cofferdam_protocol::admin::AccountKind;
+    use cofferdam_protocol::admin::{AccountKind, PoolStrategy};
 
     use super::*;
 
@@ -116,6 +141,17 @@ mod tests {
             expires_at: None,
             shared: None,
             trouble: trouble.map(str::to_owned),
+            pool: vault.then(|| AccountPool {
+                strategy: PoolStrategy::QuotaAware,
+                members: vec!["home".parse().unwrap(), "spare".parse().unwrap()],
+            }),
+            limits: vec![AccountLimit {
+                name: "primary".into(),
+                used_percent: 99.6,
+                minutes: Some(300),
+                resets_at: Some("2026-01-01T03:00:00Z".into()),
+            }],
+            passed_over: None,
             groups: if vault { vec!["demo".parse().unwrap(), "ops".parse().unwrap()] } else { Vec::new() },
             created_at: time("2026-01-01T00:00:00Z"),
             changed_at: time("2026-01-01T01:00:00Z"),
@@ -143,6 +179,8 @@ mod tests {
         state:    it is logged out
         default:  yes
         endpoint: https://api.openai.com/v1
+        limits:   primary 100 % used, resets in 1 h
+        pool:     quota_aware with home, spare
         groups:   demo, ops
         made:     2 h ago (2026-01-01T00:00:00Z)
         changed:  1 h ago (2026-01-01T01:00:00Z)

@@ -260,12 +260,12 @@ impl Accounts {
     }
 
     /// Refuses what is not there.
-    fn known(&self, name: &AccountName) -> Result<(), AccountError> {
+    pub(super) fn known(&self, name: &AccountName) -> Result<(), AccountError> {
         if self.exists(name) { Ok(()) } else { Err(AccountError::Unknown(name.clone())) }
     }
 
     /// Refuses what is not in the vault.
-    fn ours(&self, name: &AccountName) -> Result<(), AccountError> {
+    pub(super) fn ours(&self, name: &AccountName) -> Result<(), AccountError> {
         if name.is_built_in() { Err(AccountError::BuiltIn(name.clone())) } else { self.known(name) }
     }
 }

@@ -4,6 +4,7 @@ use cofferdam_protocol::admin::AccountKind;
 use cofferdam_protocol::ids::AccountName;
 
 use crate::gateway::{GatewayError, ProbeError};
+use crate::model::pool::PoolError;
 use crate::store::StoreError;
 use crate::vault::{KeepError, VaultError};
 
@@ -45,6 +46,26 @@ pub enum AccountError {
     /// The host's configuration names it.
     #[error("the account '{0}' is the default that the host's configuration names")]
     Named(AccountName),
+    /// Its pool cannot be.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// One that would own a pool is in another's.
+    #[error("'{name}' is a member of the pool of '{of}', and a member owns none")]
+    IsMember {
+        /// Which.
+        name: AccountName,
+        /// Whose member it is.
+        of: AccountName,
+    },
+    /// One that would be a member owns a pool.
+    #[error("'{0}' owns a pool, and who owns one is no member of another")]
+    OwnsPool(AccountName),
+    /// Two names of one key at one endpoint.
+    #[error("'{0}' and '{1}' are the same account: they have the same key")]
+    OneTwice(AccountName, AccountName),
+    /// It has no pool.
+    #[error("'{0}' has no pool")]
+    NoPool(AccountName),
     /// It cannot be used as it is.
     #[error("{0}")]
     Unusable(String),

@@ -13,6 +13,8 @@
 mod change;
 mod error;
 mod keep;
+mod pools;
+mod serve;
 #[cfg(test)]
 mod tests;
 
@@ -20,17 +22,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use async_trait::async_trait;
 use cofferdam_protocol::admin::AccountKind;
 use cofferdam_protocol::ids::AccountName;
 use secrecy::SecretString;
 
 use super::chatgpt::{self, ChatGpt};
-use super::choose::{Chooser, Served, Unserved};
+use super::choose::Unserved;
+use super::rate_limits::RateLimits;
+use super::standing::Standings;
 use super::words::Whose;
-use super::{Account, Call, Caller, GatewayError, Limits, Upstream, upstream_of};
+use super::{Account, GatewayError, Limits, Upstream, upstream_of};
 use crate::config::host::DEFAULT_BASE_URL;
 use crate::error_chain;
+use crate::model::pool::Pool;
 use crate::store::accounts::{AccountRow, LoginRow};
 use crate::store::{Central, StoreError, now_ms};
 use crate::vault::{Keep, Refresher, Secret, Shared, Vault, VaultError};
@@ -72,6 +76,7 @@ struct Inner {
     offline: Arc<dyn Upstream>,
     environment: Option<(Account, Arc<dyn Upstream>)>,
     limits: Limits,
+    standings: Standings,
     now: RwLock<Now>,
     /// Held for reading from sealing to the commit, and for writing while everything is sealed again: so no secret is left
     /// behind under a key that is given up.
@@ -83,6 +88,7 @@ struct Inner {
 struct Now {
     chosen: Option<AccountName>,
     accounts: BTreeMap<AccountName, Arc<Entry>>,
+    pools: BTreeMap<AccountName, Pool>,
 }
 
 struct Entry {
@@ -119,6 +125,12 @@ pub struct Shown {
     pub login: LoginRow,
     /// Why it cannot be used, in words.
     pub trouble: Option<String>,
+    /// Who stands in for it.
+    pub pool: Option<Pool>,
+    /// What its vendor told last of its allowances.
+    pub limits: Option<RateLimits>,
+    /// Until when it is passed over where another can serve, ms, and why.
+    pub cooling: Option<(i64, String)>,
     /// When it was made and changed, and about when it was last used, ms; none of those that are built in.
     pub times: Option<(i64, i64, Option<i64>)>,
 }
@@ -144,6 +156,7 @@ impl Accounts {
                 offline: upstream_of(Account::Offline, Whose::Environment, limits)?,
                 environment: environment.transpose()?,
                 limits,
+                standings: Standings::default(),
                 now: RwLock::default(),
                 sealing,
             }),
@@ -181,6 +194,9 @@ impl Accounts {
         }
         let default = self.default_name();
         let built_in = |name: AccountName, kind, base_url| Shown {
+            limits: self.inner.standings.limits(&name),
+            cooling: None,
+            pool: None,
             default: name == default,
             name,
             kind,
@@ -198,7 +214,8 @@ impl Accounts {
         let entries: Vec<Arc<Entry>> = self.read(|now| now.accounts.values().cloned().collect());
         for entry in entries {
             let trouble = self.trouble(&entry).await;
-            shown.push(shown_of(&entry, &default, trouble));
+            let shown_one = shown_of(&entry, &default, trouble);
+            shown.push(self.with_standing(shown_one));
         }
         shown
     }
@@ -238,13 +255,17 @@ impl Accounts {
     async fn refresh(&self) -> Result<(), StoreError> {
         let chosen = self.inner.central.default_account().await?;
         let rows = self.inner.central.accounts().await?;
+        let pools = self.inner.central.pools().await?;
         let mut now = self.inner.now.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = std::mem::take(&mut now.accounts);
-        now.chosen = chosen;
+        (now.chosen, now.pools) = (chosen, pools.into_iter().collect());
         for row in rows {
             // What serves it goes on as long as it would be the same; its secret may be sealed in another way.
             let kept = old.remove(&row.name).filter(|entry| entry.row.version == row.version);
             let entry = Entry::new(row);
+            if kept.is_none() {
+                self.inner.standings.forget(&entry.row.name);
+            }
             if let Some(kept) = kept {
                 *entry.upstream() = kept.upstream().clone();
                 entry.used_at.fetch_max(kept.used_at.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -328,45 +349,6 @@ impl Accounts {
     }
 }
 
-#[async_trait]
-impl Chooser for Accounts {
-    async fn serve(&self, caller: &Caller, call: Call) -> Served {
-        let name = caller.account.clone().unwrap_or_else(|| self.default_name());
-        match self.upstream(&name).await {
-            Ok(upstream) => Served::by(name, upstream.call(caller, call).await),
-            Err(Unserved(why)) if caller.account.is_some() => {
-                let group = &caller.group;
-                let why = format!("{why} ('account' in the container.json of group '{group}' names it.)");
-                Served::not(caller, &Unserved(why))
-            }
-            Err(unserved) => Served::not(caller, &unserved),
-        }
-    }
-
-    fn default_in_words(&self) -> String {
-        let name = self.default_name();
-        let vault = |now: &Now| now.accounts.get(&name).map(|entry| entry.row.clone());
-        match (name.as_str(), &self.inner.environment) {
-            (AccountName::OFFLINE, _) => "offline model".to_owned(),
-            (AccountName::ENVIRONMENT, Some((Account::OpenAi { base_url, .. }, _))) => {
-                format!("{name} (OpenAI-compatible endpoint {})", base_url.as_str().trim_end_matches('/'))
-            }
-            _ => match self.read(vault) {
-                None => format!("{name}, which is not there"),
-                Some(row) => match &row.login_needed {
-                    Some(why) => format!("{name} ({}): {why}", row.kind),
-                    None => format!("{name} ({} at {})", row.kind, base_url_of(&row)),
-                },
-            },
-        }
-    }
-
-    fn model_of(&self, account: Option<&AccountName>) -> Option<String> {
-        let name = account.cloned().unwrap_or_else(|| self.default_name());
-        self.read(|now| now.accounts.get(&name)?.row.model.clone())
-    }
-}
-
 fn shown_of(entry: &Entry, default: &AccountName, trouble: Option<String>) -> Shown {
     let row = &entry.row;
     let used = Some(entry.used_at.load(Ordering::Relaxed)).filter(|at| *at > 0);
@@ -378,6 +360,9 @@ fn shown_of(entry: &Entry, default: &AccountName, trouble: Option<String>) -> Sh
         model: row.model.clone(),
         login: row.login.clone(),
         trouble,
+        pool: None,
+        limits: None,
+        cooling: None,
         times: Some((row.created_at, row.changed_at, used)),
     }
 }

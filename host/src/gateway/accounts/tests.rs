@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::home::Home;
-use crate::gateway::{Gateway, ProbeError};
+use crate::config::pool::Serving;
+use crate::gateway::{Caller, Gateway, ProbeError};
 use crate::store::ground::Ground;
 use crate::vault::issuer::{Address, Issuer};
 
@@ -30,9 +31,13 @@ impl Endpoint {
         let answer = move |request: Request| async move {
             let credential = request.headers().get("authorization").map_or("", |value| value.to_str().unwrap());
             notes.lock().unwrap().push(credential.to_owned());
+            let used = |percent: &'static str| [("x-codex-primary-used-percent", percent), ("retry-after", "30")];
             match credential {
-                "Bearer wrong-key" => (StatusCode::UNAUTHORIZED, "you sent wrong-key"),
-                _ => (StatusCode::OK, r#"{"data": [{"id": "a"}, {"id": "b"}]}"#),
+                "Bearer wrong-key" => (StatusCode::UNAUTHORIZED, used("0"), "you sent wrong-key"),
+                "Bearer limited-key" => (StatusCode::TOO_MANY_REQUESTS, used("100"), r#"{"error": {}}"#),
+                "Bearer failing-key" => (StatusCode::SERVICE_UNAVAILABLE, used("0"), "overloaded"),
+                "Bearer half-key" => (StatusCode::OK, used("50"), "{}"),
+                _ => (StatusCode::OK, used("80"), r#"{"data": [{"id": "a"}, {"id": "b"}]}"#),
             }
         };
         tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
@@ -106,11 +111,12 @@ impl Fixture {
 
     /// The status and the body of a call by a group that names `account`.
     async fn call(&self, account: Option<&str>) -> (u16, String) {
-        let caller = Caller {
-            group: "demo".parse().unwrap(),
-            session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
-            account: account.map(name),
-        };
+        self.call_of(1, Serving { account: account.map(name), ..Serving::default() }).await
+    }
+
+    async fn call_of(&self, session: u8, serving: Serving) -> (u16, String) {
+        let session = format!("{session:032x}").parse().unwrap();
+        let caller = Caller { group: "demo".parse().unwrap(), session, serving };
         let request = http::Request::post("/v1/responses").body(r#"{"input": "x"}"#.into()).unwrap();
         let answer = self.gateway.handle(&caller, request).await;
         let status = answer.status().as_u16();
@@ -125,6 +131,8 @@ impl Fixture {
         self.endpoint.last()
     }
 }
+
+mod pools;
 
 #[tokio::test]
 async fn the_group_names_the_account_or_else_the_default_serves_it() {

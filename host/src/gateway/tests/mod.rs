@@ -15,7 +15,7 @@ fn caller() -> Caller {
     Caller {
         group: "demo".parse().unwrap(),
         session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
-        account: None,
+        serving: Serving::default(),
     }
 }
 

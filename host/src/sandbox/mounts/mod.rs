@@ -14,13 +14,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cofferdam_protocol::ids::{AccountName, Folder, SessionId};
+use cofferdam_protocol::ids::{Folder, SessionId};
 
 use super::{Mount, User};
 use crate::config::group::GroupConfig;
 use crate::config::home::Home;
 use crate::config::mcp::McpServers;
 use crate::config::mcp::resolve::{Resolved, resolve};
+use crate::config::pool::Serving;
 use crate::config::{ConfigError, agents};
 
 use files::{at, own_dir, readable, remove_file, replace_file};
@@ -110,7 +111,7 @@ pub fn prepare(home: &Home, plan: &Plan<'_>) -> Result<Prepared, PrepareError> {
     let instructions = home.session_agents_md(folder, session);
     replace_file(&instructions, shared.as_bytes(), plan.user)?;
     keep_servers(home, plan)?;
-    keep_account(home, plan)?;
+    keep_serving(home, plan)?;
     let door = home.door(session);
     own_dir(&door, plan.user)?;
 
@@ -139,24 +140,26 @@ fn keep_servers(home: &Home, plan: &Plan<'_>) -> Result<(), PrepareError> {
     replace_file(&path, &text, own_user())
 }
 
-/// The same for the account that the group names.
-fn keep_account(home: &Home, plan: &Plan<'_>) -> Result<(), PrepareError> {
+/// The same for the accounts that the group names.
+fn keep_serving(home: &Home, plan: &Plan<'_>) -> Result<(), PrepareError> {
     let path = home.session_account(plan.folder, plan.session);
-    match &plan.config.account {
-        None => remove_file(&path),
-        Some(name) => replace_file(&path, name.as_str().as_bytes(), own_user()),
+    let serving = plan.config.serving();
+    if serving == Serving::default() {
+        return remove_file(&path);
     }
+    let text = serde_json::to_vec(&serving).map_err(|error| at(&path)(error.into()))?;
+    replace_file(&path, &text, own_user())
 }
 
 fn own_user() -> User {
     User { uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() }
 }
 
-/// The account that a session's container was, or will be, started with; none is the default.
-pub fn account_of(home: &Home, folder: &Folder, session: &SessionId) -> io::Result<Option<AccountName>> {
+/// What a session's container was, or will be, started with.
+pub fn serving_of(home: &Home, folder: &Folder, session: &SessionId) -> io::Result<Serving> {
     match fs::read_to_string(home.session_account(folder, session)) {
-        Ok(name) => name.parse().map(Some).map_err(io::Error::other),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(text) => Serving::read(&text).map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Serving::default()),
         Err(error) => Err(error),
     }
 }

@@ -24,7 +24,7 @@ pub async fn offline() -> Result<u16, Trouble> {
     let caller = Caller {
         group: "floor".parse().map_err(|_| Trouble::Odd("group".to_owned()))?,
         session: "0".repeat(32).parse().map_err(|_| Trouble::Odd("session".to_owned()))?,
-        account: None,
+        serving: cofferdam::config::pool::Serving::default(),
     };
     let gateway = Arc::new(Gateway::new(Account::Offline)?);
     serve(Router::new().route("/v1/{*path}", any(answer)).with_state((gateway, caller))).await

@@ -1,0 +1,86 @@
+//! Pools: who stands in for whom, changed and shown.
+
+use cofferdam_protocol::admin::PoolStrategy;
+use cofferdam_protocol::ids::AccountName;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{AccountError, Accounts, Shown, base_url_of};
+use crate::clock::now_ms;
+use crate::gateway::rate_limits::RateLimits;
+use crate::model::pool::Pool;
+use crate::store::pools::PutPool;
+use crate::vault::Secret;
+
+impl Accounts {
+    /// Gives an account a pool, in the place of the one that it has.
+    pub async fn put_pool(
+        &self,
+        owner: &AccountName,
+        strategy: PoolStrategy,
+        members: &[AccountName],
+    ) -> Result<(), AccountError> {
+        self.ours(owner)?;
+        let pool = Pool::new(owner, strategy, members)?;
+        for member in &pool.accounts {
+            self.known(member)?;
+        }
+        self.refuse_one_twice(&pool).await?;
+        match self.inner.central.put_pool(owner, pool).await? {
+            PutPool::Done => Ok(self.refresh().await?),
+            PutPool::Unknown(name) => Err(AccountError::Unknown(name)),
+            PutPool::IsMember { of } => Err(AccountError::IsMember { name: owner.clone(), of }),
+            PutPool::OwnsOne(name) => Err(AccountError::OwnsPool(name)),
+        }
+    }
+
+    /// Takes an account's pool away.
+    pub async fn remove_pool(&self, owner: &AccountName) -> Result<(), AccountError> {
+        self.ours(owner)?;
+        if !self.inner.central.remove_pool(owner).await? {
+            return Err(AccountError::NoPool(owner.clone()));
+        }
+        Ok(self.refresh().await?)
+    }
+
+    /// One real account behind two names would be asked twice. The store sees to that for logins; keys are looked at here.
+    async fn refuse_one_twice(&self, pool: &Pool) -> Result<(), AccountError> {
+        let mut seen: Vec<(AccountName, String, SecretString)> = Vec::new();
+        for name in &pool.accounts {
+            let Some(row) = self.read(|now| now.accounts.get(name).map(|entry| entry.row.clone())) else {
+                continue;
+            };
+            let (vault, sealed, of) = (self.inner.vault.clone(), row.secret.clone(), name.clone());
+            let open = move || sealed.and_then(|sealed| vault.open(&of, &sealed).ok());
+            let opened = tokio::task::spawn_blocking(open).await.ok().flatten();
+            let Some(Secret::Key(key)) = opened.filter(|_| row.login.account_id.is_none()) else { continue };
+            let url = base_url_of(&row);
+            let same = |(_, other, of): &&(AccountName, String, SecretString)| {
+                *other == url && of.expose_secret() == key.expose_secret()
+            };
+            if let Some((other, ..)) = seen.iter().find(same) {
+                return Err(AccountError::OneTwice(other.clone(), name.clone()));
+            }
+            seen.push((name.clone(), url, key));
+        }
+        Ok(())
+    }
+
+    /// What the default account's vendor told last of its allowances.
+    pub fn default_limits(&self) -> Option<RateLimits> {
+        self.inner.standings.limits(&self.default_name())
+    }
+
+    /// With the account's pool, its allowances, and whether it is passed over.
+    pub(super) fn with_standing(&self, shown: Shown) -> Shown {
+        let standings = &self.inner.standings;
+        let pool = self.read(|now| now.pools.get(&shown.name).cloned());
+        let pooled = self.read(|now| now.pools.values().any(|pool| pool.accounts.contains(&shown.name)));
+        let cooling = standings.cooling(&shown.name, now_ms()).filter(|_| pooled);
+        Shown {
+            limits: standings.limits(&shown.name),
+            cooling: cooling.map(|cooling| (cooling.until, cooling.miss.to_string())),
+            pool,
+            ..shown
+        }
+    }
+}
