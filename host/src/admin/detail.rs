@@ -23,7 +23,8 @@ pub(super) async fn session(State(admin): State<Arc<Admin>>, Path(id): Path<Stri
     let usual = GroupConfig::default();
     let settings = config.as_ref().unwrap_or(&usual);
     let model = admin.gateway.model_of(settings.account.as_ref()).or_else(|| admin.default_model.clone());
-    let inherited = inherited(settings, model.as_deref());
+    let accounts = admin.gateway.accounts_of(&settings.serving());
+    let inherited = inherited(settings, model.as_deref(), &accounts);
     let detail = admin.stores.group(&session.group).await?.detail(&session.id, inherited).await?;
     let conversation = conversation(&detail, config.as_ref());
     let lists = detail.lists;

@@ -2,18 +2,25 @@
 
 use async_trait::async_trait;
 use axum::body::Body;
-use cofferdam_protocol::ids::AccountName;
+use cofferdam_protocol::ids::{AccountName, SessionId};
 use http::{Response, StatusCode};
 
 use super::answer::{Answered, Miss};
 use super::error::vendor_error;
 use super::{Call, Caller, Upstream};
+use crate::config::pool::Serving;
 
 /// Says which account serves a call. Asked at each call, so that a change of accounts needs no restart.
 #[async_trait]
 pub(super) trait Chooser: Send + Sync {
     /// Serves a call with the account that is to have it, or with the next one that can.
     async fn serve(&self, caller: &Caller, call: Call) -> Served;
+
+    /// The accounts that may serve a group's calls, by preference.
+    fn accounts_of(&self, serving: &Serving) -> Vec<AccountName>;
+
+    /// Has a session served by one account of those, or by none in particular.
+    fn pin(&self, session: &SessionId, account: Option<AccountName>);
 
     /// The account of groups that name none, in words; without secrets.
     fn default_in_words(&self) -> String;
@@ -74,6 +81,12 @@ impl Chooser for Fixed {
     async fn serve(&self, caller: &Caller, call: Call) -> Served {
         Served::by(self.account.clone(), self.upstream.call(caller, call).await)
     }
+
+    fn accounts_of(&self, _serving: &Serving) -> Vec<AccountName> {
+        vec![self.account.clone()]
+    }
+
+    fn pin(&self, _session: &SessionId, _account: Option<AccountName>) {}
 
     fn default_in_words(&self) -> String {
         self.words.clone()

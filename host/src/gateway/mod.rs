@@ -232,6 +232,17 @@ impl Gateway {
         self.chooser.default_in_words()
     }
 
+    /// The accounts that may serve a group's calls, by preference.
+    pub fn accounts_of(&self, serving: &Serving) -> Vec<AccountName> {
+        self.chooser.accounts_of(serving)
+    }
+
+    /// Has a session served by one of its group's accounts alone, from its next call on; none: by whichever can. One that is
+    /// not its group's any more counts as none.
+    pub fn pin(&self, session: &SessionId, account: Option<AccountName>) {
+        self.chooser.pin(session, account);
+    }
+
     /// The model of sessions whose group names this account, or none, and no model itself.
     pub fn model_of(&self, account: Option<&AccountName>) -> Option<String> {
         self.chooser.model_of(account)

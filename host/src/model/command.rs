@@ -14,7 +14,7 @@ pub enum MessageKind {
     Clear,
     /// `/compact`.
     Compact,
-    /// `/model`.
+    /// `/model`, and `/account`, which is a setting of the same kind.
     Model,
     /// `/effort`.
     Effort,
@@ -49,6 +49,8 @@ pub enum Command {
     Model(Choice),
     /// Show or choose the effort.
     Effort(Choice),
+    /// Show or choose the account.
+    Account(Choice),
 }
 
 /// What is asked of a setting.
@@ -85,6 +87,7 @@ impl Command {
             ("clear", None) => Some(Self::Clear),
             ("compact", None) => Some(Self::Compact),
             ("model", argument) => Some(Self::Model(Choice::of(argument))),
+            ("account", argument) => Some(Self::Account(Choice::of(argument))),
             ("effort", argument) => Some(Self::Effort(Choice::of(argument))),
             _ => None,
         }
@@ -96,7 +99,7 @@ impl Command {
             Self::Stop => MessageKind::Stop,
             Self::Clear => MessageKind::Clear,
             Self::Compact => MessageKind::Compact,
-            Self::Model(_) => MessageKind::Model,
+            Self::Model(_) | Self::Account(_) => MessageKind::Model,
             Self::Effort(_) => MessageKind::Effort,
         }
     }

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod message;
 pub mod notice;
 pub mod outage;
+pub mod pin;
 pub mod pool;
 pub mod question;
 pub mod reply;

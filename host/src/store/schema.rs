@@ -15,6 +15,7 @@ const GROUP: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/group/0003_resilience.sql")),
     M::up(include_str!("../../../migrations/group/0004_blameless.sql")),
     M::up(include_str!("../../../migrations/group/0005_wanted_end.sql")),
+    M::up(include_str!("../../../migrations/group/0006_pin.sql")),
 ];
 
 /// Which schema a database has.

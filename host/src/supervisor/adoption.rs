@@ -101,6 +101,7 @@ impl Actor {
             }
         };
         let (inner, calls) = (&self.inner, &self.calls);
+        inner.parts.gateway.pin(&self.session, row.account.as_deref().and_then(|account| account.parse().ok()));
         let door = launch::open_door(inner, &self.folder, &self.session, row.attempt, Some(token_hash), calls);
         Ok(Some(Life::in_doubt(row, config, door.map_err(LaunchError::Door)?)))
     }

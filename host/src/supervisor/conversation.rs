@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cofferdam_protocol::admin::ChatOutcome;
-use cofferdam_protocol::ids::Attempt;
+use cofferdam_protocol::ids::{AccountName, Attempt};
 use cofferdam_protocol::runner::{Batch, BatchMessage, Control, ControlRequest, Digest};
 use jiff::tz::TimeZone;
 use tokio::sync::oneshot;
@@ -107,16 +107,19 @@ impl Actor {
 
     /// What the session has when nobody chose in its chat.
     pub(super) fn inherited(&self, config: &GroupConfig) -> Inherited {
-        inherited(config, self.inner.default_model(config).as_deref())
+        let accounts = self.inner.parts.gateway.accounts_of(&config.serving());
+        inherited(config, self.inner.default_model(config).as_deref(), &accounts)
     }
 }
 
-/// What a group's sessions have when nobody chose in their chat; `account` is the account's default model.
-pub fn inherited(config: &GroupConfig, account: Option<&str>) -> Inherited {
+/// What a group's sessions have when nobody chose in their chat; `account` is the account's default model, `accounts` are
+/// those that may serve it.
+pub fn inherited(config: &GroupConfig, account: Option<&str>, accounts: &[AccountName]) -> Inherited {
     let group = config.model.clone().map(|model| (model, Origin::Group));
     Inherited {
         model: group.or_else(|| account.map(|model| (model.to_owned(), Origin::Account))),
         effort: config.effort.map(|effort| effort.as_str().to_owned()),
+        accounts: accounts.iter().map(AccountName::to_string).collect(),
     }
 }
 
@@ -208,6 +211,7 @@ mod tests {
             generation: 0,
             retried: false,
             apart: false,
+            account: None,
             options: TurnOptions::default(),
             chat: ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: Some("x".into()) },
             question: None,

@@ -151,9 +151,12 @@ impl Actor {
         }
         let messages: Vec<_> = claimed.messages.iter().map(|message| message.id).collect();
         let due = Due { folder: self.folder.clone(), chat: claimed.chat.clone() };
+        let account = claimed.account.as_deref().and_then(|account| account.parse().ok());
         let batch = batch_of(claimed, config);
         tracing::debug!(turn = %batch.turn, messages = messages.len(), "handed out");
         let container = self.life.as_ref().and_then(|life| life.container.text());
+        // Before its runner has the turn, and so before its calls.
+        self.inner.parts.gateway.pin(&self.session, account);
         self.tell(Live::Started { turn: batch.turn, attempt, container, messages });
         self.tell(Live::Working { turn: batch.turn, due });
         if let Some(life) = &mut self.life {

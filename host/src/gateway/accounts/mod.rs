@@ -18,12 +18,12 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use cofferdam_protocol::admin::AccountKind;
-use cofferdam_protocol::ids::AccountName;
+use cofferdam_protocol::ids::{AccountName, SessionId};
 use secrecy::SecretString;
 
 use super::chatgpt::{self, ChatGpt};
@@ -77,6 +77,8 @@ struct Inner {
     environment: Option<(Account, Arc<dyn Upstream>)>,
     limits: Limits,
     standings: Standings,
+    /// What chats chose, for sessions that had a turn since the start.
+    pins: Mutex<HashMap<SessionId, AccountName>>,
     now: RwLock<Now>,
     /// Held for reading from sealing to the commit, and for writing while everything is sealed again: so no secret is left
     /// behind under a key that is given up.
@@ -157,6 +159,7 @@ impl Accounts {
                 environment: environment.transpose()?,
                 limits,
                 standings: Standings::default(),
+                pins: Mutex::default(),
                 now: RwLock::default(),
                 sealing,
             }),

@@ -7,14 +7,18 @@
 //!                    └──────────┘ while there is a next one
 //! ```
 
+use std::collections::HashMap;
+use std::sync::{MutexGuard, PoisonError};
+
 use async_trait::async_trait;
 use axum::body::Body;
-use cofferdam_protocol::ids::AccountName;
+use cofferdam_protocol::ids::{AccountName, SessionId};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
 use super::{Accounts, base_url_of};
 use crate::clock::now_ms;
+use crate::config::pool::Serving;
 use crate::gateway::answer::{Answered, Miss};
 use crate::gateway::choose::{Asked, Chooser, Served, Unserved};
 use crate::gateway::error::json_response;
@@ -23,10 +27,21 @@ use crate::model::pool::Pool;
 use crate::store::rfc3339;
 
 impl Accounts {
-    /// The pool that serves a caller.
-    fn pool_of(&self, caller: &Caller) -> Pool {
-        let account = caller.serving.account.clone().unwrap_or_else(|| self.default_name());
-        caller.serving.pool.of(&account, || self.read(|now| now.pools.get(&account).cloned()))
+    /// The pool that serves a group.
+    fn pool_of(&self, serving: &Serving) -> Pool {
+        let account = serving.account.clone().unwrap_or_else(|| self.default_name());
+        serving.pool.of(&account, || self.read(|now| now.pools.get(&account).cloned()))
+    }
+
+    /// The same for one call: of a chat that chose an account only that.
+    fn pool_for(&self, caller: &Caller) -> Pool {
+        let pool = self.pool_of(&caller.serving);
+        let pinned = self.pins().get(&caller.session).filter(|pinned| pool.accounts.contains(pinned)).cloned();
+        pinned.map_or(pool, Pool::alone)
+    }
+
+    fn pins(&self) -> MutexGuard<'_, HashMap<SessionId, AccountName>> {
+        self.inner.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks one account. One that cannot even be opened answers too.
@@ -50,7 +65,7 @@ impl Accounts {
 #[async_trait]
 impl Chooser for Accounts {
     async fn serve(&self, caller: &Caller, call: Call) -> Served {
-        let pool = self.pool_of(caller);
+        let pool = self.pool_for(caller);
         let order = match self.inner.standings.order(&pool, &caller.session, now_ms()) {
             Ok(order) => order,
             Err(until) => return Served { response: all_limited(&pool, until), asked: Vec::new() },
@@ -72,6 +87,17 @@ impl Chooser for Accounts {
                 _ => return Served { response, asked },
             }
         }
+    }
+
+    fn accounts_of(&self, serving: &Serving) -> Vec<AccountName> {
+        self.pool_of(serving).accounts
+    }
+
+    fn pin(&self, session: &SessionId, account: Option<AccountName>) {
+        match account {
+            Some(account) => self.pins().insert(session.clone(), account),
+            None => self.pins().remove(session),
+        };
     }
 
     fn default_in_words(&self) -> String {

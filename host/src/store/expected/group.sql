@@ -136,7 +136,7 @@ CREATE TABLE sessions (
     continuation TEXT,
     created_at   INTEGER NOT NULL,
     active_at    INTEGER NOT NULL
-, generation INTEGER NOT NULL DEFAULT 0, cleared_at INTEGER NOT NULL DEFAULT 0, model TEXT, effort TEXT, since_compaction INTEGER NOT NULL DEFAULT 0, last_total INTEGER, start_failures INTEGER NOT NULL DEFAULT 0, start_again_at INTEGER NOT NULL DEFAULT 0, start_error TEXT, wait_told INTEGER NOT NULL DEFAULT 0, wanted_end TEXT CHECK (wanted_end IN ('person', 'daemon'))) STRICT;
+, generation INTEGER NOT NULL DEFAULT 0, cleared_at INTEGER NOT NULL DEFAULT 0, model TEXT, effort TEXT, since_compaction INTEGER NOT NULL DEFAULT 0, last_total INTEGER, start_failures INTEGER NOT NULL DEFAULT 0, start_again_at INTEGER NOT NULL DEFAULT 0, start_error TEXT, wait_told INTEGER NOT NULL DEFAULT 0, wanted_end TEXT CHECK (wanted_end IN ('person', 'daemon')), account TEXT) STRICT;
 CREATE INDEX sessions_container ON sessions (id) WHERE container IS NOT NULL OR token_hash IS NOT NULL;
 CREATE TABLE tool_calls (
     turn        INTEGER NOT NULL REFERENCES turns (id),

@@ -42,6 +42,8 @@ pub struct SessionRow {
     pub waiting: u64,
     /// Who wants the newest attempt's end.
     pub wanted_end: Option<WantedBy>,
+    /// The account that its chat chose.
+    pub account: Option<String>,
 }
 
 /// What a container's end did to its turn.
@@ -340,7 +342,7 @@ fn read_session(tx: &Savepoint<'_>, session: &SessionId) -> Result<SessionRow, S
     let running = running_turn(tx, session)?;
     tx.prepare_cached(
         "SELECT channel, chat_id, thread_id, attempt, token_hash, container, continuation, config_hash,
-                (SELECT count(*) FROM inbox WHERE session = sessions.id AND state = 'pending'), wanted_end
+                (SELECT count(*) FROM inbox WHERE session = sessions.id AND state = 'pending'), wanted_end, account
          FROM sessions WHERE id = ?1",
     )?
     .query_row([session.as_str()], |row| {
@@ -354,6 +356,7 @@ fn read_session(tx: &Savepoint<'_>, session: &SessionId) -> Result<SessionRow, S
             running,
             waiting: row.get(8)?,
             wanted_end: wanted_of(row.get(9)?),
+            account: row.get(10)?,
         })
     })
     .optional()?

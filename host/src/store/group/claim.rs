@@ -7,7 +7,7 @@ use rusqlite::{Savepoint, params};
 use super::attempts::running_turn;
 use super::earlier::{self, Said};
 use super::inbox::{Waiting, walk};
-use super::models::{Inherited, options};
+use super::models::{Inherited, chosen, options};
 use super::questions::FETCHED;
 use super::states::step_message;
 use super::undelivered::{self, Undelivered};
@@ -52,6 +52,8 @@ pub struct Claimed {
     pub apart: bool,
     /// How the provider runs it.
     pub options: TurnOptions,
+    /// The account that the chat chose.
+    pub account: Option<String>,
     /// The chat that its replies go to.
     pub chat: ChatRef,
     /// What the turn before asked and nobody answered: a message may be the answer.
@@ -104,6 +106,7 @@ impl GroupDb {
                 };
                 if let Claim::Turn(claimed) = &mut claim {
                     files::fill(tx, &mut claimed.messages)?;
+                    claimed.account = chosen(tx, &session)?.account;
                     claimed.question = questions::unanswered(tx, &session, claimed.turn, &claimed.chat)?;
                     claimed.undelivered = undelivered::told_to(tx, claimed.turn)?;
                     claimed.said = earlier::said(tx, claimed.turn)?;
@@ -200,6 +203,7 @@ fn new_turn(
         retried,
         apart,
         options,
+        account: None,
         chat,
         question,
         undelivered,
@@ -284,7 +288,20 @@ fn read_turn(
     // Its runner may have begun it.
     let (retried, apart) = (true, goes_apart(tx, turn)?);
     let (question, undelivered, said) = (None, Undelivered::default(), Said::default());
-    Ok(Claimed { turn, work, generation, retried, apart, options, chat, question, undelivered, said, messages })
+    Ok(Claimed {
+        turn,
+        work,
+        generation,
+        retried,
+        apart,
+        options,
+        account: None,
+        chat,
+        question,
+        undelivered,
+        said,
+        messages,
+    })
 }
 
 impl From<Waiting> for ClaimedMessage {

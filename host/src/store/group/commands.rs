@@ -14,6 +14,7 @@ use crate::model::chat::ChatRef;
 use crate::model::command::{Choice, Command, MessageKind};
 use crate::model::message::MessageEvent;
 use crate::model::notice;
+use crate::model::pin;
 use crate::store::StoreError;
 use crate::store::db::Durability;
 
@@ -106,6 +107,7 @@ fn obey(
         Some(Command::Clear) => clear(tx, session, head.id),
         Some(Command::Model(choice)) => choose_model(tx, session, &choice, inherited),
         Some(Command::Effort(choice)) => choose_effort(tx, session, &choice, inherited),
+        Some(Command::Account(choice)) => choose_account(tx, session, &choice, inherited),
         Some(Command::Compact) => Ok(notice::nothing_to_compact()),
         // A stop is done when it is accepted; one that is left had nothing to stop.
         Some(Command::Stop) | None => Ok(notice::nothing_runs()),
@@ -181,16 +183,28 @@ fn choose_effort(
     Ok(words)
 }
 
+fn choose_account(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    choice: &Choice,
+    inherited: &Inherited,
+) -> Result<String, StoreError> {
+    let mut chosen = chosen(tx, session)?;
+    let (change, words) = pin::obey(choice, &inherited.accounts, chosen.account.as_deref(), near);
+    if let Some(account) = change {
+        chosen.account = account;
+        keep(tx, session, &chosen)?;
+    }
+    Ok(words)
+}
+
 fn near(wish: &str, known: &[String]) -> Option<String> {
     nearest(wish, known.iter().map(String::as_str)).map(str::to_owned)
 }
 
 fn keep(tx: &Savepoint<'_>, session: &SessionId, chosen: &Chosen) -> Result<(), StoreError> {
-    tx.prepare_cached("UPDATE sessions SET model = ?1, effort = ?2 WHERE id = ?3")?.execute(params![
-        chosen.model,
-        chosen.effort,
-        session.as_str()
-    ])?;
+    tx.prepare_cached("UPDATE sessions SET model = ?1, effort = ?2, account = ?3 WHERE id = ?4")?
+        .execute(params![chosen.model, chosen.effort, chosen.account, session.as_str()])?;
     Ok(())
 }
 

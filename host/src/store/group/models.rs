@@ -14,6 +14,8 @@ pub struct Inherited {
     pub model: Option<(String, Origin)>,
     /// The effort, from the group.
     pub effort: Option<String>,
+    /// The accounts that may serve it, by preference.
+    pub accounts: Vec<String>,
 }
 
 /// What was chosen in the chat.
@@ -23,6 +25,8 @@ pub struct Chosen {
     pub model: Option<String>,
     /// The effort.
     pub effort: Option<String>,
+    /// The account.
+    pub account: Option<String>,
 }
 
 /// Keeps what the provider knows, if it said so and it changed.
@@ -60,8 +64,10 @@ pub(super) fn read_models(tx: &Savepoint<'_>) -> Result<Vec<Model>, StoreError> 
 /// What was chosen in the chat.
 pub(super) fn chosen(tx: &Savepoint<'_>, session: &SessionId) -> Result<Chosen, StoreError> {
     Ok(tx
-        .prepare_cached("SELECT model, effort FROM sessions WHERE id = ?1")?
-        .query_row([session.as_str()], |row| Ok(Chosen { model: row.get(0)?, effort: row.get(1)? }))?)
+        .prepare_cached("SELECT model, effort, account FROM sessions WHERE id = ?1")?
+        .query_row([session.as_str()], |row| {
+            Ok(Chosen { model: row.get(0)?, effort: row.get(1)?, account: row.get(2)? })
+        })?)
 }
 
 /// How the model stands.
@@ -128,8 +134,8 @@ mod tests {
 
     #[test]
     fn the_chats_choice_is_before_the_groups_and_that_before_the_providers() {
-        let inherited = Inherited { model: Some(("luna".into(), Origin::Group)), effort: None };
-        let chosen = Chosen { model: Some("sol".into()), effort: None };
+        let inherited = Inherited { model: Some(("luna".into(), Origin::Group)), ..Inherited::default() };
+        let chosen = Chosen { model: Some("sol".into()), ..Chosen::default() };
         let origin = |chosen: &Chosen, inherited: &Inherited| {
             let setting = model_setting(&models(), chosen, inherited);
             (setting.now.unwrap(), setting.origin)
@@ -141,8 +147,8 @@ mod tests {
 
     #[test]
     fn the_groups_effort_is_left_out_for_a_model_that_does_not_take_it() {
-        let inherited = Inherited { model: None, effort: Some("ultra".into()) };
-        let on = |model: &str| Chosen { model: Some(model.into()), effort: None };
+        let inherited = Inherited { effort: Some("ultra".into()), ..Inherited::default() };
+        let on = |model: &str| Chosen { model: Some(model.into()), ..Chosen::default() };
         assert_eq!(effort_setting(&models(), &on("sol"), &inherited).origin, Origin::Group);
         assert_eq!(effort_setting(&models(), &on("luna"), &inherited).now.as_deref(), Some("low"));
         assert_eq!(effort_setting(&models(), &on("own"), &inherited).now.as_deref(), Some("ultra"), "nobody knows");

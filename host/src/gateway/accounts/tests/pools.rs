@@ -96,6 +96,23 @@ async fn a_group_has_a_pool_of_its_own_or_none() {
 }
 
 #[tokio::test]
+async fn a_chat_that_chose_an_account_has_that_and_no_other() {
+    let f = Fixture::pool(PoolStrategy::PriorityOrder, &["failing", "good", "half"]).await;
+    let session = format!("{:032x}", 1).parse().unwrap();
+    f.gateway.pin(&session, Some(name("half")));
+    assert_eq!(f.keys(1).await.0, "half");
+    f.gateway.pin(&session, Some(name("failing")));
+    assert_eq!(f.keys(1).await, ("failing".into(), 503));
+    f.login("boss", "boss-key").await;
+    f.gateway.pin(&session, Some(name("boss")));
+    assert_eq!(f.keys(1).await.0, "half", "who is not in the pool is not to be had");
+    f.gateway.pin(&session, None);
+    assert_eq!(f.keys(2).await.0, "good");
+    let all: Vec<_> = f.gateway.accounts_of(&Serving::default()).iter().map(AccountName::to_string).collect();
+    assert_eq!(all, ["failing", "good", "half"]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_a_pool_is_refused_and_changes_nothing() {
     let f = Fixture::pool(PoolStrategy::RoundRobin, &["work", "good"]).await;
     f.login("half", "half-key").await;

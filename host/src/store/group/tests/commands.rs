@@ -181,7 +181,7 @@ async fn commands_and_messages_keep_their_order() {
 async fn a_model_is_chosen_from_the_list_kept_and_taken_back() {
     let f = Fixture::new();
     let (session, _) = f.with_models().await;
-    let group = Inherited { model: Some(("luna".into(), Origin::Group)), effort: None };
+    let group = Inherited { model: Some(("luna".into(), Origin::Group)), ..Inherited::default() };
     let told = f.ask("/model", group.clone()).await;
     assert!(told.contains("luna (from the group's container.json)") && told.contains("• luna ← now"), "{told}");
     let told = f.ask("/model soll", group.clone()).await;
@@ -198,7 +198,7 @@ async fn a_model_is_chosen_from_the_list_kept_and_taken_back() {
     f.command("/stop").await;
     f.told().await;
     assert_eq!(f.ask("/model default", group.clone()).await, "From the next turn on the model is luna again.");
-    let told = f.ask("/model", Inherited { model: None, effort: None }).await;
+    let told = f.ask("/model", Inherited::default()).await;
     assert!(told.contains("sol (the provider's default)"), "{told}");
 }
 
@@ -285,4 +285,20 @@ async fn a_message_with_a_schema_goes_alone() {
         assert_eq!((claimed.messages.len(), claimed.options.output_schema.is_some()), (1, schema), "{seq}");
         f.finish(&session, attempt, seq, claimed.turn, finish(Outcome::Completed, &["x"])).await;
     }
+}
+
+#[tokio::test]
+async fn an_account_of_the_pool_is_chosen_and_comes_with_each_turn() {
+    let f = Fixture::new();
+    let (session, _) = f.with_models().await;
+    let pool = Inherited { accounts: vec!["work".into(), "home".into()], ..Inherited::default() };
+    let told = f.ask("/account boss", pool.clone()).await;
+    assert!(told.starts_with("The account boss does not serve this group."), "{told}");
+    let told = f.ask("/account home", pool.clone()).await;
+    assert_eq!(told, "From the next turn on the account home serves this conversation, and no other.");
+    f.accept("2").await;
+    let attempt = f.begin(&session).await;
+    let Claim::Turn(claimed) = f.db.claim(&session, attempt, pool.clone()).await.unwrap() else { panic!() };
+    assert_eq!(claimed.account.as_deref(), Some("home"));
+    assert_eq!(f.db.session(&session).await.unwrap().account.as_deref(), Some("home"), "and for who adopts it");
 }
