@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::conversation::{Compaction, DuringTurn};
+use super::credentials::Credentials;
 use super::home::Home;
 use super::mcp::{self, McpServers};
 use super::{ConfigError, read, values, zone};
@@ -35,6 +36,9 @@ pub struct GroupConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(min = 1, max = 32), regex(pattern = "^[a-z0-9][a-z0-9-]*$"))]
     pub account: Option<AccountName>,
+    /// What of that account's credential a session's container has.
+    #[serde(deserialize_with = "values::object")]
+    pub credentials: Credentials,
     /// The model's name; without it the account's default, or else the provider's.
     #[serde(deserialize_with = "values::model", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"))]
@@ -165,6 +169,7 @@ impl Default for GroupConfig {
             schema: None,
             provider: ProviderKind::Codex,
             account: None,
+            credentials: Credentials::default(),
             model: None,
             effort: None,
             image: None,
@@ -210,10 +215,16 @@ impl GroupConfig {
         }
         let mut json = serde_json::Deserializer::from_str(text);
         let mut track = serde_path_to_error::Track::new();
-        let config = values::object(serde_path_to_error::Deserializer::new(&mut json, &mut track))
+        let config: Self = values::object(serde_path_to_error::Deserializer::new(&mut json, &mut track))
             .map_err(|error| json_error(path, &track.path().to_string(), &error))?;
         json.end().map_err(|error| json_error(path, "", &error))?;
+        config.credentials.check(config.has_network(), path)?;
         Ok(config)
+    }
+
+    /// Whether its containers reach anything but their door. No key gives them a network yet.
+    fn has_network(&self) -> bool {
+        false
     }
 
     /// The JSON Schema of the file, for editors.

@@ -21,6 +21,7 @@ mod endpoint;
 mod error;
 mod headers;
 mod hosted;
+pub mod login;
 mod offline;
 mod probe;
 pub(crate) mod redact;
@@ -44,6 +45,7 @@ use crate::fair::Place;
 pub use accounts::Accounts;
 use choose::{Chooser, Fixed};
 use error::vendor_error;
+use login::{Login, NoLogin};
 pub use probe::ProbeError;
 use room::Room;
 use words::Whose;
@@ -183,6 +185,11 @@ impl Call {
 trait Upstream: Send + Sync {
     /// Answers a call; failures are answers in the vendor's error form.
     async fn call(&self, caller: &Caller, call: Call) -> Response<Body>;
+
+    /// What a container may have of its credential. Only a ChatGPT login has a part that is short-lived.
+    async fn login(&self, _refused: bool) -> Result<Login, NoLogin> {
+        Err(NoLogin::Ended("Only the login of a 'chatgpt' account can be copied into a container.".to_owned()))
+    }
 
     /// Whether it can be used; answers how many models there are, if that can be known.
     async fn probe(&self) -> Result<Option<u64>, ProbeError>;

@@ -17,6 +17,7 @@ mod blame;
 mod bounds;
 mod calls;
 pub mod conversation;
+mod credentials;
 mod ending;
 mod ends;
 mod engine;
@@ -62,6 +63,7 @@ use crate::store::{StoreError, Stores};
 use actor::Actor;
 use admission::{Admission, Step};
 use calls::{Call, Mailbox, Post, mailbox};
+pub use credentials::Wiped;
 pub use ending::{GroupEnd, NotEnded, Quiet};
 use engine::EngineWatch;
 use recovery::Recovery;
@@ -113,6 +115,8 @@ struct Inner {
     open: AtomicBool,
     engine: EngineWatch,
     recovery: Recovery,
+    /// Held for reading from a login in hand to its copy in a session's file, and for writing while copies are wiped.
+    copying: tokio::sync::RwLock<()>,
 }
 
 impl Inner {
@@ -157,6 +161,7 @@ impl Supervisor {
             open: AtomicBool::new(false),
             engine: EngineWatch::default(),
             recovery: Recovery::default(),
+            copying: tokio::sync::RwLock::default(),
             parts,
         };
         Self { inner: Arc::new(inner) }

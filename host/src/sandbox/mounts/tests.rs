@@ -29,7 +29,9 @@ fn prepare_it(f: &Fixture) -> Result<Prepared, PrepareError> {
 fn prepare_with(f: &Fixture, config: &GroupConfig) -> Result<Prepared, PrepareError> {
     let env = |name: &str| (name == "COFFERDAM_VALUE_TOKEN").then(|| "tok-123".to_owned());
     let (folder, session, user) = (&f.folder, &f.session, f.user);
-    prepare(&f.home, &Plan { folder, session, user, config, model: Some("m\"x"), seed: None, env: &env })
+    let credentials = &Credentials::sealed(session);
+    let model = Some("m\"x");
+    prepare(&f.home, &Plan { folder, session, user, config, credentials, model, seed: None, env: &env })
 }
 
 #[test]
