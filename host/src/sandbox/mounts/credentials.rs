@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::files::{at, replace_file};
+use super::files::{at, remove_file, replace_file};
 use super::{PrepareError, container_user, own_user};
 use crate::config::home::Home;
 
@@ -91,8 +91,7 @@ impl Credentials {
         let (kept, codex) = (home.session_credentials(folder, session), home.codex_home(folder, session));
         let issued = serde_json::to_vec(&self.issued()).map_err(|error| at(&kept)(error.into()))?;
         replace_file(&kept, &issued, own_user())?;
-        // The agent can write there: replaced, never written through.
-        replace_file(&codex.join(AUTH_JSON), self.auth_json().expose_secret().as_bytes(), container_user())
+        put(&codex, &self.auth_json())
     }
 }
 
@@ -159,18 +158,29 @@ pub fn wipe_copy(home: &Home, folder: &Folder, session: &SessionId) -> Result<bo
         return Ok(false);
     }
     let codex = home.codex_home(folder, session);
-    // Its agent may have taken our rights to it away, or put a directory there.
+    // Its agent may have taken our rights to it away.
     fs::set_permissions(&codex, fs::Permissions::from_mode(0o700)).map_err(at(&codex))?;
-    let file = codex.join(AUTH_JSON);
-    if fs::symlink_metadata(&file).is_ok_and(|found| found.is_dir()) {
-        fs::remove_dir_all(&file).map_err(at(&file))?;
-    }
     // The file first: a wipe that is cut off between the two is done again.
     let sealed = Credentials::sealed(session);
-    replace_file(&file, sealed.auth_json().expose_secret().as_bytes(), container_user())?;
+    put(&codex, &sealed.auth_json())?;
     let issued = serde_json::to_vec(&sealed.issued()).map_err(|error| at(&kept)(error.into()))?;
     replace_file(&kept, &issued, own_user())?;
     Ok(true)
+}
+
+/// Puts `auth.json` into a codex home. The agent can write there: what it put in that place is replaced, never written
+/// through. What a write that was cut off has left goes too.
+fn put(codex: &Path, auth_json: &SecretString) -> Result<(), PrepareError> {
+    for name in names::<String>(codex).map_err(at(codex))? {
+        let path = codex.join(&name);
+        let is_dir = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
+        if name == AUTH_JSON && is_dir {
+            fs::remove_dir_all(&path).map_err(at(&path))?;
+        } else if name.starts_with("auth.") && name.ends_with(".new") && !is_dir {
+            remove_file(&path)?;
+        }
+    }
+    replace_file(&codex.join(AUTH_JSON), auth_json.expose_secret().as_bytes(), container_user())
 }
 
 fn digest(text: &str) -> Vec<u8> {
@@ -251,9 +261,11 @@ mod tests {
                 "link" => std::os::unix::fs::symlink(&victim, &file).unwrap(),
                 _ => fs::create_dir_all(file.join("x")).unwrap(),
             }
+            let half = file.with_extension("0f.new");
+            fs::write(&half, "access-secret").unwrap();
             fs::set_permissions(file.parent().unwrap(), fs::Permissions::from_mode(0o500)).unwrap();
             assert!(wipe_copy(&home, &folder, &session()).unwrap(), "{odd}");
-            assert!(fs::symlink_metadata(&file).unwrap().is_file(), "{odd}");
+            assert!(fs::symlink_metadata(&file).unwrap().is_file() && !half.exists(), "{odd}");
         }
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     }
