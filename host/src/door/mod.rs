@@ -35,6 +35,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::gateway::{Caller, Gateway};
 use crate::sandbox::User;
 use crate::sandbox::mounts::credentials::Issued;
+use crate::trust::Trust;
 use crate::unix_socket;
 
 pub use mcp::RemoteServer;
@@ -89,6 +90,8 @@ pub struct DoorSpec<'a> {
     pub issued: Option<Issued>,
     /// The remote MCP servers that the container started with.
     pub servers: Vec<RemoteServer>,
+    /// Makes the clients for them.
+    pub trust: Trust,
 }
 
 /// The socket's name in its directory.
@@ -133,7 +136,7 @@ impl Door {
         let listener = Limited::new(unix_socket::bind(&socket)?, CONNECTIONS);
         lchown(&socket, Some(spec.user.uid), Some(spec.user.gid))?;
         let session = spec.caller.session.clone();
-        let remotes = mcp::Remotes::new(spec.servers, spec.caller.clone())?;
+        let remotes = mcp::Remotes::new(spec.servers, spec.caller.clone(), &spec.trust)?;
         let inside = Inside {
             caller: spec.caller,
             session,

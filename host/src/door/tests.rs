@@ -83,6 +83,7 @@ fn open_with(gateway: Gateway, issued: Option<Issued>) -> Opened {
         token_hash: None,
         issued,
         servers: Vec::new(),
+        trust: Trust::MACHINE,
     };
     let door = Door::open(spec, Arc::new(Session), Arc::new(gateway)).unwrap();
     Opened { dir, _door: door }

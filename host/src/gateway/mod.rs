@@ -42,6 +42,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use secrecy::SecretString;
 
 use crate::fair::Place;
+use crate::trust::Trust;
 pub use accounts::Accounts;
 use choose::{Chooser, Fixed};
 use error::vendor_error;
@@ -110,9 +111,11 @@ pub enum GatewayError {
     Client(#[source] reqwest::Error),
 }
 
-/// How long the gateway waits for what.
-#[derive(Debug, Clone, Copy)]
+/// How the gateway reaches upstreams, and how long it waits for what.
+#[derive(Debug, Clone)]
 struct Limits {
+    /// Makes the clients.
+    trust: Trust,
     /// For a TCP and TLS connection to the upstream.
     connect: Duration,
     /// From the request sent to the response's headers. Codex itself would wait for ever.
@@ -124,6 +127,7 @@ struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            trust: Trust::MACHINE,
             connect: Duration::from_secs(10),
             headers: Duration::from_secs(120),
             stall: Duration::from_secs(300),

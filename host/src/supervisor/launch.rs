@@ -218,6 +218,7 @@ pub(super) fn open_door(
         token_hash,
         issued: issued(&inner.parts.home, folder, session)?,
         servers: remote::servers(&inner.parts.home, folder, session),
+        trust: inner.parts.trust.clone(),
     };
     Door::open(spec, Arc::new(RunnerCalls(calls.clone())), inner.parts.gateway.clone())
 }

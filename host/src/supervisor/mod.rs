@@ -59,6 +59,7 @@ use crate::model::chat::Due;
 use crate::sandbox::Sandbox;
 use crate::store::group::inbox::{Accepted, Answered};
 use crate::store::{StoreError, Stores};
+use crate::trust::Trust;
 
 use actor::Actor;
 use admission::{Admission, Step};
@@ -80,6 +81,8 @@ pub struct Parts {
     pub stores: Stores,
     /// Serves model calls.
     pub gateway: Arc<Gateway>,
+    /// Makes the clients for remote MCP servers.
+    pub trust: Trust,
     /// Tells watchers.
     pub hub: Hub,
     /// Hints that a chat has replies due.
