@@ -23,6 +23,7 @@ pub mod sandbox;
 pub mod store;
 pub mod supervisor;
 pub mod tools;
+pub mod trust;
 pub mod unix_socket;
 pub mod vault;
 

@@ -16,6 +16,7 @@ use cofferdam::config::group::GroupConfig;
 use cofferdam::config::home::Home;
 use cofferdam::sandbox::User;
 use cofferdam::sandbox::image::{Bars, ImageBuilder, ImageKind, ImageRef, Silent};
+use cofferdam::sandbox::mounts::credentials::Credentials;
 use cofferdam::sandbox::mounts::{Plan, container_user, prepare};
 use cofferdam_protocol::ids::{Folder, SessionId};
 use futures_util::{StreamExt, TryStreamExt};
@@ -198,7 +199,8 @@ fn session(seed: Option<&Path>) -> (tempfile::TempDir, PathBuf) {
     std::fs::write(home.container_json(&folder), "{}").unwrap();
     let (user, config) = (container_user(), &GroupConfig::default());
     let env = |_: &str| None;
-    let plan = Plan { folder: &folder, session: &session, user, config, model: None, seed, env: &env };
+    let (model, credentials) = (None, &Credentials::sealed(&session));
+    let plan = Plan { folder: &folder, session: &session, user, config, credentials, model, seed, env: &env };
     prepare(&home, &plan).unwrap();
     (dir, home.codex_home(&folder, &session))
 }

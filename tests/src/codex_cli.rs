@@ -19,6 +19,8 @@ pub struct CodexCli {
     program: PathBuf,
     dir: tempfile::TempDir,
     issuer: Issuer,
+    /// Where it refreshes.
+    token_url: String,
 }
 
 /// A running `codex app-server`.
@@ -55,7 +57,12 @@ impl CodexCli {
              [analytics]\nenabled = false\n[feedback]\nenabled = false\n"
         );
         std::fs::write(dir.path().join(".codex/config.toml"), config).expect("written");
-        Self { program, dir, issuer: issuer.clone() }
+        Self { program, dir, issuer: issuer.clone(), token_url: issuer.token_url() }
+    }
+
+    /// Has it refresh elsewhere than at its issuer.
+    pub fn refreshing_at(self, token_url: String) -> Self {
+        Self { token_url, ..self }
     }
 
     /// Its `auth.json`.
@@ -68,7 +75,7 @@ impl CodexCli {
         let mut command = Command::new(&self.program);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.dir.path()).current_dir(self.dir.path());
         command.env("CODEX_HOME", self.dir.path().join(".codex"));
-        command.env("CODEX_REFRESH_TOKEN_URL_OVERRIDE", self.issuer.token_url());
+        command.env("CODEX_REFRESH_TOKEN_URL_OVERRIDE", &self.token_url);
         command.env("HTTPS_PROXY", NOWHERE).env("NO_PROXY", "127.0.0.1").kill_on_drop(true);
         command
     }

@@ -25,6 +25,14 @@ pub async fn inspect(id: &str) -> Option<ContainerInspectResponse> {
     engine().await.inspect_container(id, None::<InspectContainerOptions>).await.ok()
 }
 
+/// An image as the engine describes it, and how it came to be.
+pub async fn image(name: &str) -> String {
+    let docker = engine().await;
+    let inspected = docker.inspect_image(name).await.expect("an image");
+    let history = docker.image_history(name).await.expect("its history");
+    format!("{inspected:?} {history:?}")
+}
+
 /// Kills a container, and returns when it is dead.
 pub async fn kill(id: &str) {
     let docker = engine().await;

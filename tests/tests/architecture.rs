@@ -15,19 +15,20 @@ const TABLE: &[(&str, &[&str])] = &[
     ("live", &["model"]),
     ("unix_socket", &[]),
     ("fair", &[]),
+    ("trust", &[]),
     ("files", &[]),
     ("tools", &["model"]),
     ("channels", &["model"]),
     ("store", &["model", "config"]),
     ("backup", &["config", "files", "store"]),
     ("sandbox", &["model", "config"]),
-    ("vault", &["model", "config"]),
-    ("gateway", &["model", "config", "store", "vault", "fair"]),
+    ("vault", &["model", "config", "trust"]),
+    ("gateway", &["model", "config", "store", "vault", "fair", "trust"]),
     ("router", &["model", "store"]),
     ("delivery", &["model", "store", "channels"]),
     ("progress", &["model", "live", "store", "channels"]),
-    ("door", &["model", "store", "sandbox", "gateway"]),
-    ("supervisor", &["model", "store", "sandbox", "door", "gateway", "live", "config", "files", "tools"]),
+    ("door", &["model", "store", "sandbox", "gateway", "trust"]),
+    ("supervisor", &["model", "store", "sandbox", "door", "gateway", "live", "config", "files", "tools", "trust"]),
     (
         "admin",
         &[
@@ -68,9 +69,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "door",
             "supervisor",
             "admin",
+            "trust",
         ],
     ),
-    ("cli", &["config", "sandbox", "daemon", "vault"]),
+    ("cli", &["config", "sandbox", "daemon", "vault", "trust"]),
 ];
 
 /// Libraries that only some rooms may know.
@@ -79,7 +81,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("rusqlite_migration", &["store"]),
     ("chacha20poly1305", &["vault"]),
-    ("reqwest", &["gateway", "door", "cli", "vault"]),
+    ("reqwest", &["gateway", "door", "cli", "vault", "trust"]),
 ];
 
 /// What the crate's root has besides the rooms.
@@ -335,4 +337,23 @@ fn the_scan_sees_imports_paths_macros_and_supers_and_skips_tests() {
     assert_eq!(rooms("#[cfg(test)] mod tests { use crate::a; } use crate::b;", 1), "b");
     assert_eq!(rooms("#[cfg(test)] #[path = \"x\"] mod tests; use crate::b;", 1), "b");
     assert_eq!(seen("fn f() -> bollard::Docker { x::reqwest::y() }", 1).1, "bollard");
+}
+
+#[test]
+fn clients_are_made_in_one_place_and_nothing_turns_the_check_of_certificates_off() {
+    let mut paths = Vec::new();
+    files(&source(), &mut paths);
+    let having = |words: &[&str]| -> Vec<String> {
+        let has = |path: &&PathBuf| {
+            let text = std::fs::read_to_string(path).expect("text");
+            words.iter().any(|word| text.contains(word))
+        };
+        paths
+            .iter()
+            .filter(has)
+            .map(|path| path.strip_prefix(source()).expect("below").display().to_string())
+            .collect()
+    };
+    assert_eq!(having(&["Client::builder", "Client::new()", "ClientBuilder"]), ["trust.rs"]);
+    assert_eq!(having(&["danger_accept", "dangerous()", "tls_danger"]), Vec::<String>::new());
 }

@@ -1,5 +1,6 @@
 //! The ways to a login, end to end over loopback: the test is the browser and the person.
 
+use cofferdam::trust::Trust;
 use cofferdam::vault::Tokens;
 use cofferdam::vault::issuer::{Issuer, IssuerError, Refusal};
 use cofferdam::vault::login::{Browser, Device, LoginError};
@@ -18,7 +19,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let fake = Fake::start().await;
-        let issuer = Issuer::new(fake.address()).expect("an issuer");
+        let issuer = Issuer::new(fake.address(), &Trust::MACHINE).expect("an issuer");
         let redirects = reqwest::redirect::Policy::none();
         let browser = Client::builder().no_proxy().redirect(redirects).build().expect("a browser");
         Self { fake, issuer, browser }

@@ -49,7 +49,8 @@ async fn at_its_limit_an_account_is_stood_in_for_within_the_call_and_until_the_r
     home.admin().chat("demo", "again").await;
     assert_eq!((work.calls().len(), spare.calls().len()), (1, 2));
     let over = shown(&home, "work").await.passed_over.expect("it is passed over");
-    let left = over.until.parse::<jiff::Timestamp>().expect("a time").as_second() - jiff::Timestamp::now().as_second();
+    let left =
+        over.until.parse::<jiff::Timestamp>().expect("a time").as_second() - jiff::Timestamp::now().as_second();
     assert!((3500..=3600).contains(&left) && over.why.contains("429"), "{over:?}");
     assert!(good(home.cli(&["account", "show", "work"]).await).contains("passed over: its limit is reached"));
 }

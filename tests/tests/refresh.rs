@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cofferdam::trust::Trust;
 use cofferdam::vault::issuer::{Issuer, Refusal};
 use cofferdam::vault::refresh::Why;
 use cofferdam::vault::{Keep, KeepError, RefreshError, Refresher, Secret, Tokens};
@@ -69,7 +70,7 @@ fn account() -> AccountName {
 }
 
 fn refresher(fake: &Fake, dir: &Path) -> Refresher {
-    let issuer = Issuer::new(fake.address()).expect("an issuer");
+    let issuer = Issuer::new(fake.address(), &Trust::MACHINE).expect("an issuer");
     Refresher::new(issuer, dir.join("vault")).expect("a directory")
 }
 
@@ -125,8 +126,8 @@ async fn a_process_of_its_own() {
     let Some(dir) = std::env::var_os("REFRESH_IN").map(PathBuf::from) else { return };
     let port = std::env::var("REFRESH_AT").expect("a port").parse().expect("a port");
     let address = cofferdam::vault::issuer::Address::on_loopback(port);
-    let refresher =
-        Refresher::new(Issuer::new(address).expect("an issuer"), dir.join("vault")).expect("a directory");
+    let refresher = Refresher::new(Issuer::new(address, &Trust::MACHINE).expect("an issuer"), dir.join("vault"))
+        .expect("a directory");
     let keep: Arc<dyn Keep> = Arc::new(FileKeep { path: dir.join("login"), fails: AtomicUsize::new(0) });
     let refused = std::env::var("REFRESH_REFUSED").expect("a token").into();
     refresher.after_refusal(&account(), &keep, &refused).await.expect("fresh tokens");

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use cofferdam::trust::Trust;
 use cofferdam::vault::issuer::Issuer;
 use cofferdam::vault::{Keep, RefreshError, Refresher, Shared, Tokens};
 use cofferdam_protocol::ids::AccountName;
@@ -27,7 +28,7 @@ fn account() -> AccountName {
 impl Ours {
     fn new(fake: &Fake, cli: &CodexCli) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let issuer = Issuer::new(fake.address()).expect("an issuer");
+        let issuer = Issuer::new(fake.address(), &Trust::MACHINE).expect("an issuer");
         let refresher = Refresher::new(issuer, dir.path().join("vault")).expect("a directory");
         let keep = Arc::new(Shared::new(cli.auth_json(), Some("acc-test".to_owned())));
         Self { refresher, keep, _dir: dir }

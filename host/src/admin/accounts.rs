@@ -18,7 +18,9 @@ use crate::gateway::accounts::{AccountError, Given, Login, Shown};
 use crate::gateway::rate_limits::{RateLimits, Window};
 use crate::gateway::{GatewayError, ProbeError};
 use crate::model::pool::Pool;
+use crate::sandbox::mounts::credentials::CopiesOf;
 use crate::store::rfc3339;
+use crate::supervisor::Wiped;
 use crate::vault::Tokens;
 
 const LIST: &str = "`cofferdam account list` shows the accounts";
@@ -77,6 +79,7 @@ pub(super) async fn remove_pool(
 pub(super) async fn logout(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<AccountChanged> {
     let name = parse(&name)?;
     let note = admin.accounts.logout(&name).await?;
+    let note = with_copies(note, wipe(&admin, CopiesOf::Account(name.clone())).await);
     tracing::info!(account = %name, "logged out");
     changed(&admin, &name, note).await
 }
@@ -84,6 +87,7 @@ pub(super) async fn logout(State(admin): State<Arc<Admin>>, Path(name): Path<Str
 pub(super) async fn remove(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<AccountRemoved> {
     let name = parse(&name)?;
     let note = admin.accounts.remove(&name).await?;
+    let note = with_copies(note, wipe(&admin, CopiesOf::Account(name.clone())).await);
     tracing::info!(account = %name, "removed");
     let groups = namers(&admin).await?;
     let groups = groups.into_iter().filter(|(named, _)| *named == name).map(|(_, folder)| folder).collect();
@@ -100,6 +104,26 @@ pub(super) async fn test(State(admin): State<Arc<Admin>>, Path(name): Path<Strin
 pub(super) async fn rotate(State(admin): State<Arc<Admin>>) -> Answer<KeyRotated> {
     let rotated = admin.accounts.rotate().await?;
     Ok(Json(KeyRotated { key: rotated.key.to_string(), sealed: rotated.sealed, left: rotated.left }))
+}
+
+/// Takes logins out of the containers that have a copy. Goes on when the client leaves.
+pub(super) async fn wipe(admin: &Arc<Admin>, of: CopiesOf) -> Wiped {
+    let admin = admin.clone();
+    let work = tokio::spawn(async move { admin.supervisor.wipe_copies(of).await });
+    work.await.unwrap_or(Wiped { wiped: 0, left: 1 })
+}
+
+fn with_copies(note: Option<String>, wiped: Wiped) -> Option<String> {
+    let copies = match wiped {
+        Wiped { left: 0, .. } => None,
+        Wiped { left, .. } => Some(format!(
+            "{left} sessions may still have a copy of the login: the daemon's log has them, and `cofferdam session stop` ends them"
+        )),
+    };
+    match (note, copies) {
+        (Some(note), Some(copies)) => Some(format!("{note}; {copies}")),
+        (note, copies) => note.or(copies),
+    }
 }
 
 async fn changed(admin: &Admin, name: &AccountName, note: Option<String>) -> Answer<AccountChanged> {

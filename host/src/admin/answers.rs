@@ -12,11 +12,13 @@ use cofferdam_protocol::admin::{
 use cofferdam_protocol::ids::{Attempt, Folder};
 use serde::Deserialize;
 
-use super::Admin;
 use super::ending::Ending;
 use super::error::Failed;
+use super::{Admin, accounts};
+use crate::config::credentials::CredentialMode;
 use crate::config::group::GroupConfig;
 use crate::error_chain;
+use crate::sandbox::mounts::credentials::CopiesOf;
 use crate::store::central::GroupRow;
 use crate::store::{Errand, rfc3339};
 use crate::supervisor::{NotEnded, View};
@@ -129,6 +131,10 @@ pub(super) async fn put_group(State(admin): State<Arc<Admin>>, Path(folder): Pat
     let config = serde_json::to_string(&loaded.config).unwrap_or_default();
     let new = admin.stores.central().put_group(&folder, config, loaded.hash).await?;
     tracing::info!(group = %folder, new, "registered");
+    if loaded.config.credentials.mode == CredentialMode::Sealed {
+        // It may have had copies before; the log has those that stay.
+        accounts::wipe(&admin, CopiesOf::Group(folder.clone())).await;
+    }
     let row = registered(&admin, &folder).await?;
     Ok(Json(group_view(&admin, row).await))
 }

@@ -158,14 +158,15 @@ fn not_copied(to: &Path) -> impl FnOnce(CopyError) -> BackupError {
 
 /// What of a group's data is copied: no database of ours, no uploads on their way, no logs of containers; of a codex home
 /// its threads as far as they are whole lines, but not its databases, which Codex makes anew from the threads and which
-/// may not be read while it writes them, and not the placeholder of a key.
+/// may not be read while it writes them, and not what stands for a key, also half written.
 fn of_sessions(path: &Path) -> Take {
     let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
     match parts.as_slice() {
         ["sessions"] | ["sessions", _] => Take::Whole,
-        ["sessions", _, "logs", ..] => Take::Not,
-        ["sessions", _, "codex", "auth.json" | "tmp" | ".tmp" | "log"] => Take::Not,
+        ["sessions", _, "logs", ..] | ["sessions", _, "credentials"] => Take::Not,
+        ["sessions", _, "codex", "tmp" | ".tmp" | "log"] => Take::Not,
+        ["sessions", _, "codex", name] if name.starts_with("auth.") => Take::Not,
         ["sessions", _, "codex", name] if name.contains(".sqlite") => Take::Not,
         ["sessions", _, "codex", .., name] if name.ends_with(".jsonl") => Take::Lines,
         ["sessions", ..] => Take::Whole,
@@ -232,7 +233,9 @@ mod tests {
             "state.db-wal",
             "staging",
             "sessions/1/logs",
+            "sessions/1/credentials",
             "sessions/1/codex/auth.json",
+            "sessions/1/codex/auth.0f.new",
             "sessions/1/codex/state_5.sqlite",
             "sessions/1/codex/state_5.sqlite-wal",
         ] {

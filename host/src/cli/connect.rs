@@ -11,8 +11,9 @@ use super::{logging, terminal};
 use crate::config::home::Home;
 use crate::config::host::HostConfig;
 use crate::config::process_env;
-use crate::daemon::{Daemon, Signals, StartError};
+use crate::daemon::{Daemon, Signals, StartError, trust_of};
 use crate::error_chain;
+use crate::trust::Trust;
 
 pub(super) use crate::daemon::Mode;
 
@@ -184,11 +185,20 @@ pub(super) fn require(home: &Home) -> Result<(), CliError> {
         .with_hint(format!("`cofferdam --home {} init` makes one", home.root().display())))
 }
 
+/// What the home's configuration trusts, for a command that calls somebody itself.
+pub(super) fn trust(home: &Home) -> Result<Trust, CliError> {
+    trust_of(&HostConfig::load(home, &process_env)?).map_err(start_error)
+}
+
 fn load_config(home: &Home, log: logging::Use) -> Result<HostConfig, CliError> {
     let config = HostConfig::load(home, &process_env)?;
     logging::start(&config.log, log);
     Ok(config)
 }
+
+/// What to do about a file of certificates.
+pub(super) const CA_HINT: &str = "it holds the authority's certificate, not its key, as PEM; \
+                                  `openssl x509 -in FILE -noout -subject` shows it";
 
 fn start_error(error: StartError) -> CliError {
     match error {
@@ -213,6 +223,7 @@ fn start_error(error: StartError) -> CliError {
             CliError::new(ErrorKind::Database, error_chain(&error))
                 .with_hint("run that version, or restore a backup of this one's time into another home")
         }
+        StartError::Ca { .. } => CliError::new(ErrorKind::Config, error_chain(&error)).with_hint(CA_HINT),
         StartError::Issuer(_) => CliError::internal(error_chain(&error)),
         StartError::Store(_) => CliError::internal(error_chain(&error)),
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::conversation::{Compaction, DuringTurn};
+use super::credentials::Credentials;
 use super::home::Home;
 use super::mcp::{self, McpServers};
 use super::pool::{GroupPool, Serving};
@@ -39,6 +40,9 @@ pub struct GroupConfig {
     /// Who stands in for its account.
     #[serde(deserialize_with = "values::object", skip_serializing_if = "is_default")]
     pub pool: GroupPool,
+    /// What of that account's credential a session's container has.
+    #[serde(deserialize_with = "values::object")]
+    pub credentials: Credentials,
     /// The model's name; without it the account's default, or else the provider's.
     #[serde(deserialize_with = "values::model", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"))]
@@ -170,6 +174,7 @@ impl Default for GroupConfig {
             provider: ProviderKind::Codex,
             account: None,
             pool: GroupPool::default(),
+            credentials: Credentials::default(),
             model: None,
             effort: None,
             image: None,
@@ -226,10 +231,16 @@ impl GroupConfig {
         }
         let mut json = serde_json::Deserializer::from_str(text);
         let mut track = serde_path_to_error::Track::new();
-        let config = values::object(serde_path_to_error::Deserializer::new(&mut json, &mut track))
+        let config: Self = values::object(serde_path_to_error::Deserializer::new(&mut json, &mut track))
             .map_err(|error| json_error(path, &track.path().to_string(), &error))?;
         json.end().map_err(|error| json_error(path, "", &error))?;
+        config.credentials.check(config.has_network(), path)?;
         Ok(config)
+    }
+
+    /// Whether its containers reach anything but their door. No key gives them a network yet.
+    fn has_network(&self) -> bool {
+        false
     }
 
     /// The JSON Schema of the file, for editors.

@@ -130,9 +130,14 @@ impl Home {
         self.data().join("logins")
     }
 
+    /// The state of all groups.
+    pub fn groups_data(&self) -> PathBuf {
+        self.data().join("groups")
+    }
+
     /// One group's state.
     pub fn group_data(&self, folder: &Folder) -> PathBuf {
-        self.data().join("groups").join(folder.as_str())
+        self.groups_data().join(folder.as_str())
     }
 
     /// One group's database.
@@ -140,9 +145,14 @@ impl Home {
         self.group_data(folder).join("state.db")
     }
 
+    /// The directories of one group's sessions.
+    pub fn sessions(&self, folder: &Folder) -> PathBuf {
+        self.group_data(folder).join("sessions")
+    }
+
     /// One session's own directory.
     pub fn session(&self, folder: &Folder, session: &SessionId) -> PathBuf {
-        self.group_data(folder).join("sessions").join(session.as_str())
+        self.sessions(folder).join(session.as_str())
     }
 
     /// Files from people that wait for their message.
@@ -168,6 +178,11 @@ impl Home {
     /// The account that a session's container was started with, if its group named one.
     pub fn session_account(&self, folder: &Folder, session: &SessionId) -> PathBuf {
         self.session(folder, session).join("account")
+    }
+
+    /// What a session's container has of its account's credential.
+    pub fn session_credentials(&self, folder: &Folder, session: &SessionId) -> PathBuf {
+        self.session(folder, session).join("credentials")
     }
 
     /// One session's copy of the instructions of all groups, mounted into its container.

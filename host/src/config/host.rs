@@ -21,6 +21,8 @@ pub const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
 pub const DEFAULT_MAX_SESSIONS: usize = 8;
 /// The largest `cofferdam.toml` or `.env`, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
+/// The largest file of certificates, in bytes; those of whole systems have about 220 KB.
+const MAX_CA_BYTES: u64 = 4 * 1024 * 1024;
 /// What `max_sessions` can be.
 const SESSIONS: std::ops::RangeInclusive<usize> = 1..=512;
 
@@ -46,6 +48,8 @@ pub struct HostConfig {
     pub default_model: Option<String>,
     /// The Docker engine's address; none is the local default.
     pub docker_host: Option<String>,
+    /// Certificate authorities that the host's own calls trust besides the machine's.
+    pub ca: Option<CaFile>,
     /// The static `cofferdam-runner` for images; none looks for it in the usual places.
     pub runner: Option<PathBuf>,
     /// How often starts of containers are tried.
@@ -56,6 +60,15 @@ pub struct HostConfig {
     pub warnings: Vec<String>,
 }
 
+/// A file of certificates, as it was read.
+#[derive(Debug, Clone)]
+pub struct CaFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its bytes; whether they are certificates is seen where they are used.
+    pub pem: Vec<u8>,
+}
+
 /// `cofferdam.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -64,6 +77,7 @@ pub(super) struct File {
     max_sessions: Option<u64>,
     account: Option<String>,
     docker_host: Option<String>,
+    ca_file: Option<PathBuf>,
     runner: Option<PathBuf>,
     log: Option<String>,
     openai: OpenAi,
@@ -122,6 +136,7 @@ impl HostConfig {
         let file_sessions = file.max_sessions.map(|n| n.to_string());
         let environment = environment(&sources, file.openai.base_url, file.openai.api_key, &mut warnings)?;
         let runner = sources.get("COFFERDAM_RUNNER", "runner", file.runner.map(|p| p.display().to_string()));
+        let ca = sources.get("COFFERDAM_CA_FILE", "ca_file", file.ca_file.map(|p| p.display().to_string()));
         let log = sources.get("COFFERDAM_LOG", "log", file.log);
         Ok(Self {
             max_sessions: max_sessions(sources.get("COFFERDAM_MAX_SESSIONS", "max_sessions", file_sessions))?,
@@ -129,6 +144,7 @@ impl HostConfig {
             environment,
             default_model: sources.get("COFFERDAM_MODEL", "openai.model", file.openai.model).map(|s| s.value),
             docker_host: docker_host(sources.get("DOCKER_HOST", "docker_host", file.docker_host))?,
+            ca: ca.map(|setting| ca_file(home, &setting)).transpose()?,
             runner: runner.map(|s| home.root().join(s.value)),
             retries: file.retries,
             log: log_filter(log)?,
@@ -250,6 +266,21 @@ fn docker_host(setting: Option<Setting>) -> Result<Option<String>, ConfigError> 
     Err(setting
         .error(format!("{value:?} is not an engine's address"))
         .with_hint("such as unix:///var/run/docker.sock"))
+}
+
+/// Links are followed: that is how systems keep them.
+fn ca_file(home: &Home, setting: &Setting) -> Result<CaFile, ConfigError> {
+    let path = home.root().join(setting.value.trim());
+    let unusable = |why: String| {
+        setting.error(format!("{} {why}", path.display())).with_hint("name a file of certificates in PEM form")
+    };
+    let unread = |error: std::io::Error| unusable(format!("cannot be read: {error}"));
+    let found = std::fs::metadata(&path).map_err(unread)?;
+    if !found.is_file() || found.len() > MAX_CA_BYTES {
+        return Err(unusable("is no file of at most 4 MiB".to_owned()));
+    }
+    let pem = std::fs::read(&path).map_err(unread)?;
+    Ok(CaFile { path, pem })
 }
 
 fn log_filter(setting: Option<Setting>) -> Result<String, ConfigError> {

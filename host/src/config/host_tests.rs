@@ -88,6 +88,18 @@ fn wrong_addresses_are_refused() {
 }
 
 #[test]
+fn certificates_are_read_from_where_the_setting_says_and_a_bad_place_is_blamed() {
+    let case = Case::new("ca_file = \"ca.pem\"", "", &[]);
+    insta::assert_snapshot!(case.error(), @r#"HOME/cofferdam.toml: `ca_file`: HOME/ca.pem cannot be read: No such file or directory (os error 2); name a file of certificates in PEM form"#);
+    std::fs::write(case.dir.path().join("ca.pem"), "x").unwrap();
+    let ca = case.load().unwrap().ca.unwrap();
+    assert_eq!((ca.path, ca.pem), (case.dir.path().join("ca.pem"), b"x".to_vec()));
+    let case = Case::new("ca_file = \"ca.pem\"", "", &[("COFFERDAM_CA_FILE", "/dev/zero")]);
+    insta::assert_snapshot!(case.error(), @r#"the environment: `COFFERDAM_CA_FILE`: /dev/zero is no file of at most 4 MiB; name a file of certificates in PEM form"#);
+    insta::assert_snapshot!(Case::new("cafile = \"x\"", "", &[]).error(), @r#"HOME/cofferdam.toml:1:1: `cafile`: there is no such key; did you mean `ca_file`?"#);
+}
+
+#[test]
 fn a_key_is_never_printed() {
     let secret = "sk-verysecret";
     let case = Case::new("", &format!("OPENAI_API_KEY={secret}"), &[]);

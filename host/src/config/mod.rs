@@ -1,13 +1,14 @@
 //! The only reader of environment variables and configuration files; parsed once into types.
 //!
 //! - [`home`]: where everything lies.
-//! - [`group`]: `container.json`; [`edit`] changes it. [`mcp`], [`conversation`], [`zone`]: parts of it.
+//! - [`group`]: `container.json`; [`edit`] changes it. [`mcp`], [`conversation`], [`credentials`], [`zone`]: parts of it.
 //! - [`host`]: `cofferdam.toml`, `.env` and the environment; [`host_values`]: what groups may take of it.
 //! - [`retries`]: how often starts are tried. - [`agents`]: the instructions of groups.
 //! - [`error`]: what is wrong with a file, and where.
 
 pub mod agents;
 pub mod conversation;
+pub mod credentials;
 pub mod edit;
 pub mod error;
 pub mod group;

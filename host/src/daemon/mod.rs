@@ -37,10 +37,12 @@ use crate::store::Stores;
 use crate::store::ground::Ground;
 pub(crate) use crate::store::{Fault, StoreError};
 use crate::supervisor::Supervisor;
+use crate::trust::BadCa;
 use crate::vault::issuer::IssuerError;
 
 use lock::HomeLock;
 use parts::Shared;
+pub(crate) use parts::trust_of;
 
 /// What a daemon is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +79,15 @@ pub enum StartError {
     /// The key of the host's configuration cannot be used.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The host's configuration names certificates that cannot be trusted.
+    #[error("the certificates of {path} cannot be used (ca_file, or COFFERDAM_CA_FILE)")]
+    Ca {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: BadCa,
+    },
     /// The client for logins could not be set up.
     #[error("the HTTPS client for logins could not be set up")]
     Issuer(#[source] IssuerError),

@@ -18,6 +18,7 @@ use crate::model::backoff::Backoff;
 use crate::sandbox::docker::DockerSandbox;
 use crate::store::Stores;
 use crate::supervisor::{Parts, Supervisor};
+use crate::trust::Trust;
 use crate::vault::issuer::{Address, Issuer};
 use crate::vault::{Refresher, Vault};
 
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     mode: Mode,
     install: String,
     pub(super) stores: Stores,
+    trust: Trust,
     pub(super) accounts: Accounts,
     pub(super) gateway: Arc<Gateway>,
     terminal: Terminal,
@@ -46,11 +48,25 @@ impl Shared {
         (terminal, channels): (Terminal, Channels),
     ) -> Result<Self, StartError> {
         let install = stores.central().install_id().await?;
-        let accounts = open_accounts(&home, &stores, &install, &config, mode).await?;
+        let trust = trust_of(&config)?;
+        let accounts = open_accounts(&home, &stores, (&install, &config, &trust), mode).await?;
         let gateway = Arc::new(Gateway::with_accounts(accounts.clone()));
         let delivery = Delivery::new(stores.clone(), channels.clone(), mode == Mode::Serve);
         let hub = Hub::default();
-        Ok(Self { home, config, mode, install, stores, accounts, gateway, terminal, channels, delivery, hub })
+        Ok(Self {
+            home,
+            config,
+            mode,
+            install,
+            stores,
+            trust,
+            accounts,
+            gateway,
+            terminal,
+            channels,
+            delivery,
+            hub,
+        })
     }
 
     /// Runs sessions.
@@ -64,6 +80,7 @@ impl Shared {
             sandbox: Arc::new(sandbox),
             stores: self.stores.clone(),
             gateway: self.gateway.clone(),
+            trust: self.trust.clone(),
             hub: self.hub.clone(),
             deliver: Box::new(move |due| nudge.nudge(due)),
             look: Box::new(move |due| look.look(due)),
@@ -104,17 +121,22 @@ fn starts_of(retries: Retries) -> Backoff {
     }
 }
 
+/// What the host's own calls trust.
+pub(crate) fn trust_of(config: &HostConfig) -> Result<Trust, StartError> {
+    let Some(ca) = &config.ca else { return Ok(Trust::MACHINE) };
+    Trust::with_ca(&ca.pem).map_err(|source| StartError::Ca { path: ca.path.clone(), source })
+}
+
 /// The accounts of the home. One that only looks or registers may make the account that is missing.
 async fn open_accounts(
     home: &Home,
     stores: &Stores,
-    install: &str,
-    config: &HostConfig,
+    (install, config, trust): (&str, &HostConfig, &Trust),
     mode: Mode,
 ) -> Result<Accounts, StartError> {
     let of_key = |of: &Environment| Account::open_ai(&of.base_url, of.key.clone());
     let logins = home.logins();
-    let issuer = Issuer::new(Address::of_vendor()).map_err(StartError::Issuer)?;
+    let issuer = Issuer::new(Address::of_vendor(), trust).map_err(StartError::Issuer)?;
     let refresher =
         Refresher::new(issuer, logins.clone()).map_err(|source| StartError::Home { path: logins, source })?;
     let accounts = Accounts::new(Sources {
@@ -123,6 +145,7 @@ async fn open_accounts(
         refresher,
         environment: config.environment.as_ref().map(of_key).transpose()?,
         named: config.account.clone(),
+        trust: trust.clone(),
     })?;
     accounts.load().await?;
     match accounts.missing() {

@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use crate::error_chain;
 use crate::gateway::redact::Redactor;
 use crate::gateway::{Caller, body};
+use crate::trust::Trust;
 
 /// Where the door has them.
 pub(super) const PREFIX: &str = "/mcp/";
@@ -85,13 +86,13 @@ struct Target<'r> {
 
 impl Remotes {
     /// Checks the servers; opens no connection. Errors name a server and no value.
-    pub(super) fn new(servers: Vec<RemoteServer>, caller: Caller) -> std::io::Result<Self> {
+    pub(super) fn new(servers: Vec<RemoteServer>, caller: Caller, trust: &Trust) -> std::io::Result<Self> {
         let servers = servers
             .into_iter()
             .map(|server| {
                 let name = server.name.clone();
                 let cannot = |why| std::io::Error::other(format!("the MCP server {name} cannot be used: {why}"));
-                Ok((server.name.clone(), Upstream::new(server).map_err(cannot)?))
+                Ok((server.name.clone(), Upstream::new(server, trust).map_err(cannot)?))
             })
             .collect::<std::io::Result<_>>()?;
         Ok(Self { servers, caller, places: Semaphore::new(REQUESTS), failures: AtomicU64::new(0) })
@@ -207,7 +208,7 @@ impl Remotes {
 }
 
 impl Upstream {
-    fn new(server: RemoteServer) -> Result<Self, &'static str> {
+    fn new(server: RemoteServer, trust: &Trust) -> Result<Self, &'static str> {
         let url: Url = server.url.expose_secret().parse().map_err(|_| "its address is none")?;
         let mut headers = HeaderMap::new();
         for (name, value) in &server.headers {
@@ -217,27 +218,16 @@ impl Upstream {
             value.set_sensitive(true);
             headers.append(name, value);
         }
-        let mut client = reqwest::Client::builder()
+        let client = trust
+            .client(&url)
             .user_agent(concat!("cofferdam/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
             .pool_idle_timeout(POOL_IDLE)
             .tcp_keepalive(KEEPALIVE)
-            .tcp_nodelay(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false);
-        if is_local(&url) {
-            client = client.no_proxy();
-        }
+            .tcp_nodelay(true);
         let client = client.build().map_err(|_| "no client can be made")?;
         Ok(Self { client, url, headers, secrets: server.secrets, patience: server.wait + SLACK })
     }
-}
-
-/// Whether the address is this machine's own, for which no proxy is asked.
-fn is_local(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn only(from: &HeaderMap, names: &[&str]) -> HeaderMap {

@@ -52,7 +52,7 @@ fn remotes(url: &str) -> Remotes {
         session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
         serving: Default::default(),
     };
-    Remotes::new(vec![server], caller).unwrap()
+    Remotes::new(vec![server], caller, &Trust::MACHINE).unwrap()
 }
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request {

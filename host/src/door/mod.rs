@@ -1,10 +1,12 @@
-//! A session's Unix socket, its only way out of the container: the runner's API, the model gateway and remote MCP servers.
+//! A session's Unix socket, its only way out of the container: the runner's API, the model gateway, the token sink and remote
+//! MCP servers.
 //!
 //! Everything that comes in here is hostile until parsed. `hello` needs no token and hands one out once per attempt;
 //! the runner asks for it before the agent exists. Every other runner call needs it, so the agent's own commands,
 //! which reach the same socket, cannot speak for the runner.
 
 mod mcp;
+mod sink;
 mod socket;
 mod token;
 
@@ -32,9 +34,12 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::gateway::{Caller, Gateway};
 use crate::sandbox::User;
+use crate::sandbox::mounts::credentials::Issued;
+use crate::trust::Trust;
 use crate::unix_socket;
 
 pub use mcp::RemoteServer;
+pub use sink::TOKEN_SINK;
 use socket::Limited;
 
 /// What the door needs of the session behind it.
@@ -81,8 +86,12 @@ pub struct DoorSpec<'a> {
     pub attempt: Attempt,
     /// SHA-256 of the token, when it was handed out before (an adopted container).
     pub token_hash: Option<Vec<u8>>,
+    /// What its container has of a credential; with none the token sink takes nothing.
+    pub issued: Option<Issued>,
     /// The remote MCP servers that the container started with.
     pub servers: Vec<RemoteServer>,
+    /// Makes the clients for them.
+    pub trust: Trust,
 }
 
 /// The socket's name in its directory.
@@ -127,7 +136,7 @@ impl Door {
         let listener = Limited::new(unix_socket::bind(&socket)?, CONNECTIONS);
         lchown(&socket, Some(spec.user.uid), Some(spec.user.gid))?;
         let session = spec.caller.session.clone();
-        let remotes = mcp::Remotes::new(spec.servers, spec.caller.clone())?;
+        let remotes = mcp::Remotes::new(spec.servers, spec.caller.clone(), &spec.trust)?;
         let inside = Inside {
             caller: spec.caller,
             session,
@@ -136,6 +145,8 @@ impl Door {
             api,
             gateway,
             model_calls: Semaphore::new(MODEL_CALLS),
+            issued: spec.issued,
+            refreshes: Semaphore::new(1),
             remotes,
             warned: AtomicBool::new(false),
         };
@@ -157,6 +168,8 @@ struct Inside {
     api: Arc<dyn RunnerApi>,
     gateway: Arc<Gateway>,
     model_calls: Semaphore,
+    issued: Option<Issued>,
+    refreshes: Semaphore,
     remotes: mcp::Remotes,
     /// A hostile agent must not fill the log: its first refusal is a warning, the others are not.
     warned: AtomicBool,
@@ -174,6 +187,7 @@ fn routes(inside: Arc<Inside>) -> Router {
         .route(runner::EVENTS, post(events).layer(DefaultBodyLimit::max(MAX_EVENT_BYTES)))
         .layer(with_token)
         .route(runner::HELLO, post(hello).layer(small))
+        .route(TOKEN_SINK, post(sink::refresh).layer(DefaultBodyLimit::max(sink::MAX_FORM)))
         .route("/v1/{*path}", any(model_call))
         .route("/mcp/{*path}", any(mcp_call))
         .with_state(inside)

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cofferdam_protocol::runner::ProviderKind;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::gateway::Account;
 use crate::sandbox::mounts::container_user;
+use crate::sandbox::mounts::credentials::Credentials;
 
 /// A session that accepts attempt 7.
 struct Session;
@@ -62,6 +66,10 @@ struct Opened {
 }
 
 fn open() -> Opened {
+    open_with(Gateway::new(Account::Offline).unwrap(), None)
+}
+
+fn open_with(gateway: Gateway, issued: Option<Issued>) -> Opened {
     let dir = tempfile::tempdir().unwrap();
     let spec = DoorSpec {
         dir: dir.path(),
@@ -73,9 +81,11 @@ fn open() -> Opened {
         },
         attempt: Attempt(7),
         token_hash: None,
+        issued,
         servers: Vec::new(),
+        trust: Trust::MACHINE,
     };
-    let door = Door::open(spec, Arc::new(Session), Arc::new(Gateway::new(Account::Offline).unwrap())).unwrap();
+    let door = Door::open(spec, Arc::new(Session), Arc::new(gateway)).unwrap();
     Opened { dir, _door: door }
 }
 
@@ -177,4 +187,80 @@ async fn a_closed_door_leaves_no_socket() {
     let Opened { dir, _door } = open();
     drop(_door);
     assert!(!dir.path().join("door.sock").exists());
+}
+
+/// Codex's form, with this in the place of the refresh token.
+fn form(handle: &str) -> Value {
+    json!({"client_id": crate::gateway::login::CLIENT_ID, "grant_type": "refresh_token", "refresh_token": handle,
+        "refresh_reason": "proactive_expiry"})
+}
+
+fn sealed() -> (Opened, String) {
+    let sealed = Credentials::sealed(&"0123456789abcdef0123456789abcdef".parse().unwrap());
+    let door = open_with(Gateway::new(Account::Offline).unwrap(), Some(sealed.issued()));
+    (door, sealed.handle.text().expose_secret().to_owned())
+}
+
+#[tokio::test]
+async fn the_token_sink_gives_a_sealed_session_placeholders_that_are_no_tokens() {
+    let (door, handle) = sealed();
+    for reason in ["proactive_expiry", "unauthorized_recovery"] {
+        let mut form = form(&handle);
+        form["refresh_reason"] = reason.into();
+        let (status, tokens) = door.post(TOKEN_SINK, None, form.to_string()).await;
+        assert_eq!((status, tokens["refresh_token"].as_str()), (200, Some(handle.as_str())));
+        assert_eq!(tokens.as_object().unwrap().len(), 3);
+        for name in ["id_token", "access_token"] {
+            let parts: Vec<&str> = tokens[name].as_str().unwrap().split('.').collect();
+            let read =
+                |part: &str| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap() };
+            assert_eq!((parts.len(), read(parts[0])["alg"].as_str()), (3, Some("none")));
+            let claims = read(parts[1]);
+            assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 3600);
+            assert_eq!(claims["iss"], "cofferdam");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_token_sink_takes_only_the_sessions_own_handle() {
+    let (door, handle) = sealed();
+    let other = Credentials::sealed(&"0123456789abcdef0123456789abcdef".parse().unwrap());
+    for wrong in ["", &handle[1..], &format!("{handle}x"), other.handle.text().expose_secret(), "rt-of-somebody"] {
+        let (status, answer) = door.post(TOKEN_SINK, None, form(wrong).to_string()).await;
+        assert_eq!((status, answer["error"]["code"].as_str()), (401, Some("refresh_token_invalidated")), "{wrong}");
+        assert!(answer.get("access_token").is_none());
+    }
+    let without = open();
+    assert_eq!(without.post(TOKEN_SINK, None, form(&handle).to_string()).await.0, 401, "nothing was issued");
+}
+
+#[tokio::test]
+async fn the_token_sink_takes_only_codexs_form() {
+    let (door, handle) = sealed();
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut form = form(&handle);
+        change(&mut form);
+        form.to_string()
+    };
+    let wrong = [
+        with(&|form| form["client_id"] = "app_other".into()),
+        with(&|form| form["grant_type"] = "authorization_code".into()),
+        with(&|form| form["refresh_reason"] = "curiosity".into()),
+        with(&|form| form["scope"] = "everything".into()),
+        with(&|form| drop(form.as_object_mut().unwrap().remove("refresh_reason"))),
+        with(&|form| form["refresh_token"] = json!([handle])),
+        "[]".to_owned(),
+        "grant_type=refresh_token".to_owned(),
+    ];
+    for wrong in wrong {
+        let (status, answer) = door.post(TOKEN_SINK, None, wrong.clone()).await;
+        assert!([400, 422].contains(&status), "{wrong}: {status}");
+        assert_eq!(answer["error"]["code"], "invalid_request", "{wrong}");
+        assert!(!answer.to_string().contains(&handle), "{answer}");
+    }
+    let long = with(&|form| form["refresh_token"] = "x".repeat(sink::MAX_FORM).into());
+    assert_eq!(door.post(TOKEN_SINK, None, long).await.0, 413);
+    let (status, _) = door.post("/oauth/revoke", None, form(&handle).to_string()).await;
+    assert!([401, 404].contains(&status), "{status}");
 }

@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use super::answer::{Answered, Miss};
 use super::endpoint::{Endpoint, bearer};
 use super::error::vendor_error;
+use super::login::{Login, NoLogin, is_young};
 use super::probe::{ProbeError, probe};
 use super::words::Whose;
 use super::{Call, Caller, GatewayError, Limits, Upstream};
@@ -121,6 +122,18 @@ impl Upstream for ChatGpt {
         // The backend has the body now.
         drop(call.room);
         self.endpoint.pass(caller, upstream, &tokens.access_token).await
+    }
+
+    async fn login(&self, refused: bool) -> Result<Login, NoLogin> {
+        let no_login = |error| match error {
+            RefreshError::LoginNeeded { .. } => NoLogin::Ended(error_chain(&error)),
+            error => NoLogin::Later(error),
+        };
+        let mut tokens = self.fresh(None).await.map_err(no_login)?;
+        if refused && !is_young(&tokens) {
+            tokens = self.fresh(Some(&tokens.access_token)).await.map_err(no_login)?;
+        }
+        Ok(Login::new(self.account.clone(), base_url(), tokens))
     }
 
     async fn probe(&self) -> Result<Option<u64>, ProbeError> {

@@ -1,5 +1,7 @@
 //! Which account serves a call.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use axum::body::Body;
 use cofferdam_protocol::ids::{AccountName, SessionId};
@@ -15,6 +17,9 @@ use crate::config::pool::Serving;
 pub(super) trait Chooser: Send + Sync {
     /// Serves a call with the account that is to have it, or with the next one that can.
     async fn serve(&self, caller: &Caller, call: Call) -> Served;
+
+    /// The one that is asked first, whose login a container may get a copy of: nobody stands in for it there.
+    async fn first(&self, caller: &Caller) -> Result<Arc<dyn Upstream>, Unserved>;
 
     /// The accounts that may serve a group's calls, by preference.
     fn accounts_of(&self, serving: &Serving) -> Vec<AccountName>;
@@ -71,7 +76,7 @@ impl Unserved {
 
 /// Everybody is served by the same.
 pub(super) struct Fixed {
-    pub(super) upstream: std::sync::Arc<dyn Upstream>,
+    pub(super) upstream: Arc<dyn Upstream>,
     pub(super) account: AccountName,
     pub(super) words: String,
 }
@@ -80,6 +85,10 @@ pub(super) struct Fixed {
 impl Chooser for Fixed {
     async fn serve(&self, caller: &Caller, call: Call) -> Served {
         Served::by(self.account.clone(), self.upstream.call(caller, call).await)
+    }
+
+    async fn first(&self, _caller: &Caller) -> Result<Arc<dyn Upstream>, Unserved> {
+        Ok(self.upstream.clone())
     }
 
     fn accounts_of(&self, _serving: &Serving) -> Vec<AccountName> {

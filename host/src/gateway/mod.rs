@@ -22,6 +22,7 @@ mod endpoint;
 mod error;
 mod headers;
 mod hosted;
+pub mod login;
 mod offline;
 mod probe;
 pub mod rate_limits;
@@ -45,10 +46,12 @@ use secrecy::SecretString;
 
 use crate::config::pool::Serving;
 use crate::fair::Place;
+use crate::trust::Trust;
 pub use accounts::Accounts;
 use answer::Answered;
 use choose::{Chooser, Fixed};
 use error::vendor_error;
+use login::{Login, NoLogin};
 pub use probe::ProbeError;
 use room::Room;
 use words::Whose;
@@ -113,9 +116,11 @@ pub enum GatewayError {
     Client(#[source] reqwest::Error),
 }
 
-/// How long the gateway waits for what.
-#[derive(Debug, Clone, Copy)]
+/// How the gateway reaches upstreams, and how long it waits for what.
+#[derive(Debug, Clone)]
 struct Limits {
+    /// Makes the clients.
+    trust: Trust,
     /// For a TCP and TLS connection to the upstream.
     connect: Duration,
     /// From the request sent to the response's headers. Codex itself would wait for ever.
@@ -127,6 +132,7 @@ struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            trust: Trust::MACHINE,
             connect: Duration::from_secs(10),
             headers: Duration::from_secs(120),
             stall: Duration::from_secs(300),
@@ -188,6 +194,11 @@ impl Call {
 trait Upstream: Send + Sync {
     /// Answers a call; failures are answers in the vendor's error form.
     async fn call(&self, caller: &Caller, call: Call) -> Answered;
+
+    /// What a container may have of its credential. Only a ChatGPT login has a part that is short-lived.
+    async fn login(&self, _refused: bool) -> Result<Login, NoLogin> {
+        Err(NoLogin::Ended("Only the login of a 'chatgpt' account can be copied into a container.".to_owned()))
+    }
 
     /// Whether it can be used; answers how many models there are, if that can be known.
     async fn probe(&self) -> Result<Option<u64>, ProbeError>;

@@ -283,6 +283,7 @@ impl Actor {
         life.close();
         tracing::info!(attempt = %life.attempt, %exit, "the container ended");
         let memory_mb = life.config.config.limits.memory_mb;
+        self.inner.wipe_copy(&self.folder, &self.session).await;
         self.end_attempt(&life, exit).await;
         self.advance(PhaseEvent::Gone);
         self.give_back_place();

@@ -66,6 +66,7 @@ impl Actor {
 
     /// An attempt ends in the rows; its container, if there is one, is found by the engine's next list and removed.
     async fn given_up(&mut self, store: &GroupDb, attempt: Attempt) -> Result<(), StoreError> {
+        self.inner.wipe_copy(&self.folder, &self.session).await;
         let ended = store.end_attempt(&self.session, attempt, GoneBy::Outage, String::new()).await?;
         self.inner.recovery.list_again();
         let (turn, answered, outcome) = match ended {

@@ -46,7 +46,7 @@ pub(super) fn blame(error: &LaunchError) -> Blame {
         // Nothing can be counted in a store that refuses.
         LaunchError::Store(_) => Blame::Surroundings(Surroundings::Disk),
         LaunchError::Sandbox(error) => of_sandbox(error),
-        LaunchError::Died(_) => Blame::Session,
+        LaunchError::Login(_) | LaunchError::Died(_) => Blame::Session,
     }
 }
 

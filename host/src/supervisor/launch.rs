@@ -6,22 +6,26 @@ use std::time::Instant;
 
 use cofferdam_protocol::admin::{ErrorKind, Outlook};
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
-use cofferdam_protocol::runner::{CompactionSettings, DOOR_SOCKET, ENV_ATTEMPT, ENV_DOOR, McpServer, Settings};
+use cofferdam_protocol::runner::{
+    CompactionSettings, DOOR_SOCKET, ENV_ATTEMPT, ENV_DOOR, FORWARD_PORT, McpServer, Settings,
+};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
 use super::calls::{Call, RunnerCalls};
-use super::{Inner, instructions, remote};
+use super::{Inner, credentials, instructions, remote};
 use crate::config::group::{GroupConfig, LoadedGroup};
 use crate::config::process_env;
-use crate::door::{Door, DoorSpec};
+use crate::door::{Door, DoorSpec, TOKEN_SINK};
 use crate::error_chain;
 use crate::files;
 use crate::gateway::Caller;
+use crate::gateway::login::NoLogin;
 use crate::hooks;
 use crate::live::Blocked;
+use crate::sandbox::mounts::credentials::issued;
 use crate::sandbox::mounts::{self, Plan, PrepareError};
 use crate::sandbox::{ContainerId, Limits, Mount, Owner, Running, Sandbox, SandboxError, Spec, User};
 use crate::store::{GroupDb, StoreError};
@@ -45,6 +49,9 @@ pub(super) enum LaunchError {
     /// The sandbox refused.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Its account's login, of which it has a copy, is not to be had.
+    #[error(transparent)]
+    Login(NoLogin),
     /// The runner never came, and the container ended.
     #[error("the container ended before its runner said hello ({0})")]
     Died(String),
@@ -84,6 +91,7 @@ impl LaunchError {
                 "see 'limits' and 'image' in the group's container.json, then `cofferdam doctor`",
             ),
             Self::Sandbox(_) => (ErrorKind::Engine, "see that the Docker engine runs; `cofferdam doctor` looks"),
+            Self::Login(_) => (ErrorKind::Account, "`cofferdam account list` shows what is wrong with it"),
             Self::Died(_) => (ErrorKind::Image, "`cofferdam session logs` has its last words"),
         };
         Blocked { kind, message: error_chain(self), hint: Some(hint.to_owned()), outlook: Outlook::Waits }
@@ -160,6 +168,9 @@ async fn prepare_files(
     user: User,
     config: Arc<LoadedGroup>,
 ) -> Result<Vec<Mount>, LaunchError> {
+    // A login that is taken back meanwhile is wiped after this.
+    let _copying = inner.copying.read().await;
+    let credentials = credentials::issue(inner, &folder, &session, &config.config).await?;
     let inner = inner.clone();
     tokio::task::spawn_blocking(move || {
         let seed = inner.parts.sandbox.seed();
@@ -169,6 +180,7 @@ async fn prepare_files(
             session: &session,
             user,
             config: &config.config,
+            credentials: &credentials,
             model: model.as_deref(),
             seed: seed.as_deref(),
             env: &process_env,
@@ -204,7 +216,9 @@ pub(super) fn open_door(
         },
         attempt,
         token_hash,
+        issued: issued(&inner.parts.home, folder, session)?,
         servers: remote::servers(&inner.parts.home, folder, session),
+        trust: inner.parts.trust.clone(),
     };
     Door::open(spec, Arc::new(RunnerCalls(calls.clone())), inner.parts.gateway.clone())
 }
@@ -350,6 +364,7 @@ fn env_of(config: &GroupConfig, attempt: Attempt) -> Vec<(String, String)> {
         (ENV_DOOR.to_owned(), DOOR_SOCKET.to_owned()),
         ("HOME".to_owned(), "/home/agent".to_owned()),
         ("CODEX_HOME".to_owned(), "/home/agent/.codex".to_owned()),
+        ("CODEX_REFRESH_TOKEN_URL_OVERRIDE".to_owned(), format!("http://127.0.0.1:{FORWARD_PORT}{TOKEN_SINK}")),
     ];
     config.environment.iter().map(|(name, value)| (name.clone(), value.clone())).chain(own).collect()
 }

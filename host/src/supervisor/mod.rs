@@ -17,6 +17,7 @@ mod blame;
 mod bounds;
 mod calls;
 pub mod conversation;
+mod credentials;
 mod ending;
 mod ends;
 mod engine;
@@ -58,10 +59,12 @@ use crate::model::chat::Due;
 use crate::sandbox::Sandbox;
 use crate::store::group::inbox::{Accepted, Answered};
 use crate::store::{StoreError, Stores};
+use crate::trust::Trust;
 
 use actor::Actor;
 use admission::{Admission, Step};
 use calls::{Call, Mailbox, Post, mailbox};
+pub use credentials::Wiped;
 pub use ending::{GroupEnd, NotEnded, Quiet};
 use engine::EngineWatch;
 use recovery::Recovery;
@@ -78,6 +81,8 @@ pub struct Parts {
     pub stores: Stores,
     /// Serves model calls.
     pub gateway: Arc<Gateway>,
+    /// Makes the clients for remote MCP servers.
+    pub trust: Trust,
     /// Tells watchers.
     pub hub: Hub,
     /// Hints that a chat has replies due.
@@ -113,6 +118,8 @@ struct Inner {
     open: AtomicBool,
     engine: EngineWatch,
     recovery: Recovery,
+    /// Held for reading from a login in hand to its copy in a session's file, and for writing while copies are wiped.
+    copying: tokio::sync::RwLock<()>,
 }
 
 impl Inner {
@@ -157,6 +164,7 @@ impl Supervisor {
             open: AtomicBool::new(false),
             engine: EngineWatch::default(),
             recovery: Recovery::default(),
+            copying: tokio::sync::RwLock::default(),
             parts,
         };
         Self { inner: Arc::new(inner) }

@@ -138,6 +138,7 @@ impl Fixture {
             sandbox: engine.clone(),
             stores: stores.clone(),
             gateway: Arc::new(Gateway::new(Account::Offline).unwrap()),
+            trust: Trust::MACHINE,
             hub: Hub::default(),
             deliver: Box::new(|_| {}),
             look: Box::new(|_| {}),

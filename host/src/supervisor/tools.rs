@@ -283,6 +283,7 @@ mod tests {
     use crate::store::Stores;
     use crate::store::group::claim::Claim;
     use crate::store::group::models::Inherited;
+    use crate::trust::Trust;
     use cofferdam_protocol::runner::ProviderKind;
 
     /// A turn that runs, and what was said to be due for delivery.
@@ -307,6 +308,7 @@ mod tests {
                 sandbox: Arc::new(DockerSandbox::new(home.clone(), None, None)),
                 stores: Stores::open(home.clone()).unwrap(),
                 gateway: Arc::new(Gateway::new(Account::Offline).unwrap()),
+                trust: Trust::MACHINE,
                 hub: Hub::default(),
                 deliver: Box::new(move |due| lock(&told).push(due)),
                 look: Box::new(|_| {}),

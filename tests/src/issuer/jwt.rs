@@ -33,6 +33,7 @@ pub(super) fn tokens(state: &mut State, family: usize) -> Value {
     let refresh = format!("rt-{}-{number}-{}", super::SECRET, fastrand::u64(..));
     state.tokens.insert(refresh.clone(), (family, false));
     state.access.push(access.clone());
+    state.granted.extend([id.clone(), access.clone(), refresh.clone()]);
     json!({"id_token": id, "access_token": access, "refresh_token": refresh, "token_type": "Bearer",
         "expires_in": state.lives.as_secs(), "scope": "openid profile email offline_access"})
 }

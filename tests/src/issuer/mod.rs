@@ -88,6 +88,8 @@ pub(crate) struct State {
     pub(crate) grants: HashMap<String, Grant>,
     /// The access tokens that are good.
     pub(crate) access: Vec<String>,
+    /// Every token that it ever granted.
+    pub(crate) granted: Vec<String>,
     pub(crate) script: VecDeque<Say>,
     pub(crate) refreshes: Vec<Refresh>,
     pub(crate) person: Person,
@@ -126,6 +128,7 @@ impl Issuer {
             families: Vec::new(),
             grants: HashMap::new(),
             access: Vec::new(),
+            granted: Vec::new(),
             script: VecDeque::new(),
             refreshes: Vec::new(),
             person: Person::Away,
@@ -201,6 +204,11 @@ impl Issuer {
     /// Whether an access token is good.
     pub fn accepts(&self, access: &str) -> bool {
         self.inside.state().access.iter().any(|token| token == access)
+    }
+
+    /// Every token that it ever granted, of each kind.
+    pub fn granted(&self) -> Vec<String> {
+        self.inside.state().granted.clone()
     }
 
     /// What the person does with the next device code that is polled for.

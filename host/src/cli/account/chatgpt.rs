@@ -7,19 +7,22 @@ use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 
 use super::args::LoginArgs;
+use crate::cli::connect;
 use crate::cli::error::CliError;
 use crate::cli::terminal;
+use crate::config::home::Home;
 use crate::error_chain;
 use crate::vault::Tokens;
 use crate::vault::issuer::{Address, Issuer, IssuerError};
 use crate::vault::login::{Browser, Device, LoginError};
 
 /// What a person logs in with; none after Ctrl-C.
-pub(super) async fn credential(args: &LoginArgs) -> Result<Option<Credential>, CliError> {
+pub(super) async fn credential(home: &Home, args: &LoginArgs) -> Result<Option<Credential>, CliError> {
     if args.key_file.is_some() || args.base_url.is_some() {
         return Err(CliError::usage("an account of kind chatgpt has a login, and neither a key nor an address"));
     }
-    let issuer = Issuer::new(Address::of_vendor()).map_err(|error| failed(&LoginError::Issuer(error)))?;
+    let trust = connect::trust(home)?;
+    let issuer = Issuer::new(Address::of_vendor(), &trust).map_err(|error| failed(&LoginError::Issuer(error)))?;
     let login = async {
         match (args.device, args.paste) {
             (true, _) => device(&issuer).await,

@@ -42,7 +42,7 @@ pub(super) async fn login(context: &Context, args: LoginArgs) -> Result<u8, CliE
             .with_hint("name it with --base-url, such as http://127.0.0.1:8000/v1"));
     }
     let credential = match kind {
-        AccountKind::ChatGpt => chatgpt::credential(&args).await?,
+        AccountKind::ChatGpt => chatgpt::credential(&context.home, &args).await?,
         _ => key(&name, kind, args.key_file.as_deref()).await?,
     };
     let Some(credential) = credential else { return Ok(INTERRUPTED) };

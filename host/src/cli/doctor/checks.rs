@@ -17,7 +17,9 @@ use crate::cli::connect::{self, Mode};
 use crate::config::ConfigError;
 use crate::config::group::GroupConfig;
 use crate::config::home::{Home, SHARED};
-use crate::config::host::HostConfig;
+use crate::config::host::{CaFile, HostConfig};
+use crate::error_chain;
+use crate::trust::Trust;
 use crate::unix_socket::Reach;
 
 /// Free space below which a check fails, in bytes: building the image writes about 1.5 GB.
@@ -82,11 +84,22 @@ pub(super) fn configuration(loaded: &Result<HostConfig, ConfigError>) -> Vec<Che
         }
     };
     let mut checks = vec![Check::ok("configuration", format!("at most {} sessions at once", config.max_sessions))];
+    checks.extend(config.ca.as_ref().map(|ca| certificates(ca)));
     for warning in &config.warnings {
         let (detail, mend) = warning.split_once(": ").unwrap_or((warning, "correct it"));
         checks.push(Check::warning("configuration", detail, mend));
     }
     checks
+}
+
+/// Certificate authorities besides the machine's.
+fn certificates(ca: &CaFile) -> Check {
+    const NAME: &str = "certificates";
+    let path = ca.path.display();
+    match Trust::with_ca(&ca.pem) {
+        Ok(trust) => Check::ok(NAME, format!("{} of {path} trusted besides the machine's", trust.authorities())),
+        Err(error) => Check::failed(NAME, format!("{path}: {}", error_chain(&error)), connect::CA_HINT),
+    }
 }
 
 /// Free space on each of the disks that the home lies on.

@@ -13,10 +13,11 @@ use super::{AccountError, Accounts};
 use crate::error_chain;
 use crate::gateway::GatewayError;
 use crate::gateway::choose::Unserved;
-use crate::gateway::endpoint::{bearer, is_loopback, normalised};
+use crate::gateway::endpoint::{bearer, normalised};
 use crate::hooks;
 use crate::store::StoreError;
 use crate::store::accounts::{LoginRow, NewAccount, Put};
+use crate::trust::is_loopback;
 use crate::vault::{Claims, KeyId, Secret, Shared, Tokens};
 
 /// What an account is given.

@@ -37,6 +37,7 @@ use crate::error_chain;
 use crate::model::pool::Pool;
 use crate::store::accounts::{AccountRow, LoginRow};
 use crate::store::{Central, StoreError, now_ms};
+use crate::trust::Trust;
 use crate::vault::{Keep, Refresher, Secret, Shared, Vault, VaultError};
 
 pub use change::{Given, Login, Rotated, Tested};
@@ -58,6 +59,8 @@ pub struct Sources {
     pub environment: Option<Account>,
     /// The account that the host's configuration names.
     pub named: Option<AccountName>,
+    /// Makes the clients for their endpoints.
+    pub trust: Trust,
 }
 
 /// The accounts. Clones are handles to the same.
@@ -140,9 +143,9 @@ pub struct Shown {
 impl Accounts {
     /// The accounts that need no reading.
     pub fn new(sources: Sources) -> Result<Self, GatewayError> {
-        let limits = Limits::default();
+        let limits = Limits { trust: sources.trust, ..Limits::default() };
         let environment = sources.environment.map(|account| {
-            let upstream = upstream_of(account.clone(), Whose::Environment, limits)?;
+            let upstream = upstream_of(account.clone(), Whose::Environment, limits.clone())?;
             Ok::<_, GatewayError>((account, upstream))
         });
         let (central, vault) = (sources.central, Arc::new(sources.vault));
@@ -155,7 +158,7 @@ impl Accounts {
                 refresher: sources.refresher,
                 keep: Arc::new(keep),
                 named: sources.named,
-                offline: upstream_of(Account::Offline, Whose::Environment, limits)?,
+                offline: upstream_of(Account::Offline, Whose::Environment, limits.clone())?,
                 environment: environment.transpose()?,
                 limits,
                 standings: Standings::default(),
@@ -325,11 +328,11 @@ impl Accounts {
         }
         if entry.row.kind == AccountKind::ChatGpt {
             let (keep, refresher) = (self.keep_of(&entry.row), self.inner.refresher.clone());
-            let made = ChatGpt::new(name.clone(), keep, refresher, self.inner.limits);
+            let made = ChatGpt::new(name.clone(), keep, refresher, self.inner.limits.clone());
             let made = made.map_err(|error| Unserved(error_chain(&error)))?;
             return Ok(entry.upstream().get_or_insert(Arc::new(made)).clone());
         }
-        let (vault, row, limits) = (self.inner.vault.clone(), entry.row.clone(), self.inner.limits);
+        let (vault, row, limits) = (self.inner.vault.clone(), entry.row.clone(), self.inner.limits.clone());
         let made = tokio::task::spawn_blocking(move || make(&vault, &row, limits)).await;
         let made = made.unwrap_or_else(|_| Err("it could not be opened".to_owned()));
         let upstream = made.map_err(|why| Unserved(format!("Account '{name}' cannot be used: {why}.")))?;

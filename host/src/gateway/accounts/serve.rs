@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use axum::body::Body;
@@ -22,7 +22,7 @@ use crate::config::pool::Serving;
 use crate::gateway::answer::{Answered, Miss};
 use crate::gateway::choose::{Asked, Chooser, Served, Unserved};
 use crate::gateway::error::json_response;
-use crate::gateway::{Account, Call, Caller};
+use crate::gateway::{Account, Call, Caller, Upstream};
 use crate::model::pool::Pool;
 use crate::store::rfc3339;
 
@@ -87,6 +87,11 @@ impl Chooser for Accounts {
                 _ => return Served { response, asked },
             }
         }
+    }
+
+    async fn first(&self, caller: &Caller) -> Result<Arc<dyn Upstream>, Unserved> {
+        let pool = self.pool_for(caller);
+        self.upstream(pool.accounts.first().ok_or_else(nobody)?).await
     }
 
     fn accounts_of(&self, serving: &Serving) -> Vec<AccountName> {

@@ -79,9 +79,14 @@ impl Fixture {
         let accounts = Accounts::new(Sources {
             central: Central::open(&home.central_db(), &Ground::default()).unwrap(),
             vault: Vault::new(&home, "install"),
-            refresher: Refresher::new(Issuer::new(Address::on_loopback(1)).unwrap(), home.logins()).unwrap(),
+            refresher: Refresher::new(
+                Issuer::new(Address::on_loopback(1), &Trust::MACHINE).unwrap(),
+                home.logins(),
+            )
+            .unwrap(),
             environment: environment.map(|key| Account::open_ai(&endpoint.base, key.into()).unwrap()),
             named: named.map(name),
+            trust: Trust::MACHINE,
         })
         .unwrap();
         accounts.load().await.unwrap();

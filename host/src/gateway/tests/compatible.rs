@@ -16,8 +16,12 @@ use super::*;
 const KEY: &str = "sk-host-0123456789";
 
 /// Limits that no test reaches by accident.
-const PATIENT: Limits =
-    Limits { connect: Duration::from_secs(60), headers: Duration::from_secs(60), stall: Duration::from_secs(60) };
+const PATIENT: Limits = Limits {
+    trust: Trust::MACHINE,
+    connect: Duration::from_secs(60),
+    headers: Duration::from_secs(60),
+    stall: Duration::from_secs(60),
+};
 /// Limits for upstreams that never answer.
 const HASTY: Limits = Limits { headers: Duration::from_millis(50), stall: Duration::from_millis(50), ..PATIENT };
 

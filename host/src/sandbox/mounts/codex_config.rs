@@ -8,7 +8,7 @@ use crate::config::agents;
 use crate::config::mcp::Terms;
 use crate::config::mcp::resolve::{Reached, Resolved};
 
-/// What never changes: quiet, and every model call through the door.
+/// What never changes: quiet, and with the session's own `auth.json`.
 const BASE: &str = r#"
 model_provider = "cofferdam"
 project_root_markers = ["container.json"]
@@ -64,8 +64,8 @@ persistence = "none"
 /// What Codex reads of an `AGENTS.md` in the workspace at least: its own default for all of them together.
 const WORKSPACE_DOC_BYTES: u64 = 32 * 1024;
 
-/// The file's text. Passes `--strict-config`.
-pub(super) fn text(model: Option<&str>, servers: &[Resolved]) -> String {
+/// The file's text. Passes `--strict-config`. Model calls go to `base_url`, or else through the door.
+pub(super) fn text(model: Option<&str>, base_url: Option<&str>, servers: &[Resolved]) -> String {
     // It can be read: a test does.
     let mut config: Table = BASE.parse().unwrap_or_default();
     if let Some(model) = model {
@@ -77,7 +77,8 @@ pub(super) fn text(model: Option<&str>, servers: &[Resolved]) -> String {
     if let Some(Value::Table(provider)) =
         config.get_mut("model_providers").and_then(|providers| providers.get_mut("cofferdam"))
     {
-        provider.insert("base_url".to_owned(), format!("http://127.0.0.1:{FORWARD_PORT}/v1").into());
+        let door = || format!("http://127.0.0.1:{FORWARD_PORT}/v1");
+        provider.insert("base_url".to_owned(), base_url.map_or_else(door, str::to_owned).into());
     }
     if !servers.is_empty() {
         let servers = servers.iter().map(|server| (server.name.clone(), Value::Table(table(server))));
@@ -127,13 +128,15 @@ mod tests {
 
     #[test]
     fn it_is_toml_whatever_the_model_is_called() {
-        let parsed: Table = text(Some("a\"\n[x]"), &[]).parse().unwrap();
+        let parsed: Table = text(Some("a\"\n[x]"), None, &[]).parse().unwrap();
         assert_eq!(parsed["model"].as_str(), Some("a\"\n[x]"));
         let provider = &parsed["model_providers"]["cofferdam"];
         assert_eq!(provider["base_url"].as_str(), Some("http://127.0.0.1:8787/v1"));
         assert_eq!(provider["requires_openai_auth"].as_bool(), Some(true));
         assert_eq!(parsed["project_doc_max_bytes"].as_integer(), Some(98_304));
         assert!(!parsed.contains_key("mcp_servers"));
+        let direct: Table = text(None, Some("https://vendor/x"), &[]).parse().unwrap();
+        assert_eq!(direct["model_providers"]["cofferdam"]["base_url"].as_str(), Some("https://vendor/x"));
     }
 
     #[test]
@@ -149,7 +152,7 @@ mod tests {
             headers: vec![("authorization".into(), "Bearer secret".into())],
             secrets: vec!["secret".into()],
         });
-        let text = text(None, &[server("local", stdio), server("far-1", remote)]);
+        let text = text(None, None, &[server("local", stdio), server("far-1", remote)]);
         let parsed: Table = text.parse().unwrap();
         let servers = parsed["mcp_servers"].as_table().unwrap();
         assert_eq!(servers.len(), 2);

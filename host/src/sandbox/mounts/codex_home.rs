@@ -5,8 +5,6 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
-use cofferdam_protocol::ids::SessionId;
-
 use super::files::{at, own_dir, replace_file};
 use super::{Plan, PrepareError, codex_config};
 use crate::config::mcp::resolve::Resolved;
@@ -30,9 +28,9 @@ pub(super) fn make_ready(codex: &Path, plan: &Plan<'_>, servers: &[Resolved]) ->
         replace_file(&codex.join(name), b"", plan.user)?;
     }
     // The agent can write there: replaced, never written through.
-    let config = codex_config::text(plan.model, servers);
-    replace_file(&codex.join("config.toml"), config.as_bytes(), plan.user)?;
-    replace_file(&codex.join("auth.json"), auth_json(plan.session).as_bytes(), plan.user)
+    let base_url = plan.credentials.copy.as_ref().map(|copy| copy.base_url.as_str());
+    let config = codex_config::text(plan.model, base_url, servers);
+    replace_file(&codex.join("config.toml"), config.as_bytes(), plan.user)
 }
 
 /// Removes what Codex would read as instructions from its home: only an agent can have put it there, and what a turn
@@ -62,11 +60,6 @@ fn forget_planted(codex: &Path) -> Result<(), PrepareError> {
     Ok(())
 }
 
-/// The session's own copy of `auth.json`: worth nothing but to tell whose call it is.
-fn auth_json(session: &SessionId) -> String {
-    serde_json::json!({ "OPENAI_API_KEY": format!("cofferdam-session-{session}") }).to_string()
-}
-
 /// Copies the seeded codex home; renamed into place when complete.
 fn start_from(seed: &Path, codex: &Path) -> Result<(), PrepareError> {
     let partial = codex.with_extension("partial");
@@ -82,15 +75,4 @@ fn start_from(seed: &Path, codex: &Path) -> Result<(), PrepareError> {
         fs::rename(&partial, codex)
     };
     copy().map_err(at(codex))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn auth_json_holds_only_a_placeholder() {
-        let session = "0123456789abcdef0123456789abcdef".parse().unwrap();
-        assert!(auth_json(&session).contains("cofferdam-session-"));
-    }
 }

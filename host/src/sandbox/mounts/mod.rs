@@ -2,11 +2,12 @@
 //!
 //! Everything here runs before the container does, and never follows a link that an agent may have made.
 //!
-//! - `codex_home`, `codex_config`: the session's codex home. `skills`: what is mounted beside it.
+//! - `codex_home`, `codex_config`: the session's codex home. [`credentials`]: its `auth.json`. `skills`: what is mounted beside it.
 //! - `files`: making files and directories.
 
 mod codex_config;
 mod codex_home;
+pub mod credentials;
 mod files;
 mod skills;
 
@@ -24,6 +25,7 @@ use crate::config::mcp::resolve::{Resolved, resolve};
 use crate::config::pool::Serving;
 use crate::config::{ConfigError, agents};
 
+use credentials::Credentials;
 use files::{at, own_dir, readable, remove_file, replace_file};
 
 /// The agent's working directory.
@@ -58,6 +60,8 @@ pub struct Plan<'p> {
     pub user: User,
     /// The group's settings.
     pub config: &'p GroupConfig,
+    /// What its `auth.json` has.
+    pub credentials: &'p Credentials,
     /// The model that Codex is configured with.
     pub model: Option<&'p str>,
     /// A codex home to start from.
@@ -107,6 +111,7 @@ pub fn prepare(home: &Home, plan: &Plan<'_>) -> Result<Prepared, PrepareError> {
     let skills = skills::find(home, folder)?;
     let codex = home.codex_home(folder, session);
     codex_home::make_ready(&codex, plan, &servers)?;
+    plan.credentials.write(home, folder, session)?;
     // A copy: what people change meanwhile is for the next start.
     let instructions = home.session_agents_md(folder, session);
     replace_file(&instructions, shared.as_bytes(), plan.user)?;

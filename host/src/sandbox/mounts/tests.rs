@@ -27,9 +27,14 @@ fn prepare_it(f: &Fixture) -> Result<Prepared, PrepareError> {
 }
 
 fn prepare_with(f: &Fixture, config: &GroupConfig) -> Result<Prepared, PrepareError> {
+    prepare_having(f, config, &Credentials::sealed(&f.session))
+}
+
+fn prepare_having(f: &Fixture, config: &GroupConfig, credentials: &Credentials) -> Result<Prepared, PrepareError> {
     let env = |name: &str| (name == "COFFERDAM_VALUE_TOKEN").then(|| "tok-123".to_owned());
     let (folder, session, user) = (&f.folder, &f.session, f.user);
-    prepare(&f.home, &Plan { folder, session, user, config, model: Some("m\"x"), seed: None, env: &env })
+    let model = Some("m\"x");
+    prepare(&f.home, &Plan { folder, session, user, config, credentials, model, seed: None, env: &env })
 }
 
 #[test]
@@ -57,6 +62,25 @@ fn a_link_that_an_agent_left_in_its_codex_home_is_replaced_not_followed() {
     prepare_it(&f).unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     assert!(fs::symlink_metadata(&config).unwrap().is_file());
+}
+
+#[test]
+fn a_start_with_a_copy_leads_codex_to_the_vendor_and_a_sealed_one_leaves_nothing_of_it() {
+    let f = fixture();
+    let handle = credentials::Handle::new(&f.session);
+    let auth_json = r#"{"tokens": {"access_token": "access-secret"}}"#.into();
+    let copy =
+        credentials::Copied { account: "work".parse().unwrap(), auth_json, base_url: "https://vendor/x".into() };
+    prepare_having(&f, &GroupConfig::default(), &Credentials { handle, copy: Some(copy) }).unwrap();
+    let codex = f.home.codex_home(&f.folder, &f.session);
+    let file = |name: &str| fs::read_to_string(codex.join(name)).unwrap();
+    assert!(file("auth.json").contains("access-secret") && file("config.toml").contains("https://vendor/x"));
+    prepare_it(&f).unwrap();
+    assert!(file("config.toml").contains("http://127.0.0.1:8787/v1") && !file("config.toml").contains("vendor"));
+    let left = fs::read_dir(&codex).unwrap().flatten().filter(|entry| {
+        fs::read(entry.path()).is_ok_and(|bytes| bytes.windows(13).any(|window| window == b"access-secret"))
+    });
+    assert_eq!(left.count(), 0);
 }
 
 #[test]

@@ -118,10 +118,11 @@ mod tests {
 
     use super::super::Address;
     use super::*;
+    use crate::trust::Trust;
 
     #[test]
     fn the_page_is_the_vendors_with_what_it_wants_to_know() {
-        let issuer = Issuer::new(Address { loopback_port: None }).unwrap();
+        let issuer = Issuer::new(Address { loopback_port: None }, &Trust::MACHINE).unwrap();
         let login = issuer.authorize(Redirect::default());
         let url = Url::parse(login.url()).unwrap();
         assert_eq!(url.origin().ascii_serialization(), "https://auth.openai.com");

@@ -20,6 +20,7 @@ pub use self::authorize::{Authorization, Pkce, Redirect};
 pub use self::device::{DeviceCode, Poll};
 pub use self::error::{Code, IssuerError, Refusal};
 use super::{Claims, Tokens, now};
+use crate::trust::Trust;
 
 /// The client that Codex is to the issuer: a login is for it, and only it may refresh one that Codex made.
 pub const CLIENT_ID: &str = "app_EMoamEEZ73f0CkXaXp7hrann";
@@ -95,16 +96,13 @@ struct Granted {
 
 impl Issuer {
     /// Opens no connection.
-    pub fn new(address: Address) -> Result<Self, IssuerError> {
-        let mut client = reqwest::Client::builder()
+    pub fn new(address: Address, trust: &Trust) -> Result<Self, IssuerError> {
+        let url = address.at("/").parse().map_err(|_| IssuerError::Malformed("its address is none"))?;
+        let client = trust
+            .client(&url)
             .connect_timeout(CONNECT)
             .timeout(ANSWER)
-            .user_agent(concat!("cofferdam/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false);
-        if address.loopback_port.is_some() {
-            client = client.no_proxy();
-        }
+            .user_agent(concat!("cofferdam/", env!("CARGO_PKG_VERSION")));
         Ok(Self { address, client: client.build().map_err(IssuerError::of_transport)? })
     }
 

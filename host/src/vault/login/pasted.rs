@@ -54,10 +54,11 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::trust::Trust;
     use crate::vault::issuer::{Address, Issuer};
 
     fn login() -> (Authorization, String) {
-        let login = Issuer::new(Address::on_loopback(1)).unwrap().authorize(Redirect::default());
+        let login = Issuer::new(Address::on_loopback(1), &Trust::MACHINE).unwrap().authorize(Redirect::default());
         let url = Url::parse(login.url()).unwrap();
         let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
         (login, state)
