@@ -1,11 +1,9 @@
 //! Which accounts serve a group.
 
-use cofferdam_protocol::admin::PoolStrategy;
+use cofferdam_protocol::admin::{MAX_POOL_MEMBERS, PoolStrategy};
 use cofferdam_protocol::ids::AccountName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::model::pool::{MAX_MEMBERS, Pool};
 
 /// Which accounts stand in for the group's account when it cannot serve.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,9 +13,11 @@ pub struct GroupPool {
     /// `inherit`: those of the account's own pool, if it has one; `custom`: those that are named here.
     pub mode: PoolMode,
     /// In what order a `custom` pool is asked.
+    #[serde(skip_serializing_if = "is_usual")]
     #[schemars(with = "Strategy")]
     pub strategy: PoolStrategy,
     /// The members of a `custom` pool; none: nobody stands in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>", length(max = 32))]
     pub members: Vec<AccountName>,
 }
@@ -49,6 +49,10 @@ enum Strategy {
     QuotaAware,
 }
 
+fn is_usual(strategy: &PoolStrategy) -> bool {
+    *strategy == PoolStrategy::default()
+}
+
 /// As it is written; not checked yet.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -65,25 +69,14 @@ impl TryFrom<Written> for GroupPool {
         if written.mode == PoolMode::Inherit && (written.strategy.is_some() || !written.members.is_empty()) {
             return Err("`strategy` and `members` belong to `\"mode\": \"custom\"`".to_owned());
         }
-        if written.members.len() > MAX_MEMBERS {
-            return Err(format!("a pool has at most {MAX_MEMBERS} members"));
+        if written.members.len() > MAX_POOL_MEMBERS {
+            return Err(format!("a pool has at most {MAX_POOL_MEMBERS} members"));
         }
         let mut seen = std::collections::BTreeSet::new();
         if let Some(twice) = written.members.iter().find(|member| !seen.insert(*member)) {
             return Err(format!("'{twice}' is named twice"));
         }
         Ok(Self { mode: written.mode, strategy: written.strategy.unwrap_or_default(), members: written.members })
-    }
-}
-
-impl GroupPool {
-    /// The pool for calls that `account` is to serve; `own` is that account's.
-    pub fn of(&self, account: &AccountName, own: impl FnOnce() -> Option<Pool>) -> Pool {
-        let pool = match self.mode {
-            PoolMode::Inherit => own(),
-            PoolMode::Custom => Pool::new(account, self.strategy, &self.members).ok(),
-        };
-        pool.unwrap_or_else(|| Pool::alone(account.clone()))
     }
 }
 
@@ -119,17 +112,6 @@ mod tests {
     }
 
     #[test]
-    fn a_group_has_its_accounts_pool_or_its_own_or_none() {
-        let account: AccountName = "own".parse().unwrap();
-        let theirs = Pool::new(&account, PoolStrategy::RoundRobin, &["a".parse().unwrap()]).unwrap();
-        let of = |pool: serde_json::Value| read(pool).unwrap().of(&account, || Some(theirs.clone()));
-        assert_eq!(of(json!({})), theirs);
-        assert_eq!(of(json!({"mode": "custom"})), Pool::alone(account.clone()));
-        let own = of(json!({"mode": "custom", "strategy": "quota_aware", "members": ["b", "c"]}));
-        assert_eq!((own.strategy, own.accounts.len()), (PoolStrategy::QuotaAware, 3));
-    }
-
-    #[test]
     fn what_means_nothing_is_refused() {
         for (text, why) in [
             (json!({"members": ["a"]}), "belong to"),
@@ -155,8 +137,13 @@ mod tests {
     fn what_was_kept_is_read_again() {
         let account: AccountName = "work".parse().unwrap();
         assert_eq!(Serving::read("work\n").unwrap(), Serving { account: Some(account), ..Serving::default() });
-        let pool = read(json!({"mode": "custom", "members": ["b"]})).unwrap();
-        let serving = Serving { account: None, pool };
-        assert_eq!(Serving::read(&serde_json::to_string(&serving).unwrap()).unwrap(), serving);
+        for pool in [
+            json!({}),
+            json!({"mode": "custom"}),
+            json!({"mode": "custom", "members": ["b"], "strategy": "quota_aware"}),
+        ] {
+            let serving = Serving { account: Some("work".parse().unwrap()), pool: read(pool).unwrap() };
+            assert_eq!(Serving::read(&serde_json::to_string(&serving).unwrap()).unwrap(), serving);
+        }
     }
 }

@@ -5,11 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use cofferdam_protocol::admin::PoolStrategy;
+use cofferdam_protocol::admin::{MAX_POOL_MEMBERS, PoolStrategy};
 use cofferdam_protocol::ids::AccountName;
-
-/// The most members of a pool.
-pub const MAX_MEMBERS: usize = 32;
 
 /// Which accounts serve a call, and in what order they are asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +23,8 @@ pub enum PoolError {
     /// It would have none but its owner.
     #[error("a pool has at least one member besides its owner")]
     Empty,
-    /// More than [`MAX_MEMBERS`].
-    #[error("a pool has at most {MAX_MEMBERS} members")]
+    /// More than [`MAX_POOL_MEMBERS`].
+    #[error("a pool has at most {MAX_POOL_MEMBERS} members")]
     TooMany,
     /// Named twice.
     #[error("'{0}' is named twice")]
@@ -59,7 +56,7 @@ impl Pool {
         if others == 0 {
             return Err(PoolError::Empty);
         }
-        if others > MAX_MEMBERS {
+        if others > MAX_POOL_MEMBERS {
             return Err(PoolError::TooMany);
         }
         let first = (!placed).then(|| owner.clone());

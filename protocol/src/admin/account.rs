@@ -46,6 +46,9 @@ impl fmt::Display for AccountKind {
     }
 }
 
+/// The most members of a pool.
+pub const MAX_POOL_MEMBERS: usize = 32;
+
 /// In what order a pool's accounts are asked, for a session that has none yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

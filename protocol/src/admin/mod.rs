@@ -43,7 +43,7 @@ use crate::runner::ProviderKind;
 
 pub use account::{
     Account, AccountChanged, AccountKind, AccountLimit, AccountLogin, AccountPool, AccountRemoved, AccountTested,
-    Credential, Hidden, KeyRotated, PassedOver, PoolStrategy,
+    Credential, Hidden, KeyRotated, MAX_POOL_MEMBERS, PassedOver, PoolStrategy,
 };
 pub use backup::{
     BackupReport, BackupRequest, FilesCopied, GroupBackup, GroupRestore, RestoreReport, RestoreRequest,

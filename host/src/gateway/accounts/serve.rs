@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::{Accounts, base_url_of};
 use crate::clock::now_ms;
-use crate::config::pool::Serving;
+use crate::config::pool::{PoolMode, Serving};
 use crate::gateway::answer::{Answered, Miss};
 use crate::gateway::choose::{Asked, Chooser, Served, Unserved};
 use crate::gateway::error::json_response;
@@ -30,7 +30,11 @@ impl Accounts {
     /// The pool that serves a group.
     fn pool_of(&self, serving: &Serving) -> Pool {
         let account = serving.account.clone().unwrap_or_else(|| self.default_name());
-        serving.pool.of(&account, || self.read(|now| now.pools.get(&account).cloned()))
+        let pool = match serving.pool.mode {
+            PoolMode::Inherit => self.read(|now| now.pools.get(&account).cloned()),
+            PoolMode::Custom => Pool::new(&account, serving.pool.strategy, &serving.pool.members).ok(),
+        };
+        pool.unwrap_or_else(|| Pool::alone(account))
     }
 
     /// The same for one call: of a chat that chose an account only that.
