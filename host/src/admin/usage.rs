@@ -152,7 +152,7 @@ fn view(call: CallRow) -> ModelCall {
         at: rfc3339(call.at),
         session: call.session,
         account: call.account,
-        passed_over: call.passed_over,
+        missed: call.missed,
         model: call.model,
         route: call.route,
         outcome: call.outcome,

@@ -61,9 +61,7 @@ pub use session::{
     CompactionRecord, ContextView, Conversation, DeliveryState, FOLLOW_TAIL_LINES, FollowEvent, HardDelivery,
     OpenQuestion, SessionDetail, Setting, SettingSource, ToolCallRecord, ToolCallState, TurnDiff, TurnFailure,
 };
-pub use usage::{
-    CallOutcome, MAX_ACTIVITY, ModelCall, PassedOver, Tokens, UsageBy, UsageReport, UsageRow, UsageSum,
-};
+pub use usage::{CallOutcome, MAX_ACTIVITY, Missed, ModelCall, Tokens, UsageBy, UsageReport, UsageRow, UsageSum};
 pub use wiring::{Wiring, WiringChange};
 
 /// An error as people read it, and a kind for scripts.

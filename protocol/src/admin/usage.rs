@@ -159,7 +159,7 @@ impl CallOutcome {
 
 /// An account that was asked to serve a call, and did not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PassedOver {
+pub struct Missed {
     /// The account.
     pub account: AccountName,
     /// Why it did not.
@@ -176,7 +176,7 @@ pub struct ModelCall {
     /// The account that served it, if one did.
     pub account: Option<AccountName>,
     /// Those that were asked and did not, in order.
-    pub passed_over: Vec<PassedOver>,
+    pub missed: Vec<Missed>,
     /// The model, as the vendor named it, else as it was asked for.
     pub model: Option<String>,
     /// What was called: `responses` or `responses/compact`.

@@ -60,13 +60,13 @@ fn outcome(outcome: CallOutcome) -> &'static str {
 
 /// What went otherwise: of the call, and of the accounts that were asked before the one that served it.
 fn why(call: &ModelCall) -> String {
-    let passed = call.passed_over.iter().map(|passed| format!("not {}: {}", passed.account, passed.why));
-    call.why.clone().into_iter().chain(passed).collect::<Vec<_>>().join("; ")
+    let missed = call.missed.iter().map(|missed| format!("not {}: {}", missed.account, missed.why));
+    call.why.clone().into_iter().chain(missed).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
 mod tests {
-    use cofferdam_protocol::admin::PassedOver;
+    use cofferdam_protocol::admin::Missed;
 
     use super::*;
 
@@ -78,10 +78,7 @@ mod tests {
             at: "2026-01-01T00:00:00Z".into(),
             session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
             account: Some("home".parse().unwrap()),
-            passed_over: vec![PassedOver {
-                account: "work".parse().unwrap(),
-                why: "its limit is reached (429)".into(),
-            }],
+            missed: vec![Missed { account: "work".parse().unwrap(), why: "its limit is reached (429)".into() }],
             model: Some("sol".into()),
             route: "responses".into(),
             outcome: CallOutcome::Completed,
@@ -91,7 +88,7 @@ mod tests {
         };
         let failed = ModelCall {
             account: None,
-            passed_over: Vec::new(),
+            missed: Vec::new(),
             outcome: CallOutcome::Failed,
             why: Some("401 account_unavailable".into()),
             tokens: None,

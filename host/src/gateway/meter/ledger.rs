@@ -122,7 +122,7 @@ mod tests {
             at: 1_795_303_800_000, // 2026-11-21 23:30 UTC
             session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
             account: Some("work".parse().unwrap()),
-            passed_over: Vec::new(),
+            missed: Vec::new(),
             model: None,
             route: "responses".into(),
             outcome: CallOutcome::Completed,

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use bytes::Bytes;
-use cofferdam_protocol::admin::{CallOutcome, PassedOver};
+use cofferdam_protocol::admin::{CallOutcome, Missed};
 use cofferdam_protocol::ids::Folder;
 use http::{HeaderMap, Response, StatusCode, header};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -71,7 +71,7 @@ impl Meter {
             at: 0,
             session: caller.session.clone(),
             account: None,
-            passed_over: Vec::new(),
+            missed: Vec::new(),
             model: model_of_request(&call.body),
             route: call.route.path().to_owned(),
             outcome: CallOutcome::GivenUp,
@@ -96,7 +96,7 @@ impl Meter {
                 match asked.miss {
                     None => row.account = Some(asked.account),
                     Some(miss) => {
-                        row.passed_over.push(PassedOver { account: asked.account, why: miss.to_string() });
+                        row.missed.push(Missed { account: asked.account, why: miss.to_string() });
                     }
                 }
             }

@@ -26,7 +26,7 @@ fn caller() -> Caller {
     Caller {
         group: "demo".parse().unwrap(),
         session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
-        account: None,
+        serving: Default::default(),
     }
 }
 
@@ -147,14 +147,14 @@ async fn only_calls_that_cost_are_written_down() {
 #[tokio::test]
 async fn what_an_account_could_not_serve_is_nobodys() {
     let f = Fixture::vendor(|| {
-        let error = r#"{"error": {"message": "m", "type": "server_error", "code": null}}"#;
-        Response::builder().status(503).body(Body::from(error)).unwrap()
+        let error = r#"{"error": {"message": "m", "type": "usage_limit_reached", "code": null}}"#;
+        Response::builder().status(429).body(Body::from(error)).unwrap()
     })
     .await;
     let call = f.noted("/v1/responses", says("x", true)).await;
-    assert_eq!((call.outcome, call.why.as_deref()), (CallOutcome::Failed, Some("503 server_error")));
-    assert_eq!((call.account, call.passed_over.len()), (None, 1));
-    assert_eq!(call.passed_over[0].why, "the vendor answered 503 Service Unavailable");
+    assert_eq!((call.outcome, call.why.as_deref()), (CallOutcome::Failed, Some("429 usage_limit_reached")));
+    assert_eq!((call.account, call.missed.len()), (None, 1));
+    assert_eq!(call.missed[0].why, "its limit is reached (429)");
 }
 
 const COMPLETED: &str = "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":\"luna\",\

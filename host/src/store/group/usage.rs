@@ -3,7 +3,7 @@
 //! Both are written together when a call is over, and no promise stands on them: a power cut may take the last of them,
 //! the death of our process none that was written.
 
-use cofferdam_protocol::admin::{CallOutcome, MAX_ACTIVITY, PassedOver, Tokens, UsageBy, UsageRow, UsageSum};
+use cofferdam_protocol::admin::{CallOutcome, MAX_ACTIVITY, Missed, Tokens, UsageBy, UsageRow, UsageSum};
 use cofferdam_protocol::ids::{AccountName, SessionId};
 use rusqlite::{Row, Savepoint, params};
 
@@ -29,7 +29,7 @@ pub struct CallRow {
     /// The account that served it, if one did.
     pub account: Option<AccountName>,
     /// Those that were asked before.
-    pub passed_over: Vec<PassedOver>,
+    pub missed: Vec<Missed>,
     /// The model, as the vendor named it, else as it was asked for.
     pub model: Option<String>,
     /// What was called.
@@ -84,7 +84,7 @@ impl GroupDb {
         self.db
             .read(move |tx| {
                 let mut statement = tx.prepare_cached(
-                    "SELECT at, session, account, passed, model, route, outcome, why, millis, input, cached, output,
+                    "SELECT at, session, account, missed, model, route, outcome, why, millis, input, cached, output,
                             reasoning
                      FROM model_calls ORDER BY id DESC LIMIT ?1",
                 )?;
@@ -136,9 +136,9 @@ fn model_of<'c>(
 }
 
 fn remember(tx: &Savepoint<'_>, call: &CallRow) -> Result<(), StoreError> {
-    let passed = serde_json::to_string(&call.passed_over).unwrap_or_else(|_| "[]".to_owned());
+    let missed = serde_json::to_string(&call.missed).unwrap_or_else(|_| "[]".to_owned());
     tx.prepare_cached(
-        "INSERT INTO model_calls (at, session, account, passed, model, route, outcome, why, millis, input, cached,
+        "INSERT INTO model_calls (at, session, account, missed, model, route, outcome, why, millis, input, cached,
                                   output, reasoning)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?
@@ -146,7 +146,7 @@ fn remember(tx: &Savepoint<'_>, call: &CallRow) -> Result<(), StoreError> {
         call.at,
         call.session.as_str(),
         call.account.as_ref().map(AccountName::as_str),
-        passed,
+        missed,
         call.model,
         call.route,
         call.outcome.as_str(),
@@ -191,7 +191,7 @@ fn usage_row(row: &Row<'_>, by: UsageBy) -> Result<UsageRow, StoreError> {
 }
 
 fn call_row(row: &Row<'_>) -> Result<CallRow, StoreError> {
-    let passed: String = row.get(3)?;
+    let missed: String = row.get(3)?;
     let outcome: String = row.get(6)?;
     let tokens = |input_tokens| -> rusqlite::Result<Tokens> {
         Ok(Tokens {
@@ -205,7 +205,7 @@ fn call_row(row: &Row<'_>) -> Result<CallRow, StoreError> {
         at: row.get(0)?,
         session: session_of(row.get(1)?)?,
         account: row.get::<_, Option<String>>(2)?.map(account_of).transpose()?,
-        passed_over: serde_json::from_str(&passed).unwrap_or_default(),
+        missed: serde_json::from_str(&missed).unwrap_or_default(),
         model: row.get(4)?,
         route: row.get(5)?,
         outcome: CallOutcome::parse(&outcome)
@@ -235,7 +235,7 @@ mod tests {
             at: 1_795_266_209_000,
             session: session(digit),
             account: Some(account.parse().unwrap()),
-            passed_over: Vec::new(),
+            missed: Vec::new(),
             model: Some(model.into()),
             route: "responses".into(),
             outcome: CallOutcome::Completed,
@@ -292,7 +292,7 @@ mod tests {
         let (_dir, db) = open();
         let missed = CallRow {
             account: None,
-            passed_over: vec![PassedOver { account: "work".parse().unwrap(), why: "its limit is reached".into() }],
+            missed: vec![Missed { account: "work".parse().unwrap(), why: "its limit is reached".into() }],
             outcome: CallOutcome::Failed,
             why: Some("429".into()),
             tokens: None,
