@@ -37,7 +37,7 @@ async fn usage_is_exact_whatever_it_is_added_up_by_and_outlives_the_daemon() {
     vendor.serve(&mut home);
     home.up().await;
     home.group("demo", &json!({"model": "model-a"})).await;
-    home.group("own", &json!({"account": "offline", "model": "model-b"})).await;
+    home.group("own", &json!({"account": "offline", "pool": {"mode": "custom"}, "model": "model-b"})).await;
     home.group("quiet", &json!({})).await;
     assert_eq!(home.cli(&["usage"]).await.stdout, "no model calls\n");
     let admin = home.admin();
@@ -128,7 +128,7 @@ async fn a_call_whose_container_is_stopped_was_given_up() {
 
 #[tokio::test]
 async fn what_nobody_could_serve_is_an_activity_and_costs_nothing() {
-    let home = TestHome::with_demo(&json!({"account": "nobody"})).await;
+    let home = TestHome::with_demo(&json!({"account": "nobody", "pool": {"mode": "custom"}})).await;
     let _chat = home.admin().send_text("demo", "hello").await;
     let call = eventually("the call is written down", || async { activity(&home, "demo").await.pop() }).await;
     assert_eq!((call.outcome, call.account), (CallOutcome::Failed, None));
