@@ -77,7 +77,7 @@ CREATE TABLE model_calls (
     -- Who served it; none when nobody did.
     account   TEXT,
     -- Who was asked before and did not: a JSON list of {account, why}.
-    passed    TEXT NOT NULL,
+    missed    TEXT NOT NULL,
     model     TEXT,
     route     TEXT NOT NULL,
     outcome   TEXT NOT NULL CHECK (outcome IN ('completed', 'failed', 'cut', 'given_up')),
