@@ -1,6 +1,6 @@
 //! The daemon's own socket: what the CLI asks. HTTP/1.1 on a Unix socket, 0600; whoever can open it owns the home.
 //!
-//! - [`accounts`]: who serves model calls.
+//! - [`accounts`]: who serves model calls. - [`usage`]: what they cost, and what became of them.
 //! - [`answers`]: groups, sessions, status. - [`detail`]: a session in depth. - [`wirings`]: chats of groups.
 //! - [`dead_letters`]: what was tried for the last time.
 //! - [`chat`]: the terminal's messages and their streamed answers; [`intake`]: how many at once.
@@ -25,6 +25,7 @@ mod intake;
 mod log_tail;
 mod removal;
 mod schema;
+mod usage;
 mod wirings;
 
 use std::path::Path;
@@ -138,6 +139,8 @@ fn routes(admin: Arc<Admin>, ending: &Ending) -> Router {
         .route("/v1/accounts/{name}/logout", post(accounts::logout))
         .route("/v1/accounts/{name}/test", post(accounts::test))
         .route("/v1/vault/rotate", post(accounts::rotate))
+        .route("/v1/usage", get(usage::usage))
+        .route("/v1/groups/{folder}/activity", get(usage::activity))
         .route("/v1/wirings", get(wirings::list).patch(wirings::change))
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/{folder}", delete(dead_letters::let_all_go))

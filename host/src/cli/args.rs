@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, value_parser};
+use cofferdam_protocol::admin::UsageBy;
 use cofferdam_protocol::ids::Folder;
+use jiff::civil::Date;
 
 use super::account::args::AccountVerb;
-use super::words::{ChatWord, LetterWord, SessionWord, on_or_off};
+use super::words::{ChatWord, LetterWord, SessionWord, on_or_off, usage_by};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -59,6 +61,8 @@ pub(super) enum Verb {
     /// Accounts: credentials of model providers, which never leave the host
     #[command(subcommand)]
     Account(AccountVerb),
+    /// What model calls cost
+    Usage(UsageArgs),
     /// What runs, what waits, and why
     Status,
     /// Sessions: conversations and their containers
@@ -141,6 +145,21 @@ pub(super) struct ChatArgs {
     /// A file with a JSON Schema that the answer must follow; the reply is printed as the agent wrote it
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UsageArgs {
+    /// Of this group only
+    pub group: Option<Folder>,
+    /// Of so many days, today with them [default: all]
+    #[arg(long, value_name = "N", conflicts_with = "since", value_parser = value_parser!(u32).range(1..))]
+    pub days: Option<u32>,
+    /// From this day on, such as 2026-11-21
+    #[arg(long, value_name = "DATE")]
+    pub since: Option<Date>,
+    /// What to add up by: group, session, account, model or day [default: group; of one group: day]
+    #[arg(long, value_name = "WHAT", value_parser = usage_by)]
+    pub by: Option<UsageBy>,
 }
 
 #[derive(Debug, Args)]
@@ -347,6 +366,16 @@ mod tests {
             |words: &[&str]| Cli::try_parse_from(["cofferdam", "dead-letter", "retry"].iter().chain(words)).is_ok();
         assert!(retry(&["demo/3"]) && retry(&["demo/3", "ops/1"]) && retry(&["--all", "demo"]));
         assert!(!retry(&[]) && !retry(&["--all", "demo", "demo/3"]) && !retry(&["demo"]) && !retry(&["demo/0"]));
+    }
+
+    #[test]
+    fn usage_is_of_so_many_days_or_since_one() {
+        let usage = |words: &[&str]| Cli::try_parse_from(["cofferdam", "usage"].iter().chain(words)).is_ok();
+        assert!(
+            usage(&[]) && usage(&["demo", "--days", "7", "--by", "model"]) && usage(&["--since", "2026-11-21"])
+        );
+        assert!(!usage(&["--days", "7", "--since", "2026-11-21"]) && !usage(&["--days", "0"]));
+        assert!(!usage(&["--since", "today"]) && !usage(&["--by", "hour"]));
     }
 
     #[test]

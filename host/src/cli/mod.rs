@@ -24,6 +24,7 @@ mod status;
 mod table;
 mod terminal;
 mod up;
+mod usage;
 mod wiring;
 mod words;
 
@@ -81,6 +82,7 @@ async fn run(cli: Cli) -> Result<u8, CliError> {
         Verb::Group(verb) => group::run(&context, verb).await,
         Verb::Chat(chat) => chat::run(&context, chat).await,
         Verb::Account(verb) => account::run(&context, verb).await,
+        Verb::Usage(args) => usage::run(&context, args).await,
         Verb::Status => status::run(&context).await,
         Verb::Session(verb) => session::run(&context, verb).await,
         Verb::DeadLetter(verb) => dead_letter::run(&context, verb).await,

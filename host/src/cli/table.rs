@@ -80,6 +80,19 @@ pub(super) fn span(secs: i64) -> String {
     }
 }
 
+/// A number with commas between its thousands.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +128,11 @@ mod tests {
         assert_eq!(ago("never", now), "never");
         assert_eq!(until("2026-01-02T00:00:15.5Z", now), "in 15 s");
         assert_eq!(until("2026-01-01T00:00:00Z", now), "now");
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        let of = |number| grouped(number);
+        assert_eq!([of(0), of(999), of(1000), of(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
     }
 }

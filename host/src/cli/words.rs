@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use cofferdam_protocol::admin::UsageBy;
 use cofferdam_protocol::ids::Folder;
 
 /// A session's id or the beginning of one: hex digits only, so it is safe in a URL.
@@ -79,4 +80,9 @@ pub(super) fn on_or_off(text: &str) -> Result<bool, &'static str> {
         "off" => Ok(false),
         _ => Err("say `on` or `off`"),
     }
+}
+
+/// What usage is added up by.
+pub(super) fn usage_by(word: &str) -> Result<UsageBy, &'static str> {
+    UsageBy::parse(word).ok_or("say `group`, `session`, `account`, `model` or `day`")
 }

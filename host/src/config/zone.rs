@@ -1,6 +1,7 @@
 //! The time zone that a group's people live in.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected};
@@ -18,6 +19,12 @@ pub fn local_time(ms: i64, zone: &TimeZone) -> String {
     let local = time.to_zoned(zone.clone());
     let name = zone.iana_name().map_or_else(|| local.strftime("%:z").to_string(), str::to_owned);
     format!("{} {name}", local.strftime("%Y-%m-%d %H:%M"))
+}
+
+/// The day of a time there, such as `2026-11-21`. `ms` are milliseconds since 1970.
+pub fn local_day(ms: i64, zone: &TimeZone) -> Date {
+    let time = Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 { Timestamp::MIN } else { Timestamp::MAX });
+    time.to_zoned(zone.clone()).date()
 }
 
 /// A zone's IANA name that this host knows.
@@ -43,6 +50,13 @@ mod tests {
         assert_eq!(local_time(1_795_266_209_000, &berlin), "2026-11-21 14:03 Europe/Berlin");
         assert_eq!(local_time(1_782_046_980_000, &berlin), "2026-06-21 15:03 Europe/Berlin");
         assert_eq!(local_time(1_795_266_209_000, &TimeZone::UTC), "2026-11-21 13:03 UTC");
+    }
+
+    #[test]
+    fn a_day_is_the_zones() {
+        let late = 1_795_303_800_000; // 2026-11-21 23:30 UTC
+        assert_eq!(local_day(late, &TimeZone::UTC).to_string(), "2026-11-21");
+        assert_eq!(local_day(late, &zone(Some("Europe/Berlin"))).to_string(), "2026-11-22");
     }
 
     #[test]

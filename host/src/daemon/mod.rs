@@ -31,7 +31,7 @@ use crate::config::home::Home;
 use crate::config::host::HostConfig;
 use crate::delivery::Delivery;
 use crate::error_chain;
-use crate::gateway::{Accounts, GatewayError};
+use crate::gateway::{Accounts, Gateway, GatewayError};
 use crate::progress::Reporter;
 use crate::store::Stores;
 use crate::store::ground::Ground;
@@ -137,6 +137,7 @@ pub struct Daemon {
     reporter: Reporter,
     stores: Stores,
     accounts: Accounts,
+    gateway: Arc<Gateway>,
     home: Home,
     /// Follows the wall clock.
     clock: Option<AbortOnDropHandle<()>>,
@@ -208,6 +209,7 @@ impl Daemon {
             reporter,
             stores: shared.stores,
             accounts: shared.accounts,
+            gateway: shared.gateway,
             home: shared.home,
             clock,
             #[cfg(feature = "test-hooks")]
@@ -257,6 +259,7 @@ impl Daemon {
         self.reporter.shutdown(LAST_WORDS).await;
         self.admin.finish(LAST_WORDS).await;
         settle_logins(&self.accounts, hurried).await;
+        settle_calls(&self.gateway, hurried).await;
         let quick = async {
             if tokio::time::timeout(HURRIED, self.stores.close()).await.is_err() {
                 tracing::warn!("databases were still closing at the end; their journals stay for the next start");
@@ -277,6 +280,16 @@ async fn settle_logins(accounts: &Accounts, hurried: &CancellationToken) {
         }
     };
     unless(hurried, within(REFRESHES), within(HURRIED)).await;
+}
+
+/// What the last model calls cost is written down before the databases close.
+async fn settle_calls(gateway: &Gateway, hurried: &CancellationToken) {
+    unless(hurried, gateway.settle(), async {
+        if tokio::time::timeout(HURRIED, gateway.settle()).await.is_err() {
+            tracing::warn!("what the last model calls cost was not written down");
+        }
+    })
+    .await;
 }
 
 /// A step of the end: `calm`, unless a second signal came or comes; then `quick`.

@@ -12,7 +12,7 @@ use crate::config::host::{Environment, HostConfig};
 use crate::config::retries::Retries;
 use crate::delivery::Delivery;
 use crate::gateway::accounts::Sources;
-use crate::gateway::{Account, Accounts, Gateway};
+use crate::gateway::{Account, Accounts, Gateway, Ledger};
 use crate::live::Hub;
 use crate::model::backoff::Backoff;
 use crate::sandbox::docker::DockerSandbox;
@@ -50,7 +50,8 @@ impl Shared {
         let install = stores.central().install_id().await?;
         let trust = trust_of(&config)?;
         let accounts = open_accounts(&home, &stores, (&install, &config, &trust), mode).await?;
-        let gateway = Arc::new(Gateway::with_accounts(accounts.clone()));
+        let ledger = Ledger::start(stores.clone(), home.clone());
+        let gateway = Arc::new(Gateway::with_accounts(accounts.clone()).with_ledger(ledger));
         let delivery = Delivery::new(stores.clone(), channels.clone(), mode == Mode::Serve);
         let hub = Hub::default();
         Ok(Self {

@@ -6,6 +6,7 @@
 //!                       │ WebSocket upgrade: 426                        │           ├ compatible: a Responses endpoint + key
 //!                                                                       │           └ chatgpt: the vendor's + a login, kept fresh
 //!                                                                       └ accounts: the group's account, or the default
+//!                                       meter: follows the answer, and writes down what the call cost
 //! ```
 //!
 //! What a container sends is hostile: only three calls exist, only known headers pass, and the credential is
@@ -23,6 +24,7 @@ mod error;
 mod headers;
 mod hosted;
 pub mod login;
+mod meter;
 mod offline;
 mod probe;
 pub mod rate_limits;
@@ -52,6 +54,8 @@ use answer::Answered;
 use choose::{Chooser, Fixed};
 use error::vendor_error;
 use login::{Login, NoLogin};
+pub use meter::Ledger;
+use meter::Meter;
 pub use probe::ProbeError;
 use room::Room;
 use words::Whose;
@@ -208,6 +212,8 @@ trait Upstream: Send + Sync {
 #[derive(Clone)]
 pub struct Gateway {
     chooser: Arc<dyn Chooser>,
+    /// Where calls are written down, if anywhere.
+    ledger: Option<Ledger>,
     room: Room,
     refused: Arc<AtomicU64>,
 }
@@ -235,7 +241,19 @@ impl Gateway {
     }
 
     fn choosing(chooser: Arc<dyn Chooser>) -> Self {
-        Self { chooser, room: Room::default(), refused: Arc::default() }
+        Self { chooser, ledger: None, room: Room::default(), refused: Arc::default() }
+    }
+
+    /// Writes each call down there when it is over.
+    pub fn with_ledger(self, ledger: Ledger) -> Self {
+        Self { ledger: Some(ledger), ..self }
+    }
+
+    /// Waits until the calls that are over are written down.
+    pub async fn settle(&self) {
+        if let Some(ledger) = &self.ledger {
+            ledger.settle().await;
+        }
     }
 
     /// The account of groups that name none, in words, for `status`.
@@ -299,7 +317,12 @@ impl Gateway {
             room: room.map(Arc::new),
         };
         tracing::debug!(group = %caller.group, session = %caller.session, ?route, bytes = call.body.len(), "model call");
-        self.chooser.serve(caller, call).await.response
+        let meter = self.ledger.as_ref().and_then(|ledger| Meter::begin(ledger, caller, &call));
+        let served = self.chooser.serve(caller, call).await;
+        match meter {
+            Some(meter) => meter.tap(served),
+            None => served.response,
+        }
     }
 
     fn refuse(&self, caller: &Caller, parts: &http::request::Parts) -> Response<Body> {

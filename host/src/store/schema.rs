@@ -16,6 +16,7 @@ const GROUP: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/group/0004_blameless.sql")),
     M::up(include_str!("../../../migrations/group/0005_wanted_end.sql")),
     M::up(include_str!("../../../migrations/group/0006_pin.sql")),
+    M::up(include_str!("../../../migrations/group/0007_usage.sql")),
 ];
 
 /// Which schema a database has.

@@ -17,6 +17,8 @@
 //! | `PUT /v1/accounts/{name}/pool` ([`AccountPool`]) · `DELETE …/pool` | [`AccountChanged`] |
 //! | `DELETE /v1/accounts/{name}` | [`AccountRemoved`] |
 //! | `POST /v1/vault/rotate` | a new key of the vault: [`KeyRotated`] |
+//! | `GET /v1/usage?group=&by=&since=&days=` | [`UsageReport`] |
+//! | `GET /v1/groups/{folder}/activity?limit=` | [`Vec<ModelCall>`], newest first |
 //! | `GET /v1/wirings` · `PATCH /v1/wirings` ([`WiringChange`]) | [`Vec<Wiring>`] · [`Wiring`] |
 //! | `GET /v1/dead-letters?group=&all=` · `GET /v1/dead-letters/{group}/{number}` | [`Vec<DeadLetter>`], open ones unless `all` · [`DeadLetter`] |
 //! | `POST /v1/dead-letters/{group}/{number}/retry` · `DELETE` without `/retry` drops it | [`DeadLetter`] |
@@ -34,6 +36,7 @@ mod backup;
 mod chat;
 mod dead_letter;
 mod session;
+mod usage;
 mod wiring;
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +61,7 @@ pub use session::{
     CompactionRecord, ContextView, Conversation, DeliveryState, FOLLOW_TAIL_LINES, FollowEvent, HardDelivery,
     OpenQuestion, SessionDetail, Setting, SettingSource, ToolCallRecord, ToolCallState, TurnDiff, TurnFailure,
 };
+pub use usage::{CallOutcome, MAX_ACTIVITY, Missed, ModelCall, Tokens, UsageBy, UsageReport, UsageRow, UsageSum};
 pub use wiring::{Wiring, WiringChange};
 
 /// An error as people read it, and a kind for scripts.

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
-use cofferdam_protocol::admin::{AccountKind, PoolStrategy};
-use cofferdam_protocol::ids::AccountName;
+use clap::{Args, Subcommand, value_parser};
+use cofferdam_protocol::admin::{AccountKind, MAX_ACTIVITY, PoolStrategy};
+use cofferdam_protocol::ids::{AccountName, Folder};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AccountVerb {
@@ -44,6 +44,14 @@ pub(in crate::cli) enum AccountVerb {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+    },
+    /// Show the newest model calls of a group: who served them, and what became of them
+    Activity {
+        /// The group
+        group: Folder,
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u32).range(1..=i64::from(MAX_ACTIVITY)))]
+        limit: u32,
     },
     /// The key that the accounts are sealed with
     #[command(subcommand)]

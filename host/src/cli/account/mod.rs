@@ -1,5 +1,6 @@
 //! `cofferdam account …`: credentials of model providers, which the daemon holds.
 
+mod activity;
 pub(super) mod args;
 mod chatgpt;
 mod login;
@@ -33,6 +34,7 @@ pub(super) async fn run(context: &Context, verb: AccountVerb) -> Result<u8, CliE
         AccountVerb::Pool(verb) => pool(context, verb).await?,
         AccountVerb::Logout { account } => logout(context, &account).await?,
         AccountVerb::Remove { account, yes } => remove(context, &account, yes).await?,
+        AccountVerb::Activity { group, limit } => activity::run(context, &group, limit).await?,
         AccountVerb::Key(KeyVerb::Rotate) => rotate(context).await?,
     }
     Ok(0)

@@ -7,13 +7,13 @@ use cofferdam_protocol::ids::{Attempt, TurnId};
 use cofferdam_protocol::runner::Usage;
 use tokio::time::sleep;
 
-use super::show::grouped;
 use super::state;
 use crate::cli::Context;
 use crate::cli::chat;
 use crate::cli::client::{Client, ClientError};
 use crate::cli::connect::{self, Mode};
 use crate::cli::error::CliError;
+use crate::cli::table::grouped;
 use crate::cli::terminal::{self, Style, clean, clean_line};
 use crate::cli::words::SessionWord;
 

@@ -9,7 +9,7 @@ use super::{note, state};
 use crate::cli::client::Client;
 use crate::cli::connect::{self, Mode};
 use crate::cli::error::CliError;
-use crate::cli::table::{Table, ago, pairs, until};
+use crate::cli::table::{Table, ago, grouped, pairs, until};
 use crate::cli::words::SessionWord;
 use crate::cli::{Context, terminal};
 
@@ -198,19 +198,6 @@ fn took(millis: u64) -> String {
     if millis < 1000 { format!("{millis} ms") } else { format!("{}.{} s", millis / 1000, millis % 1000 / 100) }
 }
 
-/// A number with commas between its thousands.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use cofferdam_protocol::admin::{
@@ -383,11 +370,5 @@ mod tests {
         );
         let back: SessionDetail = serde_json::from_value(json.clone()).unwrap();
         assert_eq!(serde_json::to_value(back).unwrap(), json);
-    }
-
-    #[test]
-    fn large_numbers_are_grouped() {
-        let of = |number| grouped(number);
-        assert_eq!([of(0), of(999), of(1000), of(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
     }
 }

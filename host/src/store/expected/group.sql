@@ -69,6 +69,26 @@ CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE model_calls (
+    id        INTEGER PRIMARY KEY,
+    -- When it ended, ms since 1970.
+    at        INTEGER NOT NULL,
+    session   TEXT NOT NULL,
+    -- Who served it; none when nobody did.
+    account   TEXT,
+    -- Who was asked before and did not: a JSON list of {account, why}.
+    missed    TEXT NOT NULL,
+    model     TEXT,
+    route     TEXT NOT NULL,
+    outcome   TEXT NOT NULL CHECK (outcome IN ('completed', 'failed', 'cut', 'given_up')),
+    why       TEXT,
+    millis    INTEGER NOT NULL,
+    -- Tokens, if the vendor told them.
+    input     INTEGER,
+    cached    INTEGER,
+    output    INTEGER,
+    reasoning INTEGER
+) STRICT;
 CREATE TABLE models (
     position       INTEGER PRIMARY KEY,
     name           TEXT NOT NULL UNIQUE,
@@ -171,3 +191,17 @@ CREATE TABLE turns (
 CREATE INDEX turns_earlier ON turns (earlier) WHERE earlier IS NOT NULL;
 CREATE INDEX turns_running ON turns (session) WHERE state = 'running';
 CREATE INDEX turns_session ON turns (session);
+CREATE TABLE usage (
+    -- YYYY-MM-DD, in the group's time zone when it was written.
+    day       TEXT NOT NULL,
+    session   TEXT NOT NULL,
+    account   TEXT NOT NULL,
+    model     TEXT NOT NULL,
+    calls     INTEGER NOT NULL,
+    -- Tokens, as the vendor counts them: cached are a part of input, reasoning of output.
+    input     INTEGER NOT NULL,
+    cached    INTEGER NOT NULL,
+    output    INTEGER NOT NULL,
+    reasoning INTEGER NOT NULL,
+    PRIMARY KEY (day, session, account, model)
+) STRICT, WITHOUT ROWID;

@@ -7,7 +7,7 @@
 //! - [`compactions`], [`mcp`], [`models`]: what runners report. - [`clock`]: a wall clock that was set back.
 //! - [`tools`]: calls of the host's tools. - [`questions`]: the agent's, and their answers. - [`files`]: people's.
 //! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`undelivered`]: what never arrived, for the agent. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
-//!   at; [`detail`]: in depth.
+//!   at; [`detail`]: in depth. - [`usage`]: what model calls cost.
 
 pub mod attempts;
 pub mod claim;
@@ -33,6 +33,7 @@ pub mod steering;
 pub mod tools;
 pub mod turns;
 pub mod undelivered;
+pub mod usage;
 pub mod views;
 
 use std::path::{Path, PathBuf};
