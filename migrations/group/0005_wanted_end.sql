@@ -1,2 +1,2 @@
--- Who wants the newest attempt's end, written before its container is told: whoever sees it gone knows why.
-ALTER TABLE sessions ADD COLUMN wanted_end TEXT CHECK (wanted_end IN ('person', 'daemon'));
+-- Who wants its end, written before its container is told: whoever sees that gone knows why. It goes with the turn.
+ALTER TABLE turns ADD COLUMN wanted_end TEXT CHECK (wanted_end IN ('person', 'daemon'));

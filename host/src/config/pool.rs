@@ -72,6 +72,9 @@ impl TryFrom<Written> for GroupPool {
         if written.members.len() > MAX_POOL_MEMBERS {
             return Err(format!("a pool has at most {MAX_POOL_MEMBERS} members"));
         }
+        if let Some(built_in) = written.members.iter().find(|member| member.is_built_in()) {
+            return Err(format!("'{built_in}' is built in and cannot be in a pool"));
+        }
         let mut seen = std::collections::BTreeSet::new();
         if let Some(twice) = written.members.iter().find(|member| !seen.insert(*member)) {
             return Err(format!("'{twice}' is named twice"));
@@ -116,6 +119,7 @@ mod tests {
         for (text, why) in [
             (json!({"members": ["a"]}), "belong to"),
             (json!({"mode": "custom", "members": ["a", "a"]}), "twice"),
+            (json!({"mode": "custom", "members": ["offline"]}), "built in"),
             (json!({"mode": "custom", "members": ["A b"]}), "A b"),
             (json!({"mode": "own"}), "inherit"),
             (json!({"mode": "custom", "member": ["a"]}), "unknown field `member`"),

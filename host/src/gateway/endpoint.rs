@@ -75,12 +75,11 @@ impl Endpoint {
             let answer = vendor_error(StatusCode::BAD_GATEWAY, "upstream_url", &self.whose.unusable_url());
             return Err(Answered::missed(Miss::Unreachable, answer));
         };
-        let answer = match tokio::time::timeout(self.limits.headers, request.send()).await {
-            Ok(Ok(upstream)) => return Ok(upstream),
-            Ok(Err(error)) => self.failed(caller, error),
-            Err(_) => self.timed_out(caller),
-        };
-        Err(Answered::missed(Miss::Unreachable, answer))
+        match tokio::time::timeout(self.limits.headers, request.send()).await {
+            Ok(Ok(upstream)) => Ok(upstream),
+            Ok(Err(error)) => Err(Answered::missed(Miss::Unreachable, self.failed(caller, error))),
+            Err(_) => Err(Answered::missed(Miss::Silent, self.timed_out(caller))),
+        }
     }
 
     fn failed(&self, caller: &Caller, error: reqwest::Error) -> Response<Body> {
@@ -130,8 +129,9 @@ impl Endpoint {
         let exhausted = limits.as_ref().and_then(RateLimits::exhausted_until);
         let mut response = self.streamed(caller, upstream, secret);
         let told = rate_limits::told_in(&mut response, now, REFUSAL).await;
-        let until = told.or(stated).or(exhausted);
-        Answered { limits, ..Answered::missed(Miss::Limited { until }, response) }
+        let whole = told.whole || exhausted.is_some();
+        let until = told.until.or(stated).or(exhausted);
+        Answered { limits, ..Answered::missed(Miss::Limited { until, whole }, response) }
     }
 
     /// An answer that goes on as it comes.

@@ -16,6 +16,9 @@ use serde_json::Value;
 /// The longest time to a reset that is believed: a week's window and a day.
 const LONGEST: Duration = Duration::from_secs(8 * 24 * 3600);
 
+/// How long an allowance is taken to last of which that is not known, in minutes.
+const MINUTES: u32 = 60;
+
 /// One of an account's allowances.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
@@ -47,11 +50,13 @@ impl RateLimits {
         (!windows.is_empty()).then_some(Self { windows, seen_at: now })
     }
 
-    /// The share that is left of the allowance that is used most, 0 to 1. One that began anew since is whole.
+    /// The share that is left of the allowance that is used most, 0 to 1. One that began anew since is whole, and so is one of
+    /// which that is not known, when it was told as long ago as it lasts.
     pub fn remaining(&self, now: i64) -> f64 {
-        let left = |window: &Window| match window.resets_at {
-            Some(at) if at <= now => 1.0,
-            _ => (100.0 - window.used_percent) / 100.0,
+        let left = |window: &Window| {
+            let lasts = i64::from(window.minutes.unwrap_or(MINUTES)) * 60_000;
+            let anew = window.resets_at.unwrap_or(self.seen_at + lasts);
+            if anew <= now { 1.0 } else { (100.0 - window.used_percent) / 100.0 }
         };
         self.windows.iter().map(left).fold(1.0, f64::min)
     }
@@ -89,13 +94,21 @@ pub(super) fn retry_after(headers: &HeaderMap, now: i64) -> Option<i64> {
     after(ms.or_else(secs)?, now)
 }
 
-/// When a refusal's body says that the limit ends, ms since 1970: `resets_at` or `resets_in_seconds` of its error. The body is
-/// read up to `most` bytes, which may take so long, and goes on as it was.
-pub(super) async fn told_in(
-    response: &mut Response<Body>,
-    now: i64,
-    (most, patience): (usize, Duration),
-) -> Option<i64> {
+/// What a refusal's body says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// When the limit ends, ms since 1970: `resets_at` or `resets_in_seconds` of its error.
+    pub(super) until: Option<i64>,
+    /// Whether it is the account's, and not the model's or the call's.
+    pub(super) whole: bool,
+}
+
+/// The words of an error that is the account's.
+const WHOLE: &[&str] =
+    &["usage_limit_reached", "usage_not_included", "insufficient_quota", "billing_hard_limit_reached"];
+
+/// What a refusal's body says. It is read up to `most` bytes, which may take so long, and goes on as it was.
+pub(super) async fn told_in(response: &mut Response<Body>, now: i64, (most, patience): (usize, Duration)) -> Told {
     let mut body = std::mem::take(response.body_mut()).into_data_stream().fuse();
     let (mut read, mut bytes) = (Vec::new(), 0);
     let whole = async {
@@ -113,20 +126,22 @@ pub(super) async fn told_in(
     let _ = tokio::time::timeout(patience, whole).await;
     let text = read.iter().flatten().flat_map(|piece| piece.iter().copied()).collect::<Vec<u8>>();
     *response.body_mut() = Body::from_stream(stream::iter(read).chain(body));
-    let error = &serde_json::from_slice::<Value>(&text).ok()?["error"];
-    let at = error["resets_at"].as_i64().and_then(|at| at.checked_mul(1000));
+    let Ok(body) = serde_json::from_slice::<Value>(&text) else { return Told::default() };
+    let error = &body["error"];
+    let at = error["resets_at"].as_i64().and_then(|at| within(at.checked_mul(1000)?, now));
     let span = || error["resets_in_seconds"].as_u64().and_then(|secs| after(Duration::from_secs(secs), now));
-    at.and_then(|at| within(at, now)).or_else(span)
+    let is_whole = |key: &str| error[key].as_str().is_some_and(|word| WHOLE.contains(&word));
+    Told { until: at.or_else(span), whole: is_whole("type") || is_whole("code") }
 }
 
 fn after(span: Duration, now: i64) -> Option<i64> {
     within(now.checked_add(i64::try_from(span.as_millis()).ok()?)?, now)
 }
 
-/// A time that is not absurd.
-pub(super) fn within(at: i64, now: i64) -> Option<i64> {
+/// A time to come that is not absurd.
+fn within(at: i64, now: i64) -> Option<i64> {
     let longest = i64::try_from(LONGEST.as_millis()).ok()?;
-    (at - now <= longest).then_some(at)
+    at.checked_sub(now).filter(|left| (0..=longest).contains(left)).map(|_| at)
 }
 
 fn percent(value: f64) -> Option<f64> {
@@ -186,6 +201,10 @@ mod tests {
             Window { name: "primary", used_percent: 25.5, minutes: Some(300), resets_at: Some(NOW + 3_600_000) }
         );
         assert_eq!((limits.remaining(NOW), limits.exhausted_until()), (0.0, None), "the second is used up");
+        let left = limits.remaining(NOW + 3_600_000);
+        assert!((left - 1.0).abs() < 1e-9, "an hour later nothing is known of that any more");
+        let left = limits.remaining(NOW + 3_600_000);
+        assert!((left - 1.0).abs() < 1e-9, "an hour later nothing is known of that any more");
     }
 
     #[test]
@@ -215,10 +234,11 @@ mod tests {
         ] {
             assert_eq!(RateLimits::of(&told, NOW), None, "{told:?}");
         }
-        let far =
-            headers(&[("x-codex-primary-used-percent", "-7"), ("x-codex-primary-reset-at", "9223372036854775807")]);
-        let limits = RateLimits::of(&far, NOW).unwrap();
-        assert_eq!((limits.windows[0].used_percent, limits.windows[0].resets_at), (0.0, None));
+        for far in ["9223372036854775807", "9223372036854775", "-9223372036854775", "0"] {
+            let far = headers(&[("x-codex-primary-used-percent", "-7"), ("x-codex-primary-reset-at", far)]);
+            let limits = RateLimits::of(&far, NOW).unwrap();
+            assert_eq!((limits.windows[0].used_percent, limits.windows[0].resets_at), (0.0, None));
+        }
         for odd in ["", "1", "1d", "-1s", "1e9s", "s", "99999999999999999999h"] {
             let at = span(odd).and_then(|span| after(span, NOW));
             assert!(at.is_none_or(|at| at == NOW), "{odd}: {at:?}");

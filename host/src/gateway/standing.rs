@@ -26,14 +26,51 @@ const FAILED: i64 = 15_000;
 const STAYS: i64 = 600_000;
 /// Sessions that are remembered before those that left are forgotten.
 const SESSIONS: usize = 1024;
+/// Models of an account whose limits are remembered: what a container calls its model is its own choice.
+const MODELS: usize = 16;
+
+/// A time: in ms since 1970, and in ms of a clock that nobody sets, which is what spans are counted with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) wall: i64,
+    pub(super) steady: i64,
+}
 
 /// An account that is not asked, or only when no other is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cooling {
-    /// Until when, ms since 1970.
-    pub(super) until: i64,
+    /// Until when, of the steady clock.
+    until: i64,
     /// Why.
     pub(super) miss: Miss,
+}
+
+impl Cooling {
+    /// Until when, ms since 1970.
+    pub(super) fn until(self, now: Now) -> i64 {
+        now.wall.saturating_add(self.until - now.steady)
+    }
+}
+
+/// Whom to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    /// In this order; none when all are at their limit.
+    pub(super) ask: Vec<AccountName>,
+    /// When the first of those at their limit may be asked again, ms since 1970.
+    pub(super) limited: Option<i64>,
+}
+
+/// What came of asking an account.
+pub(super) struct Came<'c> {
+    /// The model of the call, if it names one.
+    pub(super) model: Option<&'c str>,
+    /// Why it could not serve.
+    pub(super) miss: Option<Miss>,
+    /// What the vendor told of its allowances.
+    pub(super) limits: Option<RateLimits>,
+    /// Whether it gave an answer of a model: others, such as a list of models, say nothing of its limits.
+    pub(super) served: bool,
 }
 
 /// The accounts' standing. Pure but for the lock: the time is given.
@@ -51,11 +88,14 @@ struct State {
 #[derive(Default)]
 struct Standing {
     cooling: Option<Cooling>,
+    /// Of limits that are one model's.
+    models: HashMap<String, Cooling>,
     limits: Option<RateLimits>,
 }
 
 struct Stay {
     account: AccountName,
+    /// Of the steady clock.
     at: i64,
 }
 
@@ -64,50 +104,48 @@ impl Standings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whom to ask, in order; or when the first of those at their limit may be asked again, ms since 1970.
-    pub(super) fn order(&self, pool: &Pool, session: &SessionId, now: i64) -> Result<Vec<AccountName>, i64> {
+    /// Whom to ask for a call of a session for a model.
+    pub(super) fn order(&self, pool: &Pool, session: &SessionId, model: Option<&str>, now: Now) -> Order {
         if let [only] = pool.accounts.as_slice() {
             // Nobody stands in for it: the vendor itself says what is wrong.
-            return Ok(vec![only.clone()]);
+            return Order { ask: vec![only.clone()], limited: None };
         }
         let mut state = self.state();
-        let stays =
-            state.sessions.get(session).filter(|stay| now - stay.at < STAYS).map(|stay| stay.account.clone());
+        let stay = state.sessions.get(session).filter(|stay| now.steady - stay.at < STAYS);
+        let stays = stay.map(|stay| stay.account.clone());
         let mut accounts = state.preferred(pool, stays.is_none(), now);
         if let Some(at) = stays.and_then(|stays| accounts.iter().position(|account| *account == stays)) {
             accounts[..=at].rotate_right(1);
         }
-        let (mut ready, mut failed, mut again) = (Vec::new(), Vec::new(), i64::MAX);
+        let (mut ask, mut failed, mut limited) = (Vec::new(), Vec::new(), None);
         for account in accounts {
-            match state.cooling(&account, now) {
-                None => ready.push(account),
-                Some(Cooling { until, miss: Miss::Limited { .. } }) => again = again.min(until),
+            match state.cooling(&account, model, now) {
+                None => ask.push(account),
+                Some(cooling @ Cooling { miss: Miss::Limited { .. }, .. }) => {
+                    let until = cooling.until(now);
+                    limited = Some(limited.map_or(until, |first: i64| first.min(until)));
+                }
                 Some(Cooling { until, .. }) => failed.push((until, account)),
             }
         }
         failed.sort_by_key(|(until, _)| *until);
-        ready.extend(failed.into_iter().map(|(_, account)| account));
-        if ready.is_empty() { Err(again) } else { Ok(ready) }
+        ask.extend(failed.into_iter().map(|(_, account)| account));
+        Order { ask, limited }
     }
 
     /// What came of asking.
-    pub(super) fn note(
-        &self,
-        account: &AccountName,
-        session: &SessionId,
-        miss: Option<Miss>,
-        limits: Option<RateLimits>,
-        now: i64,
-    ) {
+    pub(super) fn note(&self, account: &AccountName, session: &SessionId, came: Came<'_>, now: Now) {
         let mut state = self.state();
         let standing = state.accounts.entry(account.clone()).or_default();
-        standing.limits = limits.or_else(|| standing.limits.take());
-        standing.cooling = miss.map(|miss| Cooling { until: cools_until(miss, now), miss });
-        if miss.is_none() {
-            if state.sessions.len() >= SESSIONS && !state.sessions.contains_key(session) {
-                state.sessions.retain(|_, stay| now - stay.at < STAYS);
+        standing.limits = came.limits.or_else(|| standing.limits.take());
+        match came.miss {
+            Some(miss) => standing.cools(miss, came.model, now),
+            None if came.served => {
+                standing.cooling = None;
+                came.model.and_then(|model| standing.models.remove(model));
+                state.stays(session, account, now);
             }
-            state.sessions.insert(session.clone(), Stay { account: account.clone(), at: now });
+            None => {}
         }
     }
 
@@ -116,9 +154,9 @@ impl Standings {
         self.state().accounts.remove(account);
     }
 
-    /// Why an account is passed over now, if it is.
-    pub(super) fn cooling(&self, account: &AccountName, now: i64) -> Option<Cooling> {
-        self.state().cooling(account, now)
+    /// Why an account is passed over now, if it is; with a model: by calls for that.
+    pub(super) fn cooling(&self, account: &AccountName, model: Option<&str>, now: Now) -> Option<Cooling> {
+        self.state().cooling(account, model, now)
     }
 
     /// What the vendor told last of an account's allowances.
@@ -127,13 +165,41 @@ impl Standings {
     }
 }
 
+impl Standing {
+    /// It is not asked for a while. What is shorter does not take the place of what is there.
+    fn cools(&mut self, miss: Miss, model: Option<&str>, now: Now) {
+        let cooling = Cooling { until: now.steady.saturating_add(cools_for(miss, now.wall)), miss };
+        let longer = |other: Option<Cooling>| other.filter(|other| other.until > cooling.until).unwrap_or(cooling);
+        match (miss, model) {
+            (Miss::Limited { whole: false, .. }, Some(model)) => {
+                self.models.retain(|_, cooling| cooling.until > now.steady);
+                let there = self.models.get(model).copied();
+                if there.is_some() || self.models.len() < MODELS {
+                    self.models.insert(model.to_owned(), longer(there));
+                }
+            }
+            _ => self.cooling = Some(longer(self.cooling)),
+        }
+    }
+}
+
 impl State {
-    fn cooling(&self, account: &AccountName, now: i64) -> Option<Cooling> {
-        self.accounts.get(account)?.cooling.filter(|cooling| cooling.until > now)
+    fn cooling(&self, account: &AccountName, model: Option<&str>, now: Now) -> Option<Cooling> {
+        let standing = self.accounts.get(account)?;
+        let of_model = model.and_then(|model| standing.models.get(model));
+        let both = standing.cooling.iter().chain(of_model).copied();
+        both.filter(|cooling| cooling.until > now.steady).max_by_key(|cooling| cooling.until)
+    }
+
+    fn stays(&mut self, session: &SessionId, account: &AccountName, now: Now) {
+        if self.sessions.len() >= SESSIONS && !self.sessions.contains_key(session) {
+            self.sessions.retain(|_, stay| now.steady - stay.at < STAYS);
+        }
+        self.sessions.insert(session.clone(), Stay { account: account.clone(), at: now.steady });
     }
 
     /// The pool's accounts as its strategy prefers them. `fresh`: for a session that has none yet.
-    fn preferred(&mut self, pool: &Pool, fresh: bool, now: i64) -> Vec<AccountName> {
+    fn preferred(&mut self, pool: &Pool, fresh: bool, now: Now) -> Vec<AccountName> {
         let mut accounts = pool.accounts.clone();
         let Some(first) = accounts.first() else { return accounts };
         let turn = self.turns.entry(first.clone()).or_default();
@@ -148,7 +214,7 @@ impl State {
                 let left = |account: &AccountName| {
                     let limits = self.accounts.get(account).and_then(|standing| standing.limits.as_ref());
                     // Of whom nothing is known nothing was used.
-                    limits.map_or(1.0, |limits| limits.remaining(now))
+                    limits.map_or(1.0, |limits| limits.remaining(now.wall))
                 };
                 accounts.sort_by(|one, other| left(other).total_cmp(&left(one)));
             }
@@ -157,135 +223,16 @@ impl State {
     }
 }
 
-fn cools_until(miss: Miss, now: i64) -> i64 {
+/// How long an account is not asked after a miss, in ms; `wall` is the time in ms since 1970.
+fn cools_for(miss: Miss, wall: i64) -> i64 {
     match miss {
-        Miss::Limited { until } => until.unwrap_or(now + LIMITED),
-        Miss::Failing(_) | Miss::Unreachable | Miss::NoCredential => now + FAILED,
+        Miss::Limited { until: Some(until), .. } => until.saturating_sub(wall),
+        Miss::Limited { until: None, whole: true } => LIMITED,
+        // It may be the call that was too much.
+        Miss::Limited { until: None, whole: false } => FAILED,
+        Miss::Failing(_) | Miss::Unreachable | Miss::Silent | Miss::NoCredential => FAILED,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use PoolStrategy::{PrimaryFirst, PriorityOrder, QuotaAware, RoundRobin};
-    use http::StatusCode;
-    use proptest::prelude::*;
-
-    use super::super::rate_limits::Window;
-    use super::*;
-
-    fn name(text: &str) -> AccountName {
-        text.parse().unwrap()
-    }
-
-    fn session(number: usize) -> SessionId {
-        format!("{number:032x}").parse().unwrap()
-    }
-
-    fn pool(strategy: PoolStrategy) -> Pool {
-        Pool::new(&name("own"), strategy, &[name("a"), name("b")]).unwrap()
-    }
-
-    fn order(standings: &Standings, pool: &Pool, of: usize, now: i64) -> String {
-        let order =
-            standings.order(pool, &session(of), now).map(|all| all.iter().map(AccountName::to_string).collect());
-        order.map_or_else(|until| format!("not before {until}"), |all: Vec<_>| all.join(" "))
-    }
-
-    fn limits(used_percent: f64, resets_at: i64) -> Option<RateLimits> {
-        let window = Window { name: "primary", used_percent, minutes: None, resets_at: Some(resets_at) };
-        Some(RateLimits { windows: vec![window], seen_at: 0 })
-    }
-
-    #[test]
-    fn each_strategy_has_its_order_for_new_sessions() {
-        for (strategy, orders) in [
-            (PriorityOrder, ["own a b"; 3]),
-            (PrimaryFirst, ["own a b", "own b a", "own a b"]),
-            (RoundRobin, ["own a b", "a b own", "b own a"]),
-            (QuotaAware, ["own a b"; 3]),
-        ] {
-            let (standings, pool) = (Standings::default(), pool(strategy));
-            let got: Vec<String> = (0..3).map(|of| order(&standings, &pool, of, 0)).collect();
-            assert_eq!(got, orders, "{strategy:?}");
-        }
-    }
-
-    #[test]
-    fn the_largest_share_that_is_left_goes_first_and_is_whole_after_its_reset() {
-        let (standings, pool) = (Standings::default(), pool(QuotaAware));
-        standings.note(&name("own"), &session(9), None, limits(60.0, 100), 0);
-        standings.note(&name("a"), &session(9), None, limits(20.0, 900), 0);
-        standings.note(&name("b"), &session(9), None, limits(90.0, 50), 0);
-        assert_eq!(order(&standings, &pool, 1, 0), "a own b");
-        assert_eq!(order(&standings, &pool, 2, 50), "b a own");
-        assert_eq!(order(&standings, &pool, 3, 100), "own b a", "both are whole, and their own order counts");
-    }
-
-    #[test]
-    fn a_session_stays_with_its_account_while_that_serves_and_it_makes_calls() {
-        let (standings, pool) = (Standings::default(), pool(RoundRobin));
-        standings.note(&name("b"), &session(1), None, None, 0);
-        assert_eq!(order(&standings, &pool, 1, STAYS - 1), "b own a");
-        assert_eq!(order(&standings, &pool, 2, 0), "own a b", "others go round, and it took no turn");
-        assert_eq!(order(&standings, &pool, 1, STAYS), "a b own", "it left");
-        standings.note(&name("b"), &session(1), Some(Miss::Failing(StatusCode::BAD_GATEWAY)), None, 10);
-        assert_eq!(order(&standings, &pool, 1, 10), "own a b", "what failed is the last");
-        assert_eq!(order(&standings, &pool, 1, 10 + FAILED), "b own a");
-    }
-
-    #[test]
-    fn whoever_is_at_its_limit_is_not_asked_before_the_reset() {
-        let (standings, pool) = (Standings::default(), pool(PriorityOrder));
-        standings.note(&name("own"), &session(1), Some(Miss::Limited { until: Some(5_000) }), None, 0);
-        assert_eq!(order(&standings, &pool, 1, 4_999), "a b");
-        assert_eq!(order(&standings, &pool, 1, 5_000), "own a b");
-        for account in ["a", "b"] {
-            standings.note(&name(account), &session(1), Some(Miss::Limited { until: None }), None, 0);
-        }
-        assert_eq!(order(&standings, &pool, 1, 10), "not before 5000");
-        standings.forget(&name("a"));
-        assert_eq!(order(&standings, &pool, 1, 10), "a", "another credential");
-        let alone = Pool::alone(name("b"));
-        assert_eq!(order(&standings, &alone, 1, 10), "b", "its vendor says it itself");
-    }
-
-    fn miss() -> impl Strategy<Value = Option<Miss>> {
-        prop_oneof![
-            Just(None),
-            (0_i64..50_000).prop_map(|until| Some(Miss::Limited { until: Some(until) })),
-            Just(Some(Miss::Unreachable)),
-            Just(Some(Miss::NoCredential)),
-        ]
-    }
-
-    proptest! {
-        /// Whatever happened: nobody is asked twice or for nothing, nobody at its limit is asked, and nobody else is left out.
-        #[test]
-        fn an_order_has_everybody_who_may_be_asked_once(
-            strategy in prop::sample::select(vec![PriorityOrder, PrimaryFirst, RoundRobin, QuotaAware]),
-            events in prop::collection::vec((0_usize..3, 0_usize..4, miss(), 0_i64..40_000), 0..40),
-        ) {
-            let (standings, pool) = (Standings::default(), pool(strategy));
-            let mut now = 0;
-            for (account, of, miss, pause) in events {
-                now += pause;
-                standings.note(&pool.accounts[account], &session(of), miss, None, now);
-                let limited = |account: &AccountName| {
-                    matches!(standings.cooling(account, now), Some(Cooling { miss: Miss::Limited { .. }, .. }))
-                };
-                let mut may: Vec<AccountName> = pool.accounts.iter().filter(|a| !limited(a)).cloned().collect();
-                match standings.order(&pool, &session(of), now) {
-                    Ok(order) => {
-                        let failed = |a: &AccountName| standings.cooling(a, now).is_some();
-                        prop_assert!(order.is_sorted_by_key(failed), "who failed comes last");
-                        let mut order = order;
-                        order.sort();
-                        may.sort();
-                        prop_assert_eq!(order, may);
-                    }
-                    Err(until) => prop_assert!(may.is_empty() && until > now),
-                }
-            }
-        }
-    }
-}
+mod tests;

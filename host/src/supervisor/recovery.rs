@@ -34,10 +34,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long the engine may take for its list, or for the removals, before people are told that it hangs; a list of forty
 /// containers takes it 10 ms on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// When the engine is asked whether what had to go is gone; each time twice as long after, at most
-/// [`LEFT_AGAIN_AT_MOST`].
+/// When the engine is asked whether what had to go is gone.
 const LEFT_AGAIN: Duration = Duration::from_secs(30);
-/// An engine that cannot remove a dead container says so for as long as it runs.
+/// The same of dead ones, each time twice as long after: an engine that cannot remove one says so for as long as it runs.
 const LEFT_AGAIN_AT_MOST: Duration = Duration::from_secs(3600);
 
 /// What recovery and the actors share.
@@ -77,6 +76,16 @@ impl Recovery {
     }
 }
 
+/// What a round leaves to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Left {
+    Nothing,
+    /// Nothing runs in it any more.
+    Dead,
+    /// It may run, or nobody could say whose it is.
+    Some,
+}
+
 /// What becomes of a container that the engine has.
 enum Fate {
     Adopt(Owner),
@@ -100,14 +109,21 @@ impl Supervisor {
         let work = async {
             self.look_over(Look::First).await;
             self.inner.recovery.looked.cancel();
-            let mut pause = LEFT_AGAIN;
+            let mut dead_again = LEFT_AGAIN;
             loop {
-                if self.ask_the_engine().await {
-                    pause = LEFT_AGAIN;
-                    self.inner.recovery.ask.notified().await;
-                } else {
-                    let _ = tokio::time::timeout(pause, self.inner.recovery.ask.notified()).await;
-                    pause = (pause * 2).min(LEFT_AGAIN_AT_MOST);
+                let asked = self.inner.recovery.ask.notified();
+                let left = self.ask_the_engine().await;
+                let pause = match left {
+                    Left::Nothing => {
+                        dead_again = LEFT_AGAIN;
+                        asked.await;
+                        continue;
+                    }
+                    Left::Some => LEFT_AGAIN,
+                    Left::Dead => dead_again,
+                };
+                if tokio::time::timeout(pause, asked).await.is_err() && left == Left::Dead {
+                    dead_again = (dead_again * 2).min(LEFT_AGAIN_AT_MOST);
                 }
             }
         };
@@ -130,12 +146,12 @@ impl Supervisor {
     }
 
     /// Asks for the list until the engine has told it; while the engine is away, only [`super::engine`] asks it anything.
-    /// Answers whether all that had to go is gone.
-    async fn ask_the_engine(&self) -> bool {
+    /// Answers what is left of what had to go.
+    async fn ask_the_engine(&self) -> Left {
         let mut told = false;
         loop {
             let error = match self.round().await {
-                Ok(clean) => return clean,
+                Ok(left) => return left,
                 Err(error) => error,
             };
             self.inner.engine_failed(&error);
@@ -150,7 +166,7 @@ impl Supervisor {
     }
 
     /// Sorts the containers that the engine has now.
-    async fn round(&self) -> Result<bool, SandboxError> {
+    async fn round(&self) -> Result<Left, SandboxError> {
         let recovery = &self.inner.recovery;
         // Before the list: a container that begins after it is not in it.
         let doubts = lock(&recovery.doubts).clone();
@@ -158,7 +174,7 @@ impl Supervisor {
         let hangs = || SandboxError::Hanging { doing: "list containers", secs: PATIENCE.as_secs() };
         let list = list.unwrap_or_else(|_| Err(hangs()))?;
         self.inner.engine_works();
-        let (mut there, mut stale, mut clean) = (HashSet::new(), Vec::new(), true);
+        let (mut there, mut stale, mut left) = (HashSet::new(), Vec::new(), Left::Nothing);
         for found in list {
             match self.fate(&found).await {
                 Fate::Adopt(owner) => {
@@ -167,17 +183,19 @@ impl Supervisor {
                     self.call(&owner.group, &owner.session, Call::Adopt(owner.attempt, running));
                     there.insert(owner.session);
                 }
-                Fate::Remove => stale.push(found.id),
+                Fate::Remove => {
+                    // What the engine says it removes may stay: gone is what is in no list.
+                    left = left.max(if found.running { Left::Some } else { Left::Dead });
+                    stale.push(found.id);
+                }
                 Fate::Leave => {}
                 Fate::Unknown(session) => {
                     // Its doubt stays: to call it gone would end a turn that may run.
                     there.insert(session);
-                    clean = false;
+                    left = Left::Some;
                 }
             }
         }
-        // What the engine says it removes may stay, dead: gone is what is in no list.
-        clean &= stale.is_empty();
         self.remove(stale).await;
         for (session, (folder, attempt)) in doubts {
             if !there.contains(&session) {
@@ -187,7 +205,7 @@ impl Supervisor {
         if !recovery.listed.swap(true, Ordering::AcqRel) {
             self.everyone(|| Call::Look);
         }
-        Ok(clean)
+        Ok(left)
     }
 
     async fn fate(&self, found: &Found) -> Fate {

@@ -55,16 +55,16 @@ impl Engine {
         self.docker().await?.list_containers(Some(options)).await
     }
 
-    /// Why it does not remove a dead container, told to by force. One that was killed while it removed containers may
-    /// refuse that of one of them as long as it runs, such as because it was "already in progress", and nobody can change that.
-    pub async fn is_stuck_with(&self, container: &ContainerSummary) -> Option<String> {
+    /// Why it does not remove a dead container, told to by force, and whether that is because it is removing it already. One
+    /// that was killed while it removed containers may say so of one of them as long as it runs, and nobody can change that.
+    pub async fn keeps(&self, container: &ContainerSummary) -> Option<(String, bool)> {
         use bollard::errors::Error::DockerResponseServerError as Refused;
         let dead = container.status.as_ref().is_some_and(|status| status.starts_with("Dead"));
         let (true, Some(id), Ok(docker)) = (dead, &container.id, self.docker().await) else { return None };
         let force = RemoveContainerOptionsBuilder::default().force(true).build();
         match docker.remove_container(id, Some(force)).await {
             Err(Refused { status_code, message }) if status_code != 404 => {
-                Some(format!("{status_code}, {message}"))
+                Some((format!("{status_code}, {message}"), status_code == 409))
             }
             _ => None,
         }

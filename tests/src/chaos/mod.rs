@@ -227,8 +227,8 @@ async fn left_behind(engine: &Engine, home: &TestHome) -> Vec<String> {
     wrong
 }
 
-/// Containers that are left once the engine has removed those that have ended. Dead ones that it cannot remove itself are
-/// told, and are no fault of the daemon's.
+/// Containers that are left once the engine has removed those that have ended. Dead ones that it says it is
+/// removing already are told, and are no fault of the daemon's.
 async fn left_on(engine: &Engine) -> Vec<String> {
     let until = Instant::now() + LIMIT;
     loop {
@@ -236,8 +236,9 @@ async fn left_on(engine: &Engine) -> Vec<String> {
         match engine.containers(LABEL_INSTALL).await {
             Ok(left) => {
                 for container in left {
-                    match engine.is_stuck_with(&container).await {
-                        Some(why) => stuck.push(format!("{}: {why}", container_left(&container))),
+                    match engine.keeps(&container).await {
+                        Some((why, true)) => stuck.push(format!("{}: {why}", container_left(&container))),
+                        Some((why, false)) => wrong.push(format!("{}: {why}", container_left(&container))),
                         None => wrong.push(container_left(&container)),
                     }
                 }

@@ -21,6 +21,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use cofferdam_protocol::admin::AccountKind;
 use cofferdam_protocol::ids::{AccountName, SessionId};
@@ -80,6 +81,8 @@ struct Inner {
     environment: Option<(Account, Arc<dyn Upstream>)>,
     limits: Limits,
     standings: Standings,
+    /// When the steady clock of the standings began.
+    begun: Instant,
     /// What chats chose, for sessions that had a turn since the start.
     pins: Mutex<HashMap<SessionId, AccountName>>,
     now: RwLock<Now>,
@@ -162,6 +165,7 @@ impl Accounts {
                 environment: environment.transpose()?,
                 limits,
                 standings: Standings::default(),
+                begun: Instant::now(),
                 pins: Mutex::default(),
                 now: RwLock::default(),
                 sealing,

@@ -5,7 +5,6 @@ use cofferdam_protocol::ids::AccountName;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{AccountError, Accounts, Shown, base_url_of};
-use crate::clock::now_ms;
 use crate::gateway::rate_limits::RateLimits;
 use crate::model::pool::Pool;
 use crate::store::pools::PutPool;
@@ -75,10 +74,10 @@ impl Accounts {
         let standings = &self.inner.standings;
         let pool = self.read(|now| now.pools.get(&shown.name).cloned());
         let pooled = self.read(|now| now.pools.values().any(|pool| pool.accounts.contains(&shown.name)));
-        let cooling = standings.cooling(&shown.name, now_ms()).filter(|_| pooled);
+        let cooling = standings.cooling(&shown.name, None, self.now()).filter(|_| pooled);
         Shown {
             limits: standings.limits(&shown.name),
-            cooling: cooling.map(|cooling| (cooling.until, cooling.miss.to_string())),
+            cooling: cooling.map(|cooling| (cooling.until(self.now()), cooling.miss.to_string())),
             pool,
             ..shown
         }

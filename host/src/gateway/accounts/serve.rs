@@ -12,6 +12,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use axum::body::Body;
+use cofferdam_protocol::admin::PoolStrategy;
 use cofferdam_protocol::ids::{AccountName, SessionId};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
@@ -22,17 +23,37 @@ use crate::config::pool::{PoolMode, Serving};
 use crate::gateway::answer::{Answered, Miss};
 use crate::gateway::choose::{Asked, Chooser, Served, Unserved};
 use crate::gateway::error::json_response;
-use crate::gateway::{Account, Call, Caller, Upstream};
+use crate::gateway::meter::model_of_request;
+use crate::gateway::standing::{Came, Now};
+use crate::gateway::{Account, Call, Caller, Route, Upstream};
 use crate::model::pool::Pool;
 use crate::store::rfc3339;
 
+/// How many accounts may fail at one call: what makes one vendor fail may make all.
+const MOST_FAILED: usize = 3;
+/// The longest that Codex is told to wait with a call in its hand, in seconds: a turn that waits longer looks hung.
+const MOST_WAITED: i64 = 60;
+/// Up to so long, in seconds, a message waits for a limit's end by itself, as the session's retries have it.
+const PASSES: i64 = 3600;
+
 impl Accounts {
+    /// Now, by both clocks.
+    pub(super) fn now(&self) -> Now {
+        let steady = i64::try_from(self.inner.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Now { wall: now_ms(), steady }
+    }
+
     /// The pool that serves a group.
     fn pool_of(&self, serving: &Serving) -> Pool {
         let account = serving.account.clone().unwrap_or_else(|| self.default_name());
         let pool = match serving.pool.mode {
             PoolMode::Inherit => self.read(|now| now.pools.get(&account).cloned()),
-            PoolMode::Custom => Pool::new(&account, serving.pool.strategy, &serving.pool.members).ok(),
+            PoolMode::Custom => {
+                let placed = serving.pool.strategy == PoolStrategy::PriorityOrder;
+                // The default, which may be one of them, is first anyway.
+                let members = serving.pool.members.iter().filter(|member| placed || **member != account);
+                Pool::new(&account, serving.pool.strategy, &members.cloned().collect::<Vec<_>>()).ok()
+            }
         };
         pool.unwrap_or_else(|| Pool::alone(account))
     }
@@ -70,26 +91,33 @@ impl Accounts {
 impl Chooser for Accounts {
     async fn serve(&self, caller: &Caller, call: Call) -> Served {
         let pool = self.pool_for(caller);
-        let order = match self.inner.standings.order(&pool, &caller.session, now_ms()) {
-            Ok(order) => order,
-            Err(until) => return Served { response: all_limited(&pool, until), asked: Vec::new() },
-        };
-        let (mut call, mut asked) = (Some(call), Vec::new());
-        let mut order = order.into_iter().peekable();
-        loop {
-            let Some(account) = order.next() else { return Served::not(caller, &nobody()) };
-            let last = order.peek().is_none();
-            let this = if last { call.take() } else { call.clone() };
-            let Some(this) = this else { return Served::not(caller, &nobody()) };
-            let Answered { response, miss, limits } = self.ask(caller, &account, this).await;
-            self.inner.standings.note(&account, &caller.session, miss, limits, now_ms());
+        let (model, is_answer) = (model_of_request(&call.body), call.route != Route::Models);
+        let order = self.inner.standings.order(&pool, &caller.session, model.as_deref(), self.now());
+        // The refusal that leaves most hope: what passes by itself before what takes a person.
+        let mut best = order.limited.map(|until| ((0, until), all_limited(&pool, until)));
+        let (mut asked, mut failed, mut accounts) = (Vec::new(), 0, order.ask.into_iter().peekable());
+        while let Some(account) = accounts.next() {
+            let Answered { response, miss, limits } = self.ask(caller, &account, call.clone()).await;
+            let served = is_answer && response.status().is_success();
+            let came = Came { model: model.as_deref(), miss, limits, served };
+            self.inner.standings.note(&account, &caller.session, came, self.now());
             asked.push(Asked { account: account.clone(), miss });
-            match (miss, order.peek()) {
-                (Some(miss), Some(next)) => {
-                    tracing::info!(group = %caller.group, session = %caller.session, %account, why = %miss, %next, "passed over");
-                }
-                _ => return Served { response, asked },
+            let Some(miss) = miss else { return Served { response, asked } };
+            let hope = miss.hope(now_ms());
+            if best.as_ref().is_none_or(|(other, _)| hope < *other) {
+                best = Some((hope, response));
             }
+            failed += usize::from(matches!(miss, Miss::Failing(_) | Miss::Unreachable));
+            if miss == Miss::Silent || failed == MOST_FAILED {
+                break;
+            }
+            if let Some(next) = accounts.peek() {
+                tracing::info!(group = %caller.group, session = %caller.session, %account, why = %miss, %next, "passed over");
+            }
+        }
+        match best {
+            Some((_, response)) => Served { response, asked },
+            None => Served::not(caller, &nobody()),
         }
     }
 
@@ -138,8 +166,8 @@ fn nobody() -> Unserved {
     Unserved("No account serves this group.".to_owned())
 }
 
-/// The answer when every account of a pool is at its limit: in the vendor's own form, so that Codex and the session's retry
-/// know when to come again.
+/// The answer when every account of a pool is at its limit, in the vendor's own form. Codex and the session's retry take the
+/// reset from the headers.
 fn all_limited(pool: &Pool, until: i64) -> Response<Body> {
     let names: Vec<&str> = pool.accounts.iter().map(AccountName::as_str).collect();
     let message = format!(
@@ -147,12 +175,20 @@ fn all_limited(pool: &Pool, until: i64) -> Response<Body> {
         names.join(", "),
         rfc3339(until)
     );
-    let error = json!({
-        "message": message, "type": "usage_limit_reached", "param": null, "code": "usage_limit_reached",
-        "resets_at": until.div_euclid(1000) + 1,
-    });
+    let (left, resets_at) = ((until - now_ms()).max(0) / 1000 + 1, until.div_euclid(1000) + 1);
+    let passes = left <= PASSES;
+    let (kind, code) = match passes {
+        true => ("rate_limit_error", "rate_limit_exceeded"),
+        false => ("usage_limit_reached", "usage_limit_reached"),
+    };
+    let error = json!({ "message": message, "type": kind, "param": null, "code": code, "resets_at": resets_at });
     let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, &json!({ "error": error }));
-    let seconds = (until - now_ms()).max(0) / 1000 + 1;
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    let headers = response.headers_mut();
+    headers.insert("x-codex-primary-used-percent", HeaderValue::from(100));
+    headers.insert("x-codex-primary-window-minutes", HeaderValue::from(left / 60 + 1));
+    headers.insert("x-codex-primary-reset-at", HeaderValue::from(resets_at));
+    if left <= MOST_WAITED {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(left));
+    }
     response
 }

@@ -175,7 +175,8 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-fn model_of_request(body: &[u8]) -> Option<String> {
+/// The model that a call names.
+pub(super) fn model_of_request(body: &[u8]) -> Option<String> {
     let mut reader = Reader::of(Place::Response);
     body.chunks(LOOK).find_map(|piece| {
         reader.push(piece);

@@ -156,7 +156,7 @@ CREATE TABLE sessions (
     continuation TEXT,
     created_at   INTEGER NOT NULL,
     active_at    INTEGER NOT NULL
-, generation INTEGER NOT NULL DEFAULT 0, cleared_at INTEGER NOT NULL DEFAULT 0, model TEXT, effort TEXT, since_compaction INTEGER NOT NULL DEFAULT 0, last_total INTEGER, start_failures INTEGER NOT NULL DEFAULT 0, start_again_at INTEGER NOT NULL DEFAULT 0, start_error TEXT, wait_told INTEGER NOT NULL DEFAULT 0, wanted_end TEXT CHECK (wanted_end IN ('person', 'daemon')), account TEXT) STRICT;
+, generation INTEGER NOT NULL DEFAULT 0, cleared_at INTEGER NOT NULL DEFAULT 0, model TEXT, effort TEXT, since_compaction INTEGER NOT NULL DEFAULT 0, last_total INTEGER, start_failures INTEGER NOT NULL DEFAULT 0, start_again_at INTEGER NOT NULL DEFAULT 0, start_error TEXT, wait_told INTEGER NOT NULL DEFAULT 0, account TEXT) STRICT;
 CREATE INDEX sessions_container ON sessions (id) WHERE container IS NOT NULL OR token_hash IS NOT NULL;
 CREATE TABLE tool_calls (
     turn        INTEGER NOT NULL REFERENCES turns (id),
@@ -187,7 +187,7 @@ CREATE TABLE turns (
     provider_ms      REAL,
     started_at       INTEGER NOT NULL,
     finished_at      INTEGER
-, work TEXT NOT NULL DEFAULT 'answer' CHECK (work IN ('answer', 'compact')), stop_requested INTEGER NOT NULL DEFAULT 0, diff TEXT, earlier INTEGER REFERENCES turns (id)) STRICT;
+, work TEXT NOT NULL DEFAULT 'answer' CHECK (work IN ('answer', 'compact')), stop_requested INTEGER NOT NULL DEFAULT 0, diff TEXT, earlier INTEGER REFERENCES turns (id), wanted_end TEXT CHECK (wanted_end IN ('person', 'daemon'))) STRICT;
 CREATE INDEX turns_earlier ON turns (earlier) WHERE earlier IS NOT NULL;
 CREATE INDEX turns_running ON turns (session) WHERE state = 'running';
 CREATE INDEX turns_session ON turns (session);

@@ -40,7 +40,7 @@ pub struct SessionRow {
     pub running: Option<TurnId>,
     /// Messages that wait.
     pub waiting: u64,
-    /// Who wants the newest attempt's end.
+    /// Who wants its running turn's end.
     pub wanted_end: Option<WantedBy>,
     /// The account that its chat chose.
     pub account: Option<String>,
@@ -96,7 +96,6 @@ impl GroupDb {
                 let attempt = tx
                     .prepare_cached(
                         "UPDATE sessions SET attempt = attempt + 1, token_hash = NULL, last_seq = 0, container = NULL,
-                                wanted_end = NULL,
                                 -- Another provider's thread is not ours to resume.
                                 continuation = CASE WHEN provider IS ?2 THEN continuation END,
                                 start_failures = CASE WHEN config_hash IS ?3 THEN start_failures ELSE 0 END,
@@ -106,6 +105,7 @@ impl GroupDb {
                     .query_row(params![session.as_str(), provider, config_hash, now_ms()], |row| row.get(0))
                     .optional()?
                     .ok_or_else(|| StoreError::NoSession(session.to_string()))?;
+                end_what_was_stopped(tx, &session)?;
                 forget_states(tx, &session)?;
                 hooks::crash_point("attempt.before_commit");
                 Ok(Attempt(attempt))
@@ -158,7 +158,7 @@ impl GroupDb {
             .await
     }
 
-    /// Notes who wants the attempt's end, before its container is told; or that nobody does any more.
+    /// Notes who wants the end of the attempt's running turn, before its container is told; or that nobody does any more.
     pub async fn want_end(
         &self,
         session: &SessionId,
@@ -170,7 +170,7 @@ impl GroupDb {
             .write(Durability::Relaxed, move |tx| {
                 fence(tx, &session, attempt)?;
                 tx.execute(
-                    "UPDATE sessions SET wanted_end = ?1 WHERE id = ?2",
+                    "UPDATE turns SET wanted_end = ?1 WHERE session = ?2 AND state = 'running'",
                     params![by.map(wanted_text), session.as_str()],
                 )?;
                 Ok(())
@@ -192,18 +192,11 @@ impl GroupDb {
         self.db
             .write(Durability::Durable, move |tx| {
                 fence(tx, &session, attempt)?;
-                let wanted = wanted_end(tx, &session)?;
                 tx.execute(
-                    "UPDATE sessions SET container = NULL, token_hash = NULL, wanted_end = NULL WHERE id = ?1",
+                    "UPDATE sessions SET container = NULL, token_hash = NULL WHERE id = ?1",
                     [session.as_str()],
                 )?;
-                let by = if by == GoneBy::Outage && wanted.is_some() { GoneBy::Plan } else { by };
-                let ended = match running_turn(tx, &session)? {
-                    Some(turn) if wanted == Some(WantedBy::Person) && !stop_requested(tx, turn)? => {
-                        stop(tx, &session, turn, &notice::interrupted())?
-                    }
-                    _ => lose_turn(tx, &session, by, (&folder, &notice))?,
-                };
+                let ended = lose_turn(tx, &session, by, (&folder, &notice))?;
                 hooks::crash_point("ended.before_commit");
                 Ok(ended)
             })
@@ -218,10 +211,28 @@ pub(super) fn lose_turn(
     by: GoneBy,
     told: (&str, &str),
 ) -> Result<EndedTurn, StoreError> {
-    match running_turn(tx, session)? {
-        None => Ok(EndedTurn::None),
-        Some(turn) if stop_requested(tx, turn)? => stop(tx, session, turn, &notice::stopped()),
-        Some(turn) => abandon(tx, session, turn, by, told),
+    let Some(turn) = running_turn(tx, session)? else { return Ok(EndedTurn::None) };
+    if stop_requested(tx, turn)? {
+        return stop(tx, session, turn, &notice::stopped());
+    }
+    match wanted_end(tx, turn)? {
+        Some(WantedBy::Person) => stop(tx, session, turn, &notice::interrupted()),
+        Some(WantedBy::Daemon) if by == GoneBy::Outage => abandon(tx, session, turn, GoneBy::Plan, told),
+        Some(WantedBy::Daemon) | None => abandon(tx, session, turn, by, told),
+    }
+}
+
+/// Before another attempt: a turn that a person ended, and whose end could not be kept then, does not run again. One that a
+/// daemon wanted to end goes on, and nobody wants its end any more.
+fn end_what_was_stopped(tx: &Savepoint<'_>, session: &SessionId) -> Result<(), StoreError> {
+    let Some(turn) = running_turn(tx, session)? else { return Ok(()) };
+    match wanted_end(tx, turn)? {
+        Some(WantedBy::Person) => stop(tx, session, turn, &notice::interrupted()).map(drop),
+        Some(WantedBy::Daemon) => {
+            tx.execute("UPDATE turns SET wanted_end = NULL WHERE id = ?1", [turn.0])?;
+            Ok(())
+        }
+        None => Ok(()),
     }
 }
 
@@ -340,9 +351,10 @@ fn read_thread(tx: &Savepoint<'_>, session: &SessionId) -> Result<Thread, StoreE
 
 fn read_session(tx: &Savepoint<'_>, session: &SessionId) -> Result<SessionRow, StoreError> {
     let running = running_turn(tx, session)?;
+    let wanted_end = running.map_or(Ok(None), |turn| wanted_end(tx, turn))?;
     tx.prepare_cached(
         "SELECT channel, chat_id, thread_id, attempt, token_hash, container, continuation, config_hash,
-                (SELECT count(*) FROM inbox WHERE session = sessions.id AND state = 'pending'), wanted_end, account
+                (SELECT count(*) FROM inbox WHERE session = sessions.id AND state = 'pending'), account
          FROM sessions WHERE id = ?1",
     )?
     .query_row([session.as_str()], |row| {
@@ -355,18 +367,18 @@ fn read_session(tx: &Savepoint<'_>, session: &SessionId) -> Result<SessionRow, S
             config_hash: row.get(7)?,
             running,
             waiting: row.get(8)?,
-            wanted_end: wanted_of(row.get(9)?),
-            account: row.get(10)?,
+            wanted_end,
+            account: row.get(9)?,
         })
     })
     .optional()?
     .ok_or_else(|| StoreError::NoSession(session.to_string()))
 }
 
-fn wanted_end(tx: &Savepoint<'_>, session: &SessionId) -> Result<Option<WantedBy>, StoreError> {
+fn wanted_end(tx: &Savepoint<'_>, turn: TurnId) -> Result<Option<WantedBy>, StoreError> {
     Ok(tx
-        .prepare_cached("SELECT wanted_end FROM sessions WHERE id = ?1")?
-        .query_row([session.as_str()], |row| Ok(wanted_of(row.get(0)?)))?)
+        .prepare_cached("SELECT wanted_end FROM turns WHERE id = ?1")?
+        .query_row([turn.0], |row| Ok(wanted_of(row.get(0)?)))?)
 }
 
 /// Who wants an end, in SQL.

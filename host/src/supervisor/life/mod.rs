@@ -119,6 +119,8 @@ impl Life {
     /// Its turn is over.
     pub(super) fn turn_ended(&mut self) {
         self.work.turn_ended();
+        // Whoever wanted its end has it; what comes next is another's.
+        self.end.wanted = None;
         // The door answers that nothing changes any more.
         self.runner.control = None;
     }

@@ -115,8 +115,35 @@ async fn an_end_that_was_noted_as_wanted_is_no_outage() {
     assert!(matches!(f.ends(&session, attempt, GoneBy::Outage).await, EndedTurn::Stopped(..)));
     assert_eq!(f.told().await, notice::interrupted());
     let next = f.begin(&session).await;
-    assert_eq!(f.db.session(&session).await.unwrap().wanted_end, None, "it was the other attempt's");
     assert!(f.db.want_end(&session, attempt, None).await.is_err(), "only the current one's");
+    assert!(f.claim(&session, next).await.is_none());
+}
+
+#[tokio::test]
+async fn a_wish_for_an_end_goes_with_its_turn() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    let (turn, _) = f.claim(&session, attempt).await.unwrap();
+    f.db.want_end(&session, attempt, Some(WantedBy::Person)).await.unwrap();
+    // Its runner was quicker, and nobody told the container.
+    f.finish(&session, attempt, 1, turn, Finish::new(Outcome::Completed)).await.unwrap();
+    f.all_told().await;
+    f.accept("2").await;
+    assert!(f.claim(&session, attempt).await.is_some());
+    assert!(matches!(f.ends(&session, attempt, GoneBy::Outage).await, EndedTurn::Requeued(_)), "another turn");
+}
+
+#[tokio::test]
+async fn a_turn_that_a_person_ended_does_not_run_again_though_its_end_could_not_be_kept() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    assert!(f.claim(&session, attempt).await.is_some());
+    f.db.want_end(&session, attempt, Some(WantedBy::Person)).await.unwrap();
+    // The disk was full when the container was gone: no end of the attempt is in the rows.
+    let next = f.begin(&session).await;
+    assert_eq!(f.told().await, notice::interrupted());
     assert!(f.claim(&session, next).await.is_none());
 }
 
