@@ -75,14 +75,14 @@ pub(super) async fn refresh(
         inside.warn_once("a refresh with a token that is not the session's");
         return refused(StatusCode::UNAUTHORIZED, "refresh_token_invalidated");
     };
-    if issued.copy_of.is_none() {
+    let Some(account) = &issued.copy_of else {
         let session = inside.session.as_str();
         let placeholder = |kind| placeholder(kind, session).into();
         return granted(&placeholder("id"), &placeholder("access"), &form.refresh_token);
-    }
+    };
     // One after the other: a session has one login.
     let _turn = inside.refreshes.acquire().await;
-    match inside.gateway.login_of(&inside.caller, form.refresh_reason == Reason::UnauthorizedRecovery).await {
+    match inside.gateway.login_again(account, form.refresh_reason == Reason::UnauthorizedRecovery).await {
         Ok(Login { id_token, access_token, .. }) => granted(&id_token, &access_token, &form.refresh_token),
         Err(error) => {
             let why = error_chain(&error);

@@ -21,6 +21,9 @@ pub(super) trait Chooser: Send + Sync {
     /// The one that is asked first, whose login a container may get a copy of: nobody stands in for it there.
     async fn first(&self, caller: &Caller) -> Result<Arc<dyn Upstream>, Unserved>;
 
+    /// An account by its name.
+    async fn named(&self, account: &AccountName) -> Result<Arc<dyn Upstream>, Unserved>;
+
     /// The accounts that may serve a group's calls, by preference.
     fn accounts_of(&self, serving: &Serving) -> Vec<AccountName>;
 
@@ -88,6 +91,10 @@ impl Chooser for Fixed {
     }
 
     async fn first(&self, _caller: &Caller) -> Result<Arc<dyn Upstream>, Unserved> {
+        Ok(self.upstream.clone())
+    }
+
+    async fn named(&self, _account: &AccountName) -> Result<Arc<dyn Upstream>, Unserved> {
         Ok(self.upstream.clone())
     }
 

@@ -62,6 +62,13 @@ impl Login {
 }
 
 impl Gateway {
+    /// The login of an account of which a container has a copy, fresh. When its access token was `refused`, another one,
+    /// unless this one has only just come.
+    pub async fn login_again(&self, account: &AccountName, refused: bool) -> Result<Login, NoLogin> {
+        let upstream = self.chooser.named(account).await.map_err(|unserved| NoLogin::Ended(unserved.0))?;
+        upstream.login(refused).await
+    }
+
     /// The login of the account that serves a caller, fresh. When its access token was `refused`, another one, unless this
     /// one has only just come.
     pub async fn login_of(&self, caller: &Caller, refused: bool) -> Result<Login, NoLogin> {

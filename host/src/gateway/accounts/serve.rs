@@ -126,6 +126,10 @@ impl Chooser for Accounts {
         self.upstream(pool.accounts.first().ok_or_else(nobody)?).await
     }
 
+    async fn named(&self, account: &AccountName) -> Result<Arc<dyn Upstream>, Unserved> {
+        self.upstream(account).await
+    }
+
     fn accounts_of(&self, serving: &Serving) -> Vec<AccountName> {
         self.pool_of(serving).accounts
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use cofferdam_protocol::ids::Folder;
 use futures_util::future::join_all;
@@ -17,10 +18,12 @@ use crate::config::home::Home;
 use crate::config::zone::{local_day, zone};
 use crate::error_chain;
 use crate::store::group::usage::CallRow;
-use crate::store::{StoreError, Stores};
+use crate::store::Stores;
 
 /// Calls that wait to be written; each takes about a kilobyte.
 const QUEUE: usize = 1024;
+/// How long a group's disk may take for a batch, before the others go on without it.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The most that are taken at once.
 const BATCH: usize = 256;
 
@@ -61,12 +64,15 @@ impl Ledger {
         }
     }
 
-    /// Waits until what was noted is written, or given up.
+    /// Waits until what was noted is written, or given up; not for a disk that hangs.
     pub async fn settle(&self) {
         let (done, settled) = oneshot::channel();
-        if self.queue.send(Note::Settle(done)).await.is_ok() {
-            let _ = settled.await;
-        }
+        let all = async {
+            if self.queue.send(Note::Settle(done)).await.is_ok() {
+                let _ = settled.await;
+            }
+        };
+        let _ = tokio::time::timeout(2 * PATIENCE, all).await;
     }
 }
 
@@ -89,9 +95,16 @@ async fn keep(stores: Stores, home: Home, mut queue: mpsc::Receiver<Note>) {
 
 async fn write(stores: &Stores, home: &Home, group: Folder, calls: Vec<CallRow>) {
     let count = calls.len();
-    let zone = zone_of(home, &group).await;
-    let dated = calls.into_iter().map(|call| (local_day(call.at, &zone).to_string(), call)).collect();
-    let written: Result<(), StoreError> = async { stores.group(&group).await?.note_calls(dated).await }.await;
+    let work = async {
+        let zone = zone_of(home, &group).await;
+        let dated = calls.into_iter().map(|call| (local_day(call.at, &zone).to_string(), call)).collect();
+        stores.group(&group).await?.note_calls(dated).await
+    };
+    // One group's disk that hangs is not the others'.
+    let Ok(written) = tokio::time::timeout(PATIENCE, work).await else {
+        tracing::warn!(%group, count, "the disk takes too long; model calls may not be written down");
+        return;
+    };
     match written {
         Ok(()) => {}
         // Somebody replaces or removes the group, or has to restore it first: its state is not ours to change.

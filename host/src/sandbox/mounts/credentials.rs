@@ -129,9 +129,14 @@ pub fn copies(home: &Home, of: &CopiesOf) -> io::Result<Vec<(Folder, SessionId)>
     let mut found = Vec::new();
     for folder in folders {
         for session in names::<SessionId>(&home.sessions(&folder))? {
-            let copy_of = issued(home, &folder, &session)?.and_then(|issued| issued.copy_of);
-            if copy_of.is_some_and(|account| matches!(of, CopiesOf::Group(_)) || *of == CopiesOf::Account(account))
-            {
+            // What cannot be read, such as after a power cut, may be one.
+            let may_be =
+                match issued(home, &folder, &session).map(|issued| issued.and_then(|issued| issued.copy_of)) {
+                    Ok(Some(account)) => matches!(of, CopiesOf::Group(_)) || *of == CopiesOf::Account(account),
+                    Ok(None) => false,
+                    Err(_) => true,
+                };
+            if may_be {
                 found.push((folder.clone(), session));
             }
         }
@@ -154,7 +159,7 @@ fn names<T: std::str::FromStr>(dir: &Path) -> io::Result<Vec<T>> {
 /// has until its end.
 pub fn wipe_copy(home: &Home, folder: &Folder, session: &SessionId) -> Result<bool, PrepareError> {
     let kept = home.session_credentials(folder, session);
-    if issued(home, folder, session).map_err(at(&kept))?.is_none_or(|issued| issued.copy_of.is_none()) {
+    if issued(home, folder, session).is_ok_and(|issued| issued.is_none_or(|issued| issued.copy_of.is_none())) {
         return Ok(false);
     }
     let codex = home.codex_home(folder, session);
@@ -171,8 +176,10 @@ pub fn wipe_copy(home: &Home, folder: &Folder, session: &SessionId) -> Result<bo
 /// Puts `auth.json` into a codex home. The agent can write there: what it put in that place is replaced, never written
 /// through. What a write that was cut off has left goes too.
 fn put(codex: &Path, auth_json: &SecretString) -> Result<(), PrepareError> {
-    for name in names::<String>(codex).map_err(at(codex))? {
-        let path = codex.join(&name);
+    // One by one: its agent may have made millions.
+    for entry in fs::read_dir(codex).map_err(at(codex))? {
+        let path = entry.map_err(at(codex))?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         let is_dir = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
         if name == AUTH_JSON && is_dir {
             fs::remove_dir_all(&path).map_err(at(&path))?;
