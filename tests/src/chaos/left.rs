@@ -6,7 +6,7 @@ use std::path::Path;
 /// Everything below `home` that should not be there, in words.
 ///
 /// What may be: the groups' folders, the databases without their journals, each session's codex home, logs, copies of sent
-/// files and instructions, the cache, the lock's file, and the daemon's log. Directories are no harm: a session keeps the
+/// files and instructions, the digest of its handle, the cache, the lock's file, and the daemon's log. Directories are no harm: a session keeps the
 /// one of its door.
 pub fn in_home(home: &Path) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -35,7 +35,7 @@ fn is_kept(path: &str) -> bool {
         ["cofferdam.toml" | "daemon.log"] | ["groups", ..] | ["run", "daemon.lock"] => true,
         ["data", "central.db" | "cache"] | ["data", "groups", _, "state.db"] => true,
         ["data", "groups", _, "sessions", _, "codex" | "sent", _, ..] => true,
-        ["data", "groups", _, "sessions", _, "AGENTS.md" | "mcp.json"] => true,
+        ["data", "groups", _, "sessions", _, "AGENTS.md" | "mcp.json" | "credentials"] => true,
         ["data", "groups", _, "sessions", _, "logs", log] => {
             log.strip_suffix(".log").is_some_and(|number| number.parse::<u64>().is_ok())
         }

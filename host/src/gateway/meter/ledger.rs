@@ -17,8 +17,8 @@ use crate::config::group::GroupConfig;
 use crate::config::home::Home;
 use crate::config::zone::{local_day, zone};
 use crate::error_chain;
-use crate::store::group::usage::CallRow;
 use crate::store::Stores;
+use crate::store::group::usage::CallRow;
 
 /// Calls that wait to be written; each takes about a kilobyte.
 const QUEUE: usize = 1024;
