@@ -33,11 +33,13 @@ pub(super) fn usage(input: u64, output: u64) -> Value {
     })
 }
 
-/// A message without its content. Only what is known not to be an answer has a phase, as with older models.
+/// A message without its content. What is neither progress nor the end of an answer has no phase, as with older models.
 fn message(id: &str, status: &str, speech: &Speech) -> Value {
     let mut item = json!({ "id": id, "type": "message", "status": status, "role": "assistant", "content": [] });
     if speech.commentary {
         item["phase"] = json!("commentary");
+    } else if speech.is_final {
+        item["phase"] = json!("final_answer");
     }
     item
 }

@@ -53,6 +53,8 @@ pub(super) struct Speech {
     pub(super) pace: Option<f64>,
     /// Whether it is progress rather than an answer.
     pub(super) commentary: bool,
+    /// Whether it is the answer, and nothing comes after it.
+    pub(super) is_final: bool,
 }
 
 impl Plan {
@@ -75,7 +77,9 @@ fn summary(conversation: &Conversation, how: Compaction) -> Act {
     }
     let recap = Recap::of(conversation);
     match how {
-        Compaction::Message => Act::Say(Speech { text: recap.text(), pace: None, commentary: false }),
+        Compaction::Message => {
+            Act::Say(Speech { text: recap.text(), pace: None, commentary: false, is_final: false })
+        }
         Compaction::Item => Act::Compaction(recap.item()),
     }
 }
@@ -177,6 +181,9 @@ impl Writer<'_> {
         if !(ends_in_say && said) {
             self.say(&self.closing(&steps, &progress));
         }
+        if let Some(Act::Say(last)) = self.plan.acts.last_mut() {
+            last.is_final = !last.commentary;
+        }
         self.plan
     }
 
@@ -197,7 +204,7 @@ impl Writer<'_> {
             Step::Fail(failure) => self.plan.acts.push(Act::Fail(failure.clone())),
             Step::Cut => {
                 let text = format!("{MARK}This message is cut off in its middle, as the directive !cut asks.");
-                self.plan.acts.push(Act::Cut(Speech { text, pace: self.pace, commentary: false }));
+                self.plan.acts.push(Act::Cut(Speech { text, pace: self.pace, commentary: false, is_final: false }));
             }
             Step::Hang => self.plan.acts.push(Act::Hang),
         }
@@ -218,7 +225,7 @@ impl Writer<'_> {
 
     fn speak(&mut self, text: &str, commentary: bool) {
         let text = format!("{MARK}{text}");
-        self.plan.acts.push(Act::Say(Speech { text, pace: self.pace, commentary }));
+        self.plan.acts.push(Act::Say(Speech { text, pace: self.pace, commentary, is_final: false }));
     }
 
     fn closing(&self, steps: &[Step], progress: &Progress) -> String {

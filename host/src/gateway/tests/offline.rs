@@ -118,7 +118,7 @@ async fn commentary_has_its_phase_from_the_first_event_on() {
     let phases = |name: &str| -> Vec<Value> {
         events.iter().filter(|e| e["type"] == name).map(|e| e["item"]["phase"].clone()).collect()
     };
-    let expected = [json!("commentary"), Value::Null];
+    let expected = [json!("commentary"), json!("final_answer")];
     assert_eq!(phases("response.output_item.added"), expected);
     assert_eq!(phases("response.output_item.done"), expected);
 }
