@@ -22,7 +22,7 @@ fn figures(sum: &UsageSum) -> [u64; 5] {
     [sum.calls, tokens.input_tokens, tokens.cached_input_tokens, tokens.output_tokens, tokens.reasoning_tokens]
 }
 
-fn line<'r>(report: &'r UsageReport, is: impl Fn(&UsageRow) -> bool) -> &'r UsageSum {
+fn line(report: &UsageReport, is: impl Fn(&UsageRow) -> bool) -> &UsageSum {
     let mut found = report.rows.iter().filter(|row| is(row));
     match (found.next(), found.next()) {
         (Some(row), None) => &row.sum,

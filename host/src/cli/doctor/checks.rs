@@ -84,7 +84,7 @@ pub(super) fn configuration(loaded: &Result<HostConfig, ConfigError>) -> Vec<Che
         }
     };
     let mut checks = vec![Check::ok("configuration", format!("at most {} sessions at once", config.max_sessions))];
-    checks.extend(config.ca.as_ref().map(|ca| certificates(ca)));
+    checks.extend(config.ca.as_ref().map(certificates));
     for warning in &config.warnings {
         let (detail, mend) = warning.split_once(": ").unwrap_or((warning, "correct it"));
         checks.push(Check::warning("configuration", detail, mend));

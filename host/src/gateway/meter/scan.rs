@@ -33,7 +33,7 @@ pub(super) enum Scan {
     /// Nothing but white space came.
     Begun,
     /// One object.
-    Whole(Reader),
+    Whole(Box<Reader>),
     /// Events.
     Events(Box<Events>),
     /// It cannot be read: it is encoded.
@@ -47,7 +47,7 @@ impl Scan {
             // Not every endpoint names what it answers with; no event begins so.
             *self = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
                 None => return,
-                Some(b'{') => Self::Whole(Reader::of(Place::Response)),
+                Some(b'{') => Self::Whole(Box::new(Reader::of(Place::Response))),
                 Some(_) => Self::Events(Box::default()),
             };
         }
