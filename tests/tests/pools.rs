@@ -56,6 +56,23 @@ async fn at_its_limit_an_account_is_stood_in_for_within_the_call_and_until_the_r
 }
 
 #[tokio::test]
+async fn a_limit_of_all_that_passes_soon_is_waited_for() {
+    let (home, work, spare) = two().await;
+    good(home.cli(&["account", "pool", "set", "work", "spare"]).await);
+    let resets_at = jiff::Timestamp::now().as_second() + 3;
+    let error =
+        json!({"type": "requests", "code": "rate_limit_exceeded", "message": "slow down", "resets_at": resets_at});
+    for vendor in [&work, &spare] {
+        vendor.script([Say::Status(429, json!({ "error": error }))]);
+    }
+    let answer = home.admin().chat("demo", "hello").await;
+    assert_eq!(answer.finished.outcome, ChatOutcome::Replied, "{:?}", answer.notices());
+    assert_eq!(work.calls().len() + spare.calls().len(), 3, "nobody was asked before the reset");
+    let letters = good(home.cli(&["dead-letter", "list", "--json"]).await);
+    assert_eq!(letters.trim(), "[]");
+}
+
+#[tokio::test]
 async fn a_chat_chooses_among_the_accounts_of_its_group_and_a_restart_keeps_that() {
     let (mut home, work, spare) = two().await;
     let told = home.admin().chat("demo", "/account spare").await;
