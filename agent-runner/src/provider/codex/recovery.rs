@@ -57,6 +57,9 @@ pub struct Plan {
     pub failed: bool,
     /// Whether they were given together with others, which does not count: now they go by themselves.
     pub with_others: bool,
+    /// Whether other messages came after them, in turns of their own: they are given again, since to go on would be to go on
+    /// with those.
+    pub buried: bool,
     /// Whether there is more of the thread than was looked at: what is missing may be in it.
     pub unsure: bool,
 }
@@ -93,11 +96,17 @@ impl Plan {
             // One without messages goes on with one before.
             if ours || (!with_messages && !others_open && !plan.given.is_empty()) {
                 plan.take_turn(turn, &mut commentary);
+                plan.buried = false;
             } else if with_messages {
                 others_open |= turn.status != TurnStatus::Completed;
+                plan.buried = !plan.given.is_empty();
             } else if others_open {
                 others_open = turn.status != TurnStatus::Completed;
             }
+        }
+        plan.buried &= !plan.answered;
+        if plan.buried {
+            plan.missing.append(&mut plan.given);
         }
         if plan.answered && plan.replies.is_empty() {
             plan.replies.extend(commentary);
@@ -129,6 +138,14 @@ impl Plan {
                 "What comes now (id {}) was in the conversation before, together with other messages, in a turn that did \
                  not come to its end. It comes again by itself: answer it, and none of those others. Do not repeat work \
                  that was done: check its effects first.",
+                listed(&self.missing)
+            ));
+        }
+        if self.buried {
+            return Some(format!(
+                "What comes now (ids {}) was in the conversation before, in a turn that did not come to its end; other \
+                 messages came since. It comes again: answer it now. Do not repeat work that was done: check its effects \
+                 first.",
                 listed(&self.missing)
             ));
         }
@@ -361,6 +378,21 @@ mod tests {
         assert!(plan.is_done());
         assert_eq!(plan.replies, ["a"]);
         assert!(decide(&[2], json!([cut, turn("completed", &[])])).is_done());
+    }
+
+    #[test]
+    fn what_others_came_after_is_given_again() {
+        let (failed, others) =
+            (turn("failed", &[user("m:2")]), turn("completed", &[user("m:7"), agent("7", json!(null))]));
+        let plan = decide(&[2], json!([failed, others]));
+        assert_eq!((plan.missing.clone(), plan.given.len(), plan.is_done()), (ids(&[2]), 0, false));
+        let note = plan.note().unwrap();
+        assert!(note.contains("(ids 2)") && note.contains("comes again"), "{note}");
+        assert_eq!(plan.replies, Vec::<String>::new(), "what answered the other is not ours");
+        let again = turn("completed", &[user("m:2"), agent("2", json!(null))]);
+        let plan = decide(&[2], json!([failed, others, again]));
+        assert!(plan.is_done() && plan.note().is_none());
+        assert_eq!(plan.replies, ["2"]);
     }
 
     #[test]
