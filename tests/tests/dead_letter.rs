@@ -5,6 +5,7 @@ use cofferdam_protocol::runner::FailureKind;
 use cofferdam_tests::admin::{Chat, message};
 use cofferdam_tests::eventually;
 use cofferdam_tests::home::TestHome;
+use cofferdam_tests::vendor::{Say, Vendor};
 use serde_json::{Value, json};
 
 /// Tries that end soon enough to wait for.
@@ -185,4 +186,26 @@ async fn a_key_of_the_tries_that_nobody_knows_is_named() {
     let up = home.cli(&["up"]).await;
     assert_eq!(up.code, 3, "{up:?}");
     assert!(up.stderr.contains("start_trys") && up.stderr.contains("cofferdam.toml"), "{up:?}");
+}
+
+#[tokio::test]
+async fn what_is_retried_after_other_messages_is_what_codex_is_asked() {
+    let (mut home, vendor) = (TestHome::new(), Vendor::start().await);
+    vendor.serve(&mut home);
+    home.up().await;
+    home.group("demo", &json!({})).await;
+    let error = json!({"error": {"message": "no", "type": "insufficient_quota", "code": "insufficient_quota"}});
+    vendor.script([Say::Status(429, error)]);
+    let first = message("demo", "the FIRST question");
+    let failed = home.admin().request(&first).await.expect("accepted").end().await;
+    assert!(matches!(failed.finished.outcome, ChatOutcome::Failed { .. }), "{failed:?}");
+    home.admin().chat("demo", "the SECOND question").await.text();
+    let asked = vendor.calls().len();
+    assert_eq!(home.cli(&["dead-letter", "retry", "demo/1"]).await.code, 0);
+    let answer = home.admin().request(&first).await.expect("accepted").end().await;
+    assert_eq!(answer.finished.outcome, ChatOutcome::Replied);
+    let call = vendor.calls()[asked].body["input"].clone();
+    let asks = |item: &&Value| item["role"] == "user" && item.to_string().contains("question");
+    let last = call.as_array().expect("items").iter().rfind(asks).expect("a question");
+    assert!(last.to_string().contains("the FIRST question"), "{last}");
 }
