@@ -157,7 +157,8 @@ async fn respond(State(inside): State<Arc<Inside>>, headers: HeaderMap, body: By
     match say.unwrap_or_else(|| Say::Text(format!("vendor answer {number}"))) {
         Say::Text(text) => stream(
             number,
-            &json!({"type": "message", "role": "assistant",
+            // Nothing comes after it, and it says so, as today's models do.
+            &json!({"type": "message", "role": "assistant", "phase": "final_answer",
             "content": [{"type": "output_text", "text": text}]}),
         ),
         Say::Run(command) => stream(
