@@ -123,16 +123,14 @@ fn full(waiting: u64) -> Failed {
 
 fn streamed(mut body: mpsc::Receiver<Told>) -> Response {
     let told = futures_util::stream::poll_fn(move |context| body.poll_recv(context));
-    let lines = told.map(|told| Ok::<_, Infallible>(line(told)));
+    let lines = told.map(|told| Ok::<_, Infallible>(given(told)));
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
-/// The line of an event, as it goes to the client's socket.
-fn line(told: Told) -> Bytes {
-    let mut text = serde_json::to_vec(&told.event).unwrap_or_default();
-    text.push(b'\n');
+/// A line that its client is given now.
+fn given(told: Told) -> Bytes {
     if let Some(taken) = told.taken {
         taken.yes();
     }
-    text.into()
+    told.line
 }

@@ -94,7 +94,8 @@ impl AdminServer {
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let (ending, stays) = (Ending::default(), admin.since.is_some());
-        let app = routes(Arc::new(admin), &ending);
+        // Made once: a router that is served as it is makes its routes anew for each connection.
+        let app = routes(Arc::new(admin), &ending).into_make_service();
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
                 tracing::error!(%error, "the admin socket closed by itself");

@@ -38,8 +38,8 @@ pub struct Terminal {
 /// A reply on its way to a terminal. It is delivered when one of its terminals says so; one that is dropped was not taken.
 #[derive(Debug)]
 pub struct HandOver {
-    /// The reply.
-    pub reply: Outbound,
+    /// The reply; shared, since every terminal of its chat is handed it.
+    pub reply: Arc<Outbound>,
     /// Says that it was taken.
     pub taken: Taken,
 }
@@ -124,9 +124,10 @@ impl Channel for Terminal {
 
     async fn send(&self, reply: &Outbound) -> Result<(), SendError> {
         let (taken, mut answer) = mpsc::channel(1);
+        let shared = Arc::new(reply.clone());
         let mut asked = Vec::new();
         for terminal in self.present(&reply.chat) {
-            let hand_over = HandOver { reply: reply.clone(), taken: Taken(taken.clone()) };
+            let hand_over = HandOver { reply: shared.clone(), taken: Taken(taken.clone()) };
             match terminal.try_send(hand_over) {
                 Ok(()) => asked.push(terminal),
                 Err(mpsc::error::TrySendError::Full(_)) => self.detach(&reply.chat, &terminal),

@@ -150,7 +150,8 @@ impl Door {
             remotes,
             warned: AtomicBool::new(false),
         };
-        let app = routes(Arc::new(inside));
+        // Made once: a router that is served as it is makes its routes anew for each connection.
+        let app = routes(Arc::new(inside)).into_make_service();
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).await {
                 tracing::error!(%error, "a door closed by itself");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, Finished, SessionState, Timings};
 use cofferdam_protocol::ids::{Attempt, MessageId, ReplyId, SessionId, TurnId};
 use cofferdam_protocol::runner::FailureKind;
@@ -28,7 +29,8 @@ const LOOK_UP: Duration = Duration::from_secs(15);
 
 /// What a client is told, and, with a reply, who waits to hear that it was.
 pub(super) struct Told {
-    pub event: ChatEvent,
+    /// The event's line: small, so that a thousand clients who wait hold little.
+    pub line: Bytes,
     pub taken: Option<Taken>,
 }
 
@@ -174,7 +176,8 @@ impl Follower {
             taken.yes();
             return Ok(());
         }
-        self.events.send(Told { event: events::of(reply), taken: Some(taken) }).await.map_err(|_| Gone)
+        let line = line(&events::of(Arc::unwrap_or_clone(reply)));
+        self.events.send(Told { line, taken: Some(taken) }).await.map_err(|_| Gone)
     }
 
     /// Our client did not read for a while, and does again. What nobody was handed comes to us now; what others were, the
@@ -279,8 +282,15 @@ impl Follower {
     }
 
     async fn tell(&self, event: ChatEvent) -> Result<(), Gone> {
-        self.events.send(Told { event, taken: None }).await.map_err(|_| Gone)
+        self.events.send(Told { line: line(&event), taken: None }).await.map_err(|_| Gone)
     }
+}
+
+/// An event as it goes to the client's socket.
+fn line(event: &ChatEvent) -> Bytes {
+    let mut text = serde_json::to_vec(event).unwrap_or_default();
+    text.push(b'\n');
+    text.into()
 }
 
 /// The turn that a message is in. One that waits may be noted at a turn that it was only offered to.
