@@ -1,10 +1,12 @@
 //! `cofferdam chat` with and without a daemon, and the stable exit codes.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
 
-use cofferdam_protocol::admin::ChatOutcome;
-use cofferdam_tests::engine;
+use cofferdam_protocol::admin::{ChatOutcome, SessionState};
 use cofferdam_tests::home::{Ended, TestHome};
+use cofferdam_tests::{engine, eventually};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 fn keys(value: &Value) -> BTreeSet<&str> {
@@ -72,14 +74,39 @@ async fn chat_exits_with_the_codes_of_how_it_ended() {
 }
 
 #[tokio::test]
+async fn a_chat_that_is_told_to_end_takes_its_container_with_it_and_loses_nothing() {
+    let home = TestHome::new();
+    home.write_group("demo", &json!({"provider": "mock"}));
+    assert_eq!(home.cli(&["group", "add", "demo"]).await.code, 0);
+    let words = ["chat", "demo", "first\n!wait 2", "--json"];
+    let waiting = home.command().args(words).stdout(Stdio::piped()).spawn().expect("started");
+    let admin = home.admin();
+    let container = eventually("the turn runs", || async {
+        // Its socket is there when it hosts the daemon.
+        admin.pid().await?;
+        let sessions = admin.sessions(Some("demo")).await;
+        sessions.into_iter().find(|session| session.state == SessionState::Busy)?.container
+    })
+    .await;
+    let pid = waiting.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?)).expect("a pid");
+    kill_process(pid, Signal::TERM).expect("signalled");
+    let output = waiting.wait_with_output().await.expect("its end");
+    assert_eq!(output.status.code(), Some(143), "{output:?}");
+    engine::gone(&container).await;
+    let next = said(&home, "second").await;
+    assert_eq!(next["earlier"], json!(["mock reply to: first\n(turn 1)"]), "{next}");
+    assert_eq!(next["replies"], json!(["mock reply to: second\n(turn 2)"]));
+}
+
+#[tokio::test]
 async fn chat_exits_with_11_when_the_turn_is_interrupted() {
     let home = TestHome::with_demo(&json!({"provider": "mock"})).await;
     let waiting = home.cli(&["chat", "demo", "!silent", "--json"]);
     let stopping = async {
         let admin = home.admin();
-        let session = cofferdam_tests::eventually("the turn runs", || async {
+        let session = eventually("the turn runs", || async {
             let sessions = admin.sessions(Some("demo")).await;
-            sessions.into_iter().find(|session| session.state == cofferdam_protocol::admin::SessionState::Busy)
+            sessions.into_iter().find(|session| session.state == SessionState::Busy)
         })
         .await;
         home.cli(&["session", "stop", session.id.as_str()]).await

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::client::Client;
 use super::error::CliError;
-use super::{logging, terminal};
+use super::{logging, signals, terminal};
 use crate::config::home::Home;
 use crate::config::host::HostConfig;
 use crate::config::process_env;
@@ -42,13 +42,13 @@ impl Connection {
         self.hosted.is_none()
     }
 
-    /// Ends the daemon that this process hosts, if it does, in order. Ctrl-C leaves without waiting: the next daemon of
+    /// Ends the daemon that this process hosts, if it does, in order. A signal leaves without waiting: the next daemon of
     /// this home takes over what still runs.
     pub async fn close(self) {
         if let Some(daemon) = self.hosted {
             tokio::select! {
                 () = daemon.shutdown() => {}
-                _ = tokio::signal::ctrl_c() => {}
+                _ = signals::told_to_end() => {}
             }
         }
     }

@@ -20,6 +20,7 @@ mod init;
 mod logging;
 mod scaffold;
 mod session;
+mod signals;
 mod status;
 mod table;
 mod terminal;

@@ -26,9 +26,6 @@ use super::{Context, terminal};
 use crate::config::process_env;
 pub(super) use once::LOST;
 
-/// The exit code after Ctrl-C, as shells give it: 128 and the signal's number.
-const INTERRUPTED_BY_USER: u8 = 130;
-
 pub(super) async fn run(context: &Context, args: ChatArgs) -> Result<u8, CliError> {
     let message = match args.message.as_deref() {
         Some("-") => Some(read_message()?),

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use super::follow::{Listener, follow};
 use super::status_line::StatusLine;
-use super::{INTERRUPTED_BY_USER, Talk, activity, acts, check, exit_code};
+use super::{Talk, activity, acts, check, exit_code};
 use crate::cli::error::CliError;
+use crate::cli::signals;
 use crate::cli::terminal::{self, Style};
 
 /// Sends one message and waits for its turn.
@@ -25,10 +26,10 @@ pub(super) async fn run(talk: &Talk<'_>, message: String, files: Vec<FileId>) ->
             heard.clear();
             finished?
         }
-        _ = tokio::signal::ctrl_c() => {
+        code = signals::told_to_end() => {
             heard.clear();
             terminal::err(talk.left_behind());
-            return Ok(INTERRUPTED_BY_USER);
+            return Ok(code);
         }
     };
     let code = exit_code(&finished.outcome);
@@ -59,7 +60,7 @@ pub(super) async fn lines(talk: &Talk<'_>) -> Result<u8, CliError> {
         }
         check(&line)?;
         let this = run(talk, line.trim_end_matches(['\r', '\n']).to_owned(), Vec::new()).await?;
-        if this == INTERRUPTED_BY_USER {
+        if this > signals::BY_SIGNAL {
             return Ok(this);
         }
         code = if code == 0 { this } else { code };
