@@ -123,14 +123,40 @@ fn full(waiting: u64) -> Failed {
 
 fn streamed(mut body: mpsc::Receiver<Told>) -> Response {
     let told = futures_util::stream::poll_fn(move |context| body.poll_recv(context));
-    let lines = told.map(|told| Ok::<_, Infallible>(given(told)));
+    let lines = told.filter_map(|told| std::future::ready(given(told).map(Ok::<_, Infallible>)));
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
-/// A line that its client is given now.
-fn given(told: Told) -> Bytes {
+/// A line that its client is given now, after all that were told before.
+fn given(told: Told) -> Option<Bytes> {
     if let Some(taken) = told.taken {
         taken.yes();
     }
     told.line
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::channels::terminal::HandOver;
+
+    #[tokio::test]
+    async fn a_reply_that_was_handed_over_twice_is_taken_when_its_one_line_is_given() {
+        let (events, body) = mpsc::channel(4);
+        let (first, _) = HandOver::taken();
+        let (again, mut taken) = HandOver::taken();
+        events.send(Told { line: Some("reply\n".into()), taken: Some(first) }).await.ok().unwrap();
+        events.send(Told { line: None, taken: Some(again) }).await.ok().unwrap();
+        events.send(Told { line: Some("end\n".into()), taken: None }).await.ok().unwrap();
+        drop(events);
+        let mut body = streamed(body).into_body();
+        assert!(taken.try_recv().is_err(), "its line still waits");
+        let mut lines = Vec::new();
+        while let Some(frame) = body.frame().await {
+            lines.push((frame.unwrap().into_data().unwrap(), taken.try_recv().is_ok()));
+        }
+        assert_eq!(lines, [("reply\n".into(), false), ("end\n".into(), true)]);
+    }
 }

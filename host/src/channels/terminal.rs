@@ -48,6 +48,15 @@ pub struct HandOver {
 #[derive(Debug)]
 pub struct Taken(mpsc::Sender<()>);
 
+#[cfg(test)]
+impl HandOver {
+    /// What says that a reply was taken, and where that is heard.
+    pub fn taken() -> (Taken, mpsc::Receiver<()>) {
+        let (taken, answer) = mpsc::channel(1);
+        (Taken(taken), answer)
+    }
+}
+
 impl Taken {
     /// It was.
     pub fn yes(self) {

@@ -29,8 +29,8 @@ const LOOK_UP: Duration = Duration::from_secs(15);
 
 /// What a client is told, and, with a reply, who waits to hear that it was.
 pub(super) struct Told {
-    /// The event's line: small, so that a thousand clients who wait hold little.
-    pub line: Bytes,
+    /// The event's line: small, so that a thousand clients who wait hold little. None when it stands before this one.
+    pub line: Option<Bytes>,
     pub taken: Option<Taken>,
 }
 
@@ -172,17 +172,18 @@ impl Follower {
 
     /// A reply that is ours to take.
     async fn on_hand_over(&mut self, HandOver { reply, taken }: HandOver) -> Result<(), Gone> {
-        if !self.handed_over.insert(reply.id) {
-            taken.yes();
-            return Ok(());
-        }
-        let line = line(&events::of(Arc::unwrap_or_clone(reply)));
+        // One that comes again, because our client did not read, is taken when its line was: that may still wait.
+        let first = self.handed_over.insert(reply.id);
+        let line = first.then(|| line(&events::of(Arc::unwrap_or_clone(reply))));
         self.events.send(Told { line, taken: Some(taken) }).await.map_err(|_| Gone)
     }
 
     /// Our client did not read for a while, and does again. What nobody was handed comes to us now; what others were, the
     /// rows know.
     async fn attach_again(&mut self) -> Result<(), Gone> {
+        // Every place is free when it has read what it was told.
+        let read = self.events.reserve_many(self.events.max_capacity()).await;
+        read.map(drop).map_err(|_| Gone)?;
         self.from.replies = self.of.admin.terminal.attach(self.of.due.chat.clone());
         self.of.admin.delivery.nudge(self.of.due.clone());
         self.catch_up().await
@@ -282,7 +283,7 @@ impl Follower {
     }
 
     async fn tell(&self, event: ChatEvent) -> Result<(), Gone> {
-        self.events.send(Told { line: line(&event), taken: None }).await.map_err(|_| Gone)
+        self.events.send(Told { line: Some(line(&event)), taken: None }).await.map_err(|_| Gone)
     }
 }
 
