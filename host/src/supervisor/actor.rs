@@ -98,7 +98,11 @@ impl Actor {
     pub(super) async fn run(mut self) {
         loop {
             let happening = self.happening().await;
-            self.arrive().await;
+            // A start that is under way has its door open, and its attempt is the one in the rows.
+            let starts = matches!(happening, Happening::Ready(_) | Happening::Started(_));
+            if !starts && !self.start.is_under_way() {
+                self.arrive().await;
+            }
             match happening {
                 Happening::Call(call) => self.on_call(call).await,
                 Happening::Ready(result) => self.on_ready(*result).await,

@@ -87,6 +87,8 @@ impl Actor {
                 self.start.starting = Some(launch::start(&self.inner, &self.folder, &self.session, &ready));
                 let queued = self.start.queued_at.take().map(|at| at.elapsed());
                 self.life = Some(Life::new(ready, queued));
+                // Whatever was in the rows before, this attempt came after it.
+                self.arrived = true;
                 self.show(None);
             }
             Err(error) => self.not_started(&error).await,
