@@ -209,15 +209,26 @@ impl Supervisor {
     /// The wall clock jumped by so many ms, or the machine slept: due times are put right, and whoever waits for one
     /// looks at its rows again.
     pub async fn clock_jumped(&self, jump: i64) -> Result<(), StoreError> {
-        if jump < 0 {
-            for folder in self.inner.parts.stores.central().busy_groups().await? {
-                let set_back = async || self.inner.parts.stores.group(&folder).await?.clock_set_back(-jump).await;
-                if let Err(error) = set_back().await {
-                    tracing::error!(group = %folder, error = %error_chain(&error), "its due times were not put right");
+        let put_right = self.put_times_right(jump).await;
+        self.everyone(|| Call::Wake);
+        put_right
+    }
+
+    async fn put_times_right(&self, jump: i64) -> Result<(), StoreError> {
+        let stores = &self.inner.parts.stores;
+        for folder in stores.central().busy_groups().await? {
+            let put_right = async || {
+                let store = stores.group(&folder).await?;
+                if jump < 0 {
+                    store.clock_set_back(-jump).await.map(drop)
+                } else {
+                    store.clock_set_forward(jump).await
                 }
+            };
+            if let Err(error) = put_right().await {
+                tracing::error!(group = %folder, error = %error_chain(&error), "its due times were not put right");
             }
         }
-        self.everyone(|| Call::Wake);
         Ok(())
     }
 

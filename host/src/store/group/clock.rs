@@ -13,6 +13,21 @@ impl GroupDb {
     pub async fn clock_set_back(&self, by: i64) -> Result<i64, StoreError> {
         self.db.write(Durability::Relaxed, move |tx| bring_back(tx, by, now_ms())).await
     }
+
+    /// The clock went forward by so many ms, or the machine slept: a person keeps the whole time that a question gave
+    /// them. Whatever else is due then is due early, once. A question that was asked after the jump has its time.
+    pub async fn clock_set_forward(&self, by: i64) -> Result<(), StoreError> {
+        self.db
+            .write(Durability::Relaxed, move |tx| {
+                tx.prepare_cached(
+                    "UPDATE questions SET expires_at = expires_at + ?1, asked_at = asked_at + ?1
+                     WHERE state = 'open' AND asked_at <= ?2",
+                )?
+                .execute([by, now_ms() - by])?;
+                Ok(())
+            })
+            .await
+    }
 }
 
 fn bring_back(tx: &Savepoint<'_>, seen: i64, now: i64) -> Result<i64, StoreError> {

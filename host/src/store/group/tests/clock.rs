@@ -125,6 +125,31 @@ async fn a_question_keeps_its_time_and_what_is_over_does_not_end_before_it_began
 }
 
 #[tokio::test]
+async fn a_question_keeps_its_time_when_the_clock_goes_forward() {
+    let f = Fixture::new();
+    let session = f.accept("1").await;
+    let attempt = f.begin(&session).await;
+    let (turn, _) = f.claim(&session, attempt).await.unwrap();
+    let key = |call: &str| CallKey { session: session.clone(), attempt, turn, call_id: call.into() };
+    let ask = async |call: &str| {
+        let limits = CallLimits { calls: 9, posts: 9 };
+        let call = NewCall { key: key(call), tool: "ask_user".into(), summary: "?".into(), limits };
+        let question = NewQuestion { text: "Which?".into(), options: Vec::new(), timeout_secs: 600 };
+        f.db.call(call, Deed::Ask(question)).await.unwrap();
+    };
+    let left = async |call: &str| {
+        let Waiting::Until(at) = f.db.waiting(&key(call)).await.unwrap() else { panic!("it is open") };
+        at - now_ms()
+    };
+    ask("before").await;
+    f.clock_goes_back(-DAY).await;
+    f.db.clock_set_forward(DAY).await.unwrap();
+    assert!((9 * MINUTE..=10 * MINUTE).contains(&left("before").await));
+    f.db.clock_set_forward(DAY).await.unwrap();
+    assert!(left("before").await <= 10 * MINUTE, "one that was asked after the jump has its time");
+}
+
+#[tokio::test]
 async fn what_was_said_stays_in_its_order() {
     let f = Fixture::new();
     let session = f.accept("1").await;
