@@ -11,6 +11,7 @@ use super::central::{GroupRow, Wiring, group_row, wiring_row};
 use super::db::{Durability, connect, open};
 use super::schema::Kind;
 use super::{Central, StoreError, now_ms};
+use crate::model::turn::TurnState;
 
 /// How far the numbers of a restored database begin beyond its own. The original went on after the copy was made, and
 /// what it did then is in the threads beside it: a message of ours must never have the number of one of its.
@@ -187,8 +188,8 @@ fn offer_again(tx: &Connection) -> Result<(), StoreError> {
     for (message, session) in waiting {
         tx.execute(
             "INSERT INTO turns (session, attempt, state, started_at, finished_at)
-             SELECT id, attempt, 'abandoned', ?2, ?2 FROM sessions WHERE id = ?1",
-            params![session, now_ms()],
+             SELECT id, attempt, ?3, ?2, ?2 FROM sessions WHERE id = ?1",
+            params![session, now_ms(), TurnState::Abandoned.as_str()],
         )?;
         tx.execute("UPDATE inbox SET turn = ?1 WHERE id = ?2", [tx.last_insert_rowid(), message])?;
     }
