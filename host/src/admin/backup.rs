@@ -36,10 +36,11 @@ type Teller<T> = mpsc::Sender<WorkEvent<T>>;
 pub(super) async fn backup(State(admin): State<Arc<Admin>>, Json(request): Json<BackupRequest>) -> Response {
     answer(async move |tell: Teller<BackupReport>| {
         let dir = absolute(&request.dir)?;
-        let (home, install) = (admin.home.clone(), admin.install.clone());
+        let (home, install, stores) = (admin.home.clone(), admin.install.clone(), admin.stores.clone());
         blocking(move || {
             let wish = take::Wish {
                 home: &home,
+                stores: &stores,
                 install: &install,
                 dir: &dir,
                 only: &request.groups,
@@ -194,7 +195,7 @@ async fn own(admin: &Admin, request: &RestoreRequest, folder: &Folder) -> Result
 /// Keeps everybody out of a group until the answer is dropped: nothing begins in it, its sessions are gone, its database is
 /// closed.
 async fn take_over(admin: &Admin, folder: &Folder) -> Result<(Hold, Quiet), Failed> {
-    let hold = admin.stores.hold(folder, Errand::Restore)?;
+    let hold = admin.stores.hold(folder, Errand::Restore).await?;
     let ended = admin.supervisor.end_group(folder, GroupEnd::Restore).await;
     let quiet = ended.map_err(|error| not_ended(folder, hold.errand(), &error))?;
     hold.close().await;

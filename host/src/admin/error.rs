@@ -32,6 +32,9 @@ impl From<StoreError> for Failed {
             StoreError::Held { .. } => {
                 Self::new(ErrorKind::Conflict, message, "nothing was accepted; try again when it is done")
             }
+            StoreError::Copied(_) => {
+                Self::new(ErrorKind::Conflict, message, "nothing was changed; try again when it is done")
+            }
             error => match error.fault() {
                 Fault::Disk => Self::new(
                     ErrorKind::Disk,

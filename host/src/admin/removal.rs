@@ -37,7 +37,7 @@ pub(super) async fn delete_group(
 async fn remove(admin: &Admin, folder: &Folder) -> Result<(), Failed> {
     registered(admin, folder).await?;
     // From here on nothing begins in it.
-    let hold = admin.stores.hold(folder, Errand::Removal)?;
+    let hold = admin.stores.hold(folder, Errand::Removal).await?;
     let ended = admin.supervisor.end_group(folder, GroupEnd::Removal).await;
     let _quiet = ended.map_err(|error| not_ended(folder, hold.errand(), &error))?;
     // A damaged database takes no words.

@@ -15,12 +15,15 @@ use crate::config::home::{Home, SHARED};
 use crate::error_chain;
 use crate::files::tree::{Copied, Take, Tree};
 use crate::hooks;
+use crate::store::Stores;
 use crate::store::backup::{CopyError, copy, copy_central, read_central};
 
 /// What is copied, and for whom.
 pub struct Wish<'w> {
     /// Where everything lies.
     pub home: &'w Home,
+    /// Its databases: nobody replaces a group while it is copied.
+    pub stores: &'w Stores,
     /// The installation's id.
     pub install: &'w str,
     /// The directory that the backup will be, absolute.
@@ -103,6 +106,7 @@ fn group(
     folder: Folder,
     aside: Option<String>,
 ) -> Result<(manifest::Group, GroupBackup), BackupError> {
+    let _copying = wish.stores.copying(&folder)?;
     let dir = root.join("groups").join(folder.as_str());
     make_dir(&dir)?;
     (wish.progress)(format!("{folder}: the database"));

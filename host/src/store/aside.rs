@@ -50,6 +50,18 @@ pub struct Hold {
     errand: Errand,
 }
 
+/// A group's state is being copied; dropping it says that it is not any more.
+pub struct Copying {
+    stores: Stores,
+    folder: Folder,
+}
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        self.stores.entry(&self.folder, |entry| entry.copies -= 1);
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         self.stores.entry(&self.folder, |entry| entry.held = None);
@@ -117,17 +129,35 @@ impl Central {
 }
 
 impl Stores {
-    /// Refuses whatever would begin in the group, until the answer is dropped; refused itself while somebody else holds
-    /// the group.
-    pub fn hold(&self, folder: &Folder, errand: Errand) -> Result<Hold, StoreError> {
-        self.entry(folder, |entry| {
+    /// Refuses whatever would begin in the group, until the answer is dropped, and waits for messages that are just being
+    /// accepted. Refused itself while somebody else holds the group, or copies it.
+    pub async fn hold(&self, folder: &Folder, errand: Errand) -> Result<Hold, StoreError> {
+        let busy = self.entry(folder, |entry| {
             if let Some(Held { errand, .. }) = entry.held {
                 return Err(StoreError::Held { folder: folder.clone(), errand });
             }
+            if entry.copies > 0 {
+                return Err(StoreError::Copied(folder.clone()));
+            }
             entry.held = Some(Held { errand, closed: false });
-            Ok(())
+            Ok(entry.busy.clone())
         })?;
-        Ok(Hold { stores: self.clone(), folder: folder.clone(), errand })
+        let hold = Hold { stores: self.clone(), folder: folder.clone(), errand };
+        drop(busy.write().await);
+        Ok(hold)
+    }
+
+    /// Keeps the group from being replaced or removed while its state is copied, part by part; the parts belong together.
+    /// Refused while somebody does that.
+    pub fn copying(&self, folder: &Folder) -> Result<Copying, StoreError> {
+        self.entry(folder, |entry| match entry.held {
+            Some(Held { errand, .. }) => Err(StoreError::Held { folder: folder.clone(), errand }),
+            None => {
+                entry.copies += 1;
+                Ok(())
+            }
+        })?;
+        Ok(Copying { stores: self.clone(), folder: folder.clone() })
     }
 
     /// The group's database was replaced by a good one.

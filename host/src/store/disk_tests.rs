@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 
 use cofferdam_protocol::ids::Folder;
+use cofferdam_protocol::runner::ProviderKind;
 use rusqlite::Connection;
 
 use super::backup::{Origin, check, copy, renew};
+use super::group::models::Inherited;
 use super::salvage::salvage;
 use super::{Errand, Fault, StoreError, Stores};
 use crate::config::home::Home;
@@ -147,6 +149,66 @@ async fn a_damaged_group_is_set_aside_and_the_others_go_on() {
     let open = stores(dir.path(), &[]).await;
     let error = open.group(&demo()).await.err().expect("also after a restart");
     assert!(matches!(error, StoreError::SetAside { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_text_that_is_none_sets_its_group_aside_instead_of_holding_up_its_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = stores(dir.path(), &["demo"]).await;
+    for number in 0..3 {
+        accept(&open, "demo", number, format!("text-{number}")).await.unwrap();
+    }
+    open.close().await;
+    let path = dir.path().join("data/groups/demo/state.db");
+    let broken = Connection::open(&path).unwrap();
+    broken.execute("UPDATE inbox SET text = CAST(x'74fffe' AS TEXT) WHERE id = 2", []).unwrap();
+    broken.close().unwrap();
+
+    let open = stores(dir.path(), &[]).await;
+    let store = open.group(&demo()).await.expect("SQLite sees no fault");
+    let session = store.due_sessions().await.unwrap().remove(0);
+    let attempt = store.begin_attempt(&session, ProviderKind::Mock, String::new()).await.unwrap();
+    let error = store.claim(&session, attempt, Inherited::default()).await.err().expect("it is no text");
+    assert_eq!(error.fault(), Fault::Damaged, "{error:?}");
+    let error = accept(&open, "demo", 1000, "hello".into()).await.unwrap_err();
+    assert!(matches!(&error, StoreError::SetAside { folder, .. } if *folder == demo()), "{error:?}");
+    open.close().await;
+    let fresh = dir.path().join("fresh.db");
+    let tables = salvage(&path, &fresh).unwrap();
+    let inbox = tables.iter().find(|table| table.name == "inbox").unwrap();
+    assert_eq!((inbox.saved, inbox.unusable), (2, 1), "{inbox:?}");
+}
+
+#[tokio::test]
+async fn a_group_is_not_replaced_while_it_is_copied_and_not_copied_while_it_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = stores(dir.path(), &["demo", "other"]).await;
+    let copying = open.copying(&demo()).unwrap();
+    let refused = open.hold(&demo(), Errand::Restore).await.err();
+    assert!(matches!(refused, Some(StoreError::Copied(_))), "{refused:?}");
+    accept(&open, "demo", 1, "hello".into()).await.expect("it is in use all the while");
+    drop(copying);
+    let hold = open.hold(&demo(), Errand::Restore).await.unwrap();
+    let refused = open.copying(&demo()).err();
+    assert!(matches!(refused, Some(StoreError::Held { .. })), "{refused:?}");
+    open.copying(&"other".parse().unwrap()).expect("another group is");
+    drop(hold);
+    open.copying(&demo()).expect("again");
+}
+
+#[tokio::test]
+async fn a_group_is_held_when_what_was_just_being_accepted_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = stores(dir.path(), &["demo"]).await;
+    let accepting = open.busy(&demo()).await.unwrap();
+    let (stores, folder) = (open.clone(), demo());
+    let mut holding = tokio::spawn(async move { stores.hold(&folder, Errand::Removal).await.map(drop) });
+    while open.not_held(&demo()).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(futures_util::poll!(&mut holding).is_pending(), "it waits");
+    drop(accepting);
+    holding.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -331,12 +393,12 @@ async fn a_group_that_is_held_takes_nothing_until_it_is_let_go() {
     let dir = tempfile::tempdir().unwrap();
     let open = stores(dir.path(), &["demo"]).await;
     accept(&open, "demo", 1, "hello".into()).await.unwrap();
-    let hold = open.hold(&demo(), Errand::Restore).unwrap();
+    let hold = open.hold(&demo(), Errand::Restore).await.unwrap();
     assert!(matches!(accept(&open, "demo", 2, "hello".into()).await, Err(StoreError::Held { .. })));
     open.group(&demo()).await.expect("what is under way comes to its end");
     hold.close().await;
     assert!(matches!(open.group(&demo()).await.err(), Some(StoreError::Held { .. })));
-    assert!(matches!(open.hold(&demo(), Errand::Removal).err(), Some(StoreError::Held { .. })));
+    assert!(matches!(open.hold(&demo(), Errand::Removal).await.err(), Some(StoreError::Held { .. })));
     drop(hold);
     accept(&open, "demo", 3, "hello".into()).await.expect("it goes on");
 }
@@ -347,7 +409,7 @@ async fn a_group_that_was_removed_does_not_come_back_by_being_asked_for() {
     let open = stores(dir.path(), &["demo"]).await;
     accept(&open, "demo", 1, "hello".into()).await.unwrap();
     let late = open.group(&demo()).await.unwrap();
-    let hold = open.hold(&demo(), Errand::Removal).unwrap();
+    let hold = open.hold(&demo(), Errand::Removal).await.unwrap();
     hold.forget().await.unwrap();
     let data = dir.path().join("data/groups/demo");
     std::fs::remove_dir_all(&data).unwrap();

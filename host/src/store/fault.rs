@@ -12,7 +12,7 @@ use super::{OpenError, StoreError};
 pub enum Fault {
     /// The disk: full, read-only, no rights, or it fails. It can pass.
     Disk,
-    /// The file is no database, or pages of it are broken. It does not pass.
+    /// The file is no database, pages of it are broken, or a row has what nobody wrote. It does not pass.
     Damaged,
     /// A newer program has written it.
     Newer,
@@ -23,6 +23,10 @@ pub enum Fault {
 impl Fault {
     /// Of an error of SQLite.
     pub(super) fn of(error: &rusqlite::Error) -> Self {
+        // A text that is none: SQLite itself does not look.
+        if matches!(error, rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::Utf8Error(..)) {
+            return Self::Damaged;
+        }
         match error.sqlite_error_code() {
             Some(
                 ErrorCode::DiskFull

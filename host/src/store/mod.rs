@@ -27,7 +27,7 @@ use cofferdam_protocol::ids::Folder;
 
 use crate::model::IllegalTransition;
 
-pub use aside::{Errand, Hold};
+pub use aside::{Copying, Errand, Hold};
 pub use central::Central;
 pub use fault::Fault;
 pub use group::GroupDb;
@@ -78,13 +78,16 @@ pub enum StoreError {
         /// What for.
         errand: Errand,
     },
+    /// A backup of the group is made just now, which must not see two of its states.
+    #[error("a backup of group {0} is being made")]
+    Copied(Folder),
     /// The group is not registered, or not any more: nothing of it is read or written.
     #[error("no group '{0}' is registered")]
     NoGroup(Folder),
     /// The writer thread ended.
     #[error("the database is closed")]
     Closed,
-    /// A row has a value that this version does not know.
+    /// A row has a value that this version does not know, though its schema is known: nobody wrote that.
     #[error("the database has an unknown {what}: '{value}'")]
     Unknown {
         /// Which column.
@@ -121,7 +124,7 @@ impl StoreError {
             Self::Open { source, .. } => Fault::of_open(source),
             Self::Sql(error) => Fault::of(error),
             Self::Commit(refusal) => refusal.fault,
-            Self::SetAside { .. } | Self::Unsound { .. } => Fault::Damaged,
+            Self::SetAside { .. } | Self::Unsound { .. } | Self::Unknown { .. } => Fault::Damaged,
             Self::Newer => Fault::Newer,
             _ => Fault::Other,
         }

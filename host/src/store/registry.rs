@@ -39,6 +39,8 @@ pub(super) struct Entry {
     pub(super) aside: Option<String>,
     /// Somebody replaces or removes the group.
     pub(super) held: Option<Held>,
+    /// So many copy its state just now.
+    pub(super) copies: usize,
     /// Whether `busy_groups` has the folder. Held for reading while a message is accepted, for writing while the
     /// group is looked over and cleared: so a group with due work is never without its row.
     pub(super) busy: Arc<RwLock<bool>>,

@@ -243,7 +243,7 @@ async fn a_container_whose_rows_cannot_be_read_just_now_is_not_taken_for_gone() 
     let attempt = it.leave_a_container().await;
     it.supervisor.recover();
     it.until("in doubt", in_doubt).await;
-    let hold = it.stores.hold(&it.folder, Errand::Restore).unwrap();
+    let hold = it.stores.hold(&it.folder, Errand::Restore).await.unwrap();
     hold.close().await;
     *lock(&it.engine.has) = Some(vec![it.found(attempt)]);
     while !it.supervisor.inner.recovery.is_listed() {

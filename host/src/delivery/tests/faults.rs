@@ -269,7 +269,7 @@ async fn a_lane_whose_group_was_removed_ends_and_makes_nothing_of_it_again() {
     f.say("a", &["1"]).await;
     f.until("a", |kept| kept[0].tries == 1).await;
     let folder = f.db.folder().clone();
-    let hold = f.stores.hold(&folder, Errand::Removal).unwrap();
+    let hold = f.stores.hold(&folder, Errand::Removal).await.unwrap();
     hold.forget().await.unwrap();
     let data = f._dir.path().join("data/groups/demo");
     std::fs::remove_dir_all(&data).unwrap();
