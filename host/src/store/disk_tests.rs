@@ -168,7 +168,7 @@ async fn a_text_that_is_none_sets_its_group_aside_instead_of_holding_up_its_sess
     let store = open.group(&demo()).await.expect("SQLite sees no fault");
     let session = store.due_sessions().await.unwrap().remove(0);
     let attempt = store.begin_attempt(&session, ProviderKind::Mock, String::new()).await.unwrap();
-    let error = store.claim(&session, attempt, Inherited::default()).await.err().expect("it is no text");
+    let error = store.claim(&session, attempt, Inherited::default()).await.expect_err("it is no text");
     assert_eq!(error.fault(), Fault::Damaged, "{error:?}");
     let error = accept(&open, "demo", 1000, "hello".into()).await.unwrap_err();
     assert!(matches!(&error, StoreError::SetAside { folder, .. } if *folder == demo()), "{error:?}");
