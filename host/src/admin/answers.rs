@@ -156,7 +156,7 @@ pub(super) async fn sessions(
     let mut sessions = Vec::new();
     for folder in folders {
         // A group that was never talked to has no database, and gets none by being looked at.
-        if admin.home.group_db(&folder).exists() {
+        if admin.home.has_state(&folder) {
             match sessions_of(&admin, &folder).await {
                 Ok(found) => sessions.extend(found),
                 // One group's trouble is not the others'; who asked for it is told.
@@ -235,7 +235,7 @@ fn tail(path: PathBuf) -> std::io::Result<String> {
 pub(super) async fn find_session(admin: &Admin, id: &str) -> Result<Session, Failed> {
     let mut found = Vec::new();
     for row in admin.stores.central().groups().await? {
-        if admin.home.group_db(&row.folder).exists() {
+        if admin.home.has_state(&row.folder) {
             let Ok(sessions) = sessions_of(admin, &row.folder).await else { continue };
             found.extend(sessions.into_iter().filter(|session| session.id.as_str().starts_with(id)));
         }

@@ -50,7 +50,7 @@ async fn letters_of(
     open: bool,
     letters: &mut Vec<DeadLetter>,
 ) -> Result<(), Failed> {
-    if admin.home.group_db(folder).exists() {
+    if admin.home.has_state(folder) {
         let rows = admin.stores.group(folder).await?.dead_letters(open).await?;
         letters.extend(rows.into_iter().map(|row| view(folder, row)));
     }
@@ -95,7 +95,7 @@ pub(super) async fn let_all_go(
 
 async fn settle(admin: &Admin, folder: &str, number: i64, decision: DeadLetterEvent) -> Answer<DeadLetter> {
     let folder = registered(admin, &parse(folder)?).await?.folder;
-    if !admin.home.group_db(&folder).exists() {
+    if !admin.home.has_state(&folder) {
         return Err(unknown(&folder, number));
     }
     let busy = admin.stores.busy(&folder).await?;
@@ -112,7 +112,7 @@ async fn settle(admin: &Admin, folder: &str, number: i64, decision: DeadLetterEv
 
 async fn settle_all(admin: &Admin, folder: &str, decision: DeadLetterEvent) -> Answer<SettledLetters> {
     let folder = registered(admin, &parse(folder)?).await?.folder;
-    if !admin.home.group_db(&folder).exists() {
+    if !admin.home.has_state(&folder) {
         return Ok(Json(SettledLetters { settled: Vec::new() }));
     }
     let busy = admin.stores.busy(&folder).await?;
@@ -147,7 +147,7 @@ async fn calm(admin: &Admin, folder: &Folder) {
 }
 
 async fn letter(admin: &Admin, folder: &Folder, number: i64) -> Result<DeadLetter, Failed> {
-    if !admin.home.group_db(folder).exists() {
+    if !admin.home.has_state(folder) {
         return Err(unknown(folder, number));
     }
     let row = admin.stores.group(folder).await?.dead_letter(number).await?;

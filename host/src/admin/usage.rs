@@ -87,7 +87,7 @@ fn day_of(text: &str) -> Result<Date, Failed> {
 
 /// A group that was never talked to has no database, and gets none by being looked at.
 async fn add_usage(admin: &Admin, folder: &Folder, by: UsageBy, days: Days, sums: &mut Sums) -> Result<(), Failed> {
-    if !admin.home.group_db(folder).exists() {
+    if !admin.home.has_state(folder) {
         return Ok(());
     }
     let people = load(admin, folder).await.map_or_else(|_| zone(None), |loaded| loaded.config.zone());
@@ -138,7 +138,7 @@ pub(super) async fn activity(
     Query(query): Query<ActivityQuery>,
 ) -> Answer<Vec<ModelCall>> {
     let folder = registered(&admin, &parse(&folder)?).await?.folder;
-    if !admin.home.group_db(&folder).exists() {
+    if !admin.home.has_state(&folder) {
         return Ok(Json(Vec::new()));
     }
     admin.gateway.settle().await;

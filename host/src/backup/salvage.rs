@@ -36,6 +36,10 @@ pub fn salvage(home: &Home, folder: &Folder, empty: bool) -> Result<Salvaged, Ba
     for part in PARTS {
         copy_part(&with(&source, part), &with(&broken, part))?;
     }
+    if !broken.exists() {
+        // Lost altogether: nothing can be read of it.
+        File::create(&broken).map_err(io(&broken))?;
+    }
     let tables = read(&broken, &new)?;
     if !empty && tables.iter().all(|table| table.saved == 0) && !tables.iter().all(Table::is_read) {
         return Err(BackupError::Nothing(folder.clone()));

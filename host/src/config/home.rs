@@ -145,6 +145,11 @@ impl Home {
         self.group_data(folder).join("state.db")
     }
 
+    /// Whether a group has state: a database, or sessions, which had one.
+    pub fn has_state(&self, folder: &Folder) -> bool {
+        self.group_db(folder).exists() || self.sessions(folder).read_dir().is_ok_and(|mut all| all.next().is_some())
+    }
+
     /// The directories of one group's sessions.
     pub fn sessions(&self, folder: &Folder) -> PathBuf {
         self.group_data(folder).join("sessions")

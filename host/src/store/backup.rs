@@ -8,7 +8,7 @@ use cofferdam_protocol::ids::Folder;
 use rusqlite::{Connection, OpenFlags, ffi, params};
 
 use super::central::{GroupRow, Wiring, group_row, wiring_row};
-use super::db::{Durability, connect, open};
+use super::db::{Durability, connect, not_hollow, open};
 use super::schema::Kind;
 use super::{Central, StoreError, now_ms};
 use crate::model::turn::TurnState;
@@ -169,7 +169,9 @@ pub fn renew(path: &Path, origin: Origin) -> Result<(), StoreError> {
 
 /// Refuses a group's database that is not whole. It must not be open.
 pub fn check(path: &Path) -> Result<(), StoreError> {
-    let conn = connect(path, Kind::Group).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    let conn = not_hollow(path, Kind::Group)
+        .and_then(|()| connect(path, Kind::Group))
+        .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
     integrity(&conn, path)
 }
 

@@ -10,13 +10,14 @@
 //! A file is opened by one process only ([`open`]).
 
 use std::fs::Permissions;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Savepoint};
+use rusqlite::{Connection, OpenFlags, Savepoint, ffi};
 use tokio::sync::{mpsc, oneshot};
 
 use super::fault::{Fault, FileHealth, OnDamage, Refusal};
@@ -67,7 +68,7 @@ impl Db {
     pub(super) fn on(path: &Path, kind: Kind, ground: &Ground, told: OnDamage) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
         let health = Arc::new(FileHealth::new(path, ground.note.clone(), told));
-        let conn = connect(path, kind).and_then(|mut conn| match kind {
+        let conn = not_hollow(path, kind).and_then(|()| connect(path, kind)).and_then(|mut conn| match kind {
             Kind::Central => Ok(conn),
             Kind::Group => boot::look(&mut conn).map(|()| conn),
         });
@@ -151,6 +152,20 @@ pub(super) fn open(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection
     let conn = Connection::open_with_flags_and_vfs(path, flags, OURS_ALONE)?;
     conn.busy_timeout(OTHERS)?;
     Ok(conn)
+}
+
+/// Refuses a group's database that is missing or empty though the group has sessions: it was lost. SQLite would make a new
+/// one, and what waited in the old would be forgotten without a word.
+pub(super) fn not_hollow(path: &Path, kind: Kind) -> Result<(), OpenError> {
+    let sessions = path.with_file_name("sessions");
+    let had_one = || sessions.read_dir().is_ok_and(|mut all| all.next().is_some());
+    let is_empty = path.metadata().map_or_else(|error| error.kind() == ErrorKind::NotFound, |file| file.len() == 0);
+    if kind == Kind::Group && is_empty && had_one() {
+        let why = "it is missing or empty, though the group has sessions";
+        let lost = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(why.to_owned()));
+        return Err(OpenError::Sql(lost));
+    }
+    Ok(())
 }
 
 pub(super) fn connect(path: &Path, kind: Kind) -> Result<Connection, OpenError> {

@@ -180,6 +180,33 @@ async fn a_text_that_is_none_sets_its_group_aside_instead_of_holding_up_its_sess
 }
 
 #[tokio::test]
+async fn a_database_that_was_lost_is_not_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data/groups/demo/state.db");
+    let open = stores(dir.path(), &["demo"]).await;
+    accept(&open, "demo", 1, "hello".into()).await.expect("one that never was is made");
+    open.close().await;
+    std::fs::create_dir_all(path.with_file_name("sessions").join("1")).unwrap();
+    let lose: [fn(&Path); 2] =
+        [|path| std::fs::write(path, "").unwrap(), |path| std::fs::remove_file(path).unwrap()];
+    for lose in lose {
+        lose(&path);
+        assert!(check(&path).is_err(), "it is not in order");
+        let open = stores(dir.path(), &[]).await;
+        let error = accept(&open, "demo", 2, "hello".into()).await.unwrap_err();
+        assert!(
+            matches!(&error, StoreError::SetAside { why, .. } if why.contains("missing or empty")),
+            "{error:?}"
+        );
+        while open.central().aside(&demo()).await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        open.put_back(&demo()).await.unwrap();
+        open.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_group_is_not_replaced_while_it_is_copied_and_not_copied_while_it_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let open = stores(dir.path(), &["demo", "other"]).await;

@@ -141,7 +141,7 @@ impl Supervisor {
 
     /// Whether the rows say for certain that the group never had a container.
     async fn never_ran(&self, folder: &Folder) -> bool {
-        if !self.inner.parts.home.group_db(folder).exists() {
+        if !self.inner.parts.home.has_state(folder) {
             return true;
         }
         let Ok(store) = self.inner.parts.stores.group(folder).await else { return false };

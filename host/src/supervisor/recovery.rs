@@ -211,7 +211,7 @@ impl Supervisor {
     async fn fate(&self, found: &Found) -> Fate {
         let parts = &self.inner.parts;
         let Some(owner) = &found.owner else { return Fate::Remove };
-        if !parts.home.group_db(&owner.group).exists() {
+        if !parts.home.has_state(&owner.group) {
             return Fate::Remove;
         }
         let row = match parts.stores.group(&owner.group).await {

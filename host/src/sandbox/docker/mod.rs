@@ -61,8 +61,10 @@ impl DockerSandbox {
 
     async fn create(&self, spec: &Spec) -> Result<ContainerId, SandboxError> {
         let owner = &spec.owner;
-        // For people; we find containers by their labels.
-        let name = format!("cofferdam-{}-{}-{}", owner.group, &owner.session.as_str()[..12], owner.attempt);
+        // For people; we find containers by their labels. A restored copy of the home has the same sessions and attempts.
+        let install = owner.install.get(..6).unwrap_or(&owner.install);
+        let name =
+            format!("cofferdam-{}-{}-{}-{install}", owner.group, &owner.session.as_str()[..12], owner.attempt);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let create = |client: Docker| async move {
             match client.create_container(Some(options), body::body(spec)).await {
