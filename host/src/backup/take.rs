@@ -1,7 +1,7 @@
 //! Making a backup, while the home is in use.
 
 use std::fs::{DirBuilder, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -69,7 +69,13 @@ pub fn take(wish: &Wish<'_>) -> Result<BackupReport, BackupError> {
     fresh.sync().map_err(io(root))?;
     hooks::crash_point("backup.before_manifest");
     write_manifest(root, &manifest)?;
-    fresh.settle(wish.dir).map_err(io(wish.dir))?;
+    fresh.settle(wish.dir).map_err(|error| match error.kind() {
+        // Of another one into the same place, which goes on in the daemon also without its client.
+        ErrorKind::DirectoryNotEmpty => {
+            BackupError::Place { path: wish.dir.to_owned(), what: "was made meanwhile, by another backup" }
+        }
+        _ => io(wish.dir)(error),
+    })?;
     Ok(report(wish.dir, manifest.at, groups, shared.into()))
 }
 

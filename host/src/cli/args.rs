@@ -28,7 +28,7 @@ Exit codes:
   13   a database is damaged, or of a newer Cofferdam
   14   a backup or a restore is done, but for files that are named
   15   an account cannot be used: refused, in need of a login, or without an answer
-  130  Ctrl-C while waiting; an accepted message stays accepted
+  130, 143  Ctrl-C, or SIGTERM, while waiting; an accepted message stays accepted
 
 The home: --home, or COFFERDAM_HOME, or ~/.cofferdam. First steps: `cofferdam init`, `cofferdam doctor`,
 `cofferdam chat demo`.";

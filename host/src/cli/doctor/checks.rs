@@ -271,6 +271,7 @@ fn of_groups(name: &'static str, groups: &[Group]) -> Check {
     let aside: Vec<&str> =
         groups.iter().filter(|group| group.set_aside.is_some()).map(|group| group.folder.as_str()).collect();
     match aside.first() {
+        None if groups.len() == 1 => Check::ok(name, "1 group is in use"),
         None => Check::ok(name, format!("{} groups are in use", groups.len())),
         Some(first) => Check::failed(
             name,
