@@ -38,7 +38,7 @@ pub(super) async fn chat(
 ) -> Result<Response, Failed> {
     let (group, staged) = (request.group.clone(), request.files.clone());
     let inbound = inbound(&admin, request).await?;
-    let chat = inbound.chat.clone();
+    let (chat, platform_id) = (inbound.chat.clone(), inbound.platform_id.clone());
     // Attached before the message exists, so that no reply can pass by.
     let replies = admin.terminal.attach(chat.clone());
     let progress = admin.terminal.watch_progress(&chat);
@@ -56,6 +56,7 @@ pub(super) async fn chat(
         due: due.clone(),
         store,
         message: accepted.message,
+        platform_id,
         session: accepted.session.clone(),
         stop,
         accepted_at,

@@ -131,6 +131,8 @@ pub enum ChatEvent {
         /// In words; none when there is nothing to show any more.
         text: Option<String>,
     },
+    /// The group was restored from a state that does not have the message. Nothing more comes.
+    Restored,
     /// A reply, complete. `turn` may be an earlier one whose reply was still waiting.
     Reply {
         /// The turn it came from, if any.

@@ -41,6 +41,8 @@ pub(super) struct Followed {
     pub due: Due,
     pub store: Arc<GroupDb>,
     pub message: MessageId,
+    /// Its chat's id of it.
+    pub platform_id: String,
     pub session: SessionId,
     /// It asks for the end of what runs: that end is its answer.
     pub stop: bool,
@@ -96,8 +98,30 @@ impl Follower {
                 self.step().await?;
             }
         };
-        // The connection broke: nothing to tell it to.
-        let _: Result<(), Gone> = told.await;
+        // The connection broke, and there is nothing to tell it to; or the group's state is another's.
+        if told.await.is_err() {
+            let _: Result<(), Gone> = self.last_word().await;
+        }
+    }
+
+    /// Tells a client that still listens when its message is not in what the group was restored from. Else it is let go, and
+    /// sends its message again, which is known by its id.
+    async fn last_word(&self) -> Result<(), Gone> {
+        let Due { folder, chat } = &self.of.due;
+        let store = loop {
+            if self.events.is_closed() {
+                return Err(Gone);
+            }
+            match self.of.admin.stores.group(folder).await {
+                Ok(store) => break store,
+                Err(StoreError::Held { .. }) => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(_) => return Err(Gone),
+            }
+        };
+        match store.files_of_known(chat, &self.of.platform_id).await {
+            Ok(None) => self.tell(ChatEvent::Restored).await,
+            _ => Err(Gone),
+        }
     }
 
     async fn step(&mut self) -> Result<(), Gone> {
@@ -226,7 +250,7 @@ impl Follower {
     }
 
     /// The message's row; none when it cannot be read just now. A group that was restored or removed meanwhile has another
-    /// database, where the message's number may be another's: our client is let go, and sends it again with its id.
+    /// database, where the message's number may be another's.
     async fn row(&self) -> Result<Option<MessageView>, Gone> {
         match self.of.store.message(self.of.message).await {
             Err(StoreError::Closed) => Err(Gone),

@@ -66,6 +66,13 @@ async fn ends(client: &Client) -> bool {
     client.get::<Status>("/v1/status").await.is_ok_and(|status| status.ends_within_secs.is_some())
 }
 
+/// Whoever restores a group may not want that what it did since is done again.
+fn restored(request: &ChatRequest) -> CliError {
+    let message =
+        format!("group {} was restored, and this message is not in what it was restored from", request.group);
+    CliError::new(ErrorKind::Conflict, message).with_hint("send it again if it should still be answered")
+}
+
 enum Ended {
     Client(ClientError),
     Listener(CliError),
@@ -95,6 +102,7 @@ impl Way {
             match event {
                 ChatEvent::Finished(finished) => return Ok(finished),
                 ChatEvent::Accepted { .. } => self.accepted = true,
+                ChatEvent::Restored => return Err(Ended::Listener(restored(request))),
                 _ => {}
             }
             if !self.is_repeated(&event) {

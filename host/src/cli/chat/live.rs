@@ -189,6 +189,7 @@ impl<W: Write> Listener for Live<W> {
             ChatEvent::State { .. }
             | ChatEvent::Accepted { .. }
             | ChatEvent::Started { .. }
+            | ChatEvent::Restored
             | ChatEvent::Finished(_) => Ok(()),
         }
     }
