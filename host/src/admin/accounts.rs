@@ -86,12 +86,13 @@ pub(super) async fn logout(State(admin): State<Arc<Admin>>, Path(name): Path<Str
 
 pub(super) async fn remove(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<AccountRemoved> {
     let name = parse(&name)?;
+    let pools = admin.accounts.stands_in_for(&name);
     let note = admin.accounts.remove(&name).await?;
     let note = with_copies(note, wipe(&admin, CopiesOf::Account(name.clone())).await);
     tracing::info!(account = %name, "removed");
     let groups = namers(&admin).await?;
     let groups = groups.into_iter().filter(|(named, _)| *named == name).map(|(_, folder)| folder).collect();
-    Ok(Json(AccountRemoved { removed: name, default: admin.accounts.default_name(), groups, note }))
+    Ok(Json(AccountRemoved { removed: name, default: admin.accounts.default_name(), groups, pools, note }))
 }
 
 pub(super) async fn test(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<AccountTested> {

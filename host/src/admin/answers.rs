@@ -41,6 +41,7 @@ pub(super) async fn status(
     folders.extend(views.values().map(|(folder, _)| folder.clone()));
     let mut notes: Vec<String> = ending.note(turns).into_iter().collect();
     notes.extend(notes_of_groups(&admin).await?);
+    notes.extend(admin.accounts.at_rest());
     let (mut sessions, mut dead_letters) = (Vec::new(), Vec::new());
     for folder in &folders {
         let all = match sessions_of(&admin, folder).await {

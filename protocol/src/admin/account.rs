@@ -228,6 +228,9 @@ pub struct AccountRemoved {
     pub default: AccountName,
     /// Groups whose `container.json` still names it: their model calls fail until it names another.
     pub groups: Vec<Folder>,
+    /// The accounts for which it stood in.
+    #[serde(default)]
+    pub pools: Vec<AccountName>,
     /// What else should be known, such as a login that could not be ended.
     #[serde(default)]
     pub note: Option<String>,

@@ -75,7 +75,15 @@ async fn choose(context: &Context, name: &AccountName) -> Result<(), CliError> {
     let path = format!("{PATH}/{name}/use");
     let post = async |client: &Client| Ok(client.post_for::<AccountChanged>(&path).await?);
     let changed = connect::with(&context.home, Mode::Query, post).await?;
-    tell(context, &changed, &format!("{name} serves the groups that name no account, from the next model call on"))
+    tell(
+        context,
+        &changed,
+        &format!("{name} serves the groups that name no account, from the next model call on"),
+    )?;
+    if let (false, Some(trouble)) = (context.json, &changed.account.trouble) {
+        terminal::err(&format!("note: it cannot be used as it is: {}", terminal::clean_line(trouble, 400)));
+    }
+    Ok(())
 }
 
 async fn pool(context: &Context, verb: PoolVerb) -> Result<(), CliError> {

@@ -98,6 +98,10 @@ pub(super) fn removed(removed: &AccountRemoved) -> String {
             names(&removed.groups)
         );
     }
+    if !removed.pools.is_empty() {
+        let owners: Vec<&str> = removed.pools.iter().map(AccountName::as_str).collect();
+        text += &format!("\nnote: it stands in for {} no more", owners.join(", "));
+    }
     if let Some(note) = &removed.note {
         text += &format!("\nnote: {}", clean_line(note, 400));
     }
@@ -192,12 +196,14 @@ mod tests {
         let gone = AccountRemoved {
             removed: "work".parse().unwrap(),
             default: "offline".parse().unwrap(),
+            pools: vec!["shared".parse().unwrap()],
             groups: vec!["demo".parse().unwrap()],
             note: None,
         };
         insta::assert_snapshot!(removed(&gone), @r"
         work is removed; offline serves groups that name no account
         note: `account` in container.json of demo still names it: their model calls fail until that is changed
+        note: it stands in for shared no more
         ");
     }
 }

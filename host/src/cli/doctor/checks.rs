@@ -5,19 +5,19 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use cofferdam_protocol::admin::{Account, Group};
-use cofferdam_protocol::ids::AccountName;
+use cofferdam_protocol::admin::Group;
+use cofferdam_protocol::ids::Folder;
 use jiff::Timestamp;
 use rustix::fs::Access;
 
 use super::Check;
-use crate::cli::account;
 use crate::cli::client::Client;
 use crate::cli::connect::{self, Mode};
 use crate::config::ConfigError;
 use crate::config::group::GroupConfig;
 use crate::config::home::{Home, SHARED};
 use crate::config::host::{CaFile, HostConfig};
+use crate::config::network::Network;
 use crate::error_chain;
 use crate::trust::Trust;
 use crate::unix_socket::Reach;
@@ -218,55 +218,6 @@ pub(super) async fn databases(home: &Home, configured: bool) -> Check {
     }
 }
 
-/// The account of groups that name none, and those that cannot be used.
-pub(super) async fn accounts(home: &Home, config: Option<&HostConfig>) -> Vec<Check> {
-    const NAME: &str = "account";
-    let Some(config) = config else {
-        return vec![Check::skipped(NAME, "needs a valid configuration")];
-    };
-    if !home.central_db().exists() {
-        let name = match (&config.account, &config.environment) {
-            (Some(name), _) => name.as_str(),
-            (None, Some(_)) => AccountName::ENVIRONMENT,
-            (None, None) => AccountName::OFFLINE,
-        };
-        return vec![Check::ok(NAME, format!("{name}; nothing was started yet"))];
-    }
-    match connect::with(home, Mode::Query, account::all).await {
-        Ok(accounts) => of_accounts(NAME, &accounts),
-        Err(error) => vec![Check::from_error(NAME, &error, "see the message")],
-    }
-}
-
-fn of_accounts(name: &'static str, accounts: &[Account]) -> Vec<Check> {
-    let used = |account: &Account| account.default || !account.groups.is_empty();
-    let mut checks: Vec<Check> = accounts
-        .iter()
-        .filter_map(|account| {
-            let trouble = account.trouble.as_ref()?;
-            let mend = format!("`cofferdam account show {}` has the details", account.name);
-            Some(if used(account) {
-                Check::failed(name, trouble, mend)
-            } else {
-                Check::warning(name, trouble, mend)
-            })
-        })
-        .collect();
-    match accounts.iter().find(|account| account.default) {
-        Some(account) if account.trouble.is_none() => {
-            let place = account.base_url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-            checks.insert(0, Check::ok(name, format!("{} ({}{place})", account.name, account.kind)));
-        }
-        Some(_) => {}
-        None => checks.push(Check::failed(
-            name,
-            "the account that the host's configuration names is not there",
-            "`cofferdam account list` shows those that are; name one in COFFERDAM_ACCOUNT or in cofferdam.toml",
-        )),
-    }
-    checks
-}
-
 fn of_groups(name: &'static str, groups: &[Group]) -> Check {
     let aside: Vec<&str> =
         groups.iter().filter(|group| group.set_aside.is_some()).map(|group| group.folder.as_str()).collect();
@@ -283,17 +234,7 @@ fn of_groups(name: &'static str, groups: &[Group]) -> Check {
 
 /// Every group's `container.json`.
 pub(super) fn groups(home: &Home) -> Vec<Check> {
-    let Ok(entries) = std::fs::read_dir(home.groups()) else {
-        return vec![Check::warning("groups", "there are none", "`cofferdam group add NAME` makes one")];
-    };
-    let mut names: Vec<_> = entries
-        .flatten()
-        .filter(|entry| entry.path().is_dir())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        // The second is what all groups share.
-        .filter(|name| !name.starts_with('.') && !name.contains(ASIDE) && name != SHARED)
-        .collect();
-    names.sort();
+    let names = folders(home);
     let mut checks: Vec<_> = names.iter().filter_map(|name| group(home, name)).collect();
     if checks.is_empty() {
         checks.push(match names.len() {
@@ -302,6 +243,36 @@ pub(super) fn groups(home: &Home) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// The names of the folders in `groups/` that are or could be groups.
+fn folders(home: &Home) -> Vec<String> {
+    let entries = std::fs::read_dir(home.groups()).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        // The second is what all groups share.
+        .filter(|name| !name.starts_with('.') && !name.contains(ASIDE) && name != SHARED)
+        .collect();
+    names.sort();
+    names
+}
+
+/// The groups whose `container.json` can be read, and their settings.
+pub(super) fn settings(home: &Home) -> Vec<(Folder, GroupConfig)> {
+    let loaded = |name: String| {
+        let folder: Folder = name.parse().ok()?;
+        let config = GroupConfig::load(home, &folder).ok()?.config;
+        Some((folder, config))
+    };
+    folders(home).into_iter().filter_map(loaded).collect()
+}
+
+/// The groups whose containers reach more than their door, if there are any.
+pub(super) fn network(settings: &[(Folder, GroupConfig)]) -> Option<Check> {
+    let open = settings.iter().filter(|(_, config)| config.network == Network::Open);
+    let open: Vec<&str> = open.map(|(folder, _)| folder.as_str()).collect();
+    (!open.is_empty()).then(|| Check::ok("network", format!("open for the containers of {}", open.join(", "))))
 }
 
 /// What is wrong with one group, if anything.

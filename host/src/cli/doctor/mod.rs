@@ -2,6 +2,7 @@
 //!
 //! Works without a daemon, beside one, and without an engine: a check that cannot be made says why.
 
+mod accounts;
 mod checks;
 mod engine;
 
@@ -65,7 +66,10 @@ pub(super) async fn run(context: &Context) -> Result<u8, CliError> {
     let mut report = Vec::new();
     report.extend(checks::home(home));
     let loaded = HostConfig::load(home, &process_env);
-    report.extend(checks::configuration(&loaded));
+    let configuration = checks::configuration(&loaded);
+    // Nothing can be started with a file of it that cannot be used: said once.
+    let is_usable = configuration.iter().all(|check| check.outcome != Outcome::Failed);
+    report.extend(configuration);
     // Without a valid configuration the rest is still checked where only the engine's usual place matters.
     let config = loaded.ok();
     report.extend(engine::checks(home, config.as_ref()).await);
@@ -73,9 +77,11 @@ pub(super) async fn run(context: &Context) -> Result<u8, CliError> {
     report.push(checks::socket(home));
     report.push(checks::clock(home));
     report.push(checks::daemon(home).await);
-    report.push(checks::databases(home, config.is_some()).await);
-    report.extend(checks::accounts(home, config.as_ref()).await);
+    report.push(checks::databases(home, is_usable).await);
+    let groups = checks::settings(home);
+    report.extend(accounts::accounts(home, config.as_ref().filter(|_| is_usable), &groups).await);
     report.extend(checks::groups(home));
+    report.extend(checks::network(&groups));
     let failed = report.iter().filter(|check| check.outcome == Outcome::Failed).count();
     if context.json {
         terminal::out_json(&serde_json::json!({ "healthy": failed == 0, "checks": report }))?;

@@ -5,9 +5,11 @@ use cofferdam_protocol::ids::AccountName;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{AccountError, Accounts, Shown, base_url_of};
+use crate::gateway::answer::Miss;
 use crate::gateway::rate_limits::RateLimits;
 use crate::model::pool::Pool;
 use crate::store::pools::PutPool;
+use crate::store::rfc3339;
 use crate::vault::Secret;
 
 impl Accounts {
@@ -69,12 +71,40 @@ impl Accounts {
         self.inner.standings.limits(&self.default_name())
     }
 
+    /// The accounts that are at their limit, or that pools pass over, in words for people.
+    pub fn at_rest(&self) -> Vec<String> {
+        let mut names: Vec<AccountName> = self.read(|now| now.accounts.keys().cloned().collect());
+        names.push(AccountName::environment());
+        let now = self.now();
+        let words = |name: AccountName| {
+            let cooling = self.inner.standings.cooling(&name, None, now)?;
+            let limited = matches!(cooling.miss, Miss::Limited { .. });
+            let what = match self.is_pooled(&name) {
+                true => "pools pass it over",
+                false if limited => "its calls are refused",
+                // It is asked all the same.
+                false => return None,
+            };
+            Some(format!("account {name}: {}; {what} until {}", cooling.miss, rfc3339(cooling.until(now))))
+        };
+        names.into_iter().filter_map(words).collect()
+    }
+
+    /// The owners of the pools in which an account stands in for others.
+    pub fn stands_in_for(&self, name: &AccountName) -> Vec<AccountName> {
+        let is_member = |(owner, pool): &(&AccountName, &Pool)| *owner != name && pool.accounts.contains(name);
+        self.read(|now| now.pools.iter().filter(is_member).map(|(owner, _)| owner.clone()).collect())
+    }
+
+    fn is_pooled(&self, name: &AccountName) -> bool {
+        self.read(|now| now.pools.values().any(|pool| pool.accounts.contains(name)))
+    }
+
     /// With the account's pool, its allowances, and whether it is passed over.
     pub(super) fn with_standing(&self, shown: Shown) -> Shown {
         let standings = &self.inner.standings;
         let pool = self.read(|now| now.pools.get(&shown.name).cloned());
-        let pooled = self.read(|now| now.pools.values().any(|pool| pool.accounts.contains(&shown.name)));
-        let cooling = standings.cooling(&shown.name, None, self.now()).filter(|_| pooled);
+        let cooling = standings.cooling(&shown.name, None, self.now()).filter(|_| self.is_pooled(&shown.name));
         Shown {
             limits: standings.limits(&shown.name),
             cooling: cooling.map(|cooling| (cooling.until(self.now()), cooling.miss.to_string())),
