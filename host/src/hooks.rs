@@ -11,7 +11,7 @@
 //! | `COFFERDAM_SWEEP_MS` | ms between two looks through the rows for what lost nudges left, instead of the usual time |
 //! | `COFFERDAM_TEST_PLATFORM` | the socket of a chat platform that the test plays: `channels::platform` |
 //! | `COFFERDAM_TEST_ISSUER` | the port on loopback of an issuer that the test plays: `vault::issuer` |
-//! | `COFFERDAM_TEST_CHATGPT` | the port on loopback of the ChatGPT backend that the test plays: `gateway` |
+//! | `COFFERDAM_TEST_CHATGPT` | the address, IP and port, of the ChatGPT backend that the test plays: `gateway` |
 //! | `COFFERDAM_CLOCK` | a file with the ms by which the wall clock is off; read at each look, so that a test can set it |
 
 use std::time::Duration;
@@ -127,9 +127,9 @@ pub fn issuer_port() -> Option<u16> {
     None
 }
 
-/// The port of the ChatGPT backend that a test plays.
+/// The address of the ChatGPT backend that a test plays.
 #[inline]
-pub fn chatgpt_port() -> Option<u16> {
+pub fn chatgpt_address() -> Option<std::net::SocketAddr> {
     #[cfg(feature = "test-hooks")]
     return std::env::var("COFFERDAM_TEST_CHATGPT").ok()?.parse().ok();
     #[cfg(not(feature = "test-hooks"))]

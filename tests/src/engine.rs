@@ -1,13 +1,14 @@
 //! The Docker engine, seen from outside.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use bollard::Docker;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters::{
-    InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    InspectContainerOptions, InspectNetworkOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use cofferdam::sandbox::docker::LABEL_INSTALL;
 use futures_util::StreamExt;
@@ -31,6 +32,27 @@ pub async fn image(name: &str) -> String {
     let inspected = docker.inspect_image(name).await.expect("an image");
     let history = docker.image_history(name).await.expect("its history");
     format!("{inspected:?} {history:?}")
+}
+
+/// The host's own address on the engine's default bridge, which containers with a network reach.
+pub async fn gateway() -> Ipv4Addr {
+    let bridge = engine().await.inspect_network("bridge", None::<InspectNetworkOptions>).await.expect("a bridge");
+    let pools = bridge.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+    let ip = pools.into_iter().find_map(|pool| pool.gateway?.parse().ok());
+    ip.expect("the bridge's gateway")
+}
+
+/// The names of the networks with the installation's label.
+pub async fn networks(install: &str) -> Vec<String> {
+    let filters = HashMap::from([("label", vec![format!("{LABEL_INSTALL}={install}")])]);
+    let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+    let found = engine().await.list_networks(Some(options)).await.expect("a list");
+    found.into_iter().filter_map(|network| network.name).collect()
+}
+
+/// Takes away a network, if nothing is on it any more.
+pub async fn try_remove_network(name: &str) -> bool {
+    engine().await.remove_network(name).await.is_ok()
 }
 
 /// Kills a container, and returns when it is dead.
@@ -64,6 +86,7 @@ async fn labelled(label: &str) -> Vec<ContainerSummary> {
 /// Removes every container of ours that mounts something below `root`: what a test's home may have left.
 pub async fn remove_all_of(root: &Path) {
     let docker = engine().await;
+    let mut installs = HashSet::new();
     for container in labelled(LABEL_INSTALL).await {
         let mounts = container.mounts.unwrap_or_default();
         let ours = mounts
@@ -73,6 +96,12 @@ pub async fn remove_all_of(root: &Path) {
             let options = RemoveContainerOptionsBuilder::default().force(true).build();
             // It may be on its way already.
             let _ = docker.remove_container(&id, Some(options)).await;
+            installs.extend(container.labels.unwrap_or_default().remove(LABEL_INSTALL));
+        }
+    }
+    for install in installs {
+        for network in networks(&install).await {
+            let _ = docker.remove_network(&network).await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A model vendor on loopback that speaks the Responses API, notes what it is sent, and says what it is told to.
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -66,7 +67,12 @@ pub struct Vendor {
 impl Vendor {
     /// Opens it.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::start_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same, at an address of this machine, such as one that containers reach.
+    pub async fn start_at(ip: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((ip, 0)).await.expect("a port");
         let base_url = format!("http://{}/v1", listener.local_addr().expect("an address"));
         let inside = Arc::new(Inside::default());
         let app = ["/v1", "/backend-api/codex"].into_iter().fold(Router::new(), |app, base| {
@@ -81,8 +87,8 @@ impl Vendor {
 
     /// Makes it what accounts with a ChatGPT login go to.
     pub fn serve_chatgpt(&self, home: &mut TestHome) {
-        let port = self.base_url.trim_end_matches("/v1").rsplit(':').next().expect("a port");
-        home.env("COFFERDAM_TEST_CHATGPT", port);
+        let address = self.base_url.trim_start_matches("http://").trim_end_matches("/v1");
+        home.env("COFFERDAM_TEST_CHATGPT", address);
     }
 
     /// Makes it the account of a home's next daemon.

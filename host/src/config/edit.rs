@@ -50,11 +50,12 @@ pub fn set(text: &str, path: &Path, key_path: &str, value: Option<Value>) -> Res
 }
 
 /// Sets a key of a group's file from a word of the command line, read as JSON where that is valid and as text
-/// otherwise; `None` removes the key. The file is replaced at once and keeps its permissions.
-pub fn set_in_file(home: &Home, folder: &Folder, key_path: &str, word: Option<&str>) -> Result<(), ConfigError> {
+/// otherwise; `None` removes the key. The file is replaced at once and keeps its permissions. False when it says so already,
+/// and is left as it is.
+pub fn set_in_file(home: &Home, folder: &Folder, key_path: &str, word: Option<&str>) -> Result<bool, ConfigError> {
     let path = home.container_json(folder);
     let Some(text) = read::text_file(&path, MAX_BYTES)? else {
-        return GroupConfig::load(home, folder).map(drop);
+        return GroupConfig::load(home, folder).map(|_| false);
     };
     let new = match word {
         None => set(&text, &path, key_path, None)?,
@@ -69,7 +70,12 @@ pub fn set_in_file(home: &Home, folder: &Folder, key_path: &str, word: Option<&s
             }
         }
     };
-    replace(&path, &new).map_err(|error| ConfigError::new(&path, format!("cannot be written: {error}")))
+    let same = |old: &str| serde_json::from_str::<Value>(old).ok() == serde_json::from_str::<Value>(&new).ok();
+    if same(&text) {
+        return Ok(false);
+    }
+    let replaced = replace(&path, &new);
+    replaced.map(|()| true).map_err(|error| ConfigError::new(&path, format!("cannot be written: {error}")))
 }
 
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {

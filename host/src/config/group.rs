@@ -16,6 +16,7 @@ use super::conversation::{Compaction, DuringTurn};
 use super::credentials::Credentials;
 use super::home::Home;
 use super::mcp::{self, McpServers};
+use super::network::Network;
 use super::pool::{GroupPool, Serving};
 use super::{ConfigError, read, values, zone};
 
@@ -40,6 +41,9 @@ pub struct GroupConfig {
     /// Who stands in for its account.
     #[serde(deserialize_with = "values::object", skip_serializing_if = "is_default")]
     pub pool: GroupPool,
+    /// What a session's container reaches besides its door: `none`, or `open`, which is all that this machine reaches, and its
+    /// own ports too: what the agent reads can leave, and nothing looks at it.
+    pub network: Network,
     /// What of that account's credential a session's container has.
     #[serde(deserialize_with = "values::object")]
     pub credentials: Credentials,
@@ -174,6 +178,7 @@ impl Default for GroupConfig {
             provider: ProviderKind::Codex,
             account: None,
             pool: GroupPool::default(),
+            network: Network::default(),
             credentials: Credentials::default(),
             model: None,
             effort: None,
@@ -234,13 +239,8 @@ impl GroupConfig {
         let config: Self = values::object(serde_path_to_error::Deserializer::new(&mut json, &mut track))
             .map_err(|error| json_error(path, &track.path().to_string(), &error))?;
         json.end().map_err(|error| json_error(path, "", &error))?;
-        config.credentials.check(config.has_network(), path)?;
+        config.credentials.check(config.network, path)?;
         Ok(config)
-    }
-
-    /// Whether its containers reach anything but their door. No key gives them a network yet.
-    fn has_network(&self) -> bool {
-        false
     }
 
     /// The JSON Schema of the file, for editors.

@@ -150,7 +150,7 @@ fn wrong_credentials_are_refused_and_a_copy_says_what_it_lacks() {
     insta::assert_snapshot!(bad(r#"{"credentials": {"mod": "copy"}}"#), @r#"container.json:1:22: `credentials.mod`: there is no such key; did you mean `mode`?"#);
     insta::assert_snapshot!(bad(r#"{"credentials": {"mode": "seald"}}"#), @r#"container.json:1:32: `credentials.mode`: there is no such value: "seald"; did you mean `sealed`?"#);
     insta::assert_snapshot!(bad(r#"{"credentials": "copy"}"#), @r#"container.json:1:22: `credentials`: invalid type: string "copy", expected an object"#);
-    insta::assert_snapshot!(bad(r#"{"credentials": {"mode": "copy"}}"#), @r#"container.json: `credentials.mode`: `copy` needs a network, to talk to the vendor without the host, and containers have none: no key gives them one yet; use `sealed`, or leave the key out: the host adds the credential to each model call"#);
+    insta::assert_snapshot!(bad(r#"{"credentials": {"mode": "copy"}}"#), @r#"container.json: `credentials.mode`: `copy` needs a network, to talk to the vendor without the host, and the group's containers have none; use `sealed`, or leave the key out: the host adds the credential to each model call; `"network": "open"` gives them one"#);
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub mod home;
 pub mod host;
 pub mod host_values;
 pub mod mcp;
+pub mod network;
 pub mod pool;
 mod read;
 pub mod retries;

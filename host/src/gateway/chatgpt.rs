@@ -36,9 +36,9 @@ fn models_query() -> String {
 
 /// Where the backend is: the vendor's, or the one that a test plays.
 pub(super) fn base_url() -> String {
-    match hooks::chatgpt_port() {
+    match hooks::chatgpt_address() {
         None => VENDOR.to_owned(),
-        Some(port) => format!("http://127.0.0.1:{port}/backend-api/codex"),
+        Some(address) => format!("http://{address}/backend-api/codex"),
     }
 }
 

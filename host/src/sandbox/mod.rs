@@ -15,6 +15,8 @@ use async_trait::async_trait;
 use cofferdam_protocol::ids::{Attempt, Folder, SessionId};
 use futures_util::future::BoxFuture;
 
+use crate::config::network::Network;
+
 pub use error::SandboxError;
 
 /// The engine's id of a container.
@@ -89,6 +91,8 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// Mounts.
     pub mounts: Vec<Mount>,
+    /// What it reaches besides its door.
+    pub network: Network,
     /// Where its output goes on the host; outlives it.
     pub log: PathBuf,
 }
@@ -168,6 +172,10 @@ pub trait Sandbox: Send + Sync {
     /// Whether the engine is the process that started the container, and does not end just now. Where it has forgotten that
     /// among much else, one that runs counts as its own. Takes 35 seconds at most.
     async fn is_its_engine(&self, id: &ContainerId) -> Result<bool, SandboxError>;
+
+    /// Takes away what containers of this installation shared, such as a network, where none has it any more. Takes ten seconds
+    /// at most.
+    async fn clear_up(&self, install: &str) -> Result<(), SandboxError>;
 
     /// Whether the engine answers. Takes five seconds at most.
     async fn ping(&self) -> Result<(), SandboxError>;

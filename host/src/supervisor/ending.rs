@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::calls::{Call, Rest};
 use super::{Handle, Supervisor, answered_live, lock};
+use crate::error_chain;
 use crate::live::Live;
 use crate::model::chat::Due;
 use crate::model::notice;
@@ -208,6 +209,12 @@ impl Supervisor {
             }
         }
         self.inner.recovery.ending.cancel();
+        let parts = &self.inner.parts;
+        match timeout(last, parts.sandbox.clear_up(&parts.install)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = %error_chain(&error), "the containers' network was left"),
+            Err(_) => tracing::warn!("the containers' network was left: the engine did not answer in time"),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::config::conversation::DuringTurn;
 use crate::config::group::GroupConfig;
+use crate::config::network::Network;
 
 /// What every agent is told.
 const ALWAYS: &str = "\
@@ -13,8 +14,7 @@ You answer people in a chat through Cofferdam, the program that runs you.
 Where you are
 - You run in a sealed container. Your workspace is /group/workspace: what lies there lasts. The rest of the file system \
 is read-only, or is gone when the container ends.
-- There is no network. Only the tools that you are given reach anything outside.
-- People's instructions for you are in /group/AGENTS.md, which you cannot change.
+{network}- People's instructions for you are in /group/AGENTS.md, which you cannot change.
 
 What you read
 - Each message of the chat comes as <message from=\"…\" time=\"…\" id=\"…\"> … </message>. Cofferdam writes the tags and \
@@ -35,6 +35,13 @@ How you answer
 - chat_history: reads earlier messages of the chat.
 ";
 
+/// Where nothing but the door leads out.
+const SEALED: &str = "- There is no network. Only the tools that you are given reach anything outside.\n";
+/// Where the group's containers have one.
+const OPEN: &str = "\
+- Your container reaches the network as the machine does that it runs on. What you send out of it cannot be taken back.
+";
+
 /// Added where messages can come in the middle of a turn.
 const STEERED: &str = "\
 - Messages can also come while you work. Take them into account at once; the newest one counts when they contradict.
@@ -42,10 +49,15 @@ const STEERED: &str = "\
 
 /// The developer instructions of a group's sessions.
 pub fn instructions(config: &GroupConfig) -> String {
-    match config.during_turn {
-        DuringTurn::Queue => ALWAYS.to_owned(),
-        DuringTurn::Steer => format!("{ALWAYS}{STEERED}"),
-    }
+    let network = match config.network {
+        Network::None => SEALED,
+        Network::Open => OPEN,
+    };
+    let steered = match config.during_turn {
+        DuringTurn::Queue => "",
+        DuringTurn::Steer => STEERED,
+    };
+    ALWAYS.replace("{network}", network) + steered
 }
 
 #[cfg(test)]

@@ -260,6 +260,7 @@ pub(super) fn start(inner: &Arc<Inner>, folder: &Folder, session: &SessionId, re
         limits: limits_of(config),
         env: env_of(config, ready.attempt),
         mounts: ready.mounts.clone(),
+        network: config.network,
         log: inner.parts.home.log(folder, session, ready.attempt),
     };
     let (inner, own_image) = (inner.clone(), config.image.clone());

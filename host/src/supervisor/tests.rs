@@ -83,6 +83,10 @@ impl Sandbox for Engine {
         None
     }
 
+    async fn clear_up(&self, _: &str) -> Result<(), SandboxError> {
+        Ok(())
+    }
+
     async fn owned(&self, _: &str) -> Result<Vec<Found>, SandboxError> {
         lock(&self.has).clone().ok_or_else(away)
     }

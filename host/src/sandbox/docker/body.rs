@@ -10,8 +10,8 @@ use crate::sandbox::Spec;
 /// The most of a container's output that the engine keeps for an adoption.
 const ENGINE_LOG: &str = "8m";
 
-/// The container as the design describes it: see container/README.md for each line's reason.
-pub(super) fn body(spec: &Spec) -> ContainerCreateBody {
+/// The container as the design describes it: see container/README.md for each line's reason. Without a network it has none.
+pub(super) fn body(spec: &Spec, network: Option<String>) -> ContainerCreateBody {
     let owner = &spec.owner;
     let user = format!("{}:{}", spec.user.uid, spec.user.gid);
     let tmpfs = format!("rw,nosuid,nodev,exec,size={},mode=1777", spec.limits.tmp_bytes);
@@ -27,7 +27,7 @@ pub(super) fn body(spec: &Spec) -> ContainerCreateBody {
         ..ApiMount::default()
     });
     let host_config = HostConfig {
-        network_mode: Some("none".to_owned()),
+        network_mode: Some(network.unwrap_or_else(|| "none".to_owned())),
         auto_remove: Some(true),
         init: Some(true),
         cap_drop: Some(vec!["ALL".to_owned()]),

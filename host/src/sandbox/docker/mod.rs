@@ -4,6 +4,7 @@ mod body;
 mod end;
 mod link;
 mod log;
+mod network;
 mod own_image;
 mod undo;
 
@@ -23,9 +24,11 @@ use bollard::query_parameters::{
 use futures_util::FutureExt;
 
 use crate::config::home::Home;
+use crate::config::network::Network;
 
 use super::{ContainerId, Found, Owner, Running, Sandbox, SandboxError, Spec};
 use link::{Link, SHORT};
+use network::Networks;
 use own_image::OwnImage;
 
 pub use link::connect;
@@ -49,6 +52,7 @@ const END: Duration = Duration::from_secs(30);
 pub struct DockerSandbox {
     link: Arc<Link>,
     image: OwnImage,
+    networks: Networks,
 }
 
 impl DockerSandbox {
@@ -56,10 +60,14 @@ impl DockerSandbox {
     /// lie in a usual place.
     pub fn new(home: Home, host: Option<String>, runner: Option<PathBuf>) -> Self {
         let link = Arc::new(Link::new(host));
-        Self { image: OwnImage::new(link.clone(), home, runner), link }
+        Self { image: OwnImage::new(link.clone(), home, runner), networks: Networks::new(link.clone()), link }
     }
 
     async fn create(&self, spec: &Spec) -> Result<ContainerId, SandboxError> {
+        let network = match spec.network {
+            Network::None => None,
+            Network::Open => Some(self.networks.open(&spec.owner.install).await?),
+        };
         let owner = &spec.owner;
         // For people; we find containers by their labels. A restored copy of the home has the same sessions and attempts.
         let install = owner.install.get(..6).unwrap_or(&owner.install);
@@ -67,9 +75,13 @@ impl DockerSandbox {
             format!("cofferdam-{}-{}-{}-{install}", owner.group, &owner.session.as_str()[..12], owner.attempt);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let create = |client: Docker| async move {
-            match client.create_container(Some(options), body::body(spec)).await {
+            match client.create_container(Some(options), body::body(spec, network)).await {
                 Ok(created) => Ok(Some(ContainerId(created.id))),
-                Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+                Err(Error::DockerResponseServerError { status_code: 404, ref message })
+                    if !network::is_missing(message) =>
+                {
+                    Ok(None)
+                }
                 // Its name is there, but not all of it: as good as missing, once the name is gone too.
                 Err(Error::DockerResponseServerError { message, .. })
                     if message.contains("layer does not exist") =>
@@ -165,6 +177,10 @@ impl Sandbox for DockerSandbox {
         // The ping is on a new connection: an engine that ends still serves the old ones.
         self.link.ping().await?;
         end::is_started_by(&self.link, id).await
+    }
+
+    async fn clear_up(&self, install: &str) -> Result<(), SandboxError> {
+        self.networks.clear_up(install).await
     }
 
     async fn ping(&self) -> Result<(), SandboxError> {

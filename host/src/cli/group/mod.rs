@@ -1,5 +1,7 @@
 //! `cofferdam group …`: agents with a folder, settings and instructions.
 
+mod set;
+
 use std::io::IsTerminal;
 
 use cofferdam_protocol::admin::Group;
@@ -12,7 +14,6 @@ use super::connect::{self, Mode};
 use super::error::CliError;
 use super::table::{Table, ago, pairs};
 use super::{Context, scaffold, terminal};
-use crate::config::edit;
 use crate::config::group::{self, GroupConfig};
 
 pub(super) async fn run(context: &Context, verb: GroupVerb) -> Result<u8, CliError> {
@@ -20,7 +21,7 @@ pub(super) async fn run(context: &Context, verb: GroupVerb) -> Result<u8, CliErr
         GroupVerb::Add { group } => add(context, &group).await?,
         GroupVerb::List => list(context).await?,
         GroupVerb::Show { group } => show(context, &group).await?,
-        GroupVerb::Set { group, key, value, unset: _ } => set(context, &group, &key, value.as_deref())?,
+        GroupVerb::Set { group, key, value, unset: _ } => set::run(context, &group, &key, value.as_deref()).await?,
         GroupVerb::Remove { group, yes } => remove(context, &group, yes).await?,
     }
     Ok(0)
@@ -125,18 +126,6 @@ async fn show(context: &Context, folder: &Folder) -> Result<(), CliError> {
         ),
     ]);
     terminal::out(&format!("{facts}\ncontainer.json:\n{}", terminal::clean(&format!("{:#}", group.config))))
-}
-
-fn set(context: &Context, folder: &Folder, key: &str, value: Option<&str>) -> Result<(), CliError> {
-    edit::set_in_file(&context.home, folder, key, value)?;
-    let file = context.home.container_json(folder);
-    if context.json {
-        return terminal::out_json(&json!({ "group": folder, "key": key, "file": file }));
-    }
-    terminal::out(&format!(
-        "{} is changed; it takes effect at the next start of the group's sessions",
-        file.display()
-    ))
 }
 
 async fn remove(context: &Context, folder: &Folder, yes: bool) -> Result<(), CliError> {
