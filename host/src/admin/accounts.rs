@@ -212,6 +212,11 @@ impl From<AccountError> for Failed {
         let (kind, hint) = match error {
             AccountError::Store(error) => return error.into(),
             AccountError::BuiltIn(_) => (ErrorKind::Usage, "choose another name".to_owned()),
+            AccountError::Unknown(name) if name == AccountName::environment() => (
+                ErrorKind::NotFound,
+                "it is there when the daemon starts with OPENAI_API_KEY or OPENAI_BASE_URL in its configuration"
+                    .to_owned(),
+            ),
             AccountError::Unknown(_) => (ErrorKind::NotFound, LIST.to_owned()),
             AccountError::OtherKind { name, kind } => (
                 ErrorKind::Conflict,
@@ -232,7 +237,11 @@ impl From<AccountError> for Failed {
             AccountError::NoBaseUrl => {
                 (ErrorKind::Usage, "name it with --base-url, such as http://127.0.0.1:8000/v1".to_owned())
             }
-            AccountError::NoKey => (ErrorKind::Usage, "paste it at the prompt, or name a file with it".to_owned()),
+            AccountError::NoKey => (
+                ErrorKind::Usage,
+                "nothing came: paste the key at the prompt, name a file with it, or pipe it in with `--key-file -`"
+                    .to_owned(),
+            ),
             AccountError::Gateway(GatewayError::Client(_)) => {
                 (ErrorKind::Internal, "see the daemon's log".to_owned())
             }

@@ -264,7 +264,7 @@ impl Writer<'_> {
         };
         format!(
             "You wrote: {}{images}\n{place}\nI am a script, not a real model: lines that start with !run, !say or another directive tell me what to do. \
-             Set OPENAI_API_KEY (and OPENAI_BASE_URL for another endpoint) on the host to talk to a real one.",
+             For a real one: `cofferdam account login` on the host, or OPENAI_API_KEY (and OPENAI_BASE_URL) in its environment.",
             short(newest, ECHO_CHARS)
         )
     }
