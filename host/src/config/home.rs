@@ -11,7 +11,7 @@ pub const SHARED: &str = "global";
 ///
 /// ```text
 /// cofferdam.toml  .env           the host's configuration
-/// vault.key                      opens the accounts in data/central.db; not in data/, so in no copy of it
+/// vault.key                      opens the accounts in data/central.db, or says where the key is; in no copy of data/
 /// groups/<folder>/               container.json, AGENTS.md, skills/, workspace/
 /// groups/global/                 AGENTS.md and skills/ of all groups
 /// data/central.db                what spans groups
@@ -60,7 +60,7 @@ impl Home {
         self.0.join(".env")
     }
 
-    /// The vault's key.
+    /// The vault's key, or where it is.
     pub fn vault_key(&self) -> PathBuf {
         self.0.join("vault.key")
     }

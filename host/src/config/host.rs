@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::home::Home;
 use super::host_values::{self, is_name};
 use super::retries::Retries;
+use super::vault_key::VaultKey;
 use super::{ConfigError, read, values};
 
 /// Where model calls go unless `OPENAI_BASE_URL` says otherwise: the vendor's public API.
@@ -54,6 +55,8 @@ pub struct HostConfig {
     pub runner: Option<PathBuf>,
     /// How often starts of containers are tried.
     pub retries: Retries,
+    /// Where the vault's key is to be kept.
+    pub vault_key: VaultKey,
     /// What is logged, in `tracing`'s filter language.
     pub log: String,
     /// What is not wrong but should be known.
@@ -80,6 +83,7 @@ pub(super) struct File {
     ca_file: Option<PathBuf>,
     runner: Option<PathBuf>,
     log: Option<String>,
+    vault_key: Option<String>,
     openai: OpenAi,
     retries: Retries,
     pub(super) values: BTreeMap<String, SecretString>,
@@ -101,7 +105,7 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    fn error(&self, problem: impl Into<String>) -> ConfigError {
+    pub(super) fn error(&self, problem: impl Into<String>) -> ConfigError {
         ConfigError::new(&self.file, problem).with_key(&self.key)
     }
 }
@@ -147,6 +151,7 @@ impl HostConfig {
             ca: ca.map(|setting| ca_file(home, &setting)).transpose()?,
             runner: runner.map(|s| home.root().join(s.value)),
             retries: file.retries,
+            vault_key: VaultKey::load(&sources, file.vault_key)?,
             log: log_filter(log)?,
             warnings,
         })

@@ -1,3 +1,5 @@
+use cofferdam_protocol::admin::KeyPlace;
+
 use super::*;
 
 struct Case {
@@ -97,6 +99,27 @@ fn certificates_are_read_from_where_the_setting_says_and_a_bad_place_is_blamed()
     let case = Case::new("ca_file = \"ca.pem\"", "", &[("COFFERDAM_CA_FILE", "/dev/zero")]);
     insta::assert_snapshot!(case.error(), @r#"the environment: `COFFERDAM_CA_FILE`: /dev/zero is no file of at most 4 MiB; name a file of certificates in PEM form"#);
     insta::assert_snapshot!(Case::new("cafile = \"x\"", "", &[]).error(), @r#"HOME/cofferdam.toml:1:1: `cafile`: there is no such key; did you mean `ca_file`?"#);
+}
+
+#[test]
+fn the_place_of_the_vaults_key_is_one_of_three_words() {
+    let wanted = |toml: &str, env: &[(&'static str, &'static str)]| {
+        Case::new(toml, "", env).load().unwrap().vault_key.wanted.map(KeyPlace::as_str)
+    };
+    assert_eq!((wanted("", &[]), wanted("vault_key = \"auto\"", &[])), (None, None));
+    assert_eq!(wanted("vault_key = \"keyring\"", &[]), Some("keyring"));
+    assert_eq!(wanted("vault_key = \"keyring\"", &[("COFFERDAM_VAULT_KEY", "file")]), Some("file"));
+    insta::assert_snapshot!(Case::new("vault_key = \"key-ring\"", "", &[]).error(), @r#"HOME/cofferdam.toml: `vault_key`: there is no such value: "key-ring"; did you mean `keyring`?"#);
+    insta::assert_snapshot!(Case::new("", "", &[("COFFERDAM_VAULT_KEY", "x")]).error(), @r#"the environment: `COFFERDAM_VAULT_KEY`: there is no such value: "x"; possible here: auto, keyring, file"#);
+}
+
+#[test]
+fn the_session_bus_is_the_one_that_is_named_or_else_the_usual_one() {
+    let bus = |env: &[(&'static str, &'static str)]| Case::new("", "", env).load().unwrap().vault_key.bus;
+    let named = ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/a;unix:path=/b");
+    assert_eq!(bus(&[]), None);
+    assert_eq!(bus(&[("XDG_RUNTIME_DIR", "/run/user/7")]).unwrap(), "unix:path=/run/user/7/bus");
+    assert_eq!(bus(&[("XDG_RUNTIME_DIR", "/run/user/7"), named]).unwrap(), "unix:path=/a");
 }
 
 #[test]

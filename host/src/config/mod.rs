@@ -2,7 +2,7 @@
 //!
 //! - [`home`]: where everything lies.
 //! - [`group`]: `container.json`; [`edit`] changes it. [`mcp`], [`conversation`], [`credentials`], [`zone`]: parts of it.
-//! - [`host`]: `cofferdam.toml`, `.env` and the environment; [`host_values`]: what groups may take of it.
+//! - [`host`]: `cofferdam.toml`, `.env` and the environment; [`host_values`]: what groups may take of it; [`vault_key`]: a part.
 //! - [`retries`]: how often starts are tried. - [`agents`]: the instructions of groups.
 //! - [`error`]: what is wrong with a file, and where.
 
@@ -21,6 +21,7 @@ pub mod pool;
 mod read;
 pub mod retries;
 mod values;
+pub mod vault_key;
 pub mod zone;
 
 pub use error::ConfigError;

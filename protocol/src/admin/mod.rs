@@ -16,6 +16,7 @@
 //! | `POST /v1/accounts/{name}/use` · `…/logout` · `…/test` | [`AccountChanged`] · [`AccountChanged`] · [`AccountTested`] |
 //! | `PUT /v1/accounts/{name}/pool` ([`AccountPool`]) · `DELETE …/pool` | [`AccountChanged`] |
 //! | `DELETE /v1/accounts/{name}` | [`AccountRemoved`] |
+//! | `GET /v1/vault` · `PUT /v1/vault/place` ([`KeyMove`]) | where the vault's key is: [`VaultKey`] · [`KeyMoved`] |
 //! | `POST /v1/vault/rotate` | a new key of the vault: [`KeyRotated`] |
 //! | `GET /v1/usage?group=&by=&since=&days=` | [`UsageReport`] |
 //! | `GET /v1/groups/{folder}/activity?limit=` | [`Vec<ModelCall>`], newest first |
@@ -37,6 +38,7 @@ mod chat;
 mod dead_letter;
 mod session;
 mod usage;
+mod vault;
 mod wiring;
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +64,7 @@ pub use session::{
     OpenQuestion, SessionDetail, Setting, SettingSource, ToolCallRecord, ToolCallState, TurnDiff, TurnFailure,
 };
 pub use usage::{CallOutcome, MAX_ACTIVITY, Missed, ModelCall, Tokens, UsageBy, UsageReport, UsageRow, UsageSum};
+pub use vault::{KeyMove, KeyMoved, KeyPlace, VaultKey};
 pub use wiring::{Wiring, WiringChange};
 
 /// An error as people read it, and a kind for scripts.
