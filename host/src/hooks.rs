@@ -76,11 +76,20 @@ pub const OF_ROTATION: &[&str] = &[
     "rotate.after_one",
 ];
 
+/// Where the life of a key in the keyring can be killed besides: with the first key there and nothing written down; in a
+/// rotation, with the mark in the file, and with the entry put.
+pub const OF_KEYRING: &[&str] = &["first_key.in_keyring", "rotate.marked", "rotate.put"];
+
+/// Where a move of the vault's key into the keyring can be killed: with both in the file, with the entry put, and at its end.
+pub const OF_KEY_IN: &[&str] = &["key_in.noted", "key_in.put", "key_in.done"];
+/// Where a move into the file can be killed: with both in the file, with the entry removed, and at its end.
+pub const OF_KEY_OUT: &[&str] = &["key_out.noted", "key_out.emptied", "key_out.done"];
+
 /// Reaches a point at which a test may want the process dead, as `kill -9` would have it.
 #[inline]
 pub fn crash_point(name: &str) {
     debug_assert!(
-        [POINTS, OF_END, OF_RESTORE, OF_BACKUP, OF_REFRESH, OF_ROTATION]
+        [POINTS, OF_END, OF_RESTORE, OF_BACKUP, OF_REFRESH, OF_ROTATION, OF_KEYRING, OF_KEY_IN, OF_KEY_OUT]
             .iter()
             .any(|points| points.contains(&name)),
         "{name} is in no list of points"

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use cofferdam_protocol::admin::{
     Account, AccountChanged, AccountLimit, AccountLogin, AccountPool, AccountRemoved, AccountTested, Credential,
-    ErrorKind, KeyRotated, PassedOver,
+    ErrorKind, KeyMove, KeyMoved, KeyRotated, PassedOver, VaultKey,
 };
 use cofferdam_protocol::ids::{AccountName, Folder};
 
@@ -21,7 +21,7 @@ use crate::model::pool::Pool;
 use crate::sandbox::mounts::credentials::CopiesOf;
 use crate::store::rfc3339;
 use crate::supervisor::Wiped;
-use crate::vault::Tokens;
+use crate::vault::{Tokens, VaultError};
 
 const LIST: &str = "`cofferdam account list` shows the accounts";
 
@@ -105,6 +105,32 @@ pub(super) async fn test(State(admin): State<Arc<Admin>>, Path(name): Path<Strin
 pub(super) async fn rotate(State(admin): State<Arc<Admin>>) -> Answer<KeyRotated> {
     let rotated = admin.accounts.rotate().await?;
     Ok(Json(KeyRotated { key: rotated.key.to_string(), sealed: rotated.sealed, left: rotated.left }))
+}
+
+pub(super) async fn key(State(admin): State<Arc<Admin>>) -> Answer<VaultKey> {
+    let state = admin.accounts.key_state().await?;
+    Ok(Json(VaultKey {
+        place: state.place,
+        at: state.at,
+        wanted: state.wanted,
+        moving: state.moving,
+        trouble: state.trouble.as_ref().map(|error| error_chain(error)),
+        hint: state.trouble.as_ref().map(VaultError::hint),
+    }))
+}
+
+pub(super) async fn move_key(State(admin): State<Arc<Admin>>, Json(wanted): Json<KeyMove>) -> Answer<KeyMoved> {
+    let accounts = admin.accounts.clone();
+    // Goes on when the client leaves.
+    let work = tokio::spawn(async move { accounts.move_key(wanted.to).await });
+    let moved = work
+        .await
+        .map_err(|_| Failed::new(ErrorKind::Internal, "the move broke off", "see the daemon's log"))??;
+    let note = moved.left.as_ref().map(|error| {
+        let (why, hint) = (error_chain(error), error.hint());
+        format!("the keyring may still have the key, and the next start tries to remove it ({why}): {hint}")
+    });
+    Ok(Json(KeyMoved { place: wanted.to, moved: moved.moved, at: moved.at, note }))
 }
 
 /// Takes logins out of the containers that have a copy. Goes on when the client leaves.

@@ -139,6 +139,8 @@ fn routes(admin: Arc<Admin>, ending: &Ending) -> Router {
         .route("/v1/accounts/{name}/use", post(accounts::choose))
         .route("/v1/accounts/{name}/logout", post(accounts::logout))
         .route("/v1/accounts/{name}/test", post(accounts::test))
+        .route("/v1/vault", get(accounts::key))
+        .route("/v1/vault/place", put(accounts::move_key))
         .route("/v1/vault/rotate", post(accounts::rotate))
         .route("/v1/usage", get(usage::usage))
         .route("/v1/groups/{folder}/activity", get(usage::activity))

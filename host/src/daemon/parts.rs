@@ -142,7 +142,7 @@ async fn open_accounts(
         Refresher::new(issuer, logins.clone()).map_err(|source| StartError::Home { path: logins, source })?;
     let accounts = Accounts::new(Sources {
         central: stores.central().clone(),
-        vault: Vault::new(home, install),
+        vault: Vault::new(home, install, &config.vault_key),
         refresher,
         environment: config.environment.as_ref().map(of_key).transpose()?,
         named: config.account.clone(),

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::key::{Entry, KeyringError};
 use super::{BadSecret, OpenError};
 
 /// Why a secret cannot be sealed or opened.
@@ -33,6 +34,26 @@ pub enum VaultError {
         #[source]
         source: io::Error,
     },
+    /// The keyring that has the key, or is to have it, cannot be used now. The key is not lost.
+    #[error("the keyring with the vault's key ({entry}) cannot be used")]
+    Keyring {
+        /// The key's service and entry.
+        entry: Entry,
+        /// Why.
+        #[source]
+        source: KeyringError,
+    },
+    /// The file says that the keyring has the key, and it has not.
+    #[error("the keyring has no entry {entry}, where {} says that the vault's key is", .path.display())]
+    NoEntry {
+        /// The service and entry.
+        entry: Entry,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The keyring's entry is something else.
+    #[error("the keyring's entry {0} is no key of the vault")]
+    NoKeyEntry(Entry),
     /// What is sealed does not open.
     #[error("what is sealed does not open")]
     Sealed(#[from] OpenError),
@@ -59,9 +80,19 @@ impl VaultError {
                  and new keys from the vendors",
                 path.display()
             ),
+            Self::Keyring { source, .. } => source.hint().to_owned(),
+            Self::NoEntry { path, .. } => format!(
+                "start the daemon in the session of the person whose keyring has it, or bring that keyring back; when it is \
+                 gone for good: remove {}, and log the accounts in again",
+                path.display()
+            ),
+            Self::NoKeyEntry(_) => {
+                "put the right text back into it, or remove it and see what is said then".to_owned()
+            }
             Self::Io { .. } => "see that the home can be written and its disk is not full".to_owned(),
             Self::Sealed(OpenError::OtherKey(_)) => {
-                "add that key's line to the key file if you still have it, or log the account in again".to_owned()
+                "add that key's line to the vault's keys if you still have it, or log the account in again"
+                    .to_owned()
             }
             Self::Sealed(_) | Self::Content(_) => "log the account in again".to_owned(),
         }

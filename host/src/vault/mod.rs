@@ -1,7 +1,7 @@
 //! Logins and keys of accounts: what they are, how they lie on the disk, how they are had and kept fresh.
 //!
 //! - [`tokens`]: what an account's secret is. - [`keep`]: where a login is kept.
-//! - `seal`: the envelope. - `key`: the file with the vault's key.
+//! - `seal`: the envelope. - `key`: the vault's keys, in a file or in the operating system's keyring.
 //! - [`issuer`]: who grants logins. - [`claims`]: what a login says of itself.
 //! - [`refresh`]: the one who renews a login, for everybody. - [`shared`]: one that the host's own Codex has too.
 //! - [`login`]: the ways to a login.
@@ -17,19 +17,21 @@ mod seal;
 pub mod shared;
 pub mod tokens;
 
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use cofferdam_protocol::admin::KeyPlace;
 use cofferdam_protocol::ids::AccountName;
 use secrecy::ExposeSecret;
 
 use crate::config::home::Home;
+use crate::config::vault_key::VaultKey;
 use crate::hooks;
 
 pub use claims::Claims;
 pub use error::VaultError;
 pub use keep::{Keep, KeepError};
-use key::Old;
+use key::{Kept, Keys};
+pub use key::{KeyState, KeyringError, Moved};
 pub use refresh::{RefreshError, Refresher};
 use seal::{Belongs, SealKey};
 pub use seal::{KeyId, OpenError};
@@ -39,37 +41,41 @@ pub use tokens::{BadSecret, Secret, Tokens};
 /// What is sealed of an account: what its provider knows it by.
 const PURPOSE: &str = "account";
 
-/// Seals secrets, and opens them. It holds no key: the file is read each time, which is seldom.
+/// Seals secrets, and opens them. What reads a key blocks, up to some seconds when a keyring has it.
 #[derive(Debug)]
 pub struct Vault {
-    path: PathBuf,
+    kept: Kept,
     install: String,
-    /// Held while the file is made or changed.
+    /// Held while keys are made or changed.
     changing: Mutex<()>,
 }
 
 impl Vault {
     /// The vault of a home's installation; touches nothing.
-    pub fn new(home: &Home, install: &str) -> Self {
-        Self { path: home.vault_key(), install: install.to_owned(), changing: Mutex::default() }
+    pub fn new(home: &Home, install: &str, config: &VaultKey) -> Self {
+        let kept = Kept::new(home.vault_key(), install, config);
+        Self { kept, install: install.to_owned(), changing: Mutex::default() }
     }
 
     /// Seals an account's secret; the first time that makes the key.
     pub fn seal(&self, account: &AccountName, secret: &Secret) -> Result<Vec<u8>, VaultError> {
-        let keys = self.keys_or_first()?;
-        Ok(seal::seal(sealing(&keys, &self.path)?, &self.belongs(account), secret.to_bytes().expose_secret()))
+        let keys = {
+            let _alone = self.change();
+            self.read_or_first()?
+        };
+        Ok(seal::seal(sealing(&keys)?, &self.belongs(account), secret.to_bytes().expose_secret()))
     }
 
     /// Opens what [`Self::seal`] made.
     pub fn open(&self, account: &AccountName, sealed: &[u8]) -> Result<Secret, VaultError> {
-        let text = seal::open(&key::read(&self.path)?, &self.belongs(account), sealed)?;
+        let text = seal::open(&self.kept.read()?, &self.belongs(account), sealed)?;
         Ok(Secret::from_bytes(text.expose_secret())?)
     }
 
     /// The same secret, sealed with the key that seals now; none when it is already.
     pub fn renewed(&self, account: &AccountName, sealed: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
-        let keys = key::read(&self.path)?;
-        let now = sealing(&keys, &self.path)?;
+        let keys = self.kept.read()?;
+        let now = sealing(&keys)?;
         if seal::key_of(sealed)? == now.id() {
             return Ok(None);
         }
@@ -80,56 +86,61 @@ impl Vault {
     /// Begins a rotation: from here on a new key seals, and those before still open.
     pub fn begin_rotation(&self) -> Result<KeyId, VaultError> {
         let _alone = self.change();
-        let old = match key::read(&self.path) {
-            Ok(keys) => keys,
-            Err(VaultError::NoKey(_)) => Vec::new(),
-            Err(error) => return Err(error),
-        };
+        let old = self.read_or_first()?;
         let fresh = SealKey::fresh();
+        let id = fresh.id();
         hooks::crash_point("rotate.before_both");
-        let both: Vec<&SealKey> = std::iter::once(&fresh).chain(&old).collect();
-        key::write(&self.path, &both, Old::Replaced)?;
+        self.kept.replace(std::iter::once(fresh).chain(old.iter().cloned()).collect())?;
         hooks::crash_point("rotate.after_both");
-        Ok(fresh.id())
+        Ok(id)
     }
 
     /// Whether a rotation was begun and not finished.
     pub fn is_rotating(&self) -> Result<bool, VaultError> {
-        match key::read(&self.path) {
-            Ok(keys) => Ok(keys.len() > 1),
-            Err(VaultError::NoKey(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.kept.is_rotating()
     }
 
     /// Ends a rotation: keeps the key that seals, and those that some of `still` were sealed with.
     pub fn finish_rotation<'s>(&self, still: impl IntoIterator<Item = &'s [u8]>) -> Result<(), VaultError> {
         let _alone = self.change();
-        let keys = key::read(&self.path)?;
+        let keys = self.kept.read()?;
         let needed: Vec<KeyId> = still.into_iter().filter_map(|sealed| seal::key_of(sealed).ok()).collect();
         let keep = |(place, key): &(usize, &SealKey)| *place == 0 || needed.contains(&key.id());
-        let kept: Vec<&SealKey> = keys.iter().enumerate().filter(keep).map(|(_, key)| key).collect();
+        let kept: Keys = keys.iter().enumerate().filter(keep).map(|(_, key)| key.clone()).collect();
         hooks::crash_point("rotate.before_one");
-        if kept.len() < keys.len() {
-            key::write(&self.path, &kept, Old::Replaced)?;
+        // One that was cut off before its second key, or behind its end, is told as well.
+        if kept.len() < keys.len() || (kept.len() == 1 && self.kept.is_rotating()?) {
+            self.kept.replace(kept)?;
         }
         hooks::crash_point("rotate.after_one");
         Ok(())
+    }
+
+    /// Brings the keys to another place.
+    pub fn move_key(&self, to: KeyPlace) -> Result<Moved, VaultError> {
+        let _alone = self.change();
+        self.kept.move_to(to)
+    }
+
+    /// Ends a move that a crash cut off.
+    pub fn settle_move(&self) -> Result<(), VaultError> {
+        let _alone = self.change();
+        self.kept.settle()
+    }
+
+    /// Where the keys are, and whether they can be read.
+    pub fn key_state(&self) -> KeyState {
+        self.kept.state()
     }
 
     fn belongs<'a>(&'a self, account: &'a AccountName) -> Belongs<'a> {
         Belongs { install: &self.install, account: account.as_str(), purpose: PURPOSE }
     }
 
-    fn keys_or_first(&self) -> Result<Vec<SealKey>, VaultError> {
-        let _alone = self.change();
-        match key::read(&self.path) {
-            Err(VaultError::NoKey(_)) => {
-                let first = SealKey::fresh();
-                key::write(&self.path, &[&first], Old::Never)?;
-                tracing::info!(key = %first.id(), path = %self.path.display(), "the vault's key was made");
-                Ok(vec![first])
-            }
+    /// The keys, of which the first is made if there is none; nobody else changes them meanwhile.
+    fn read_or_first(&self) -> Result<Keys, VaultError> {
+        match self.kept.read() {
+            Err(VaultError::NoKey(_)) => self.kept.first(),
             read => read,
         }
     }
@@ -144,9 +155,9 @@ fn now() -> jiff::Timestamp {
     jiff::Timestamp::from_millisecond(crate::clock::now_ms()).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }
 
-/// The key that seals.
-fn sealing<'k>(keys: &'k [SealKey], path: &std::path::Path) -> Result<&'k SealKey, VaultError> {
-    keys.first().ok_or_else(|| VaultError::NoKeyFile(path.to_owned()))
+/// The key that seals; no reader gives none.
+fn sealing(keys: &[SealKey]) -> Result<&SealKey, VaultError> {
+    keys.first().ok_or(VaultError::Sealed(OpenError::Form))
 }
 
 #[cfg(test)]

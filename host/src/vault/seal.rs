@@ -10,6 +10,8 @@
 //! What it belongs to (installation, account, purpose) and the first 9 bytes are authenticated with it, so an envelope that
 //! is moved to another row, or whose beginning is changed, does not open. No error has any of its content.
 
+use std::sync::Arc;
+
 use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use secrecy::{ExposeSecret, SecretBox, SecretSlice};
@@ -34,10 +36,10 @@ impl std::fmt::Display for KeyId {
     }
 }
 
-/// A key of the vault.
-#[derive(Debug)]
+/// A key of the vault. Clones share its one copy in memory.
+#[derive(Debug, Clone)]
 pub(super) struct SealKey {
-    bytes: SecretBox<[u8; KEY]>,
+    bytes: Arc<SecretBox<[u8; KEY]>>,
     id: KeyId,
 }
 
@@ -51,7 +53,7 @@ impl SealKey {
         let hash = Sha256::new().chain_update("cofferdam vault key id").chain_update(bytes).finalize();
         let mut id = [0; ID];
         id.copy_from_slice(&hash[..ID]);
-        Self { bytes: SecretBox::new(Box::new(bytes)), id: KeyId(id) }
+        Self { bytes: Arc::new(SecretBox::new(Box::new(bytes))), id: KeyId(id) }
     }
 
     pub(super) fn id(&self) -> KeyId {
@@ -92,7 +94,7 @@ pub enum OpenError {
     #[error("it is not in a form that this version knows")]
     Form,
     /// It was sealed with a key that is not here.
-    #[error("it was sealed with the key {0}, which is not in the vault's key file")]
+    #[error("it was sealed with the key {0}, which the vault has not")]
     OtherKey(KeyId),
     /// It was changed, or moved from another place.
     #[error("it was changed since it was sealed, or belongs to another account or installation")]

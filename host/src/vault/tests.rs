@@ -11,7 +11,7 @@ fn vault() -> (tempfile::TempDir, Vault) {
 }
 
 fn at(dir: &Path) -> Vault {
-    Vault::new(&Home::new(dir).unwrap(), "install")
+    Vault::new(&Home::new(dir).unwrap(), "install", &VaultKey::default())
 }
 
 fn name(text: &str) -> AccountName {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, value_parser};
-use cofferdam_protocol::admin::{AccountKind, MAX_ACTIVITY, PoolStrategy};
+use cofferdam_protocol::admin::{AccountKind, KeyPlace, MAX_ACTIVITY, PoolStrategy};
 use cofferdam_protocol::ids::{AccountName, Folder};
 
 #[derive(Debug, Subcommand)]
@@ -128,6 +128,16 @@ fn strategy(word: &str) -> Result<PoolStrategy, &'static str> {
 pub(in crate::cli) enum KeyVerb {
     /// Seal all accounts with a new key and give up the old one
     Rotate,
+    /// Bring the key into the operating system's keyring, or back into its file
+    Move {
+        /// Where to
+        #[arg(long, value_name = "keyring|file", value_parser = key_place)]
+        to: KeyPlace,
+    },
+}
+
+fn key_place(word: &str) -> Result<KeyPlace, &'static str> {
+    KeyPlace::parse(word).ok_or("say `keyring` or `file`")
 }
 
 /// A name for an account. A key is lower-case letters too, and has no place on a command line.

@@ -3,15 +3,17 @@
 mod activity;
 pub(super) mod args;
 mod chatgpt;
+mod key;
 mod login;
 mod prompt;
 mod show;
 
+pub(super) use key::{place as key_place, state as key_state};
 pub(super) use show::limits;
 
 use std::io::IsTerminal;
 
-use cofferdam_protocol::admin::{Account, AccountChanged, AccountPool, AccountRemoved, AccountTested, KeyRotated};
+use cofferdam_protocol::admin::{Account, AccountChanged, AccountPool, AccountRemoved, AccountTested};
 use cofferdam_protocol::ids::AccountName;
 use jiff::Timestamp;
 
@@ -35,7 +37,8 @@ pub(super) async fn run(context: &Context, verb: AccountVerb) -> Result<u8, CliE
         AccountVerb::Logout { account } => logout(context, &account).await?,
         AccountVerb::Remove { account, yes } => remove(context, &account, yes).await?,
         AccountVerb::Activity { group, limit } => activity::run(context, &group, limit).await?,
-        AccountVerb::Key(KeyVerb::Rotate) => rotate(context).await?,
+        AccountVerb::Key(KeyVerb::Rotate) => key::rotate(context).await?,
+        AccountVerb::Key(KeyVerb::Move { to }) => key::move_to(context, to).await?,
     }
     Ok(0)
 }
@@ -46,9 +49,13 @@ pub(super) async fn all(client: &Client) -> Result<Vec<Account>, CliError> {
 }
 
 async fn list(context: &Context) -> Result<(), CliError> {
-    let accounts = connect::with(&context.home, Mode::Query, all).await?;
+    let both = async |client: &Client| Ok((all(client).await?, key::state(client).await?));
+    let (accounts, key) = connect::with(&context.home, Mode::Query, both).await?;
     if context.json {
         return terminal::out_json(&accounts);
+    }
+    if let Some(note) = key::note(&key) {
+        terminal::err(&format!("note: {note}"));
     }
     terminal::out(&show::table(&accounts, Timestamp::now()))
 }
@@ -128,15 +135,6 @@ async fn remove(context: &Context, name: &AccountName, yes: bool) -> Result<(), 
         return terminal::out_json(&removed);
     }
     terminal::out(&show::removed(&removed))
-}
-
-async fn rotate(context: &Context) -> Result<(), CliError> {
-    let post = async |client: &Client| Ok(client.post_for::<KeyRotated>("/v1/vault/rotate").await?);
-    let rotated = connect::with(&context.home, Mode::Query, post).await?;
-    if context.json {
-        return terminal::out_json(&rotated);
-    }
-    terminal::out(&show::rotated(&rotated))
 }
 
 /// What became of an account. A note that it is otherwise than asked for takes the place of the good news.

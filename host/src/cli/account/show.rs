@@ -1,6 +1,6 @@
 //! Accounts in words.
 
-use cofferdam_protocol::admin::{Account, AccountLimit, AccountPool, AccountRemoved, AccountTested, KeyRotated};
+use cofferdam_protocol::admin::{Account, AccountLimit, AccountPool, AccountRemoved, AccountTested};
 use cofferdam_protocol::ids::{AccountName, Folder};
 use jiff::Timestamp;
 
@@ -104,18 +104,6 @@ pub(super) fn removed(removed: &AccountRemoved) -> String {
     }
     if let Some(note) = &removed.note {
         text += &format!("\nnote: {}", clean_line(note, 400));
-    }
-    text
-}
-
-pub(super) fn rotated(rotated: &KeyRotated) -> String {
-    let what = match rotated.sealed {
-        1 => "1 account is".to_owned(),
-        n => format!("{n} accounts are"),
-    };
-    let mut text = format!("the vault has the new key {}; {what} sealed with it", rotated.key);
-    for name in &rotated.left {
-        text += &format!("\nnote: {name} did not open before and does not now: log it in again");
     }
     text
 }

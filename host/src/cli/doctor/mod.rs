@@ -5,6 +5,7 @@
 mod accounts;
 mod checks;
 mod engine;
+mod vault;
 
 use cofferdam_protocol::admin::ErrorKind;
 use serde::Serialize;
@@ -80,6 +81,7 @@ pub(super) async fn run(context: &Context) -> Result<u8, CliError> {
     report.push(checks::databases(home, is_usable).await);
     let groups = checks::settings(home);
     report.extend(accounts::accounts(home, config.as_ref().filter(|_| is_usable), &groups).await);
+    report.push(vault::key(home, is_usable).await);
     report.extend(checks::groups(home));
     report.extend(checks::network(&groups));
     let failed = report.iter().filter(|check| check.outcome == Outcome::Failed).count();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cofferdam_protocol::admin::AccountKind;
+use cofferdam_protocol::admin::{AccountKind, KeyPlace};
 use cofferdam_protocol::ids::AccountName;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
@@ -18,7 +18,7 @@ use crate::hooks;
 use crate::store::StoreError;
 use crate::store::accounts::{LoginRow, NewAccount, Put};
 use crate::trust::is_loopback;
-use crate::vault::{Claims, KeyId, Secret, Shared, Tokens};
+use crate::vault::{Claims, KeyId, KeyState, Moved, Secret, Shared, Tokens};
 
 /// What an account is given.
 #[derive(Debug, Clone)]
@@ -229,9 +229,27 @@ impl Accounts {
         Ok(Rotated { key, sealed: secrets - left.len(), left })
     }
 
-    /// Ends what a crash left of a rotation. A failure leaves both keys, which open everything.
-    pub(super) async fn end_rotation(&self) {
+    /// Brings the vault's key to another place. Nothing is sealed or opened meanwhile.
+    pub async fn move_key(&self, to: KeyPlace) -> Result<Moved, AccountError> {
         let _nobody_seals = self.inner.sealing.write().await;
+        let vault = self.inner.vault.clone();
+        Ok(blocking(move || vault.move_key(to)).await??)
+    }
+
+    /// Where the vault's key is, and whether it can be read.
+    pub async fn key_state(&self) -> Result<KeyState, AccountError> {
+        let vault = self.inner.vault.clone();
+        Ok(blocking(move || vault.key_state()).await?)
+    }
+
+    /// Ends what a crash left of a move or a rotation of the vault's key. A failure leaves what opens everything.
+    pub(super) async fn end_changes_of_key(&self) {
+        let _nobody_seals = self.inner.sealing.write().await;
+        let vault = self.inner.vault.clone();
+        let moved = blocking(move || vault.settle_move()).await;
+        if let Ok(Err(error)) = moved {
+            tracing::warn!(error = %error_chain(&error), "a move of the vault's key is not ended");
+        }
         let vault = self.inner.vault.clone();
         let ended = match blocking(move || vault.is_rotating()).await {
             Ok(Ok(false)) => return,
@@ -283,7 +301,7 @@ fn open_wire(url: &Url, key: &SecretString) -> Option<String> {
     open.then(|| format!("the key goes to {host} without encryption; use https unless the network is yours"))
 }
 
-/// Does what reads or writes the key's file.
+/// Does what reads or writes the vault's key.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)
 }

@@ -173,10 +173,10 @@ impl Accounts {
         })
     }
 
-    /// Reads the accounts of the vault, and ends a rotation of its key that a crash cut off. No secret is opened.
+    /// Reads the accounts of the vault, and ends a rotation or a move of its key that a crash cut off. No secret is opened.
     pub async fn load(&self) -> Result<(), StoreError> {
         self.refresh().await?;
-        self.end_rotation().await;
+        self.end_changes_of_key().await;
         Ok(())
     }
 

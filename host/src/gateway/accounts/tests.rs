@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::config::home::Home;
 use crate::config::pool::Serving;
+use crate::config::vault_key::VaultKey;
 use crate::gateway::{Caller, Gateway, ProbeError};
 use crate::store::ground::Ground;
 use crate::vault::issuer::{Address, Issuer};
@@ -78,7 +79,7 @@ impl Fixture {
         let home = Home::new(dir.path()).unwrap();
         let accounts = Accounts::new(Sources {
             central: Central::open(&home.central_db(), &Ground::default()).unwrap(),
-            vault: Vault::new(&home, "install"),
+            vault: Vault::new(&home, "install", &VaultKey::default()),
             refresher: Refresher::new(
                 Issuer::new(Address::on_loopback(1), &Trust::MACHINE).unwrap(),
                 home.logins(),

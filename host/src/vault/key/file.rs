@@ -1,35 +1,21 @@
-//! The vault's key: a file in the home beside `data/`, so that no copy or backup of the data has it.
-//!
-//! Its lines are keys. The first one seals; the others open what was sealed before, and are there only while a rotation is
-//! under way: between any two of its steps the file has every key that something is sealed with.
-//!
-//! ```text
-//! [old] ──begin──▶ [new, old] ──everything sealed again, one transaction──▶ [new, old] ──finish──▶ [new]
-//! ```
+//! The file with the vault's keys, or with the place where they are: written whole or not at all, and nobody else's.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use rustix::fs::{OFlags, RenameFlags};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::VaultError;
-use super::seal::{KEY, SealKey};
+use super::text::Written;
+use crate::vault::VaultError;
 
-/// Begins a line with a key.
-const MARK: &str = "cofferdam-vault-key-1:";
-const HEADER: &str = "\
-# The key of Cofferdam's vault: it opens the accounts in data/central.db. Keep it to yourself, and away from copies of data/.
-";
 /// The largest file that is read, in bytes: some hundred keys.
 const MAX_BYTES: u64 = 16 * 1024;
 
-/// The keys in the file, the one that seals first.
-pub(super) fn read(path: &Path) -> Result<Vec<SealKey>, VaultError> {
+/// What the file says.
+pub(super) fn read(path: &Path) -> Result<Written, VaultError> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
     let file = opened.map_err(|error| match error.kind() {
@@ -42,7 +28,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<SealKey>, VaultError> {
         io::ErrorKind::InvalidData => VaultError::NoKeyFile(path.to_owned()),
         _ => VaultError::at(path)(error),
     })?;
-    parse(&text.into()).ok_or_else(|| VaultError::NoKeyFile(path.to_owned()))
+    Written::parse(&text.into()).ok_or_else(|| VaultError::NoKeyFile(path.to_owned()))
 }
 
 /// Refuses a file that is not the daemon's own, or that others can read.
@@ -58,20 +44,6 @@ fn check(path: &Path, file: &File) -> Result<(), VaultError> {
     Ok(())
 }
 
-/// None when a line is no key, or none is there.
-fn parse(text: &SecretString) -> Option<Vec<SealKey>> {
-    let lines =
-        text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let keys: Option<Vec<SealKey>> = lines
-        .map(|line| {
-            let mut bytes = [0; KEY];
-            let length = STANDARD.decode_slice(line.strip_prefix(MARK)?, &mut bytes).ok()?;
-            (length == KEY).then(|| SealKey::of(bytes))
-        })
-        .collect();
-    keys.filter(|keys| !keys.is_empty())
-}
-
 /// Whether a file that is there may be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Old {
@@ -82,7 +54,7 @@ pub(super) enum Old {
 }
 
 /// Writes the file, whole and durable or not at all.
-pub(super) fn write(path: &Path, keys: &[&SealKey], old: Old) -> Result<(), VaultError> {
+pub(super) fn write(path: &Path, written: &Written, old: Old) -> Result<(), VaultError> {
     let beside = path.with_extension("key.new");
     let at = VaultError::at(&beside);
     // Left by a crash; nothing was ever sealed with what only it has.
@@ -90,16 +62,11 @@ pub(super) fn write(path: &Path, keys: &[&SealKey], old: Old) -> Result<(), Vaul
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(error)),
         _ => {}
     }
-    let written = write_new(&beside, &text(keys)).map_err(at).and_then(|()| put(&beside, path, old));
-    if written.is_err() {
+    let done = write_new(&beside, &written.text()).map_err(at).and_then(|()| put(&beside, path, old));
+    if done.is_err() {
         let _ = std::fs::remove_file(&beside);
     }
-    written
-}
-
-fn text(keys: &[&SealKey]) -> SecretString {
-    let lines = keys.iter().map(|key| format!("{MARK}{}\n", STANDARD.encode(key.expose())));
-    (HEADER.to_owned() + &lines.collect::<String>()).into()
+    done
 }
 
 fn write_new(path: &Path, text: &SecretString) -> io::Result<()> {
@@ -120,6 +87,8 @@ mod tests {
     use std::fs::Permissions;
 
     use super::*;
+    use crate::vault::key::text::MARK;
+    use crate::vault::seal::SealKey;
 
     fn place() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -127,36 +96,43 @@ mod tests {
         (dir, path)
     }
 
+    fn fresh() -> (Written, Vec<String>) {
+        let keys = vec![SealKey::fresh(), SealKey::fresh()];
+        let ids = keys.iter().map(|key| key.id().to_string()).collect();
+        (Written::Here { keys: keys.into(), also: None }, ids)
+    }
+
     fn ids(path: &Path) -> Vec<String> {
-        read(path).unwrap().iter().map(|key| key.id().to_string()).collect()
+        let Written::Here { keys, .. } = read(path).unwrap() else { panic!("no keys") };
+        keys.iter().map(|key| key.id().to_string()).collect()
     }
 
     #[test]
     fn keys_are_read_in_the_order_in_which_they_were_written() {
         let (_dir, path) = place();
-        let (a, b) = (SealKey::fresh(), SealKey::fresh());
-        write(&path, &[&a, &b], Old::Never).unwrap();
-        assert_eq!(ids(&path), [a.id().to_string(), b.id().to_string()]);
+        let (written, in_order) = fresh();
+        write(&path, &written, Old::Never).unwrap();
+        assert_eq!(ids(&path), in_order);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
     fn a_first_key_never_replaces_one_that_is_there() {
         let (_dir, path) = place();
-        let key = SealKey::fresh();
-        write(&path, &[&key], Old::Never).unwrap();
-        assert!(write(&path, &[&SealKey::fresh()], Old::Never).is_err());
-        assert_eq!(ids(&path), [key.id().to_string()]);
-        let next = SealKey::fresh();
-        write(&path, &[&next], Old::Replaced).unwrap();
-        assert_eq!(ids(&path), [next.id().to_string()]);
+        let (first, of_first) = fresh();
+        write(&path, &first, Old::Never).unwrap();
+        assert!(write(&path, &fresh().0, Old::Never).is_err());
+        assert_eq!(ids(&path), of_first);
+        let (next, of_next) = fresh();
+        write(&path, &next, Old::Replaced).unwrap();
+        assert_eq!(ids(&path), of_next);
         assert!(!path.with_extension("key.new").exists());
     }
 
     #[test]
     fn a_key_that_others_can_read_is_not_used() {
         let (_dir, path) = place();
-        write(&path, &[&SealKey::fresh()], Old::Never).unwrap();
+        write(&path, &fresh().0, Old::Never).unwrap();
         for mode in [0o640, 0o604, 0o620] {
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             assert!(matches!(read(&path), Err(VaultError::Exposed { .. })), "{mode:o}");

@@ -1,0 +1,265 @@
+//! The vault's keys, and where they are.
+//!
+//! The first key seals; the others open what was sealed before, and are there only while a rotation is under way: between
+//! any two of its steps every key is kept that something is sealed with.
+//!
+//! ```text
+//! [old] ──begin──▶ [new, old] ──everything sealed again, one transaction──▶ [new, old] ──finish──▶ [new]
+//! ```
+//!
+//! They are in `vault.key`, a file in the home beside `data/`, so that no copy or backup of the data has it; or in the
+//! operating system's keyring, and then the file has the one line that says so. The place is decided when the first key
+//! is made. From then on the file alone tells it, whatever session a daemon is started in:
+//!
+//! ```text
+//! keys ──noted──▶ keys, place ──the entry is put and read back──▶ keys, place ──▶ place       move to the keyring
+//! place ──the entry is read──▶ keys, place ──the entry is removed──▶ keys, place ──▶ keys      move to the file
+//! ```
+//!
+//! Where both are, the keys in the file count, and whoever starts next removes the entry and the line ([`Kept::settle`]).
+
+mod file;
+mod keyring;
+mod text;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cofferdam_protocol::admin::KeyPlace;
+
+use self::file::Old;
+use self::keyring::Keyring;
+use self::text::{Written, keys_of, text_of};
+use super::VaultError;
+use super::seal::SealKey;
+use crate::config::vault_key::VaultKey;
+use crate::{error_chain, hooks};
+
+pub use keyring::KeyringError;
+pub use text::Entry;
+pub(super) use text::Keys;
+
+/// Where the keys are kept, and the way there.
+#[derive(Debug)]
+pub(super) struct Kept {
+    path: PathBuf,
+    /// Where a keyring would have them.
+    own: Entry,
+    wanted: Option<KeyPlace>,
+    keyring: Keyring,
+    /// What the keyring had when it was read last. It may be locked again between a login's refresh and its sealing, which
+    /// would cost that login; so a daemon that could read it once goes on.
+    known: Mutex<Option<(Entry, Keys)>>,
+}
+
+/// Where the keys are, as it is shown.
+#[derive(Debug)]
+pub struct KeyState {
+    /// The place; none when there is no key yet, or the file does not tell.
+    pub place: Option<KeyPlace>,
+    /// The file, or the keyring's service and entry.
+    pub at: String,
+    /// Where the configuration wants them.
+    pub wanted: Option<KeyPlace>,
+    /// Whether a move was begun and not ended.
+    pub moving: bool,
+    /// Why they cannot be read.
+    pub trouble: Option<VaultError>,
+}
+
+/// What a move did.
+#[derive(Debug)]
+pub struct Moved {
+    /// Whether they were elsewhere before.
+    pub moved: bool,
+    /// The file, or the keyring's service and entry.
+    pub at: String,
+    /// Why the old place still has them, if it does.
+    pub left: Option<VaultError>,
+}
+
+impl Kept {
+    pub(super) fn new(path: PathBuf, install: &str, config: &VaultKey) -> Self {
+        Self {
+            path,
+            own: Entry::of(install),
+            wanted: config.wanted,
+            keyring: Keyring::on(config.bus.clone()),
+            known: Mutex::default(),
+        }
+    }
+
+    /// The keys. A file is read each time, a keyring once.
+    pub(super) fn read(&self) -> Result<Keys, VaultError> {
+        match file::read(&self.path)? {
+            Written::Here { keys, .. } => Ok(keys),
+            Written::Keyring { entry, .. } => {
+                let known = self.known().as_ref().filter(|(of, _)| *of == entry).map(|(_, keys)| keys.clone());
+                known.map_or_else(|| self.read_keyring(&entry), Ok)
+            }
+        }
+    }
+
+    /// Makes the first key, where the configuration wants it; the keyring is the place of its own accord only if that can be
+    /// had without asking anybody. An entry that is there is taken: nothing says that its key seals nothing.
+    pub(super) fn first(&self) -> Result<Keys, VaultError> {
+        match self.wanted {
+            Some(KeyPlace::File) => return self.first_here(),
+            Some(KeyPlace::Keyring) => return self.first_in_keyring(),
+            None => {}
+        }
+        match self.first_in_keyring() {
+            Err(VaultError::Keyring { source: KeyringError::NoBus, .. }) => {}
+            Err(error) => tracing::info!(why = %error_chain(&error), "the vault's key is not put into a keyring"),
+            made => return made,
+        }
+        self.first_here()
+    }
+
+    fn first_here(&self) -> Result<Keys, VaultError> {
+        let keys: Keys = [SealKey::fresh()].into();
+        file::write(&self.path, &Written::Here { keys: keys.clone(), also: None }, Old::Never)?;
+        tracing::info!(key = %keys[0].id(), path = %self.path.display(), "the vault's key was made");
+        Ok(keys)
+    }
+
+    fn first_in_keyring(&self) -> Result<Keys, VaultError> {
+        let entry = self.own.clone();
+        let text =
+            self.keyring.read_or_put(&entry, text_of(&[SealKey::fresh()])).map_err(self.in_keyring(&entry))?;
+        let keys = keys_of(&text).ok_or_else(|| VaultError::NoKeyEntry(entry.clone()))?;
+        hooks::crash_point("first_key.in_keyring");
+        file::write(&self.path, &Written::Keyring { entry: entry.clone(), rotating: keys.len() > 1 }, Old::Never)?;
+        tracing::info!(key = %keys[0].id(), %entry, "the vault's key is in the keyring");
+        *self.known() = Some((entry, keys.clone()));
+        Ok(keys)
+    }
+
+    /// Puts these in the place of those that are there.
+    pub(super) fn replace(&self, keys: Keys) -> Result<(), VaultError> {
+        match file::read(&self.path)? {
+            Written::Here { also, .. } => file::write(&self.path, &Written::Here { keys, also }, Old::Replaced),
+            Written::Keyring { entry, rotating } => {
+                let mark = |rotating| {
+                    let written = Written::Keyring { entry: entry.clone(), rotating };
+                    file::write(&self.path, &written, Old::Replaced)
+                };
+                // From before there are several until after there are: so a start need not ask the keyring.
+                let several = keys.len() > 1;
+                if several && !rotating {
+                    mark(true)?;
+                }
+                hooks::crash_point("rotate.marked");
+                // One that fails may have been done: what is known opens and seals rightly in both cases.
+                self.keyring.put(&entry, text_of(&keys)).map_err(self.in_keyring(&entry))?;
+                *self.known() = Some((entry.clone(), keys));
+                hooks::crash_point("rotate.put");
+                if several { Ok(()) } else { mark(false) }
+            }
+        }
+    }
+
+    /// Whether a rotation was begun and not finished. The keyring is not asked.
+    pub(super) fn is_rotating(&self) -> Result<bool, VaultError> {
+        match file::read(&self.path) {
+            Ok(Written::Here { keys, .. }) => Ok(keys.len() > 1),
+            Ok(Written::Keyring { rotating, .. }) => Ok(rotating),
+            Err(VaultError::NoKey(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Brings the keys to a place.
+    pub(super) fn move_to(&self, to: KeyPlace) -> Result<Moved, VaultError> {
+        match (file::read(&self.path)?, to) {
+            (Written::Here { keys, .. }, KeyPlace::Keyring) => self.into_keyring(keys),
+            (Written::Keyring { entry, .. }, KeyPlace::File) => self.into_file(entry),
+            (Written::Keyring { entry, .. }, KeyPlace::Keyring) => {
+                Ok(Moved { moved: false, at: entry.to_string(), left: None })
+            }
+            (Written::Here { .. }, KeyPlace::File) => {
+                Ok(Moved { moved: false, at: self.here(), left: self.settle().err() })
+            }
+        }
+    }
+
+    fn into_keyring(&self, keys: Keys) -> Result<Moved, VaultError> {
+        let (entry, rotating) = (self.own.clone(), keys.len() > 1);
+        self.keyring.usable().map_err(self.in_keyring(&entry))?;
+        let noted = Written::Here { keys: keys.clone(), also: Some(entry.clone()) };
+        file::write(&self.path, &noted, Old::Replaced)?;
+        hooks::crash_point("key_in.noted");
+        if let Err(error) = self.keyring.put(&entry, text_of(&keys)).map_err(self.in_keyring(&entry)) {
+            // It may be there all the same. If this does not take it away either, the next start tries again.
+            let _ = self.settle();
+            return Err(error);
+        }
+        hooks::crash_point("key_in.put");
+        file::write(&self.path, &Written::Keyring { entry: entry.clone(), rotating }, Old::Replaced)?;
+        hooks::crash_point("key_in.done");
+        let at = entry.to_string();
+        *self.known() = Some((entry, keys));
+        tracing::info!(%at, "the vault's key was moved into the keyring");
+        Ok(Moved { moved: true, at, left: None })
+    }
+
+    fn into_file(&self, entry: Entry) -> Result<Moved, VaultError> {
+        // Not what is known: whoever cannot be read cannot be emptied either.
+        let keys = self.read_keyring(&entry)?;
+        file::write(&self.path, &Written::Here { keys, also: Some(entry) }, Old::Replaced)?;
+        file::read(&self.path)?;
+        *self.known() = None;
+        hooks::crash_point("key_out.noted");
+        let left = self.settle().err();
+        hooks::crash_point("key_out.done");
+        tracing::info!(path = %self.path.display(), "the vault's key was moved into its file");
+        Ok(Moved { moved: true, at: self.here(), left })
+    }
+
+    /// Ends what is left of a move: the keys stay in the file, and the keyring has none.
+    pub(super) fn settle(&self) -> Result<(), VaultError> {
+        let (keys, entry) = match file::read(&self.path) {
+            Ok(Written::Here { keys, also: Some(entry) }) => (keys, entry),
+            Ok(_) | Err(VaultError::NoKey(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.keyring.remove(&entry).map_err(self.in_keyring(&entry))?;
+        hooks::crash_point("key_out.emptied");
+        file::write(&self.path, &Written::Here { keys, also: None }, Old::Replaced)
+    }
+
+    /// Looks where the keys are and whether they can be read, whatever is known from before.
+    pub(super) fn state(&self) -> KeyState {
+        let state = |place, at, moving, trouble| KeyState { place, at, wanted: self.wanted, moving, trouble };
+        match file::read(&self.path) {
+            Ok(Written::Here { also, .. }) => state(Some(KeyPlace::File), self.here(), also.is_some(), None),
+            Ok(Written::Keyring { entry, .. }) => {
+                let trouble = self.read_keyring(&entry).err();
+                state(Some(KeyPlace::Keyring), entry.to_string(), false, trouble)
+            }
+            Err(VaultError::NoKey(_)) => state(None, self.here(), false, None),
+            Err(error) => state(None, self.here(), false, Some(error)),
+        }
+    }
+
+    fn read_keyring(&self, entry: &Entry) -> Result<Keys, VaultError> {
+        let text = self.keyring.read(entry).map_err(self.in_keyring(entry))?;
+        let text = text.ok_or_else(|| VaultError::NoEntry { entry: entry.clone(), path: self.path.clone() })?;
+        let keys = keys_of(&text).ok_or_else(|| VaultError::NoKeyEntry(entry.clone()))?;
+        *self.known() = Some((entry.clone(), keys.clone()));
+        Ok(keys)
+    }
+
+    fn in_keyring(&self, entry: &Entry) -> impl Fn(KeyringError) -> VaultError + use<> {
+        let entry = entry.clone();
+        move |source| VaultError::Keyring { entry: entry.clone(), source }
+    }
+
+    fn here(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<(Entry, Keys)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
