@@ -18,6 +18,7 @@ pub mod engine;
 pub mod engine_proxy;
 pub mod home;
 pub mod issuer;
+pub mod keyring;
 pub mod openai;
 pub mod own_engine;
 pub mod platform;

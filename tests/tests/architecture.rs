@@ -81,6 +81,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("rusqlite_migration", &["store"]),
     ("chacha20poly1305", &["vault"]),
+    ("secret_service", &["vault"]),
+    ("zbus", &["vault"]),
     ("reqwest", &["gateway", "door", "cli", "vault", "trust"]),
 ];
 
