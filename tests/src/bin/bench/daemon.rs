@@ -14,9 +14,15 @@ use tempfile::TempDir;
 use crate::client::Client;
 use crate::{Bench, Trouble};
 
+/// Set for this program, it is `cofferdam` with the hooks that tests pull: the program that is measured has none, and knows no
+/// vendor's logins but the vendor's own.
+pub const AS_PROGRAM: &str = "COFFERDAM_BENCH_AS_PROGRAM";
+
 /// A home for one figure; removed with it.
 pub struct BenchHome {
     pub home: Home,
+    /// Whether its programs have the hooks.
+    hooked: bool,
     _dir: TempDir,
 }
 
@@ -28,7 +34,12 @@ impl BenchHome {
         let home = Home::new(dir.path())?;
         fs::create_dir_all(home.data())?;
         symlink(bench.source.cache(), home.cache())?;
-        Ok(Self { home, _dir: dir })
+        Ok(Self { home, hooked: false, _dir: dir })
+    }
+
+    /// The same, for programs with the hooks.
+    pub fn hooked(bench: &Bench) -> Result<Self, Trouble> {
+        Ok(Self { hooked: true, ..Self::new(bench)? })
     }
 
     /// Writes `cofferdam.toml`.
@@ -46,17 +57,38 @@ impl BenchHome {
         Ok(())
     }
 
-    /// Starts `cofferdam up` and waits until its admin socket answers.
-    pub async fn up(&self, bench: &Bench, env: &[(&str, String)]) -> Result<Daemon, Trouble> {
-        let log = fs::File::create(self.home.root().join("daemon.log"))?;
-        let mut command = Command::new(&bench.program);
-        command.arg("--home").arg(self.home.root()).arg("up");
+    /// `cofferdam --home HOME`, with these variables.
+    fn command(&self, bench: &Bench, env: &[(&str, String)]) -> Result<Command, Trouble> {
+        let mut command = if self.hooked {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.env(AS_PROGRAM, "1");
+            command
+        } else {
+            Command::new(&bench.program)
+        };
+        command.arg("--home").arg(self.home.root()).stdin(Stdio::null());
         for name in ["OPENAI_API_KEY", "OPENAI_BASE_URL", "COFFERDAM_MODEL", "COFFERDAM_LOG", "COFFERDAM_HOME"] {
             command.env_remove(name);
         }
         command.env("COFFERDAM_RUNNER", &bench.runner).env("COFFERDAM_ACCOUNT", "offline");
         command.envs(env.iter().map(|(name, value)| (name, value)));
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        Ok(command)
+    }
+
+    /// Runs a command to its end, which must be a good one.
+    pub fn run(&self, bench: &Bench, env: &[(&str, String)], words: &[&str]) -> Result<(), Trouble> {
+        let ended = self.command(bench, env)?.args(words).output()?;
+        match ended.status.success() {
+            true => Ok(()),
+            false => Err(Trouble::Odd(format!("{words:?}: {}", String::from_utf8_lossy(&ended.stderr)))),
+        }
+    }
+
+    /// Starts `cofferdam up` and waits until its admin socket answers.
+    pub async fn up(&self, bench: &Bench, env: &[(&str, String)]) -> Result<Daemon, Trouble> {
+        let log = fs::File::create(self.home.root().join("daemon.log"))?;
+        let mut command = self.command(bench, env)?;
+        let child = command.arg("up").stdout(log.try_clone()?).stderr(log).spawn()?;
         let mut daemon = Daemon { child, socket: self.home.admin_socket() };
         let begun = Instant::now();
         loop {

@@ -1,52 +1,34 @@
 //! What the door and the gateway add to a model call.
 
-use std::time::Instant;
+use std::path::PathBuf;
 
-use bytes::Bytes;
-use cofferdam::unix_socket::Reach;
-use http_body_util::{BodyExt, Full};
-use hyper::Request;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UnixStream};
-
-use crate::daemon::BenchHome;
-use crate::report::{Goal, Row};
+use crate::calls::{Caller, body};
+use crate::daemon::{BenchHome, Daemon};
+use crate::report::{Goal, Row, progress};
 use crate::stats::Samples;
-use crate::{Bench, Trouble, model};
+use crate::{Bench, Trouble, model, streams};
 
-/// Bytes of a call: about what Codex sends with its instructions and tools in a young conversation.
-const CALL_BYTES: usize = 48 * 1024;
+/// Figure `gateway`: the first byte of a call by itself, then the events of streams.
+pub async fn all(bench: &Bench) -> Result<Vec<Row>, Trouble> {
+    let mut rows = first_byte(bench).await?;
+    rows.extend(streams::at_one_and_many(bench).await?);
+    Ok(rows)
+}
 
-/// Figure `gateway`. A direct call and one through a live session's door take turns.
-pub async fn first_byte(bench: &Bench) -> Result<Vec<Row>, Trouble> {
+/// A direct call and one through a live session's door take turns.
+async fn first_byte(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     let port = model::streaming().await?;
-    let home = BenchHome::new(bench)?;
-    home.group("gate", "mock")?;
-    let env = [
-        ("COFFERDAM_ACCOUNT", "openai".to_owned()),
-        ("OPENAI_API_KEY", "sk-bench-0123456789abcdef0123456789abcdef".to_owned()),
-        ("OPENAI_BASE_URL", format!("http://127.0.0.1:{port}/v1")),
-    ];
-    let daemon = home.up(bench, &env).await?;
-    daemon.register("gate").await?;
-    // A session that lives has a door.
-    let (_, finished) = daemon.client().await?.turn("gate", None, "hello").await?;
-    let door = home.home.door(&finished.session).join("door.sock");
-
-    let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
-    tcp.set_nodelay(true)?;
-    let mut direct = connect(tcp).await?;
-    let mut through = connect(UnixStream::connect(Reach::new(&door)?.path()).await?).await?;
-    let filler = "x".repeat(CALL_BYTES);
-    let body = Bytes::from(serde_json::json!({ "model": "m", "stream": true, "input": filler }).to_string());
+    let (home, daemon) = before(bench, port).await?;
+    let mut direct = Caller::direct(port).await?;
+    let mut through = Caller::through(&door(&home, &daemon, 0).await?).await?;
+    let body = body();
     for _ in 0..20 {
-        call(&mut direct, &body).await?;
-        call(&mut through, &body).await?;
+        direct.call(&body, |_| {}).await?;
+        through.call(&body, |_| {}).await?;
     }
     let (mut without, mut with, mut added) = (Samples::default(), Samples::default(), Samples::default());
     for _ in 0..bench.samples(500, 100) {
-        let (a, b) = (call(&mut direct, &body).await?, call(&mut through, &body).await?);
+        let (a, b) = (direct.call(&body, |_| {}).await?, through.call(&body, |_| {}).await?);
         without.push(a);
         with.push(b);
         added.push(b - a);
@@ -60,33 +42,25 @@ pub async fn first_byte(bench: &Bench) -> Result<Vec<Row>, Trouble> {
     ])
 }
 
-async fn connect<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, Trouble>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(sender)
+/// A daemon before an endpoint on loopback, with a group for its sessions.
+pub async fn before(bench: &Bench, port: u16) -> Result<(BenchHome, Daemon), Trouble> {
+    let home = BenchHome::new(bench)?;
+    home.group("gate", "mock")?;
+    let env = [
+        ("COFFERDAM_ACCOUNT", "openai".to_owned()),
+        ("OPENAI_API_KEY", "sk-bench-0123456789abcdef0123456789abcdef".to_owned()),
+        ("OPENAI_BASE_URL", format!("http://127.0.0.1:{port}/v1")),
+        ("COFFERDAM_MAX_SESSIONS", streams::SESSIONS.to_string()),
+    ];
+    let daemon = home.up(bench, &env).await?;
+    daemon.register("gate").await?;
+    Ok((home, daemon))
 }
 
-/// Milliseconds from the call to the first byte of its streamed body; the rest is read too.
-async fn call(sender: &mut SendRequest<Full<Bytes>>, body: &Bytes) -> Result<f64, Trouble> {
-    let request = Request::post("/v1/responses")
-        .header("host", "127.0.0.1")
-        .header("content-type", "application/json")
-        .header("accept", "text/event-stream")
-        .body(Full::new(body.clone()))?;
-    sender.ready().await?;
-    let begun = Instant::now();
-    let mut answer = sender.send_request(request).await?;
-    if !answer.status().is_success() {
-        return Err(Trouble::Odd(format!("the endpoint answered {}", answer.status())));
-    }
-    let mut first = None;
-    while let Some(frame) = answer.frame().await {
-        if frame?.is_data() {
-            first.get_or_insert_with(|| begun.elapsed().as_secs_f64() * 1e3);
-        }
-    }
-    first.ok_or_else(|| Trouble::Odd("an empty answer".to_owned()))
+/// The door of a session, which it has while it lives.
+pub async fn door(home: &BenchHome, daemon: &Daemon, session: usize) -> Result<PathBuf, Trouble> {
+    progress(&format!("session {session}"));
+    let thread = format!("t{session}");
+    let (_, finished) = daemon.client().await?.turn("gate", Some(&thread), "hello").await?;
+    Ok(home.home.door(&finished.session).join("door.sock"))
 }

@@ -1,6 +1,7 @@
 //! `make bench`: measures what `docs/benchmarks.md` describes, prints a table and writes `results.json`.
 
 mod burst;
+mod calls;
 mod client;
 mod cold;
 mod daemon;
@@ -15,6 +16,8 @@ mod report;
 mod rest;
 mod restart;
 mod stats;
+mod storm;
+mod streams;
 mod throughput;
 mod warm;
 
@@ -52,6 +55,7 @@ enum Figure {
     WarmCodex,
     Cold,
     Gateway,
+    RefreshStorm,
     Rest,
     Live,
     Throughput,
@@ -139,8 +143,15 @@ pub enum Trouble {
     Odd(String),
 }
 
+fn main() -> ExitCode {
+    if std::env::var_os(daemon::AS_PROGRAM).is_some() {
+        return cofferdam::cli::main();
+    }
+    measured()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn measured() -> ExitCode {
     match run(Args::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         // The figures are there; whoever reads them decides.
@@ -181,7 +192,8 @@ async fn measure(figure: Figure, bench: &Bench) -> Result<Vec<Row>, Trouble> {
         Figure::WarmMock => warm::mock(bench).await,
         Figure::WarmCodex => warm::codex(bench).await,
         Figure::Cold => cold::one(bench).await,
-        Figure::Gateway => gateway::first_byte(bench).await,
+        Figure::Gateway => gateway::all(bench).await,
+        Figure::RefreshStorm => storm::of_one_login(bench).await,
         Figure::Rest => rest::at_rest(bench).await,
         Figure::Live => live::sessions(bench).await,
         Figure::Throughput => throughput::closed_loop(bench).await,

@@ -90,10 +90,10 @@ impl Report {
 
     /// The table as text.
     pub fn table(&self) -> String {
-        let head = ["figure", "what", "n", "p50", "p95", "max", "unit", "goal", ""].map(str::to_owned);
+        let head = ["figure", "what", "n", "p50", "p95", "p99", "max", "unit", "goal", ""].map(str::to_owned);
         let mut lines = vec![head];
         for row in &self.rows {
-            let Summary { n, p50, p95, max } = row.summary;
+            let Summary { n, p50, p95, p99, max } = row.summary;
             let (goal, result) = match &row.goal {
                 Some(goal) => (goal.text.clone(), if goal.pass { "pass" } else { "MISS" }),
                 None => (String::new(), ""),
@@ -104,19 +104,20 @@ impl Report {
                 n.to_string(),
                 number(p50),
                 number(p95),
+                number(p99),
                 number(max),
                 row.unit.to_owned(),
                 goal,
                 result.to_owned(),
             ]);
         }
-        let mut widths = [0; 9];
+        let mut widths = [0; 10];
         for line in &lines {
             for (width, cell) in widths.iter_mut().zip(line) {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        let numeric = 2..=5;
+        let numeric = 2..=6;
         let mut text = String::new();
         for line in &lines {
             let cells: Vec<String> = line
