@@ -12,6 +12,7 @@
 //! | `COFFERDAM_TEST_PLATFORM` | the socket of a chat platform that the test plays: `channels::platform` |
 //! | `COFFERDAM_TEST_ISSUER` | the port on loopback of an issuer that the test plays: `vault::issuer` |
 //! | `COFFERDAM_TEST_CHATGPT` | the address, IP and port, of the ChatGPT backend that the test plays: `gateway` |
+//! | `COFFERDAM_TEST_LIMITS` | `NAME=MS,…`: other limits of patience than the usual, by the names that [`limit`] is asked for |
 //! | `COFFERDAM_CLOCK` | a file with the ms by which the wall clock is off; read at each look, so that a test can set it |
 
 use std::time::Duration;
@@ -118,6 +119,18 @@ pub fn sweep_every(usual: Duration) -> Duration {
     usual
 }
 
+/// How long something is waited for: `usual` unless a test wants another patience.
+#[inline]
+pub fn limit(name: &str, usual: Duration) -> Duration {
+    #[cfg(feature = "test-hooks")]
+    return pulled::limit(name).unwrap_or(usual);
+    #[cfg(not(feature = "test-hooks"))]
+    {
+        let _ = name;
+        usual
+    }
+}
+
 /// By how many ms the wall clock is set off.
 #[inline]
 pub fn clock_offset_ms() -> i64 {
@@ -197,6 +210,12 @@ mod pulled {
     pub(super) fn sweep_every() -> Option<Duration> {
         let ms = std::env::var("COFFERDAM_SWEEP_MS").ok()?.parse().ok()?;
         Some(Duration::from_millis(ms)).filter(|every| !every.is_zero())
+    }
+
+    pub(super) fn limit(name: &str) -> Option<Duration> {
+        let text = std::env::var("COFFERDAM_TEST_LIMITS").ok()?;
+        let of = |part: &str| part.split_once('=').filter(|(key, _)| *key == name)?.1.parse().ok();
+        text.split(',').find_map(of).map(Duration::from_millis)
     }
 
     pub(super) fn clock_offset_ms() -> i64 {

@@ -14,6 +14,7 @@ pub mod chaos;
 pub mod codex_cli;
 pub mod disk;
 pub mod dockerd;
+pub mod door;
 pub mod engine;
 pub mod engine_proxy;
 pub mod home;
@@ -23,6 +24,7 @@ pub mod openai;
 pub mod own_engine;
 pub mod platform;
 pub mod rows;
+pub mod upstream;
 pub mod vendor;
 pub mod views;
 

@@ -40,7 +40,6 @@ use crate::unix_socket;
 
 pub use mcp::RemoteServer;
 pub use sink::TOKEN_SINK;
-use socket::Limited;
 
 /// What the door needs of the session behind it.
 #[async_trait]
@@ -133,7 +132,7 @@ impl Door {
     /// Opens the door.
     pub fn open(spec: DoorSpec<'_>, api: Arc<dyn RunnerApi>, gateway: Arc<Gateway>) -> std::io::Result<Self> {
         let socket = spec.dir.join(SOCKET);
-        let listener = Limited::new(unix_socket::bind(&socket)?, CONNECTIONS);
+        let listener = unix_socket::bind(&socket)?;
         lchown(&socket, Some(spec.user.uid), Some(spec.user.gid))?;
         let session = spec.caller.session.clone();
         let remotes = mcp::Remotes::new(spec.servers, spec.caller.clone(), &spec.trust)?;
@@ -150,13 +149,7 @@ impl Door {
             remotes,
             warned: AtomicBool::new(false),
         };
-        // Made once: a router that is served as it is makes its routes anew for each connection.
-        let app = routes(Arc::new(inside)).into_make_service();
-        let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, app).await {
-                tracing::error!(%error, "a door closed by itself");
-            }
-        });
+        let server = tokio::spawn(socket::serve(listener, CONNECTIONS, routes(Arc::new(inside))));
         Ok(Self { server, socket })
     }
 }

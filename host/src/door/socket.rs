@@ -1,55 +1,88 @@
-//! A listener that bounds how many connections a container can hold.
+//! Serves a door: HTTP/1.1 and nothing else, on so many connections at once, and to nobody who does not read.
+//!
+//! What bounds a container here is that each of its calls has a connection: HTTP/2 would let one have many, and hold back each
+//! answer by itself.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Sleep, sleep};
 
-/// A listener that takes so many connections at once; further ones wait in the kernel.
-pub(super) struct Limited {
-    listener: UnixListener,
-    places: Arc<Semaphore>,
+use crate::hooks;
+
+/// How long the other end may take nothing of what it is answered, before its connection is closed, and with that whatever
+/// answers it. It is a process of the same host: the kernel keeps some 200 KiB for it that it need not take at once.
+const UNTAKEN: Duration = Duration::from_secs(120);
+/// What a connection keeps of an answer that is not taken, and the most that the head of a request may have, in bytes.
+const BUFFER: usize = 64 * 1024;
+
+/// Serves until it is dropped; further connections wait in the kernel. Answers that are under way then go on to their ends.
+pub(super) async fn serve(listener: UnixListener, places: usize, app: Router) {
+    let places = Arc::new(Semaphore::new(places));
+    let untaken = hooks::limit("untaken", UNTAKEN);
+    let mut http = http1::Builder::new();
+    http.max_buf_size(BUFFER);
+    let (_open, closed) = watch::channel(());
+    loop {
+        // Never closed.
+        let Ok(place) = places.clone().acquire_owned().await else { continue };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "no connection accepted");
+                // Out of descriptors: they come back when others close.
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let io = TokioIo::new(Placed { stream, _place: place, untaken, waits: None });
+        let connection = http.serve_connection(io, TowerToHyperService::new(app.clone()));
+        let mut closed = closed.clone();
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                _ = closed.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(error = %crate::error_chain(&error), "a connection of a door broke");
+            }
+        });
+    }
 }
 
 /// A connection that gives back its place when it closes.
-pub(super) struct Placed {
+struct Placed {
     stream: UnixStream,
     _place: OwnedSemaphorePermit,
+    untaken: Duration,
+    /// While something waits to be taken: until when.
+    waits: Option<Pin<Box<Sleep>>>,
 }
 
-impl Limited {
-    pub(super) fn new(listener: UnixListener, places: usize) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(places)) }
-    }
-}
-
-impl Listener for Limited {
-    type Io = Placed;
-    type Addr = ();
-
-    async fn accept(&mut self) -> (Placed, ()) {
-        loop {
-            // Never closed.
-            let Ok(place) = self.places.clone().acquire_owned().await else { continue };
-            match self.listener.accept().await {
-                Ok((stream, _)) => return (Placed { stream, _place: place }, ()),
-                Err(error) => {
-                    tracing::debug!(%error, "no connection accepted");
-                    // Out of descriptors: they come back when others close.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
+impl Placed {
+    /// An attempt to write; too long without one that does anything is an error.
+    fn wrote(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if polled.is_ready() {
+            self.waits = None;
+            return polled;
         }
-    }
-
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
+        let untaken = self.untaken;
+        ready!(self.waits.get_or_insert_with(|| Box::pin(sleep(untaken))).as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nothing was taken for too long")))
     }
 }
 
@@ -61,7 +94,8 @@ impl AsyncRead for Placed {
 
 impl AsyncWrite for Placed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(cx, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -77,7 +111,8 @@ impl AsyncWrite for Placed {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {

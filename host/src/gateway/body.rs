@@ -8,6 +8,8 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
+use crate::hooks;
+
 /// For the whole body.
 const WHOLE: Duration = Duration::from_secs(60);
 /// Between two pieces of it. It comes from a process on the same host that has it in its memory.
@@ -20,10 +22,10 @@ pub(crate) enum Broken {
     TooLarge(usize),
     #[error("it broke off before its end")]
     Incomplete,
-    #[error("nothing more of it came for {} s, so it was given up", STALL.as_secs())]
-    Stalled,
-    #[error("it did not arrive within {} s", WHOLE.as_secs())]
-    Slow,
+    #[error("nothing more of it came for {} s, so it was given up", .0.as_secs())]
+    Stalled(Duration),
+    #[error("it did not arrive within {} s", .0.as_secs())]
+    Slow(Duration),
 }
 
 impl Broken {
@@ -32,7 +34,7 @@ impl Broken {
         match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete => StatusCode::BAD_REQUEST,
-            Self::Stalled | Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Stalled(_) | Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
         }
     }
 
@@ -41,8 +43,8 @@ impl Broken {
         match self {
             Self::TooLarge(_) => "request_too_large",
             Self::Incomplete => "request_incomplete",
-            Self::Stalled => "request_stalled",
-            Self::Slow => "request_timeout",
+            Self::Stalled(_) => "request_stalled",
+            Self::Slow(_) => "request_timeout",
         }
     }
 
@@ -50,7 +52,7 @@ impl Broken {
     pub(super) fn advice(self) -> &'static str {
         match self {
             Self::TooLarge(_) => "send less of the conversation, or fewer images",
-            Self::Incomplete | Self::Stalled | Self::Slow => "send it again",
+            Self::Incomplete | Self::Stalled(_) | Self::Slow(_) => "send it again",
         }
     }
 }
@@ -59,20 +61,21 @@ impl Broken {
 /// what it was read into.
 pub(crate) async fn whole(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Broken> {
     let known = length_of(headers).unwrap_or(0).min(most);
-    timeout(WHOLE, read(BytesMut::with_capacity(known), body, most)).await.unwrap_or(Err(Broken::Slow))
+    let patience = hooks::limit("body", WHOLE);
+    timeout(patience, read(BytesMut::with_capacity(known), body, most)).await.unwrap_or(Err(Broken::Slow(patience)))
 }
 
 async fn read(mut whole: BytesMut, body: Body, most: usize) -> Result<Bytes, Broken> {
-    let mut body = Limited::new(body, most);
+    let (mut body, stall) = (Limited::new(body, most), hooks::limit("body_stall", STALL));
     loop {
-        match timeout(STALL, body.frame()).await {
+        match timeout(stall, body.frame()).await {
             Ok(Some(Ok(frame))) => whole.extend_from_slice(frame.data_ref().map_or(&[], Bytes::as_ref)),
             Ok(None) => return Ok(whole.freeze()),
             Ok(Some(Err(error))) if error.downcast_ref::<LengthLimitError>().is_some() => {
                 return Err(Broken::TooLarge(most));
             }
             Ok(Some(Err(_))) => return Err(Broken::Incomplete),
-            Err(_) => return Err(Broken::Stalled),
+            Err(_) => return Err(Broken::Stalled(stall)),
         }
     }
 }

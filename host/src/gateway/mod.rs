@@ -48,6 +48,7 @@ use secrecy::SecretString;
 
 use crate::config::pool::Serving;
 use crate::fair::Place;
+use crate::hooks;
 use crate::trust::Trust;
 pub use accounts::Accounts;
 use answer::Answered;
@@ -138,8 +139,8 @@ impl Default for Limits {
         Self {
             trust: Trust::MACHINE,
             connect: Duration::from_secs(10),
-            headers: Duration::from_secs(120),
-            stall: Duration::from_secs(300),
+            headers: hooks::limit("headers", Duration::from_secs(120)),
+            stall: hooks::limit("stall", Duration::from_secs(300)),
         }
     }
 }

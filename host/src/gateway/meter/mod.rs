@@ -16,7 +16,7 @@ mod tests;
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -60,8 +60,8 @@ enum Ending {
     Whole,
     /// It broke off, and why.
     Broke(String),
-    /// Nobody wanted the rest.
-    Left,
+    /// Nobody wanted the rest; for so long the last piece had not been taken.
+    Left(Duration),
 }
 
 impl Meter {
@@ -106,7 +106,7 @@ impl Meter {
         if is_encoded(&parts.headers) {
             self.scan = Scan::Closed;
         }
-        Response::from_parts(parts, Body::new(Tap { body, meter: self }))
+        Response::from_parts(parts, Body::new(Tap { body, meter: self, handed: None }))
     }
 
     fn saw(&mut self, bytes: &[u8]) {
@@ -136,7 +136,7 @@ impl Meter {
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        self.end(Ending::Left);
+        self.end(Ending::Left(Duration::ZERO));
     }
 }
 
@@ -158,7 +158,13 @@ fn outcome(status: Option<StatusCode>, scan: &Scan, ending: Ending) -> (CallOutc
         }
         (Some(Told::Failed), _) => (CallOutcome::Failed, code()),
         (None, Ending::Broke(why)) => (CallOutcome::Cut, Some(why)),
-        (None, Ending::Left) => (CallOutcome::GivenUp, Some("while the answer came".to_owned())),
+        (None, Ending::Left(untaken)) => {
+            let why = match untaken.as_secs() {
+                0 => "while the answer came".to_owned(),
+                secs => format!("nothing of the answer was taken for {secs} s"),
+            };
+            (CallOutcome::GivenUp, Some(why))
+        }
         (None, Ending::Whole) if scan.is_stream() => {
             (CallOutcome::Cut, Some("the stream ended before the response did".to_owned()))
         }
@@ -194,6 +200,8 @@ fn model_name(name: &str) -> Option<String> {
 struct Tap {
     body: Body,
     meter: Meter,
+    /// When the last piece was handed on, until the next is asked for: none while the vendor is waited for.
+    handed: Option<Instant>,
 }
 
 impl HttpBody for Tap {
@@ -205,7 +213,9 @@ impl HttpBody for Tap {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = self.get_mut();
+        this.handed = None;
         let polled = ready!(Pin::new(&mut this.body).poll_frame(context));
+        this.handed = Some(Instant::now());
         match &polled {
             Some(Ok(frame)) => {
                 this.meter.saw(frame.data_ref().map_or(&[], Bytes::as_ref));
@@ -230,8 +240,7 @@ impl HttpBody for Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        if self.body.is_end_stream() {
-            self.meter.end(Ending::Whole);
-        }
+        let untaken = self.handed.map_or(Duration::ZERO, |handed| handed.elapsed());
+        self.meter.end(if self.body.is_end_stream() { Ending::Whole } else { Ending::Left(untaken) });
     }
 }
