@@ -48,6 +48,10 @@ async fn at_its_limit_an_account_is_stood_in_for_within_the_call_and_until_the_r
     assert_eq!(work.calls()[0].body, spare.calls()[0].body);
     home.admin().chat("demo", "again").await;
     assert_eq!((work.calls().len(), spare.calls().len()), (1, 2));
+    let told = home.cli(&["account", "activity", "demo", "--json"]).await.json();
+    let skipped = told[0]["missed"].as_array().expect("accounts");
+    assert_eq!((skipped.len(), &skipped[0]["account"]), (1, &json!("work")), "{told}");
+    assert!(skipped[0]["why"].as_str().expect("why").starts_with("not asked: its limit is reached"), "{told}");
     let over = shown(&home, "work").await.passed_over.expect("it is passed over");
     let left =
         over.until.parse::<jiff::Timestamp>().expect("a time").as_second() - jiff::Timestamp::now().as_second();

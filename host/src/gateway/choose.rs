@@ -40,6 +40,8 @@ pub(super) trait Chooser: Send + Sync {
 /// What became of a call.
 pub(super) struct Served {
     pub(super) response: Response<Body>,
+    /// The accounts that were not asked, as they are at their limit until then, ms since 1970.
+    pub(super) limited: Vec<(AccountName, i64)>,
     /// The accounts that were asked, in order; the last one's is the answer.
     pub(super) asked: Vec<Asked>,
 }
@@ -55,13 +57,17 @@ pub(super) struct Asked {
 impl Served {
     /// By the only account there is for it.
     pub(super) fn by(account: AccountName, answered: Answered) -> Self {
-        Self { response: answered.response, asked: vec![Asked { account, miss: answered.miss }] }
+        Self {
+            response: answered.response,
+            limited: Vec::new(),
+            asked: vec![Asked { account, miss: answered.miss }],
+        }
     }
 
     /// By none.
     pub(super) fn not(caller: &Caller, unserved: &Unserved) -> Self {
         tracing::warn!(group = %caller.group, session = %caller.session, why = %unserved, "no account serves a model call");
-        Self { response: unserved.response(), asked: Vec::new() }
+        Self { response: unserved.response(), limited: Vec::new(), asked: Vec::new() }
     }
 }
 

@@ -57,12 +57,21 @@ impl Cooling {
 pub(super) struct Order {
     /// In this order; none when all are at their limit.
     pub(super) ask: Vec<AccountName>,
+    /// Those at their limit, and when they may be asked again, ms since 1970.
+    pub(super) limited: Vec<(AccountName, i64)>,
+}
+
+impl Order {
     /// When the first of those at their limit may be asked again, ms since 1970.
-    pub(super) limited: Option<i64>,
+    pub(super) fn limited_until(&self) -> Option<i64> {
+        self.limited.iter().map(|(_, until)| *until).min()
+    }
 }
 
 /// What came of asking an account.
 pub(super) struct Came<'c> {
+    /// Which credential it was asked with: what [`Standings::generation`] said before.
+    pub(super) generation: u64,
     /// The model of the call, if it names one.
     pub(super) model: Option<&'c str>,
     /// Why it could not serve.
@@ -80,6 +89,8 @@ pub(super) struct Standings(Mutex<State>);
 #[derive(Default)]
 struct State {
     accounts: HashMap<AccountName, Standing>,
+    /// How often an account got another credential.
+    generations: HashMap<AccountName, u64>,
     sessions: HashMap<SessionId, Stay>,
     /// Sessions that were given an account, by the pool's first.
     turns: HashMap<AccountName, usize>,
@@ -108,7 +119,7 @@ impl Standings {
     pub(super) fn order(&self, pool: &Pool, session: &SessionId, model: Option<&str>, now: Now) -> Order {
         if let [only] = pool.accounts.as_slice() {
             // Nobody stands in for it: the vendor itself says what is wrong.
-            return Order { ask: vec![only.clone()], limited: None };
+            return Order { ask: vec![only.clone()], limited: Vec::new() };
         }
         let mut state = self.state();
         let stay = state.sessions.get(session).filter(|stay| now.steady - stay.at < STAYS);
@@ -117,13 +128,12 @@ impl Standings {
         if let Some(at) = stays.and_then(|stays| accounts.iter().position(|account| *account == stays)) {
             accounts[..=at].rotate_right(1);
         }
-        let (mut ask, mut failed, mut limited) = (Vec::new(), Vec::new(), None);
+        let (mut ask, mut failed, mut limited) = (Vec::new(), Vec::new(), Vec::new());
         for account in accounts {
             match state.cooling(&account, model, now) {
                 None => ask.push(account),
                 Some(cooling @ Cooling { miss: Miss::Limited { .. }, .. }) => {
-                    let until = cooling.until(now);
-                    limited = Some(limited.map_or(until, |first: i64| first.min(until)));
+                    limited.push((account, cooling.until(now)));
                 }
                 Some(Cooling { until, .. }) => failed.push((until, account)),
             }
@@ -133,9 +143,17 @@ impl Standings {
         Order { ask, limited }
     }
 
-    /// What came of asking.
+    /// Which of its credentials an account has; to be looked at before that is used.
+    pub(super) fn generation(&self, account: &AccountName) -> u64 {
+        self.state().generation(account)
+    }
+
+    /// What came of asking. What an older credential met is nothing of the account as it is now.
     pub(super) fn note(&self, account: &AccountName, session: &SessionId, came: Came<'_>, now: Now) {
         let mut state = self.state();
+        if came.generation != state.generation(account) {
+            return;
+        }
         let standing = state.accounts.entry(account.clone()).or_default();
         standing.limits = came.limits.or_else(|| standing.limits.take());
         match came.miss {
@@ -151,7 +169,9 @@ impl Standings {
 
     /// An account has another credential: nothing of the old one counts.
     pub(super) fn forget(&self, account: &AccountName) {
-        self.state().accounts.remove(account);
+        let mut state = self.state();
+        state.accounts.remove(account);
+        *state.generations.entry(account.clone()).or_default() += 1;
     }
 
     /// Why an account is passed over now, if it is; with a model: by calls for that.
@@ -184,6 +204,10 @@ impl Standing {
 }
 
 impl State {
+    fn generation(&self, account: &AccountName) -> u64 {
+        self.generations.get(account).copied().unwrap_or_default()
+    }
+
     fn cooling(&self, account: &AccountName, model: Option<&str>, now: Now) -> Option<Cooling> {
         let standing = self.accounts.get(account)?;
         let of_model = model.and_then(|model| standing.models.get(model));

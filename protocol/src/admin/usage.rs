@@ -175,7 +175,7 @@ pub struct ModelCall {
     pub session: SessionId,
     /// The account that served it, if one did.
     pub account: Option<AccountName>,
-    /// Those that were asked and did not, in order.
+    /// Those that were not asked, as they are at their limit; and those that were asked and did not, in order.
     pub missed: Vec<Missed>,
     /// The model, as the vendor named it, else as it was asked for.
     pub model: Option<String>,

@@ -94,15 +94,17 @@ impl Chooser for Accounts {
         let (model, is_answer) = (model_of_request(&call.body), call.route != Route::Models);
         let order = self.inner.standings.order(&pool, &caller.session, model.as_deref(), self.now());
         // The refusal that leaves most hope: what passes by itself before what takes a person.
-        let mut best = order.limited.map(|until| ((0, until), all_limited(&pool, until)));
+        let mut best = order.limited_until().map(|until| ((0, until), all_limited(&pool, until)));
+        let limited = order.limited;
         let (mut asked, mut failed, mut accounts) = (Vec::new(), 0, order.ask.into_iter().peekable());
         while let Some(account) = accounts.next() {
+            let generation = self.inner.standings.generation(&account);
             let Answered { response, miss, limits } = self.ask(caller, &account, call.clone()).await;
             let served = is_answer && response.status().is_success();
-            let came = Came { model: model.as_deref(), miss, limits, served };
+            let came = Came { generation, model: model.as_deref(), miss, limits, served };
             self.inner.standings.note(&account, &caller.session, came, self.now());
             asked.push(Asked { account: account.clone(), miss });
-            let Some(miss) = miss else { return Served { response, asked } };
+            let Some(miss) = miss else { return Served { response, limited, asked } };
             let hope = miss.hope(now_ms());
             if best.as_ref().is_none_or(|(other, _)| hope < *other) {
                 best = Some((hope, response));
@@ -116,7 +118,7 @@ impl Chooser for Accounts {
             }
         }
         match best {
-            Some((_, response)) => Served { response, asked },
+            Some((_, response)) => Served { response, limited, asked },
             None => Served::not(caller, &nobody()),
         }
     }

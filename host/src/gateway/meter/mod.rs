@@ -29,6 +29,7 @@ use super::choose::Served;
 use super::{Call, Caller, Route};
 use crate::clock::now_ms;
 use crate::store::group::usage::CallRow;
+use crate::store::rfc3339;
 use json::{Place, Reader};
 use scan::{Scan, Told};
 
@@ -92,6 +93,10 @@ impl Meter {
     /// Follows the answer.
     pub(super) fn tap(mut self, served: Served) -> Response<Body> {
         if let Some(row) = &mut self.row {
+            row.missed.extend(served.limited.into_iter().map(|(account, until)| {
+                let why = format!("not asked: its limit is reached until {}", rfc3339(until));
+                Missed { account, why }
+            }));
             for asked in served.asked {
                 match asked.miss {
                     None => row.account = Some(asked.account),

@@ -26,16 +26,16 @@ fn order(standings: &Standings, pool: &Pool, of: usize, now: i64) -> String {
 }
 
 fn order_for(standings: &Standings, pool: &Pool, of: usize, model: Option<&str>, now: Now) -> String {
-    let Order { ask, limited } = standings.order(pool, &session(of), model, now);
-    let names: Vec<String> = ask.iter().map(AccountName::to_string).collect();
-    match limited.filter(|_| names.is_empty()) {
+    let order = standings.order(pool, &session(of), model, now);
+    let names: Vec<String> = order.ask.iter().map(AccountName::to_string).collect();
+    match order.limited_until().filter(|_| names.is_empty()) {
         Some(until) => format!("not before {until}"),
         None => names.join(" "),
     }
 }
 
 fn came(miss: Option<Miss>) -> Came<'static> {
-    Came { model: None, miss, limits: None, served: miss.is_none() }
+    Came { generation: 0, model: None, miss, limits: None, served: miss.is_none() }
 }
 
 fn limited(until: Option<i64>) -> Came<'static> {
@@ -45,6 +45,19 @@ fn limited(until: Option<i64>) -> Came<'static> {
 fn told(used_percent: f64, resets_at: i64) -> Came<'static> {
     let window = Window { name: "primary", used_percent, minutes: None, resets_at: Some(resets_at) };
     Came { limits: Some(RateLimits { windows: vec![window], seen_at: 0 }), ..came(None) }
+}
+
+#[test]
+fn what_an_old_credential_met_late_is_not_the_new_ones() {
+    let (standings, pool) = (Standings::default(), pool(PriorityOrder));
+    let before = standings.generation(&name("own"));
+    standings.forget(&name("own"));
+    let late = |generation| Came { generation, ..limited(Some(500)) };
+    standings.note(&name("own"), &session(1), late(before), at(0));
+    assert_eq!(order(&standings, &pool, 1, 0), "own a b");
+    standings.note(&name("own"), &session(1), late(standings.generation(&name("own"))), at(0));
+    assert_eq!(order(&standings, &pool, 1, 0), "a b");
+    assert_eq!(standings.order(&pool, &session(1), None, at(0)).limited, [(name("own"), 500)]);
 }
 
 #[test]
@@ -156,8 +169,8 @@ proptest! {
             let mut may: Vec<AccountName> = pool.accounts.iter().filter(|a| !is_limited(a)).cloned().collect();
             let Order { mut ask, limited } = standings.order(&pool, &session(of), None, at(now));
             prop_assert!(ask.is_sorted_by_key(|account| cools(account).is_some()), "who failed comes last");
-            prop_assert_eq!(limited.is_some(), may.len() < pool.accounts.len());
-            prop_assert!(limited.is_none_or(|until| until > now));
+            prop_assert_eq!(limited.len(), pool.accounts.len() - may.len());
+            prop_assert!(limited.iter().all(|(_, until)| *until > now));
             ask.sort();
             may.sort();
             prop_assert_eq!(ask, may);

@@ -55,7 +55,13 @@ async fn when_all_are_at_their_limit_it_is_said_until_when_and_nobody_is_asked()
     f.login("half", "half-key").await;
     f.accounts.put_pool(&name("limited"), PoolStrategy::PrimaryFirst, &[name("half")]).await.unwrap();
     let miss = Some(Miss::Limited { until: Some(now_ms() + 90_000), whole: true });
-    let came = Came { model: None, miss, limits: None, served: false };
+    let came = Came {
+        generation: f.accounts.inner.standings.generation(&name("half")),
+        model: None,
+        miss,
+        limits: None,
+        served: false,
+    };
     f.accounts.inner.standings.note(&name("half"), &"0".repeat(32).parse().unwrap(), came, f.accounts.now());
     assert_eq!(f.keys(1).await, ("limited".into(), 429), "the vendor's own refusal");
     let before = f.endpoint.seen.lock().unwrap().len();
