@@ -29,6 +29,8 @@ pub enum Say {
     Call(&'static str, &'static str, Value),
     /// An HTTP error with a body.
     Status(u16, Value),
+    /// That so many requests are too many, and to come again after so many seconds.
+    TooMany(u64),
 }
 
 /// A call as it arrived.
@@ -180,6 +182,13 @@ async fn respond(State(inside): State<Arc<Inside>>, headers: HeaderMap, body: By
         Say::Status(status, body) => {
             let status = StatusCode::from_u16(status).expect("a status");
             (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+        }
+        Say::TooMany(secs) => {
+            let error =
+                json!({"message": "Rate limit reached.", "type": "requests", "code": "rate_limit_exceeded"});
+            let headers =
+                [(header::CONTENT_TYPE, "application/json".to_owned()), (header::RETRY_AFTER, secs.to_string())];
+            (StatusCode::TOO_MANY_REQUESTS, headers, json!({ "error": error }).to_string()).into_response()
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Pools of accounts, with the real Codex: another account serves the same call.
 
-use cofferdam_protocol::admin::{Account, ChatOutcome};
+use cofferdam_protocol::admin::{Account, ChatEvent, ChatOutcome};
 use cofferdam_tests::home::{Ended, TestHome};
 use cofferdam_tests::vendor::{KEY, Say, Vendor};
 use serde_json::json;
@@ -74,6 +74,19 @@ async fn a_limit_of_all_that_passes_soon_is_waited_for() {
     assert_eq!(work.calls().len() + spare.calls().len(), 3, "nobody was asked before the reset");
     let letters = good(home.cli(&["dead-letter", "list", "--json"]).await);
     assert_eq!(letters.trim(), "[]");
+}
+
+#[tokio::test]
+async fn a_long_limit_of_a_single_account_is_told_at_once_and_waited_for_on_the_disk() {
+    let (home, work, _spare) = two().await;
+    work.script([Say::TooMany(600), Say::TooMany(600), Say::TooMany(600)]);
+    let mut chat = home.admin().send_text("demo", "hello").await;
+    let told = chat.until("it is told", |event| matches!(event, ChatEvent::Retrying { .. })).await;
+    let ChatEvent::Retrying { at, .. } = told else { unreachable!() };
+    let left = at.parse::<jiff::Timestamp>().expect("a time").as_second() - jiff::Timestamp::now().as_second();
+    assert!((540..=700).contains(&left), "{left}");
+    let status = good(home.cli(&["status"]).await);
+    assert!(status.contains("account work: its limit is reached (429)"), "{status}");
 }
 
 #[tokio::test]

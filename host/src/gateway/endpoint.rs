@@ -131,6 +131,9 @@ impl Endpoint {
         let told = rate_limits::told_in(&mut response, now, REFUSAL).await;
         let whole = told.whole || exhausted.is_some();
         let until = told.until.or(stated).or(exhausted);
+        if let Some(until) = until.filter(|until| rate_limits::is_long(*until, now)) {
+            rate_limits::tell_end(response.headers_mut(), until, now);
+        }
         Answered { limits, ..Answered::missed(Miss::Limited { until, whole }, response) }
     }
 

@@ -10,12 +10,14 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response, header};
 use serde_json::Value;
 
 /// The longest time to a reset that is believed: a week's window and a day.
 const LONGEST: Duration = Duration::from_secs(8 * 24 * 3600);
 
+/// The longest that Codex is told to wait with a call in its hand, in seconds: a turn that waits longer looks hung.
+const MOST_WAITED: i64 = 60;
 /// How long an allowance is taken to last of which that is not known, in minutes.
 const MINUTES: u32 = 60;
 
@@ -85,6 +87,27 @@ fn api(headers: &HeaderMap, name: &'static str, now: i64) -> Option<Window> {
     let used_percent = percent(100.0 - remaining / limit * 100.0)?;
     let at = field("reset").and_then(span).and_then(|span| after(span, now));
     Some(Window { name, used_percent, minutes: None, resets_at: at })
+}
+
+/// Says when a limit ends, ms since 1970, where Codex and the session's retry look for it. Only for a short time Codex is to
+/// wait with the call in its hand: it tells nobody that it does.
+pub(super) fn tell_end(headers: &mut HeaderMap, until: i64, now: i64) {
+    let left = (until - now).max(0) / 1000 + 1;
+    headers.remove("retry-after-ms");
+    match left <= MOST_WAITED {
+        true => headers.insert(header::RETRY_AFTER, HeaderValue::from(left)),
+        false => headers.remove(header::RETRY_AFTER),
+    };
+    if !headers.contains_key("x-codex-primary-reset-at") {
+        headers.insert("x-codex-primary-used-percent", HeaderValue::from(100));
+        headers.insert("x-codex-primary-window-minutes", HeaderValue::from(left / 60 + 1));
+        headers.insert("x-codex-primary-reset-at", HeaderValue::from(until.div_euclid(1000) + 1));
+    }
+}
+
+/// Whether a limit lasts longer than Codex may wait for its end without a word.
+pub(super) fn is_long(until: i64, now: i64) -> bool {
+    until.saturating_sub(now) > MOST_WAITED * 1000
 }
 
 /// When a refused call may be tried again, ms since 1970: what `retry-after` says, in ms or seconds.
@@ -243,6 +266,19 @@ mod tests {
             let at = span(odd).and_then(|span| after(span, NOW));
             assert!(at.is_none_or(|at| at == NOW), "{odd}: {at:?}");
         }
+    }
+
+    #[test]
+    fn a_long_limit_is_told_and_not_waited_for() {
+        let mut told = headers(&[("retry-after", "600"), ("retry-after-ms", "600000")]);
+        tell_end(&mut told, NOW + 600_000, NOW);
+        assert!(!told.contains_key("retry-after") && !told.contains_key("retry-after-ms"));
+        let limits = RateLimits::of(&told, NOW).unwrap();
+        assert!((NOW + 600_000..=NOW + 601_000).contains(&limits.exhausted_until().unwrap()), "{limits:?}");
+        let mut own = headers(&[("x-codex-primary-used-percent", "100"), ("x-codex-primary-reset-at", "7")]);
+        tell_end(&mut own, NOW + 5_000, NOW);
+        assert_eq!((text(&own, "x-codex-primary-reset-at"), text(&own, "retry-after")), (Some("7"), Some("6")));
+        assert!(is_long(NOW + 60_001, NOW) && !is_long(NOW + 60_000, NOW));
     }
 
     #[test]

@@ -179,6 +179,15 @@ impl Standings {
         self.state().cooling(account, model, now)
     }
 
+    /// All for which an account is at rest now: as a whole, or for one model.
+    pub(super) fn at_rest(&self, account: &AccountName, now: Now) -> Vec<(Option<String>, Cooling)> {
+        let state = self.state();
+        let Some(standing) = state.accounts.get(account) else { return Vec::new() };
+        let models = standing.models.iter().map(|(model, cooling)| (Some(model.clone()), *cooling));
+        let all = standing.cooling.map(|cooling| (None, cooling)).into_iter().chain(models);
+        all.filter(|(_, cooling)| cooling.until > now.steady).collect()
+    }
+
     /// What the vendor told last of an account's allowances.
     pub(super) fn limits(&self, account: &AccountName) -> Option<RateLimits> {
         self.state().accounts.get(account)?.limits.clone()

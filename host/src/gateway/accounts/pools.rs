@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{AccountError, Accounts, Shown, base_url_of};
 use crate::gateway::answer::Miss;
 use crate::gateway::rate_limits::RateLimits;
+use crate::gateway::standing::Cooling;
 use crate::model::pool::Pool;
 use crate::store::pools::PutPool;
 use crate::store::rfc3339;
@@ -76,18 +77,23 @@ impl Accounts {
         let mut names: Vec<AccountName> = self.read(|now| now.accounts.keys().cloned().collect());
         names.push(AccountName::environment());
         let now = self.now();
-        let words = |name: AccountName| {
-            let cooling = self.inner.standings.cooling(&name, None, now)?;
-            let limited = matches!(cooling.miss, Miss::Limited { .. });
-            let what = match self.is_pooled(&name) {
-                true => "pools pass it over",
-                false if limited => "its calls are refused",
-                // It is asked all the same.
-                false => return None,
+        let of = |name: AccountName| {
+            let pooled = self.is_pooled(&name);
+            let words = move |(model, cooling): (Option<String>, Cooling)| {
+                let what = match (pooled, cooling.miss) {
+                    (true, _) => "pools pass it over",
+                    (false, Miss::Limited { .. }) => "its vendor refuses calls",
+                    // It is asked all the same.
+                    (false, _) => return None,
+                };
+                let of_model = model.map(|model| format!(" for the model {model}")).unwrap_or_default();
+                let until = rfc3339(cooling.until(now));
+                Some(format!("account {name}: {}{of_model}; {what} until {until}", cooling.miss))
             };
-            Some(format!("account {name}: {}; {what} until {}", cooling.miss, rfc3339(cooling.until(now))))
+            let resting = self.inner.standings.at_rest(&name, now);
+            resting.into_iter().filter_map(words).collect::<Vec<_>>()
         };
-        names.into_iter().filter_map(words).collect()
+        names.into_iter().flat_map(of).collect()
     }
 
     /// The owners of the pools in which an account stands in for others.

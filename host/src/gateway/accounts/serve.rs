@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use axum::body::Body;
 use cofferdam_protocol::admin::PoolStrategy;
 use cofferdam_protocol::ids::{AccountName, SessionId};
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use serde_json::json;
 
 use super::{Accounts, base_url_of};
@@ -24,6 +24,7 @@ use crate::gateway::answer::{Answered, Miss};
 use crate::gateway::choose::{Asked, Chooser, Served, Unserved};
 use crate::gateway::error::json_response;
 use crate::gateway::meter::model_of_request;
+use crate::gateway::rate_limits;
 use crate::gateway::standing::{Came, Now};
 use crate::gateway::{Account, Call, Caller, Route, Upstream};
 use crate::model::pool::Pool;
@@ -31,8 +32,6 @@ use crate::store::rfc3339;
 
 /// How many accounts may fail at one call: what makes one vendor fail may make all.
 const MOST_FAILED: usize = 3;
-/// The longest that Codex is told to wait with a call in its hand, in seconds: a turn that waits longer looks hung.
-const MOST_WAITED: i64 = 60;
 /// Up to so long, in seconds, a message waits for a limit's end by itself, as the session's retries have it.
 const PASSES: i64 = 3600;
 
@@ -181,20 +180,14 @@ fn all_limited(pool: &Pool, until: i64) -> Response<Body> {
         names.join(", "),
         rfc3339(until)
     );
-    let (left, resets_at) = ((until - now_ms()).max(0) / 1000 + 1, until.div_euclid(1000) + 1);
-    let passes = left <= PASSES;
+    let (now, resets_at) = (now_ms(), until.div_euclid(1000) + 1);
+    let passes = (until - now) / 1000 < PASSES;
     let (kind, code) = match passes {
         true => ("rate_limit_error", "rate_limit_exceeded"),
         false => ("usage_limit_reached", "usage_limit_reached"),
     };
     let error = json!({ "message": message, "type": kind, "param": null, "code": code, "resets_at": resets_at });
     let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, &json!({ "error": error }));
-    let headers = response.headers_mut();
-    headers.insert("x-codex-primary-used-percent", HeaderValue::from(100));
-    headers.insert("x-codex-primary-window-minutes", HeaderValue::from(left / 60 + 1));
-    headers.insert("x-codex-primary-reset-at", HeaderValue::from(resets_at));
-    if left <= MOST_WAITED {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(left));
-    }
+    rate_limits::tell_end(response.headers_mut(), until, now);
     response
 }
