@@ -4,8 +4,8 @@
 //! calls. Secrets cross the bus encrypted for the two ends (the service's `dh-ietf1024-sha256-aes128-cbc-pkcs7`), or not at all.
 
 use std::collections::HashMap;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 use secret_service::{Collection, EncryptionType, Error, Item, SecretService};
@@ -89,12 +89,14 @@ impl From<Error> for KeyringError {
 #[derive(Debug)]
 pub(super) struct Keyring {
     bus: Option<String>,
+    /// When it last took too long. Who comes soon after that is not made to wait too: a list of accounts asks for each.
+    slow: Mutex<Option<Instant>>,
 }
 
 impl Keyring {
     /// The one on the bus of this address.
     pub(super) fn on(bus: Option<String>) -> Self {
-        Self { bus }
+        Self { bus, slow: Mutex::default() }
     }
 
     /// What an entry has; none when it is certain that there is no such entry.
@@ -150,6 +152,9 @@ impl Keyring {
         work: impl AsyncFnOnce(&SecretService<'_>) -> Result<T, KeyringError> + Send + 'static,
     ) -> Result<T, KeyringError> {
         let address = self.bus.clone().ok_or(KeyringError::NoBus)?;
+        if self.slow().is_some_and(|at| at.elapsed() < LIMIT) {
+            return Err(KeyringError::Slow);
+        }
         let (tell, told) = mpsc::channel();
         // Callers may be threads of a runtime, where another one cannot be driven.
         std::thread::spawn(move || {
@@ -162,7 +167,13 @@ impl Keyring {
             let _ = tell.send(done.unwrap_or(Err(KeyringError::Slow)));
             runtime.shutdown_background();
         });
-        told.recv_timeout(2 * LIMIT).unwrap_or(Err(KeyringError::Slow))
+        let done = told.recv_timeout(2 * LIMIT).unwrap_or(Err(KeyringError::Slow));
+        *self.slow() = matches!(done, Err(KeyringError::Slow)).then(Instant::now);
+        done
+    }
+
+    fn slow(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

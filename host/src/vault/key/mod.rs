@@ -31,7 +31,7 @@ use self::file::Old;
 use self::keyring::Keyring;
 use self::text::{Written, keys_of, text_of};
 use super::VaultError;
-use super::seal::SealKey;
+use super::seal::{KeyId, SealKey};
 use crate::config::vault_key::VaultKey;
 use crate::{error_chain, hooks};
 
@@ -206,8 +206,11 @@ impl Kept {
     fn into_file(&self, entry: Entry) -> Result<Moved, VaultError> {
         // Not what is known: whoever cannot be read cannot be emptied either.
         let keys = self.read_keyring(&entry)?;
-        file::write(&self.path, &Written::Here { keys, also: Some(entry) }, Old::Replaced)?;
-        file::read(&self.path)?;
+        file::write(&self.path, &Written::Here { keys: keys.clone(), also: Some(entry) }, Old::Replaced)?;
+        match file::read(&self.path)? {
+            Written::Here { keys: read, .. } if ids(&read).eq(ids(&keys)) => {}
+            _ => return Err(VaultError::NoKeyFile(self.path.clone())),
+        }
         *self.known() = None;
         hooks::crash_point("key_out.noted");
         let left = self.settle().err();
@@ -262,4 +265,8 @@ impl Kept {
     fn known(&self) -> MutexGuard<'_, Option<(Entry, Keys)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn ids(keys: &[SealKey]) -> impl Iterator<Item = KeyId> {
+    keys.iter().map(SealKey::id)
 }
