@@ -172,8 +172,8 @@ impl Kept {
     /// Brings the keys to a place.
     pub(super) fn move_to(&self, to: KeyPlace) -> Result<Moved, VaultError> {
         match (file::read(&self.path)?, to) {
-            (Written::Here { keys, .. }, KeyPlace::Keyring) => self.into_keyring(keys),
-            (Written::Keyring { entry, .. }, KeyPlace::File) => self.into_file(entry),
+            (Written::Here { keys, .. }, KeyPlace::Keyring) => self.put_into_keyring(keys),
+            (Written::Keyring { entry, .. }, KeyPlace::File) => self.put_into_file(entry),
             (Written::Keyring { entry, .. }, KeyPlace::Keyring) => {
                 Ok(Moved { moved: false, at: entry.to_string(), left: None })
             }
@@ -183,7 +183,7 @@ impl Kept {
         }
     }
 
-    fn into_keyring(&self, keys: Keys) -> Result<Moved, VaultError> {
+    fn put_into_keyring(&self, keys: Keys) -> Result<Moved, VaultError> {
         let (entry, rotating) = (self.own.clone(), keys.len() > 1);
         self.keyring.usable().map_err(self.in_keyring(&entry))?;
         let noted = Written::Here { keys: keys.clone(), also: Some(entry.clone()) };
@@ -203,7 +203,7 @@ impl Kept {
         Ok(Moved { moved: true, at, left: None })
     }
 
-    fn into_file(&self, entry: Entry) -> Result<Moved, VaultError> {
+    fn put_into_file(&self, entry: Entry) -> Result<Moved, VaultError> {
         // Not what is known: whoever cannot be read cannot be emptied either.
         let keys = self.read_keyring(&entry)?;
         file::write(&self.path, &Written::Here { keys: keys.clone(), also: Some(entry) }, Old::Replaced)?;
