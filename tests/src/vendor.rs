@@ -89,13 +89,17 @@ impl Vendor {
 
     /// Makes it what accounts with a ChatGPT login go to.
     pub fn serve_chatgpt(&self, home: &mut TestHome) {
-        let address = self.base_url.trim_start_matches("http://").trim_end_matches("/v1");
-        home.env("COFFERDAM_TEST_CHATGPT", address);
+        home.env("COFFERDAM_TEST_CHATGPT", self.address());
     }
 
     /// Makes it the account of a home's next daemon.
     pub fn serve(&self, home: &mut TestHome) {
         home.env("OPENAI_BASE_URL", &self.base_url).env("OPENAI_API_KEY", KEY);
+    }
+
+    /// Its IP and port.
+    pub fn address(&self) -> &str {
+        self.base_url.trim_start_matches("http://").trim_end_matches("/v1")
     }
 
     /// Where it is.

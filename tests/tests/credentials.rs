@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cofferdam::config::home::Home;
 use cofferdam::config::pool::Serving;
+use cofferdam::config::vault_key::VaultKey;
 use cofferdam::door::{Door, DoorSpec, Refused, RunnerApi, TOKEN_SINK};
 use cofferdam::gateway::accounts::{Given, Login, Sources};
 use cofferdam::gateway::{Accounts, Caller, Gateway};
@@ -226,7 +227,7 @@ async fn accounts(home: &Home, issuer: &Issuer, tokens: Tokens) -> Accounts {
     let of_vendor = OfVendor::new(issuer.address(), &Trust::MACHINE).expect("an issuer");
     let accounts = Accounts::new(Sources {
         central: Central::open(&home.central_db(), &Ground::default()).expect("a database"),
-        vault: Vault::new(home, "install"),
+        vault: Vault::new(home, "install", &VaultKey::default()),
         refresher: Refresher::new(of_vendor, home.logins()).expect("a directory"),
         environment: None,
         named: None,

@@ -4,6 +4,7 @@ use cofferdam_protocol::admin::PoolStrategy;
 use cofferdam_protocol::ids::AccountName;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::change::blocking;
 use super::{AccountError, Accounts, Shown, base_url_of};
 use crate::gateway::answer::Miss;
 use crate::gateway::rate_limits::RateLimits;
@@ -46,15 +47,15 @@ impl Accounts {
 
     /// One real account behind two names would be asked twice. The store sees to that for logins; keys are looked at here.
     async fn refuse_one_twice(&self, pool: &Pool) -> Result<(), AccountError> {
+        let _no_rotation = self.inner.sealing.read().await;
         let mut seen: Vec<(AccountName, String, SecretString)> = Vec::new();
         for name in &pool.accounts {
             let Some(row) = self.read(|now| now.accounts.get(name).map(|entry| entry.row.clone())) else {
                 continue;
             };
-            let (vault, sealed, of) = (self.inner.vault.clone(), row.secret.clone(), name.clone());
-            let open = move || sealed.and_then(|sealed| vault.open(&of, &sealed).ok());
-            let opened = tokio::task::spawn_blocking(open).await.ok().flatten();
-            let Some(Secret::Key(key)) = opened.filter(|_| row.login.account_id.is_none()) else { continue };
+            let Some(sealed) = row.secret.clone().filter(|_| row.login.account_id.is_none()) else { continue };
+            let (vault, of) = (self.inner.vault.clone(), name.clone());
+            let Secret::Key(key) = blocking(move || vault.open(&of, &sealed)).await?? else { continue };
             let url = base_url_of(&row);
             let same = |(_, other, of): &&(AccountName, String, SecretString)| {
                 *other == url && of.expose_secret() == key.expose_secret()
@@ -79,7 +80,7 @@ impl Accounts {
         let now = self.now();
         let of = |name: AccountName| {
             let pooled = self.is_pooled(&name);
-            let words = move |(model, cooling): (Option<String>, Cooling)| {
+            let words = |(model, cooling): (Option<String>, Cooling)| {
                 let what = match (pooled, cooling.miss) {
                     (true, _) => "pools pass it over",
                     (false, Miss::Limited { .. }) => "its vendor refuses calls",

@@ -91,10 +91,9 @@ impl<'b> Stage<'b> {
         let (issuer, vendor) = (Issuer::start().await, Vendor::start().await);
         let home = BenchHome::hooked(bench)?;
         home.group("storm", "mock")?;
-        let port = vendor.base_url().trim_end_matches("/v1").rsplit(':').next().unwrap_or_default().to_owned();
         let env = vec![
             ("COFFERDAM_TEST_ISSUER", issuer.port().to_string()),
-            ("COFFERDAM_TEST_CHATGPT", port),
+            ("COFFERDAM_TEST_CHATGPT", vendor.address().to_owned()),
             ("COFFERDAM_ACCOUNT", ACCOUNT.to_owned()),
             ("COFFERDAM_MAX_SESSIONS", SESSIONS.to_string()),
         ];
