@@ -152,7 +152,8 @@ async fn a_codex_with_a_copy_talks_to_the_vendor_itself_is_renewed_at_the_door_a
     chat(&home, "look").await;
     let seen = std::fs::read_to_string(home.folder("demo").join("workspace/result")).expect("a result");
     assert!(!seen.contains("refresh="), "{seen}");
-    assert!(seen.contains("access=/home/agent/.codex/auth.json"), "the scan sees what is there: {seen}");
+    let access: Vec<&str> = seen.lines().filter_map(|line| line.strip_prefix("access=")).collect();
+    assert_eq!(access, ["/home/agent/.codex/auth.json"], "there and nowhere else: {seen}");
     let inspected = format!("{:?}", engine::inspect(&container).await.expect("it runs"));
     for token in &granted {
         assert!(!inspected.contains(token.as_str()) && !home.log().contains(token.as_str()));
@@ -176,6 +177,11 @@ async fn a_codex_with_a_copy_talks_to_the_vendor_itself_is_renewed_at_the_door_a
     eventually("it is wiped", || async { sealed().then_some(()) }).await;
     assert!(chat(&home, "four").await.text().contains("vendor answer"));
     assert_eq!(credential(&vendor), second, "the host's own call has it");
-    let usage = home.cli(&["usage", "demo"]).await;
-    assert!(usage.stdout.contains('1'), "{usage:?}");
+    let usage = home.cli(&["usage", "demo", "--json"]).await;
+    let usage: UsageReport =
+        serde_json::from_str(&usage.stdout).unwrap_or_else(|error| panic!("{error}: {usage:?}"));
+    assert_eq!(usage.rows.iter().map(|row| row.sum.calls).sum::<u64>(), 1, "{usage:?}");
+    // Said again, it is looked at again.
+    let again = home.cli(&["group", "set", "demo", "credentials.mode", "sealed"]).await;
+    assert!(again.code == 0 && again.stdout.contains("says so already"), "{again:?}");
 }

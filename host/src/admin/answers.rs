@@ -133,11 +133,21 @@ pub(super) async fn put_group(State(admin): State<Arc<Admin>>, Path(folder): Pat
     let new = admin.stores.central().put_group(&folder, config, loaded.hash).await?;
     tracing::info!(group = %folder, new, "registered");
     if loaded.config.credentials.mode == CredentialMode::Sealed {
-        // It may have had copies before; the log has those that stay.
-        accounts::wipe(&admin, CopiesOf::Group(folder.clone())).await;
+        // It may have had copies before.
+        let wiped = accounts::wipe(&admin, CopiesOf::Group(folder.clone())).await;
+        if wiped.left > 0 {
+            return Err(copies_left(&folder, wiped.left));
+        }
     }
     let row = registered(&admin, &folder).await?;
     Ok(Json(group_view(&admin, row).await))
+}
+
+fn copies_left(folder: &Folder, left: usize) -> Failed {
+    let message = format!("{left} sessions of group {folder} may still have a copy of its account's login");
+    let hint =
+        format!("see that the Docker engine answers (`cofferdam doctor`), then `cofferdam group add {folder}`");
+    Failed::new(ErrorKind::Engine, message, hint)
 }
 
 #[derive(Deserialize)]

@@ -1,9 +1,11 @@
 //! What a session's container has of its account's credential, from its start to its end.
 
+use std::sync::Arc;
+
 use cofferdam_protocol::ids::{Folder, SessionId};
 use futures_util::future::join_all;
 
-use super::launch::LaunchError;
+use super::launch::{LaunchError, load_config};
 use super::{Inner, Supervisor};
 use crate::config::credentials::CredentialMode;
 use crate::config::group::GroupConfig;
@@ -22,14 +24,16 @@ pub struct Wiped {
     pub left: usize,
 }
 
-/// What a start of a session puts into its container.
+/// What a start of a session puts into its container. For whoever keeps wiping out meanwhile (`copying`).
 pub(super) async fn issue(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     folder: &Folder,
     session: &SessionId,
     config: &GroupConfig,
 ) -> Result<Credentials, LaunchError> {
-    if config.credentials.mode == CredentialMode::Sealed {
+    // The file may have been changed since the start began, and its copies wiped.
+    let is_sealed = |config: &GroupConfig| config.credentials.mode == CredentialMode::Sealed;
+    if is_sealed(config) || is_sealed(&load_config(inner, folder).await?.config) {
         return Ok(Credentials::sealed(session));
     }
     let caller = Caller { group: folder.clone(), session: session.clone(), serving: config.serving() };

@@ -11,6 +11,7 @@ use crate::cli::{Context, client, terminal};
 use crate::config::credentials::CredentialMode;
 use crate::config::edit;
 use crate::config::group::{GroupConfig, LoadedGroup};
+use crate::config::network::Network;
 
 pub(super) async fn run(
     context: &Context,
@@ -18,14 +19,15 @@ pub(super) async fn run(
     key: &str,
     value: Option<&str>,
 ) -> Result<(), CliError> {
-    // What it cannot be read as, it has not been.
+    // Sessions go on with what they started with, also when the file cannot be read any more.
     let before = GroupConfig::load(&context.home, folder).ok();
     let changed = edit::set_in_file(&context.home, folder, key, value)?;
     let after = GroupConfig::load(&context.home, folder)?;
-    let wiped = before.is_some_and(|before| has_copies(&before)) && !has_copies(&after);
-    if wiped {
-        take_copies_away(context, folder).await?;
-    }
+    // Also when the file says so already: what was to be wiped then may not have been.
+    let may_have_had = key.starts_with("credentials") || before.as_ref().is_none_or(has_copies);
+    let wiped = may_have_had && !has_copies(&after) && take_copies_away(context, folder).await?;
+    let closed = before.is_some_and(|before| before.config.network == Network::Open)
+        && after.config.network == Network::None;
     let unknown = unknown_accounts(context, &after.config, key).await;
     for name in &unknown {
         terminal::err(&format!(
@@ -40,11 +42,16 @@ pub(super) async fn run(
         );
     }
     let file = file.display();
+    if closed {
+        terminal::err(
+            "note: containers that run keep their network until they end: `cofferdam session stop ID` ends one",
+        );
+    }
     terminal::out(&match (changed, wiped) {
         (false, _) => format!("{file} says so already"),
         (true, false) => format!("{file} is changed; it takes effect at the next start of the group's sessions"),
         (true, true) => {
-            format!("{file} is changed; the group's sessions with a copy of a login were ended, and it is wiped")
+            format!("{file} is changed; no session of the group has a copy of a login any more")
         }
     })
 }
@@ -53,14 +60,16 @@ fn has_copies(group: &LoadedGroup) -> bool {
     group.config.credentials.mode == CredentialMode::Copy
 }
 
-/// A copy does not wait for the next start: registering a sealed group ends what has one, and wipes it.
-async fn take_copies_away(context: &Context, folder: &Folder) -> Result<(), CliError> {
+/// A copy does not wait for the next start: registering a sealed group ends what has one, and wipes it. False when the group
+/// is not registered.
+async fn take_copies_away(context: &Context, folder: &Folder) -> Result<bool, CliError> {
     let put = async |client: &client::Client| {
         let groups = client.get::<Vec<Group>>("/v1/groups").await?;
-        if groups.iter().any(|group| group.folder == *folder) {
+        let is_registered = groups.iter().any(|group| group.folder == *folder);
+        if is_registered {
             client.put::<Group>(&path(folder)).await?;
         }
-        Ok(())
+        Ok(is_registered)
     };
     connect::with(&context.home, Mode::InProcess, put).await
 }
