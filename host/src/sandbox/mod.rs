@@ -174,7 +174,7 @@ pub trait Sandbox: Send + Sync {
     async fn is_its_engine(&self, id: &ContainerId) -> Result<bool, SandboxError>;
 
     /// Takes away what containers of this installation shared, such as a network, where none has it any more. Takes ten seconds
-    /// at most.
+    /// for each call of the engine, of which there are two.
     async fn clear_up(&self, install: &str) -> Result<(), SandboxError>;
 
     /// Whether the engine answers. Takes five seconds at most.

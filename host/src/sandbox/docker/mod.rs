@@ -169,7 +169,9 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn owned(&self, install: &str) -> Result<Vec<Found>, SandboxError> {
-        let found = labelled(&self.link, vec![format!("{LABEL_INSTALL}={install}")]).await?;
+        let containers = labelled(&self.link, vec![format!("{LABEL_INSTALL}={install}")]);
+        let (found, ()) = tokio::join!(containers, self.networks.look(install));
+        let found = found?;
         Ok(found.into_iter().filter_map(found_of).collect())
     }
 

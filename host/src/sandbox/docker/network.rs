@@ -24,18 +24,18 @@ pub(super) struct Networks {
     link: Arc<Link>,
     /// Held while one is looked for and made: two of one installation would be one too many.
     making: Mutex<()>,
-    /// Whether a container of this process has asked for one.
-    is_used: AtomicBool,
+    /// Whether there is one, as far as this process knows.
+    is_there: AtomicBool,
 }
 
 impl Networks {
     pub(super) fn new(link: Arc<Link>) -> Self {
-        Self { link, making: Mutex::default(), is_used: AtomicBool::default() }
+        Self { link, making: Mutex::default(), is_there: AtomicBool::default() }
     }
 
     /// The engine's id of the installation's network, which is made if it is not there.
     pub(super) async fn open(&self, install: &str) -> Result<String, SandboxError> {
-        self.is_used.store(true, Ordering::Relaxed);
+        self.is_there.store(true, Ordering::Relaxed);
         let _alone = self.making.lock().await;
         if let Some(id) = self.of(install).await?.into_iter().next() {
             return Ok(id);
@@ -55,9 +55,9 @@ impl Networks {
         Ok(made.id)
     }
 
-    /// Takes the installation's network away, if a container of this process has asked for it and none is on it.
+    /// Takes the installation's network away, if this process knows of it and no container is on it.
     pub(super) async fn clear_up(&self, install: &str) -> Result<(), SandboxError> {
-        if !self.is_used.load(Ordering::Relaxed) {
+        if !self.is_there.load(Ordering::Relaxed) {
             return Ok(());
         }
         for id in self.of(install).await? {
@@ -71,6 +71,13 @@ impl Networks {
             self.link.call("remove a network", SHORT, remove).await?;
         }
         Ok(())
+    }
+
+    /// Looks for what an earlier process has left.
+    pub(super) async fn look(&self, install: &str) {
+        if self.of(install).await.is_ok_and(|found| !found.is_empty()) {
+            self.is_there.store(true, Ordering::Relaxed);
+        }
     }
 
     async fn of(&self, install: &str) -> Result<Vec<String>, SandboxError> {
