@@ -76,7 +76,7 @@ async fn whichever_way_an_answer_breaks_off_nobody_takes_it_for_a_whole_one() {
     let doorway = Doorway::before(vendor.base_url(), "").await;
     let whole = chunked(DELTA);
     let long =
-        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{{\"id\":");
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"id\":".to_owned();
     let ways = [
         (format!("{EVENTS}{whole}"), true, "a reset"),
         (format!("{EVENTS}{whole}"), false, "chunks without an end"),
