@@ -140,8 +140,9 @@ async fn a_codex_with_a_copy_talks_to_the_vendor_itself_is_renewed_at_the_door_a
     let script = format!(
         "{{ grep -ralE '[{}]{}' / --exclude-dir=proc --exclude-dir=sys; grep -laE '[{}]{}' /proc/[0-9]*/environ \
          /proc/[0-9]*/cmdline; }} 2>/dev/null | sed 's/^/refresh=/'\n\
-         grep -ralF \"$(sed 's/.*\"access_token\": *\"\\([^\"]*\\)\".*/\\1/' ~/.codex/auth.json | tail -1 | cut -c1-80)\" / \
-         --exclude-dir=proc --exclude-dir=sys 2>/dev/null | sed 's/^/access=/'\n",
+         python3 -c 'import json; print(json.load(open(\"/home/agent/.codex/auth.json\"))[\"tokens\"][\"access_token\"])' > /tmp/access\n\
+         test -s /tmp/access && grep -ralF -f /tmp/access / --exclude=access --exclude-dir=proc --exclude-dir=sys 2>/dev/null | \
+         sed 's/^/access=/'\n",
         &SECRET[..1],
         &SECRET[1..],
         &SECRET[..1],

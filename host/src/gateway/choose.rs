@@ -24,6 +24,11 @@ pub(super) trait Chooser: Send + Sync {
     /// An account by its name.
     async fn named(&self, account: &AccountName) -> Result<Arc<dyn Upstream>, Unserved>;
 
+    /// When the first of those that may serve a caller is no longer at its limit, ms since 1970; none when one is not.
+    fn limited_until(&self, _: &Caller) -> Option<i64> {
+        None
+    }
+
     /// The accounts that may serve a group's calls, by preference.
     fn accounts_of(&self, serving: &Serving) -> Vec<AccountName>;
 

@@ -262,6 +262,11 @@ impl Gateway {
         self.chooser.default_in_words()
     }
 
+    /// When a caller's calls may be served again, ms since 1970, when all its accounts are at their limit.
+    pub fn limited_until(&self, caller: &Caller) -> Option<i64> {
+        self.chooser.limited_until(caller)
+    }
+
     /// The accounts that may serve a group's calls, by preference.
     pub fn accounts_of(&self, serving: &Serving) -> Vec<AccountName> {
         self.chooser.accounts_of(serving)

@@ -188,6 +188,17 @@ impl Standings {
         all.filter(|(_, cooling)| cooling.until > now.steady).collect()
     }
 
+    /// Until when an account is at its limit, ms since 1970: as a whole, or for the model that is served again first, as it is
+    /// not known which one is wanted.
+    pub(super) fn limited_until(&self, account: &AccountName, now: Now) -> Option<i64> {
+        let resting = self.at_rest(account, now);
+        let limited = |(_, cooling): &&(Option<String>, Cooling)| matches!(cooling.miss, Miss::Limited { .. });
+        let (whole, models): (Vec<_>, Vec<_>) =
+            resting.iter().filter(limited).partition(|(model, _)| model.is_none());
+        let first = models.iter().map(|(_, cooling)| cooling.until(now)).min();
+        whole.iter().map(|(_, cooling)| cooling.until(now)).chain(first).max()
+    }
+
     /// What the vendor told last of an account's allowances.
     pub(super) fn limits(&self, account: &AccountName) -> Option<RateLimits> {
         self.state().accounts.get(account)?.limits.clone()

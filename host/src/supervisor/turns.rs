@@ -15,8 +15,10 @@ use super::launch::{self, LaunchError};
 use super::life::Life;
 use super::lock;
 use crate::config::group::GroupConfig;
+use crate::config::pool::Serving;
 use crate::door::Refused;
 use crate::error_chain;
+use crate::gateway::Caller;
 use crate::hooks;
 use crate::live::{Ended, Live};
 use crate::model::chat::{ChatRef, Due};
@@ -172,7 +174,7 @@ impl Actor {
         attempt: Attempt,
         seq: Seq,
         turn: TurnId,
-        finish: Finish,
+        mut finish: Finish,
     ) -> Result<(), Refused> {
         // Only the turn that was handed out: a runner that is not itself any more must not end another.
         let life = self.life_of(attempt)?;
@@ -180,7 +182,10 @@ impl Actor {
             tracing::warn!(%turn, "the finish of a turn that does not run was ignored");
             return Ok(());
         }
-        let zone = life.config.config.zone();
+        let (zone, serving) = (life.config.config.zone(), life.config.config.serving());
+        if let Outcome::Failed(failure) = &mut finish.outcome {
+            self.with_reset(failure, serving);
+        }
         let store = self.store.clone().ok_or(Refused::Stale)?;
         let (usage, provider) = (finish.usage, finish.provider_millis);
         let silent = matches!(&finish.outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Silence);
@@ -223,6 +228,15 @@ impl Actor {
             self.stop_idle("nothing moved in its turn").await;
         }
         Ok(())
+    }
+
+    /// Tells when a limit ends that Codex was told nothing of, as far as the gateway knows.
+    fn with_reset(&self, failure: &mut Failure, serving: Serving) {
+        if failure.kind == FailureKind::RateLimited && failure.resets_at.is_none() {
+            let caller = Caller { group: self.folder.clone(), session: self.session.clone(), serving };
+            let until = self.inner.parts.gateway.limited_until(&caller);
+            failure.resets_at = until.and_then(|at| u64::try_from(at / 1000 + 1).ok());
+        }
     }
 
     /// Ends a turn whose runner said nothing at all, not even that nothing moves; then its container.

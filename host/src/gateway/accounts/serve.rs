@@ -131,6 +131,13 @@ impl Chooser for Accounts {
         self.upstream(account).await
     }
 
+    fn limited_until(&self, caller: &Caller) -> Option<i64> {
+        let (pool, now) = (self.pool_for(caller), self.now());
+        let of_each: Option<Vec<i64>> =
+            pool.accounts.iter().map(|account| self.inner.standings.limited_until(account, now)).collect();
+        of_each?.into_iter().min()
+    }
+
     fn accounts_of(&self, serving: &Serving) -> Vec<AccountName> {
         self.pool_of(serving).accounts
     }
