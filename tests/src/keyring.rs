@@ -158,6 +158,34 @@ impl Session {
         }
     }
 
+    /// Puts another entry beside the one that is there, under the same name.
+    pub async fn doubled(&self, text: &str) {
+        let connection = connect(self.address()).await.expect("the bus");
+        let service =
+            SecretService::connect_with_existing(EncryptionType::Dh, connection).await.expect("a keyring");
+        let found = service.search_items([("service", "cofferdam")].into()).await.expect("an answer");
+        let has = found.unlocked[0].get_attributes().await.expect("attributes");
+        let has = has.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let collection = service.get_default_collection().await.expect("a collection");
+        collection.create_item("another", has, text.as_bytes(), false, "text/plain").await.expect("made");
+    }
+
+    /// Removes the entries with this text. Answers how many there were.
+    pub async fn remove_those_with(&self, text: &str) -> usize {
+        let connection = connect(self.address()).await.expect("the bus");
+        let service =
+            SecretService::connect_with_existing(EncryptionType::Dh, connection).await.expect("a keyring");
+        let found = service.search_items([("service", "cofferdam")].into()).await.expect("an answer");
+        let mut removed = 0;
+        for item in found.unlocked {
+            if item.get_secret().await.expect("a secret") == text.as_bytes() {
+                item.delete().await.expect("removed");
+                removed += 1;
+            }
+        }
+        removed
+    }
+
     /// The directory of the session.
     pub fn root(&self) -> &Path {
         self.dir.path()

@@ -128,6 +128,9 @@ pub(super) async fn move_key(State(admin): State<Arc<Admin>>, Json(wanted): Json
         .map_err(|_| Failed::new(ErrorKind::Internal, "the move broke off", "see the daemon's log"))??;
     let note = moved.left.as_ref().map(|error| {
         let (why, hint) = (error_chain(error), error.hint());
+        if let VaultError::OtherKeys { .. } | VaultError::NoKeyEntry(_) = error {
+            return format!("{why}: {hint}");
+        }
         format!("the keyring may still have the key, and the next start tries to remove it ({why}): {hint}")
     });
     Ok(Json(KeyMoved { place: wanted.to, moved: moved.moved, at: moved.at, note }))

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::key::{Entry, KeyringError};
-use super::{BadSecret, OpenError};
+use super::{BadSecret, KeyId, OpenError};
 
 /// Why a secret cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,20 @@ pub enum VaultError {
         entry: Entry,
         /// The file.
         path: PathBuf,
+        /// Whether this process has the key in its memory.
+        known: bool,
+    },
+    /// The entry has keys that this home does not know: it is not overwritten, and not removed.
+    #[error("the keyring's entry {entry} has another key ({}), which this home does not know", listed(.keys))]
+    OtherKeys {
+        /// The service and entry.
+        entry: Entry,
+        /// The keys.
+        keys: Vec<KeyId>,
+        /// The file.
+        path: PathBuf,
+        /// Whether this process has this home's key in its memory.
+        known: bool,
     },
     /// The keyring's entry is something else.
     #[error("the keyring's entry {0} is no key of the vault")]
@@ -81,6 +95,23 @@ impl VaultError {
                 path.display()
             ),
             Self::Keyring { source, .. } => source.hint().to_owned(),
+            Self::NoEntry { known: true, .. } => {
+                "the daemon still has the key in its memory: `cofferdam account key move --to file` saves it, before the \
+                 daemon ends"
+                    .to_owned()
+            }
+            Self::OtherKeys { known: true, .. } => {
+                "the entry stays as it is; another home with this one's id (a copy) has it too: `cofferdam account key move \
+                 --to file` keeps this home's key, before the daemon ends"
+                    .to_owned()
+            }
+            Self::OtherKeys { entry, path, .. } => format!(
+                "the entry stays as it is. When this home's accounts are sealed with that key (an older {0} was put back): let \
+                 {0} have the one line `{1}{entry}`. When it is another home's (a copy): keep this one's key in its file. When \
+                 nobody needs it: remove the entry in the keyring's program",
+                path.display(),
+                super::key::PLACE,
+            ),
             Self::NoEntry { path, .. } => format!(
                 "start the daemon in the session of the person whose keyring has it, or bring that keyring back; when it is \
                  gone for good: remove {}, and log the accounts in again",
@@ -97,4 +128,8 @@ impl VaultError {
             Self::Sealed(_) | Self::Content(_) => "log the account in again".to_owned(),
         }
     }
+}
+
+fn listed(keys: &[KeyId]) -> String {
+    keys.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -57,11 +57,17 @@ impl Vault {
         Self { kept, install: install.to_owned(), changing: Mutex::default() }
     }
 
-    /// Seals an account's secret; the first time that makes the key.
+    /// Seals an account's secret, where others are sealed already.
     pub fn seal(&self, account: &AccountName, secret: &Secret) -> Result<Vec<u8>, VaultError> {
+        self.seal_beside(account, secret, true)
+    }
+
+    /// Seals an account's secret; the first time that makes the key. `sealed` is whether something is sealed already: then a
+    /// key that is only out of sight is not made anew.
+    pub fn seal_beside(&self, account: &AccountName, secret: &Secret, sealed: bool) -> Result<Vec<u8>, VaultError> {
         let keys = {
             let _alone = self.change();
-            self.read_or_first()?
+            self.read_or_first(sealed)?
         };
         Ok(seal::seal(sealing(&keys)?, &self.belongs(account), secret.to_bytes().expose_secret()))
     }
@@ -72,25 +78,19 @@ impl Vault {
         Ok(Secret::from_bytes(text.expose_secret())?)
     }
 
-    /// The same secret, sealed with the key that seals now; none when it is already.
-    pub fn renewed(&self, account: &AccountName, sealed: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
-        let keys = self.kept.read()?;
-        let now = sealing(&keys)?;
-        if seal::key_of(sealed)? == now.id() {
-            return Ok(None);
-        }
-        let text = seal::open(&keys, &self.belongs(account), sealed)?;
-        Ok(Some(seal::seal(now, &self.belongs(account), text.expose_secret())))
+    /// What seals with the key that seals now. The keys are read here, and not where it is used.
+    pub fn renewal(&self) -> Result<Renewal, VaultError> {
+        Ok(Renewal { keys: self.kept.read()?, install: self.install.clone() })
     }
 
     /// Begins a rotation: from here on a new key seals, and those before still open.
     pub fn begin_rotation(&self) -> Result<KeyId, VaultError> {
         let _alone = self.change();
-        let old = self.read_or_first()?;
+        let old = self.read_or_first(true)?;
         let fresh = SealKey::fresh();
         let id = fresh.id();
         hooks::crash_point("rotate.before_both");
-        self.kept.replace(std::iter::once(fresh).chain(old.iter().cloned()).collect())?;
+        self.kept.replace(&old, std::iter::once(fresh).chain(old.iter().cloned()).collect())?;
         hooks::crash_point("rotate.after_both");
         Ok(id)
     }
@@ -100,7 +100,8 @@ impl Vault {
         self.kept.is_rotating()
     }
 
-    /// Ends a rotation: keeps the key that seals, and those that some of `still` were sealed with.
+    /// Ends a rotation: keeps the key that seals, and those that some of `still` were sealed with. A key that one of them
+    /// needs may be lost, which keeps nobody from that; one that is there and was not read is not written over.
     pub fn finish_rotation<'s>(&self, still: impl IntoIterator<Item = &'s [u8]>) -> Result<(), VaultError> {
         let _alone = self.change();
         let keys = self.kept.read()?;
@@ -110,7 +111,7 @@ impl Vault {
         hooks::crash_point("rotate.before_one");
         // One that was cut off before its second key, or behind its end, is told as well.
         if kept.len() < keys.len() || (kept.len() == 1 && self.kept.is_rotating()?) {
-            self.kept.replace(kept)?;
+            self.kept.replace(&keys, kept)?;
         }
         hooks::crash_point("rotate.after_one");
         Ok(())
@@ -134,13 +135,13 @@ impl Vault {
     }
 
     fn belongs<'a>(&'a self, account: &'a AccountName) -> Belongs<'a> {
-        Belongs { install: &self.install, account: account.as_str(), purpose: PURPOSE }
+        belongs(&self.install, account)
     }
 
     /// The keys, of which the first is made if there is none; nobody else changes them meanwhile.
-    fn read_or_first(&self) -> Result<Keys, VaultError> {
+    fn read_or_first(&self, sealed: bool) -> Result<Keys, VaultError> {
         match self.kept.read() {
-            Err(VaultError::NoKey(_)) => self.kept.first(),
+            Err(VaultError::NoKey(_)) => self.kept.first(sealed),
             read => read,
         }
     }
@@ -148,6 +149,29 @@ impl Vault {
     fn change(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Seals again what was sealed with an older key.
+#[derive(Debug)]
+pub struct Renewal {
+    keys: Keys,
+    install: String,
+}
+
+impl Renewal {
+    /// The same secret, sealed with the key that seals now; none when it is already.
+    pub fn of(&self, account: &AccountName, sealed: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        let (now, belongs) = (sealing(&self.keys)?, belongs(&self.install, account));
+        if seal::key_of(sealed)? == now.id() {
+            return Ok(None);
+        }
+        let text = seal::open(&self.keys, &belongs, sealed)?;
+        Ok(Some(seal::seal(now, &belongs, text.expose_secret())))
+    }
+}
+
+fn belongs<'a>(install: &'a str, account: &'a AccountName) -> Belongs<'a> {
+    Belongs { install, account: account.as_str(), purpose: PURPOSE }
 }
 
 /// The time by this host's clock.

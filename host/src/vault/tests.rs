@@ -51,8 +51,9 @@ fn between_any_two_steps_of_a_rotation_everything_opens() {
     assert_eq!(opened(&vault, "a", &before), "one");
     let meanwhile = vault.seal(&name("b"), &key("two")).unwrap();
     assert_eq!(seal::key_of(&meanwhile), Ok(new));
-    assert_eq!(vault.renewed(&name("b"), &meanwhile).unwrap(), None);
-    let after = vault.renewed(&name("a"), &before).unwrap().expect("sealed again");
+    let renewal = vault.renewal().unwrap();
+    assert_eq!(renewal.of(&name("b"), &meanwhile).unwrap(), None);
+    let after = renewal.of(&name("a"), &before).unwrap().expect("sealed again");
     assert_eq!((seal::key_of(&after), opened(&vault, "a", &after)), (Ok(new), "one".to_owned()));
     vault.finish_rotation([&after[..], &meanwhile]).unwrap();
     assert!(!vault.is_rotating().unwrap());

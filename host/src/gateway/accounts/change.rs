@@ -143,7 +143,8 @@ impl Accounts {
         let (name, kind) = (row.name.clone(), row.kind);
         if let Some(secret) = secret {
             let (vault, of) = (self.inner.vault.clone(), name.clone());
-            row.secret = Some(blocking(move || vault.seal(&of, &secret)).await??);
+            let sealed = self.read(|now| now.accounts.values().any(|entry| entry.row.secret.is_some()));
+            row.secret = Some(blocking(move || vault.seal_beside(&of, &secret, sealed)).await??);
         }
         match self.inner.central.put_account(row).await? {
             Put::Done => Ok(self.refresh().await?),
@@ -266,8 +267,10 @@ impl Accounts {
     /// Seals what is sealed with an older key, then gives up the keys that nothing needs. Answers how many secrets there
     /// are, and whose did not open.
     async fn seal_again(&self) -> Result<(usize, Vec<AccountName>), AccountError> {
+        // Read here: a keyring would keep the database's thread waiting.
         let vault = self.inner.vault.clone();
-        let resealed = self.inner.central.reseal_accounts(move |name, sealed| vault.renewed(name, sealed)).await?;
+        let renewal = blocking(move || vault.renewal()).await??;
+        let resealed = self.inner.central.reseal_accounts(move |name, sealed| renewal.of(name, sealed)).await?;
         hooks::crash_point("rotate.after_commit");
         self.refresh().await?;
         let (vault, secrets) = (self.inner.vault.clone(), resealed.secrets.clone());
@@ -302,6 +305,8 @@ fn open_wire(url: &Url, key: &SecretString) -> Option<String> {
 }
 
 /// Does what reads or writes the vault's key.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)
 }

@@ -4,7 +4,7 @@
 //! calls. Secrets cross the bus encrypted for the two ends (the service's `dh-ietf1024-sha256-aes128-cbc-pkcs7`), or not at all.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -15,10 +15,12 @@ use super::text::Entry;
 
 /// How long a keyring may take. Started by the bus for this call, it needs about one second.
 const LIMIT: Duration = Duration::from_secs(5);
+/// A failure that took longer is told again for [`LIMIT`], instead of being waited for again.
+const LONG: Duration = Duration::from_secs(1);
 const CONTENT_TYPE: &str = "text/plain";
 
 /// Why the keyring cannot be used now. None of these says that a key is lost.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum KeyringError {
     /// Nobody said where the session's bus is.
     #[error("no session bus is known: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set")]
@@ -30,7 +32,7 @@ pub enum KeyringError {
         address: String,
         /// Why.
         #[source]
-        source: Box<zbus::Error>,
+        source: Arc<zbus::Error>,
     },
     /// The bus has no keyring.
     #[error("no keyring is on the session bus at {0}")]
@@ -46,13 +48,16 @@ pub enum KeyringError {
     Slow,
     /// It says no, or something that makes no sense.
     #[error("the keyring failed")]
-    Failed(#[source] Box<Error>),
+    Failed(#[source] Arc<Error>),
     /// What was written is not what is read.
     #[error("the keyring does not give back what was put into it")]
     Unkept,
     /// What is there is no text.
     #[error("the keyring's entry is no text")]
     NoText,
+    /// Nothing says which of them counts.
+    #[error("the keyring has more than one such entry")]
+    Several,
 }
 
 impl KeyringError {
@@ -72,6 +77,9 @@ impl KeyringError {
             Self::Locked => "unlock it: log in to the desktop, or open its program for passwords; then try again",
             Self::Slow => "see whether the keyring asks for something on the desktop, then try again",
             Self::Failed(_) | Self::Unkept | Self::NoText => "see the keyring's own log, then try again",
+            Self::Several => {
+                "look at them in the program for passwords, and leave the one with this home's key there"
+            }
         }
     }
 }
@@ -80,7 +88,7 @@ impl From<Error> for KeyringError {
     fn from(error: Error) -> Self {
         match error {
             Error::Locked | Error::Prompt | Error::PromptDisconnected => Self::Locked,
-            error => Self::Failed(Box::new(error)),
+            error => Self::Failed(Arc::new(error)),
         }
     }
 }
@@ -89,14 +97,15 @@ impl From<Error> for KeyringError {
 #[derive(Debug)]
 pub(super) struct Keyring {
     bus: Option<String>,
-    /// When it last took too long. Who comes soon after that is not made to wait too: a list of accounts asks for each.
-    slow: Mutex<Option<Instant>>,
+    /// What failed after a long time, and when. Who comes soon after that is not made to wait too: a list of accounts asks for
+    /// each.
+    failed: Mutex<Option<(Instant, KeyringError)>>,
 }
 
 impl Keyring {
     /// The one on the bus of this address.
     pub(super) fn on(bus: Option<String>) -> Self {
-        Self { bus, slow: Mutex::default() }
+        Self { bus, failed: Mutex::default() }
     }
 
     /// What an entry has; none when it is certain that there is no such entry.
@@ -115,34 +124,65 @@ impl Keyring {
             let collection = unlocked_default(service).await?;
             match find(service, &entry).await? {
                 Some(item) => text(&item).await,
-                None => put_new(&collection, &entry, &fresh).await.map(|()| fresh),
+                None => put_new(service, &collection, &entry, &fresh).await.map(|()| fresh),
             }
         })
     }
 
-    /// Whether it could take an entry now.
-    pub(super) fn usable(&self) -> Result<(), KeyringError> {
-        self.ask(async |service| unlocked_default(service).await.map(drop))
+    /// What an entry has, of a keyring that could take one now.
+    pub(super) fn usable(&self, entry: &Entry) -> Result<Option<SecretString>, KeyringError> {
+        let entry = entry.clone();
+        self.ask(async move |service| {
+            unlocked_default(service).await?;
+            match find(service, &entry).await? {
+                Some(item) => text(&item).await.map(Some),
+                None => none_is_hidden(service).await.map(|()| None),
+            }
+        })
     }
 
-    /// Puts an entry, or another text into it; it has been read back when this returns.
-    pub(super) fn put(&self, entry: &Entry, text: SecretString) -> Result<(), KeyringError> {
+    /// Puts an entry, or another text into it if what it has may go; it has been read back when this returns. Answers what it
+    /// has and keeps, if so.
+    pub(super) fn put(
+        &self,
+        entry: &Entry,
+        fresh: SecretString,
+        may_go: impl Fn(&SecretString) -> bool + Send + 'static,
+    ) -> Result<Option<SecretString>, KeyringError> {
         let entry = entry.clone();
         self.ask(async move |service| match find(service, &entry).await? {
             Some(item) => {
-                item.set_secret(text.expose_secret().as_bytes(), CONTENT_TYPE).await?;
-                same(&item, &text).await
+                let has = text(&item).await?;
+                if !may_go(&has) {
+                    return Ok(Some(has));
+                }
+                item.set_secret(fresh.expose_secret().as_bytes(), CONTENT_TYPE).await?;
+                same(&item, &fresh).await.map(|()| None)
             }
-            None => put_new(&unlocked_default(service).await?, &entry, &text).await,
+            None => {
+                let collection = unlocked_default(service).await?;
+                put_new(service, &collection, &entry, &fresh).await.map(|()| None)
+            }
         })
     }
 
-    /// Removes an entry, if it is there.
-    pub(super) fn remove(&self, entry: &Entry) -> Result<(), KeyringError> {
+    /// Removes an entry, if it is there and what it has may go. Answers what it has and keeps, if so.
+    pub(super) fn remove(
+        &self,
+        entry: &Entry,
+        may_go: impl Fn(&SecretString) -> bool + Send + 'static,
+    ) -> Result<Option<SecretString>, KeyringError> {
         let entry = entry.clone();
         self.ask(async move |service| match find(service, &entry).await? {
-            Some(item) => Ok(item.delete().await?),
-            None => none_is_hidden(service).await,
+            Some(item) => {
+                let has = text(&item).await?;
+                if !may_go(&has) {
+                    return Ok(Some(has));
+                }
+                item.delete().await?;
+                Ok(None)
+            }
+            None => none_is_hidden(service).await.map(|()| None),
         })
     }
 
@@ -152,9 +192,10 @@ impl Keyring {
         work: impl AsyncFnOnce(&SecretService<'_>) -> Result<T, KeyringError> + Send + 'static,
     ) -> Result<T, KeyringError> {
         let address = self.bus.clone().ok_or(KeyringError::NoBus)?;
-        if self.slow().is_some_and(|at| at.elapsed() < LIMIT) {
-            return Err(KeyringError::Slow);
+        if let Some((_, error)) = self.failed().as_ref().filter(|(at, _)| at.elapsed() < LIMIT) {
+            return Err(error.clone());
         }
+        let begun = Instant::now();
         let (tell, told) = mpsc::channel();
         // Callers may be threads of a runtime, where another one cannot be driven.
         std::thread::spawn(move || {
@@ -168,17 +209,18 @@ impl Keyring {
             runtime.shutdown_background();
         });
         let done = told.recv_timeout(2 * LIMIT).unwrap_or(Err(KeyringError::Slow));
-        *self.slow() = matches!(done, Err(KeyringError::Slow)).then(Instant::now);
+        let long = done.as_ref().err().filter(|_| begun.elapsed() >= LONG);
+        *self.failed() = long.map(|error| (Instant::now(), error.clone()));
         done
     }
 
-    fn slow(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failed(&self) -> MutexGuard<'_, Option<(Instant, KeyringError)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn connect(address: &str) -> Result<SecretService<'static>, KeyringError> {
-    let unreachable = |source| KeyringError::Unreachable { address: address.to_owned(), source: Box::new(source) };
+    let unreachable = |source| KeyringError::Unreachable { address: address.to_owned(), source: Arc::new(source) };
     let builder = connection::Builder::address(address).map_err(unreachable)?;
     let connection = builder.build().await.map_err(unreachable)?;
     let service = SecretService::connect_with_existing(EncryptionType::Dh, connection).await;
@@ -210,10 +252,11 @@ fn attributes(entry: &Entry) -> HashMap<&str, &str> {
 }
 
 async fn find<'s>(service: &'s SecretService<'_>, entry: &Entry) -> Result<Option<Item<'s>>, KeyringError> {
-    let found = service.search_items(attributes(entry)).await?;
-    match found.unlocked.into_iter().next() {
-        None if !found.locked.is_empty() => Err(KeyringError::Locked),
-        item => Ok(item),
+    let mut found = service.search_items(attributes(entry)).await?;
+    match (found.unlocked.len(), found.locked.len()) {
+        (0 | 1, 0) => Ok(found.unlocked.pop()),
+        (0, 1) => Err(KeyringError::Locked),
+        _ => Err(KeyringError::Several),
     }
 }
 
@@ -239,7 +282,13 @@ async fn unlocked_default<'s>(service: &'s SecretService<'_>) -> Result<Collecti
     Ok(collection)
 }
 
-async fn put_new(collection: &Collection<'_>, entry: &Entry, text: &SecretString) -> Result<(), KeyringError> {
+async fn put_new(
+    service: &SecretService<'_>,
+    collection: &Collection<'_>,
+    entry: &Entry,
+    text: &SecretString,
+) -> Result<(), KeyringError> {
+    none_is_hidden(service).await?;
     let label = format!("Cofferdam's vault ({})", entry.name);
     let bytes = text.expose_secret().as_bytes();
     same(&collection.create_item(&label, attributes(entry), bytes, true, CONTENT_TYPE).await?, text).await
@@ -254,4 +303,32 @@ async fn text(item: &Item<'_>) -> Result<SecretString, KeyringError> {
 async fn same(item: &Item<'_>, wanted: &SecretString) -> Result<(), KeyringError> {
     let is = text(item).await?.expose_secret() == wanted.expose_secret();
     if is { Ok(()) } else { Err(KeyringError::Unkept) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn what_failed_after_a_long_time_is_told_again_and_not_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bus");
+        let listener = UnixListener::bind(&path).unwrap();
+        // One that takes a call, thinks, and hangs up.
+        let bus = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            std::thread::sleep(LONG);
+            drop(stream);
+            listener
+        });
+        let keyring = Keyring::on(Some(format!("unix:path={}", path.display())));
+        let ask = || keyring.read(&Entry::of("a")).unwrap_err();
+        assert!(matches!(ask(), KeyringError::Unreachable { .. }));
+        let listener = bus.join().unwrap();
+        assert!(matches!(ask(), KeyringError::Unreachable { .. }));
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "nobody came");
+    }
 }

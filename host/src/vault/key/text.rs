@@ -12,7 +12,7 @@ use crate::vault::seal::{KEY, SealKey};
 /// Begins a line with a key.
 pub(super) const MARK: &str = "cofferdam-vault-key-1:";
 /// Begins the line that says that the keys are in the keyring.
-const PLACE: &str = "cofferdam-vault-keyring-1:";
+pub(in crate::vault) const PLACE: &str = "cofferdam-vault-keyring-1:";
 /// Stands behind the place while a rotation is under way.
 const ROTATING: &str = "rotating";
 const OF_KEYS: &str = "\
