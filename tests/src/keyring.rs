@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::Stdio;
 
 use secret_service::{EncryptionType, SecretService};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 use crate::eventually;
-use crate::home::TestHome;
+use crate::home::{Ended, TestHome};
+use crate::vendor::{KEY, Vendor};
 
 /// A bus that starts nothing by itself.
 const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -214,4 +216,56 @@ async fn end(child: Option<Child>) {
     if let Some(mut child) = child {
         child.kill().await.expect("it ends");
     }
+}
+
+/// Logs an account in with the vendor's key.
+pub async fn try_login(home: &TestHome, name: &str, vendor: &Vendor) -> Ended {
+    let words =
+        ["account", "login", name, "--kind", "compatible", "--base-url", vendor.base_url(), "--key-file", "-"];
+    home.cli_given(&words, &format!("{KEY}\n")).await
+}
+
+/// The same, which works.
+pub async fn login(home: &TestHome, name: &str, vendor: &Vendor) {
+    let ended = try_login(home, name, vendor).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+/// Its account can be opened and is taken by its vendor.
+pub async fn serves(home: &TestHome, name: &str) {
+    let test = home.cli(&["account", "test", name]).await;
+    assert_eq!(test.code, 0, "{test:?}");
+}
+
+/// What `vault.key` has.
+pub fn file(home: &TestHome) -> String {
+    std::fs::read_to_string(home.root().join("vault.key")).expect("a file")
+}
+
+/// The lines with keys.
+pub fn keys(text: &str) -> Vec<String> {
+    text.lines().filter(|line| line.contains("vault-key-1:")).map(str::to_owned).collect()
+}
+
+/// The line with the place.
+pub fn place(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("cofferdam-vault-keyring-1:"))
+}
+
+/// What `doctor` says of the key: the outcome, and all of it.
+pub async fn doctor(home: &TestHome) -> (String, String) {
+    let report = home.cli(&["doctor", "--json"]).await.json();
+    let is = |check: &&Value| check["name"] == "vault key";
+    let check = report["checks"].as_array().expect("checks").iter().find(is).expect("the check").clone();
+    (check["outcome"].as_str().expect("a word").to_owned(), check.to_string())
+}
+
+/// A home whose key is in the keyring, with the account `work`.
+pub async fn kept_in(session: &Session) -> (TestHome, Vendor) {
+    let (mut home, vendor) = (TestHome::new(), Vendor::start().await);
+    vendor.take_only(KEY);
+    session.enter(&mut home);
+    login(&home, "work", &vendor).await;
+    assert!(place(&file(&home)).is_some(), "{}", file(&home));
+    (home, vendor)
 }
