@@ -113,8 +113,13 @@ async fn a_wrong_key_is_a_clear_error_and_a_new_one_needs_no_restart() {
     for text in [&notice, &test.stderr, &home.log()] {
         assert!(!text.contains(OTHER_KEY), "{text}");
     }
+    for words in [&["account", "list"][..], &["doctor"]] {
+        let told = home.cli(words).await;
+        assert!(told.stdout.contains("its credential was refused"), "{told:?}");
+    }
     login(&home, "work", &vendor, KEY).await;
     assert_eq!(home.cli(&["account", "test", "work"]).await.code, 0);
+    assert!(home.cli(&["account", "list"]).await.stdout.contains("ready"));
     let retried = home.admin().chat("demo", "again").await;
     assert_eq!(retried.container(), answer.container(), "the same container");
     assert!(retried.text().contains("vendor answer"), "{}", retried.text());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ErrorKind};
+use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, ErrorKind, SessionState};
 use cofferdam_protocol::runner::FailureKind;
 use cofferdam_tests::admin::{Chat, message};
 use cofferdam_tests::engine_proxy::{EngineProxy, Fault};
@@ -396,6 +396,12 @@ async fn a_restore_waits_for_a_container_that_does_not_end_and_gives_up_with_eve
     assert_eq!(files(&home.root().join("data/groups")), before);
     proxy.normal();
     engine::gone(answer.container()).await;
+    // The engine knows of the end before the daemon does, which refuses what still stops (5).
+    eventually("its end is seen", || async {
+        let state = home.admin().session(&answer.finished.session).await.state;
+        (state == SessionState::Stopped).then_some(())
+    })
+    .await;
     assert_eq!(home.cli(&["restore", "--from", &backup, "demo"]).await.code, 0);
     assert_eq!(home.admin().chat("demo", "two").await.text(), "mock reply to: two\n(turn 2)");
     still_there_and_clean(&home, None).await;

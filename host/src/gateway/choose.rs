@@ -24,7 +24,7 @@ pub(super) trait Chooser: Send + Sync {
     /// An account by its name.
     async fn named(&self, account: &AccountName) -> Result<Arc<dyn Upstream>, Unserved>;
 
-    /// When the first of those that may serve a caller is no longer at its limit, ms since 1970; none when one is not.
+    /// When the first of those that may serve a caller and are at their limit is so no longer, ms since 1970.
     fn limited_until(&self, _: &Caller) -> Option<i64> {
         None
     }

@@ -202,7 +202,9 @@ trait Upstream: Send + Sync {
 
     /// What a container may have of its credential. Only a ChatGPT login has a part that is short-lived.
     async fn login(&self, _refused: bool) -> Result<Login, NoLogin> {
-        Err(NoLogin::Ended("Only the login of a 'chatgpt' account can be copied into a container.".to_owned()))
+        let why = "`credentials.mode` is `copy`, and only the login of an account of kind 'chatgpt' can be copied into a \
+                   container; this group's account is another: set the mode to `sealed`, or name another account.";
+        Err(NoLogin::Ended(why.to_owned()))
     }
 
     /// Whether it can be used; answers how many models there are, if that can be known.
@@ -262,7 +264,7 @@ impl Gateway {
         self.chooser.default_in_words()
     }
 
-    /// When a caller's calls may be served again, ms since 1970, when all its accounts are at their limit.
+    /// When the first of a caller's accounts that are at their limit is so no longer, ms since 1970.
     pub fn limited_until(&self, caller: &Caller) -> Option<i64> {
         self.chooser.limited_until(caller)
     }

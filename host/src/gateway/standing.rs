@@ -102,6 +102,8 @@ struct Standing {
     /// Of limits that are one model's.
     models: HashMap<String, Cooling>,
     limits: Option<RateLimits>,
+    /// Its credential was refused, or not to be had, when it was last asked.
+    refused: bool,
 }
 
 struct Stay {
@@ -156,6 +158,9 @@ impl Standings {
         }
         let standing = state.accounts.entry(account.clone()).or_default();
         standing.limits = came.limits.or_else(|| standing.limits.take());
+        if came.served || came.miss == Some(Miss::NoCredential) {
+            standing.refused = !came.served;
+        }
         match came.miss {
             Some(miss) => standing.cools(miss, came.model, now),
             None if came.served => {
@@ -172,6 +177,16 @@ impl Standings {
         let mut state = self.state();
         state.accounts.remove(account);
         *state.generations.entry(account.clone()).or_default() += 1;
+    }
+
+    /// Whether its credential was of no use when it was last asked.
+    pub(super) fn is_refused(&self, account: &AccountName) -> bool {
+        self.state().accounts.get(account).is_some_and(|standing| standing.refused)
+    }
+
+    /// Somebody has looked whether its vendor takes its credential.
+    pub(super) fn looked(&self, account: &AccountName, refused: bool) {
+        self.state().accounts.entry(account.clone()).or_default().refused = refused;
     }
 
     /// Why an account is passed over now, if it is; with a model: by calls for that.

@@ -37,6 +37,14 @@ pub enum KeepError {
     /// It is no longer the same account's.
     #[error("the login there is another account's now")]
     OtherAccount,
+    /// The vault cannot open or seal it: another login would not help.
+    #[error("{why}")]
+    Sealed {
+        /// What failed.
+        why: Arc<str>,
+        /// What to do.
+        mend: Arc<str>,
+    },
     /// Reading or writing failed.
     #[error("{0}")]
     Failed(Arc<str>),

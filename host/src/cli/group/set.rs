@@ -44,7 +44,7 @@ pub(super) async fn run(
     let file = file.display();
     if closed {
         terminal::err(
-            "note: containers that run keep their network until they end: `cofferdam session stop ID` ends one",
+            "note: a container that runs now keeps its network until it ends: `cofferdam session stop ID` ends it",
         );
     }
     terminal::out(&match (changed, wiped) {

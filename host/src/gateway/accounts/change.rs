@@ -11,9 +11,9 @@ use secrecy::{ExposeSecret, SecretString};
 use super::keep::expires_at;
 use super::{AccountError, Accounts};
 use crate::error_chain;
-use crate::gateway::GatewayError;
 use crate::gateway::choose::Unserved;
 use crate::gateway::endpoint::{bearer, normalised};
+use crate::gateway::{GatewayError, ProbeError};
 use crate::hooks;
 use crate::store::StoreError;
 use crate::store::accounts::{LoginRow, NewAccount, Put};
@@ -216,7 +216,13 @@ impl Accounts {
         self.known(name)?;
         let upstream = self.upstream(name).await.map_err(|Unserved(why)| AccountError::Unusable(why))?;
         let begun = Instant::now();
-        let models = upstream.probe().await.map_err(|error| AccountError::Probe { name: name.clone(), error })?;
+        let probed = upstream.probe().await;
+        match &probed {
+            Ok(_) => self.inner.standings.looked(name, false),
+            Err(ProbeError::Refused(_)) => self.inner.standings.looked(name, true),
+            Err(_) => {}
+        }
+        let models = probed.map_err(|error| AccountError::Probe { name: name.clone(), error })?;
         Ok(Tested { models, took: begun.elapsed() })
     }
 

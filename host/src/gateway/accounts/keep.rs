@@ -9,7 +9,7 @@ use tokio::sync::RwLock;
 
 use crate::error_chain;
 use crate::store::Central;
-use crate::vault::{Claims, Keep, KeepError, Secret, Tokens, Vault};
+use crate::vault::{Claims, Keep, KeepError, Secret, Tokens, Vault, VaultError};
 
 /// The vault's logins.
 pub(super) struct InVault {
@@ -29,7 +29,7 @@ impl Keep for InVault {
         blocking(move || match vault.open(&account, &sealed) {
             Ok(Secret::Tokens(tokens)) => Ok(tokens),
             Ok(Secret::Key(_)) => Err(KeepError::Missing),
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(sealed_up(&error)),
         })
         .await
     }
@@ -37,7 +37,7 @@ impl Keep for InVault {
     async fn save(&self, account: &AccountName, old: &Tokens, new: &Tokens) -> Result<(), KeepError> {
         let _no_rotation = self.sealing.read().await;
         let (vault, name, secret) = (self.vault.clone(), account.clone(), Secret::Tokens(new.clone()));
-        let sealed = blocking(move || vault.seal(&name, &secret).map_err(|error| failed(&error))).await?;
+        let sealed = blocking(move || vault.seal(&name, &secret).map_err(|error| sealed_up(&error))).await?;
         let (vault, name, old) = (self.vault.clone(), account.clone(), old.clone());
         let still = move |sealed: &[u8]| match vault.open(&name, sealed) {
             Ok(Secret::Tokens(now)) => now.refresh_token.expose_secret() == old.refresh_token.expose_secret(),
@@ -55,6 +55,10 @@ impl Keep for InVault {
 /// When an access token ends, ms.
 pub(super) fn expires_at(tokens: &Tokens) -> Option<i64> {
     Claims::of(tokens).ends(tokens.last_refresh).map(|end| end.as_millisecond())
+}
+
+fn sealed_up(error: &VaultError) -> KeepError {
+    KeepError::Sealed { why: error_chain(error).into(), mend: error.hint().into() }
 }
 
 fn failed(error: &(dyn std::error::Error + 'static)) -> KeepError {

@@ -39,7 +39,7 @@ use crate::model::pool::Pool;
 use crate::store::accounts::{AccountRow, LoginRow};
 use crate::store::{Central, StoreError, now_ms};
 use crate::trust::Trust;
-use crate::vault::{Keep, Refresher, Secret, Shared, Vault, VaultError};
+use crate::vault::{Keep, KeepError, Refresher, Secret, Shared, Vault, VaultError};
 
 pub use change::{Given, Login, Rotated, Tested};
 pub use error::AccountError;
@@ -244,11 +244,11 @@ impl Accounts {
             return None;
         }
         if let Err(error) = self.keep_of(&entry.row).load(name).await {
-            return Some(format!(
-                "Account '{name}' cannot be used: {}. {}",
-                error_chain(&error),
-                login_again(name)
-            ));
+            let mend = match &error {
+                KeepError::Sealed { mend, .. } => mend.to_string(),
+                _ => login_again(name),
+            };
+            return Some(format!("Account '{name}' cannot be used: {}. {mend}", error_chain(&error)));
         }
         self.inner.refresher.trouble(name).map(|error| format!("{}. {}", error_chain(&error), login_again(name)))
     }

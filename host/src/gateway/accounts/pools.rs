@@ -112,11 +112,21 @@ impl Accounts {
         let standings = &self.inner.standings;
         let pool = self.read(|now| now.pools.get(&shown.name).cloned());
         let cooling = standings.cooling(&shown.name, None, self.now()).filter(|_| self.is_pooled(&shown.name));
+        let refused = standings.is_refused(&shown.name).then(|| refused(&shown.name));
         Shown {
+            trouble: shown.trouble.or(refused),
             limits: standings.limits(&shown.name),
             cooling: cooling.map(|cooling| (cooling.until(self.now()), cooling.miss.to_string())),
             pool,
             ..shown
         }
     }
+}
+
+/// What the last call says of an account whose credential can be read now.
+fn refused(name: &AccountName) -> String {
+    format!(
+        "Account '{name}' could not serve its last call: its credential was refused, or could not be read then. `cofferdam account login {name}` \
+         gives it another one; `cofferdam account test {name}` looks again"
+    )
 }

@@ -133,9 +133,7 @@ impl Chooser for Accounts {
 
     fn limited_until(&self, caller: &Caller) -> Option<i64> {
         let (pool, now) = (self.pool_for(caller), self.now());
-        let of_each: Option<Vec<i64>> =
-            pool.accounts.iter().map(|account| self.inner.standings.limited_until(account, now)).collect();
-        of_each?.into_iter().min()
+        pool.accounts.iter().filter_map(|account| self.inner.standings.limited_until(account, now)).min()
     }
 
     fn accounts_of(&self, serving: &Serving) -> Vec<AccountName> {

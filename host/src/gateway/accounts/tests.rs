@@ -61,6 +61,10 @@ fn name(text: &str) -> AccountName {
     text.parse().unwrap()
 }
 
+fn caller(session: u8, serving: Serving) -> Caller {
+    Caller { group: "demo".parse().unwrap(), session: format!("{session:032x}").parse().unwrap(), serving }
+}
+
 impl Fixture {
     async fn new() -> Self {
         Self::with(None, None).await
@@ -121,8 +125,7 @@ impl Fixture {
     }
 
     async fn call_of(&self, session: u8, serving: Serving) -> (u16, String) {
-        let session = format!("{session:032x}").parse().unwrap();
-        let caller = Caller { group: "demo".parse().unwrap(), session, serving };
+        let caller = caller(session, serving);
         let request = http::Request::post("/v1/responses").body(r#"{"input": "x"}"#.into()).unwrap();
         let answer = self.gateway.handle(&caller, request).await;
         let status = answer.status().as_u16();

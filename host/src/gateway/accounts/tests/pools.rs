@@ -78,6 +78,10 @@ async fn the_refusal_that_passes_by_itself_is_the_answer() {
     let f = Fixture::pool(PoolStrategy::PriorityOrder, &["limited", "wrong"]).await;
     assert_eq!(f.keys(1).await, ("limited wrong".into(), 429), "and not the 401 of the last");
     assert_eq!(f.keys(1).await, ("wrong".into(), 429), "also while that is not asked");
+    let until = f.gateway.limited_until(&caller(1, Serving::default())).expect("one is at its limit");
+    assert!((0..=31_000).contains(&(until - now_ms())), "its end is known, whatever is wrong with the other");
+    f.login("limited", "good-key").await;
+    assert_eq!(f.gateway.limited_until(&caller(1, Serving::default())), None);
 }
 
 #[tokio::test]
