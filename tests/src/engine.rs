@@ -1,17 +1,18 @@
 //! The Docker engine, seen from outside.
 
 use std::collections::{HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use bollard::Docker;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters::{
-    InspectContainerOptions, InspectNetworkOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
+    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use cofferdam::sandbox::docker::LABEL_INSTALL;
 use futures_util::StreamExt;
+use tokio::net::UdpSocket;
 
 use crate::LIMIT;
 
@@ -34,12 +35,15 @@ pub async fn image(name: &str) -> String {
     format!("{inspected:?} {history:?}")
 }
 
-/// The host's own address on the engine's default bridge, which containers with a network reach.
-pub async fn gateway() -> Ipv4Addr {
-    let bridge = engine().await.inspect_network("bridge", None::<InspectNetworkOptions>).await.expect("a bridge");
-    let pools = bridge.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
-    let ip = pools.into_iter().find_map(|pool| pool.gateway?.parse().ok());
-    ip.expect("the bridge's gateway")
+/// An address of this machine that containers with a network reach. Not that of the engine's default bridge, which another
+/// engine takes away when it is started without one. No packet is sent.
+pub async fn host_address() -> Ipv4Addr {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await.expect("a socket");
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).await.expect("a way out of this machine");
+    match socket.local_addr().expect("an address").ip() {
+        IpAddr::V4(ip) if !ip.is_loopback() => ip,
+        other => panic!("no address that containers reach: {other}"),
+    }
 }
 
 /// The names of the networks with the installation's label.

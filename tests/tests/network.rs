@@ -46,7 +46,7 @@ async fn an_open_container_reaches_the_host_and_no_other_container_and_leaves_no
     assert!(get(8000).await.expect("an answer").status().is_success());
     assert!(get(FORWARD_PORT).await.is_err(), "the runner's port is its own");
 
-    let listener = TcpListener::bind((engine::gateway().await, 0)).await.expect("a port");
+    let listener = TcpListener::bind((engine::host_address().await, 0)).await.expect("a port");
     let host = listener.local_addr().expect("an address");
     let accepting = tokio::spawn(async move { listener.accept().await.map(drop) });
     let look = format!(
@@ -75,7 +75,7 @@ async fn an_open_container_reaches_the_host_and_no_other_container_and_leaves_no
 /// A daemon whose default account is a ChatGPT login of an hour ago, at a backend that containers reach, and a group `demo`
 /// with a copy of it.
 async fn copying() -> (TestHome, Issuer, Vendor) {
-    let (issuer, vendor) = (Issuer::start().await, Vendor::start_at(engine::gateway().await).await);
+    let (issuer, vendor) = (Issuer::start().await, Vendor::start_at(engine::host_address().await).await);
     let mut home = TestHome::new();
     home.env("COFFERDAM_TEST_ISSUER", &issuer.port().to_string());
     vendor.serve_chatgpt(&mut home);
