@@ -111,10 +111,7 @@ impl Keyring {
     /// What an entry has; none when it is certain that there is no such entry.
     pub(super) fn read(&self, entry: &Entry) -> Result<Option<SecretString>, KeyringError> {
         let entry = entry.clone();
-        self.ask(async move |service| match find(service, &entry).await? {
-            Some(item) => text(&item).await.map(Some),
-            None => none_is_hidden(service).await.map(|()| None),
-        })
+        self.ask(async move |service| had(service, &entry).await)
     }
 
     /// What an entry has, which is `fresh` from now on when it had nothing.
@@ -134,10 +131,7 @@ impl Keyring {
         let entry = entry.clone();
         self.ask(async move |service| {
             unlocked_default(service).await?;
-            match find(service, &entry).await? {
-                Some(item) => text(&item).await.map(Some),
-                None => none_is_hidden(service).await.map(|()| None),
-            }
+            had(service, &entry).await
         })
     }
 
@@ -257,6 +251,14 @@ async fn find<'s>(service: &'s SecretService<'_>, entry: &Entry) -> Result<Optio
         (0 | 1, 0) => Ok(found.unlocked.pop()),
         (0, 1) => Err(KeyringError::Locked),
         _ => Err(KeyringError::Several),
+    }
+}
+
+/// What an entry has; none when it is certain that there is no such entry.
+async fn had(service: &SecretService<'_>, entry: &Entry) -> Result<Option<SecretString>, KeyringError> {
+    match find(service, entry).await? {
+        Some(item) => text(&item).await.map(Some),
+        None => none_is_hidden(service).await.map(|()| None),
     }
 }
 
