@@ -5,15 +5,23 @@ use cofferdam_tests::admin::message;
 use cofferdam_tests::eventually;
 use cofferdam_tests::home::TestHome;
 use serde_json::json;
+use tempfile::TempDir;
 
-#[tokio::test]
-async fn who_waits_while_a_group_is_restored_is_told_that_its_message_is_not_in_it() {
+/// A home whose group `demo` has answered one message, and its backup in `backup`.
+async fn backed_up() -> (TestHome, TempDir) {
     let home = TestHome::running().await;
     home.group("demo", &json!({"provider": "mock"})).await;
     home.admin().chat("demo", "one").await;
     let place = tempfile::tempdir().expect("a place");
     let backup = place.path().join("backup").display().to_string();
     assert_eq!(home.cli(&["backup", &backup]).await.code, 0);
+    (home, place)
+}
+
+#[tokio::test]
+async fn who_waits_while_a_group_is_restored_is_told_that_its_message_is_not_in_it() {
+    let (home, place) = backed_up().await;
+    let backup = place.path().join("backup").display().to_string();
     let request = message("demo", "!silent");
     let mut waits = home.admin().request(&request).await.expect("accepted");
     waits.started().await;
@@ -34,12 +42,8 @@ async fn who_waits_while_a_group_is_restored_is_told_that_its_message_is_not_in_
 
 #[tokio::test]
 async fn the_command_that_waits_ends_with_words_and_does_not_send_its_message_again() {
-    let home = TestHome::running().await;
-    home.group("demo", &json!({"provider": "mock"})).await;
-    home.admin().chat("demo", "one").await;
-    let place = tempfile::tempdir().expect("a place");
+    let (home, place) = backed_up().await;
     let backup = place.path().join("backup").display().to_string();
-    assert_eq!(home.cli(&["backup", &backup]).await.code, 0);
     let mut watch = home.admin().request(&message("demo", "two")).await.expect("accepted");
     let session = watch.session();
     watch.until("it ends", |event| matches!(event, ChatEvent::Finished(_))).await;
