@@ -18,7 +18,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("trust", &[]),
     ("files", &[]),
     ("tools", &["model"]),
-    ("channels", &["model"]),
+    ("channels", &["model", "trust"]),
     ("store", &["model", "config"]),
     ("backup", &["config", "files", "store"]),
     ("sandbox", &["model", "config"]),

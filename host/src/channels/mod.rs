@@ -1,32 +1,67 @@
-//! Chat platforms. A channel hands in messages and takes replies; it knows nothing of groups, sessions or containers.
+//! Chat platforms. A channel hands in what people do and takes replies; it knows nothing of groups, sessions or containers,
+//! and nothing outside this room knows a platform's name.
+//!
+//! - [`arrival`]: what a channel hands in, and to whom. - [`piece`]: a reply in messages of the platform.
+//! - [`state`]: how a channel stands, and how it comes back. - [`pace`]: what its platform allows.
+//! - [`terminal`]: people at the admin socket.
 
+pub mod arrival;
 pub mod pace;
+pub mod piece;
 #[cfg(feature = "test-hooks")]
 pub mod platform;
+mod registry;
+mod shown;
+pub mod state;
 pub mod terminal;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cofferdam_protocol::ids::TurnId;
+use tokio::io::AsyncWrite;
+use tokio_util::sync::CancellationToken;
 
 pub use crate::model::action::Abilities;
 use crate::model::action::Action;
 use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
+pub use arrival::{Arrival, Content, Intake, NotTaken, Offered, Sender, Taken, Written};
 pub use pace::{Pace, Rate};
+pub use piece::{Piece, Receipt};
+pub use registry::Channels;
+pub use shown::Shown;
+pub use state::{Pauses, Standing, State};
 
-/// A chat platform's adapter.
+/// A chat platform's adapter. One value is one channel of the home: a bot, a server, a program.
 #[async_trait]
 pub trait Channel: Send + Sync {
     /// Its name in wirings.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// What it can do besides showing text. An action that it lacks is not asked of it; a question comes all the same,
     /// its text with the options as a list.
     fn abilities(&self) -> Abilities;
+
+    /// How it stands.
+    fn state(&self) -> State {
+        State::Connected
+    }
+
+    /// Takes in what people do, until `stop`; comes back by itself when its platform was away. Replies are handed over also
+    /// before and after. Ends early only when it [`State::Stopped`].
+    async fn run(&self, _intake: Arc<dyn Intake>, stop: CancellationToken) {
+        stop.cancelled().await;
+    }
+
+    /// Lets go of its platform, after the last reply was handed over.
+    async fn close(&self) {}
+
+    /// Asks its platform whether all is well; answers who the channel is there, for people.
+    async fn test(&self) -> Result<String, SendError> {
+        Ok("nothing to test".to_owned())
+    }
 
     /// Whether somebody is there to take a chat's replies. When that is no, the replies wait without being tried, and
     /// the channel nudges delivery once it is yes.
@@ -39,23 +74,56 @@ pub trait Channel: Send + Sync {
         Pace::UNLIMITED
     }
 
-    /// How long handing this reply over may take. What takes longer is given up, in doubt whether the platform has it,
+    /// How long handing a piece over may take. What takes longer is given up, in doubt whether the platform has it,
     /// and sent again.
     fn patience(&self, reply: &Outbound) -> Duration {
         usual_patience(reply)
     }
 
-    /// Hands a reply over. `Ok` means that the platform has it. Called for one reply of a chat at a time, and for many
-    /// chats at once. May be dropped at any await.
-    async fn send(&self, reply: &Outbound) -> Result<(), SendError>;
+    /// A reply in messages that the platform takes, in their order; at least one. The same for the same reply at every try
+    /// and after every restart: which of them the platform has is known by their places.
+    fn pieces(&self, _reply: &Outbound) -> Vec<Piece> {
+        vec![Piece::Whole]
+    }
 
-    /// Shows the chat what a turn does: a typing mark, and one message that is changed and goes away at the turn's end.
-    /// Called at most once a second, and every few seconds when nothing changed, so that a typing mark can be renewed. A
-    /// hint: it may be dropped, and an error costs nothing but the display.
-    async fn progress(&self, _chat: &ChatRef, _progress: &Progress) -> Result<(), SendError> {
-        Ok(())
+    /// Hands a piece of a reply over: as a new message, or by changing the message `onto`, which has that id on the platform
+    /// (from an earlier [`Receipt`] or from [`Channel::progress`]). `Ok` means that the platform has it. Called for one
+    /// piece of a chat at a time, and for many chats at once. May be dropped at any await.
+    async fn send(&self, reply: &Outbound, piece: &Piece, onto: Option<&str>) -> Result<Receipt, SendError>;
+
+    /// Shows the chat what a turn does: a typing mark, and one message that is changed, and that goes away at the turn's end
+    /// unless a reply takes its place. `shown` is that message's id on the platform, if there is one; answers which there is now.
+    /// Called at most once in [`Channel::progress_pace`], and every few seconds when nothing changed, so that a typing mark can
+    /// be renewed. A hint: it may be dropped, and an error costs nothing but the display.
+    async fn progress(
+        &self,
+        _chat: &ChatRef,
+        _progress: &Progress,
+        _shown: Option<&str>,
+    ) -> Result<Option<String>, SendError> {
+        Ok(None)
+    }
+
+    /// The least time between two changes of what a turn shows in this chat: what platforms allow for one chat.
+    fn progress_pace(&self, _chat: &ChatRef) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// Writes a file that came with a message, at most so many bytes; answers how many there were.
+    async fn fetch(
+        &self,
+        _file: &Offered,
+        _into: &mut (dyn AsyncWrite + Send + Unpin),
+        _most: u64,
+    ) -> Result<u64, SendError> {
+        Err(SendError::Refused { why: "this channel has no files".to_owned() })
     }
 }
+
+/// Why no channel can be made of its settings; for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadSettings(pub String);
 
 /// What a turn does now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +137,13 @@ pub struct Progress {
 /// How a turn stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// It works: the status message's text. Its first line stands for itself where there is room for one only.
-    Working(String),
+    /// It works.
+    Working {
+        /// The status in words. Its first line stands for itself where there is room for one only.
+        status: String,
+        /// The answer as far as it is written, in Markdown; empty before it begins. It may begin anew.
+        draft: String,
+    },
     /// It ended: nothing is to be shown any more.
     Ended,
 }
@@ -122,33 +195,5 @@ fn usual_patience(reply: &Outbound) -> Duration {
     match &reply.action {
         Some(Action::File(file)) => ANSWER + Duration::from_secs(file.bytes / SLOW_LINE),
         _ => ANSWER,
-    }
-}
-
-/// All channels, by name.
-#[derive(Clone, Default)]
-pub struct Channels {
-    by_name: HashMap<&'static str, Arc<dyn Channel>>,
-}
-
-impl Channels {
-    /// Adds a channel.
-    pub fn add(&mut self, channel: Arc<dyn Channel>) {
-        self.by_name.insert(channel.name(), channel);
-    }
-
-    /// What the channel with this name can do; a channel that is not there can nothing.
-    pub fn abilities(&self, name: &str) -> Abilities {
-        self.get(name).map(|channel| channel.abilities()).unwrap_or_default()
-    }
-
-    /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Channel>> {
-        self.by_name.values()
-    }
-
-    /// The channel with this name.
-    pub fn get(&self, name: &str) -> Option<&Arc<dyn Channel>> {
-        self.by_name.get(name)
     }
 }

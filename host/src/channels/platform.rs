@@ -27,8 +27,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Abilities, Channel, SendError};
-use crate::model::chat::{ChatRef, Inbound};
+use super::{Abilities, Arrival, Channel, Content, Intake, Piece, Receipt, SendError, Sender, Written};
+use crate::model::chat::{ChatKind, ChatRef};
 use crate::model::reply::{Outbound, ReplyKind};
 
 /// The channel's name.
@@ -111,16 +111,6 @@ pub struct Update {
     pub text: String,
 }
 
-/// What the channel hands messages to.
-#[async_trait]
-pub trait Intake: Send + Sync {
-    /// Takes a message durably, or knows that it was taken before. After an error it is handed in again.
-    async fn take(&self, message: Inbound) -> Result<(), String>;
-
-    /// A chat that was [`SendError::Absent`] can be reached.
-    async fn present(&self, chat: ChatRef);
-}
-
 /// The test platform's channel. Clones are handles to the same.
 #[derive(Clone)]
 pub struct Platform {
@@ -152,22 +142,19 @@ impl Platform {
         };
         Self { inner: Arc::new(inner) }
     }
-
-    /// Connects, and connects again, for as long as the process lives.
-    pub fn start(&self, intake: Arc<dyn Intake>) {
-        tokio::spawn(self.inner.clone().run(intake));
-    }
-
-    /// Takes no more messages. Those that were not acknowledged come again at the next start.
-    pub fn stop_intake(&self) {
-        self.inner.no_intake.cancel();
-    }
 }
 
 #[async_trait]
 impl Channel for Platform {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
+    }
+
+    /// Connects, and connects again, for as long as the process lives: replies go out also when nothing is taken in.
+    async fn run(&self, intake: Arc<dyn Intake>, stop: CancellationToken) {
+        tokio::spawn(self.inner.clone().run(intake));
+        stop.cancelled().await;
+        self.inner.no_intake.cancel();
     }
 
     fn abilities(&self) -> Abilities {
@@ -179,14 +166,14 @@ impl Channel for Platform {
         PATIENCE * 2
     }
 
-    async fn send(&self, reply: &Outbound) -> Result<(), SendError> {
+    async fn send(&self, reply: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
         let Some(answer) = self.inner.call(reply) else { return Err(SendError::Absent) };
         match timeout(PATIENCE, answer).await {
             Ok(Ok(FromPlatform::Later { after_ms, .. })) => {
                 Err(SendError::later("the platform wants fewer replies", Some(Duration::from_millis(after_ms))))
             }
             Ok(Ok(FromPlatform::Refused { why, .. })) => Err(SendError::Refused { why }),
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(_)) => Ok(Receipt::NONE),
             Ok(Err(_)) => Err(SendError::Doubt { why: "the connection broke before the answer".to_owned() }),
             Err(_) => Err(SendError::Doubt { why: format!("no answer within {} s", PATIENCE.as_secs()) }),
         }
@@ -300,8 +287,8 @@ impl Inner {
                     // Replies still go out over the line.
                     return std::future::pending().await;
                 }
-                let Err(why) = intake.take(inbound(&update)).await else { break };
-                tracing::warn!(update = update.update, why, "not taken; the platform keeps it");
+                let Err(why) = intake.take(arrival(&update)).await else { break };
+                tracing::warn!(update = update.update, %why, "not taken; the platform keeps it");
                 sleep(pause).await;
                 pause = LONGEST_PAUSE.min(pause * 2);
             }
@@ -310,14 +297,14 @@ impl Inner {
     }
 }
 
-fn inbound(update: &Update) -> Inbound {
-    Inbound {
+fn arrival(update: &Update) -> Arrival {
+    Arrival {
         chat: ChatRef { channel: NAME.to_owned(), chat_id: update.chat.clone(), thread_id: None },
+        kind: ChatKind::Group,
+        title: None,
         platform_id: update.message.clone(),
-        sender: "tester".to_owned(),
-        text: update.text.clone(),
-        output_schema: None,
-        files: Vec::new(),
+        sender: Sender { id: "tester".to_owned(), name: "tester".to_owned() },
+        content: Content::Message(Written { text: update.text.clone(), ..Written::default() }),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 
-use super::{Abilities, Channel, Pace, Progress, Rate, SendError, Status};
+use super::{Abilities, Channel, Pace, Piece, Progress, Rate, Receipt, SendError, Status};
 use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
 
@@ -114,13 +114,21 @@ impl Terminal {
 
 #[async_trait]
 impl Channel for Terminal {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
     fn abilities(&self) -> Abilities {
         // Options are a numbered list there.
-        Abilities { files: true, edit: true, react: true, buttons: false, progress: true, idempotent: false }
+        Abilities {
+            files: true,
+            threads: true,
+            edit: true,
+            react: true,
+            buttons: false,
+            progress: true,
+            idempotent: false,
+        }
     }
 
     fn is_there(&self, chat: &ChatRef) -> bool {
@@ -131,7 +139,7 @@ impl Channel for Terminal {
         Pace { chat: Rate::UNLIMITED, all: Rate::UNLIMITED, at_once: AT_ONCE }
     }
 
-    async fn send(&self, reply: &Outbound) -> Result<(), SendError> {
+    async fn send(&self, reply: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
         let (taken, mut answer) = mpsc::channel(1);
         let shared = Arc::new(reply.clone());
         let mut asked = Vec::new();
@@ -145,7 +153,7 @@ impl Channel for Terminal {
         }
         drop(taken);
         match tokio::time::timeout(READS_WITHIN, answer.recv()).await {
-            Ok(Some(())) => Ok(()),
+            Ok(Some(())) => Ok(Receipt::NONE),
             // All of them left.
             Ok(None) => Err(SendError::Absent),
             Err(_) => {
@@ -155,9 +163,15 @@ impl Channel for Terminal {
         }
     }
 
-    async fn progress(&self, chat: &ChatRef, progress: &Progress) -> Result<(), SendError> {
+    async fn progress(
+        &self,
+        chat: &ChatRef,
+        progress: &Progress,
+        _: Option<&str>,
+    ) -> Result<Option<String>, SendError> {
         let text = match &progress.status {
-            Status::Working(text) => Some(text.clone()),
+            // Who watches a terminal sees the answer itself grow.
+            Status::Working { status, .. } => Some(status.clone()),
             Status::Ended => None,
         };
         if let Some(sender) = self.progress.lock().unwrap_or_else(PoisonError::into_inner).get(chat) {
@@ -167,7 +181,7 @@ impl Channel for Terminal {
                 changed
             });
         }
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -188,7 +202,13 @@ mod tests {
             action: None,
             tries: 0,
             doubts: 0,
+            sent: Vec::new(),
+            onto: Vec::new(),
         }
+    }
+
+    async fn send(terminal: &Terminal, reply: &Outbound) -> Result<Receipt, SendError> {
+        terminal.send(reply, &Piece::Whole, None).await
     }
 
     fn chat(id: &str) -> ChatRef {
@@ -206,17 +226,17 @@ mod tests {
     async fn a_reply_is_taken_only_by_its_own_chat() {
         let terminal = Terminal::default();
         let mut a = terminal.attach(chat("a"));
-        assert!(terminal.send(&reply(&chat("b"))).await.is_err());
+        assert!(send(&terminal, &reply(&chat("b"))).await.is_err());
         let x = reply(&chat("a"));
         let taken = async {
             let HandOver { reply, taken } = a.recv().await.unwrap();
             taken.yes();
             reply.id
         };
-        let (sent, id) = tokio::join!(terminal.send(&x), taken);
-        assert_eq!((sent, id), (Ok(()), ReplyId(1)));
+        let (sent, id) = tokio::join!(send(&terminal, &x), taken);
+        assert_eq!((sent, id), (Ok(Receipt::NONE), ReplyId(1)));
         drop(a);
-        assert!(terminal.send(&reply(&chat("a"))).await.is_err(), "it left");
+        assert!(send(&terminal, &reply(&chat("a"))).await.is_err(), "it left");
     }
 
     #[test]
@@ -239,7 +259,7 @@ mod tests {
             a.close();
             drop(hand_over);
         };
-        let (sent, ()) = tokio::join!(terminal.send(&x), leaves);
+        let (sent, ()) = tokio::join!(send(&terminal, &x), leaves);
         assert_eq!(sent, Err(SendError::Absent));
     }
 
@@ -248,7 +268,7 @@ mod tests {
         let terminal = Terminal::default();
         let mut stuck = terminal.attach(chat("a"));
         let start = tokio::time::Instant::now();
-        assert_eq!(terminal.send(&reply(&chat("a"))).await, Err(SendError::Absent));
+        assert_eq!(send(&terminal, &reply(&chat("a"))).await, Err(SendError::Absent));
         assert_eq!(start.elapsed(), READS_WITHIN);
         assert!(!terminal.is_there(&chat("a")), "the next ones wait at once");
         assert_eq!(stuck.recv().await.unwrap().reply.id, ReplyId(1), "it sees what it was handed");
@@ -264,7 +284,7 @@ mod tests {
         tokio::spawn(read(terminal.attach(chat("a"))));
         let start = tokio::time::Instant::now();
         for _ in 0..BACKLOG * 2 {
-            assert_eq!(terminal.send(&reply(&chat("a"))).await, Ok(()));
+            assert_eq!(send(&terminal, &reply(&chat("a"))).await, Ok(Receipt::NONE));
         }
         assert!(start.elapsed().is_zero());
         let mut behind = 0;
@@ -278,18 +298,21 @@ mod tests {
     async fn progress_reaches_those_who_watch_and_whoever_comes_later_sees_the_latest() {
         let terminal = Terminal::default();
         let chat = chat("a");
-        let working = |text: &str| Progress { turn: TurnId(1), status: Status::Working(text.into()) };
-        terminal.progress(&chat, &working("nobody watches")).await.unwrap();
+        let working = |text: &str| Progress {
+            turn: TurnId(1),
+            status: Status::Working { status: text.into(), draft: String::new() },
+        };
+        terminal.progress(&chat, &working("nobody watches"), None).await.unwrap();
         let mut first = terminal.watch_progress(&chat);
         assert!(!first.has_changed().unwrap(), "there is nothing to show yet");
-        terminal.progress(&chat, &working("one")).await.unwrap();
+        terminal.progress(&chat, &working("one"), None).await.unwrap();
         assert_eq!(first.borrow_and_update().as_deref(), Some("one"));
         let mut second = terminal.watch_progress(&chat);
         assert!(second.has_changed().unwrap());
         assert_eq!(second.borrow_and_update().as_deref(), Some("one"));
-        terminal.progress(&chat, &working("one")).await.unwrap();
+        terminal.progress(&chat, &working("one"), None).await.unwrap();
         assert!(!first.has_changed().unwrap(), "the same again is no news");
-        terminal.progress(&chat, &Progress { turn: TurnId(1), status: Status::Ended }).await.unwrap();
+        terminal.progress(&chat, &Progress { turn: TurnId(1), status: Status::Ended }, None).await.unwrap();
         assert!(first.borrow_and_update().is_none() && second.borrow_and_update().is_none());
     }
 }

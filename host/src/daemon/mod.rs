@@ -142,7 +142,7 @@ pub struct Daemon {
     /// Follows the wall clock.
     clock: Option<AbortOnDropHandle<()>>,
     #[cfg(feature = "test-hooks")]
-    platform: Option<crate::channels::platform::Platform>,
+    platform: Option<CancellationToken>,
     /// Holds the lock to the end.
     _watch: AbortOnDropHandle<()>,
 }
@@ -179,20 +179,19 @@ impl Daemon {
         let stores = Stores::on(home.clone(), ground)?;
         let watch = AbortOnDropHandle::new(tokio::spawn(watch(lock)));
         let terminal = Terminal::default();
-        let mut channels = Channels::default();
+        let channels = Channels::default();
         channels.add(Arc::new(terminal.clone()));
         #[cfg(feature = "test-hooks")]
-        let platform = platform::add(&mut channels, mode);
+        let platform = platform::add(&channels, mode);
         let shared = Shared::new(home, config, mode, stores, (terminal, channels)).await?;
-        let reporter = Reporter::start(&shared.hub, &shared.stores, shared.channels.clone());
+        let reporter = Reporter::start(&shared.hub, &shared.stores, shared.channels.clone(), shared.shown.clone());
         let supervisor = shared.supervisor();
         if mode != Mode::Query {
             supervisor.recover();
         }
         #[cfg(feature = "test-hooks")]
-        if let Some(platform) = &platform {
-            platform::start(platform, &shared.stores, &supervisor, &shared.delivery);
-        }
+        let platform =
+            platform.map(|platform| platform::start(&platform, &shared.stores, &supervisor, &shared.delivery));
         let socket = shared.home.admin_socket();
         let admin = AdminServer::start(shared.admin(supervisor.clone()), &socket)
             .map_err(|source| StartError::Home { path: socket, source })?;
@@ -247,7 +246,7 @@ impl Daemon {
         self.admin.stop_intake(GRACE);
         #[cfg(feature = "test-hooks")]
         if let Some(platform) = &self.platform {
-            platform.stop_intake();
+            platform.cancel();
         }
         if let Some(supervisor) = &self.supervisor {
             let (calm, quick) =

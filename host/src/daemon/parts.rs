@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Mode, StartError};
 use crate::admin::Admin;
-use crate::channels::Channels;
 use crate::channels::terminal::Terminal;
+use crate::channels::{Channels, Shown};
 use crate::config::home::Home;
 use crate::config::host::{Environment, HostConfig};
 use crate::config::retries::Retries;
@@ -35,6 +35,8 @@ pub(super) struct Shared {
     terminal: Terminal,
     pub(super) channels: Channels,
     pub(super) delivery: Delivery,
+    /// What delivery and progress both change.
+    pub(super) shown: Shown,
     pub(super) hub: Hub,
 }
 
@@ -52,7 +54,8 @@ impl Shared {
         let accounts = open_accounts(&home, &stores, (&install, &config, &trust), mode).await?;
         let ledger = Ledger::start(stores.clone(), home.clone());
         let gateway = Arc::new(Gateway::with_accounts(accounts.clone()).with_ledger(ledger));
-        let delivery = Delivery::new(stores.clone(), channels.clone(), mode == Mode::Serve);
+        let shown = Shown::default();
+        let delivery = Delivery::new(stores.clone(), channels.clone(), shown.clone(), mode == Mode::Serve);
         let hub = Hub::default();
         Ok(Self {
             home,
@@ -66,6 +69,7 @@ impl Shared {
             terminal,
             channels,
             delivery,
+            shown,
             hub,
         })
     }

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use cofferdam_protocol::ids::Folder;
+use tokio_util::sync::CancellationToken;
 
 use super::Mode;
 use crate::channels::Channels;
-use crate::channels::platform::{self, Intake, Platform};
+use crate::channels::platform::{self, Platform};
+use crate::channels::{Arrival, Channel, Content, Intake, NotTaken, Taken};
 use crate::delivery::Delivery;
 use crate::model::chat::{ChatRef, Due, Inbound, SessionMode};
 use crate::router::{self, Routed};
@@ -17,7 +19,7 @@ use crate::supervisor::Supervisor;
 use crate::{error_chain, hooks};
 
 /// Adds the test platform to a serving daemon's channels, if a test named one.
-pub(super) fn add(channels: &mut Channels, mode: Mode) -> Option<Platform> {
+pub(super) fn add(channels: &Channels, mode: Mode) -> Option<Platform> {
     let socket = hooks::platform_socket().filter(|_| mode == Mode::Serve)?;
     let platform = Platform::new(&socket);
     channels.add(Arc::new(platform.clone()));
@@ -25,13 +27,22 @@ pub(super) fn add(channels: &mut Channels, mode: Mode) -> Option<Platform> {
 }
 
 /// Connects it; after the recovery, as every intake.
-pub(super) fn start(platform: &Platform, stores: &Stores, supervisor: &Supervisor, delivery: &Delivery) {
-    platform.start(Arc::new(Door {
+pub(super) fn start(
+    platform: &Platform,
+    stores: &Stores,
+    supervisor: &Supervisor,
+    delivery: &Delivery,
+) -> CancellationToken {
+    let door = Door {
         stores: stores.clone(),
         supervisor: supervisor.clone(),
         delivery: delivery.clone(),
         wired: Mutex::default(),
-    }));
+    };
+    let (platform, stop) = (platform.clone(), CancellationToken::new());
+    let stopped = stop.clone();
+    tokio::spawn(async move { platform.run(Arc::new(door), stopped).await });
+    stop
 }
 
 /// Takes in the test platform's messages.
@@ -61,14 +72,31 @@ impl Door {
 
 #[async_trait]
 impl Intake for Door {
-    async fn take(&self, message: Inbound) -> Result<(), String> {
-        self.wire(&message.chat.chat_id).await?;
-        match router::receive(&self.stores, message).await.map_err(|error| error_chain(&error))? {
+    async fn take(&self, arrival: Arrival) -> Result<Taken, NotTaken> {
+        self.wire(&arrival.chat.chat_id).await.map_err(NotTaken::Failed)?;
+        let Content::Message(written) = arrival.content else { return Ok(Taken::Dropped("empty")) };
+        let message = Inbound {
+            chat: arrival.chat,
+            platform_id: arrival.platform_id,
+            sender: arrival.sender.name,
+            text: written.text,
+            output_schema: None,
+            files: Vec::new(),
+        };
+        match router::receive(&self.stores, message).await.map_err(|error| NotTaken::Failed(error_chain(&error)))? {
             Routed::Accepted(store, accepted) => self.supervisor.accepted(store.folder(), &accepted),
-            Routed::Dropped(_) => {}
+            Routed::Dropped(reason) => return Ok(Taken::Dropped(reason.as_str())),
             // Not acknowledged: the platform offers it again.
-            Routed::Full(waiting) => return Err(format!("{waiting} messages of this conversation wait already")),
+            Routed::Full(waiting) => return Err(NotTaken::Full(waiting)),
         }
+        Ok(Taken::Accepted)
+    }
+
+    async fn cursor(&self) -> Result<Option<String>, NotTaken> {
+        Ok(None)
+    }
+
+    async fn keep_cursor(&self, _: String) -> Result<(), NotTaken> {
         Ok(())
     }
 

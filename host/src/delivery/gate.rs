@@ -40,6 +40,10 @@ impl Gate {
         Self { pace, slots, turnstile: tokio::sync::Mutex::default(), meters: Mutex::new(meters) }
     }
 
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// Waits until a reply may go to the chat. What is answered is held while it goes.
     pub(super) async fn pass(&self, chat: &ChatRef) -> Option<SemaphorePermit<'_>> {
         // Here, where it holds up no other chat.

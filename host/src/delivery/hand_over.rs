@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use cofferdam_protocol::ids::ReplyId;
 use futures_util::FutureExt;
+use tokio::sync::SemaphorePermit;
 
 use super::Inner;
 use super::gate::Gate;
-use crate::channels::{Channel, SendError};
+use super::pieces::Handed;
+use crate::channels::{Channel, Piece, Receipt, SendError};
 use crate::model::chat::Due;
 use crate::model::delivery::{Miss, Next};
 use crate::model::reply::Outbound;
-use crate::store::group::outbox::NextReply;
+use crate::store::group::outbox::{NextReply, Sent};
 use crate::store::{GroupDb, StoreError, now_ms};
 
 /// The pause before what came of a reply is written down again, after the disk refused.
@@ -31,15 +33,15 @@ pub(super) enum Then {
 
 /// What came of a reply.
 #[derive(Clone, Copy)]
-enum Came<'a> {
-    /// The channel has it.
-    Over,
+pub(super) enum Came<'a> {
+    /// The channel has a piece of it; what it said of that, and whether that was the last.
+    Over(&'a Sent, bool),
     /// The channel does not have it, or may not, for this reason.
     Short(Miss, &'a str),
 }
 
 /// What is written down of it.
-enum Kept {
+pub(super) enum Kept {
     /// It is delivered.
     Over,
     /// It is not, and this becomes of it.
@@ -53,20 +55,17 @@ impl Inner {
     pub(super) async fn hand_over(
         &self,
         store: &GroupDb,
-        channel: &dyn Channel,
-        gate: &Gate,
+        (channel, gate): (&dyn Channel, &Gate),
+        slot: SemaphorePermit<'_>,
         reply: &Outbound,
     ) -> Result<Then, StoreError> {
         if reply.doubts > 0 {
             let (doubts, idempotent) = (reply.doubts, channel.abilities().idempotent);
             tracing::info!(reply = %reply.id, chat = %reply.chat, doubts, idempotent, "sent again, though it may have arrived");
         }
-        let answer = send(channel, reply).await;
-        let Err(error) = answer else {
-            crate::hooks::crash_point("sent");
-            let kept = self.keep(store, reply.id, Came::Over).await?;
-            crate::hooks::crash_point("delivered.after_commit");
-            return Ok(if matches!(kept, Kept::Ending) { Then::End } else { Then::Next });
+        let error = match self.in_pieces(store, (channel, gate), slot, reply).await? {
+            Handed::Over(then) => return Ok(then),
+            Handed::Short(error) => error,
         };
         if let SendError::Later { after: Some(after), whole_channel: true, .. } = &error {
             gate.pause(*after);
@@ -116,10 +115,10 @@ impl Inner {
 
     /// Writes down what came of a reply, again and again while the disk refuses: what is known to have arrived is not sent
     /// again for that.
-    async fn keep(&self, store: &GroupDb, reply: ReplyId, came: Came<'_>) -> Result<Kept, StoreError> {
+    pub(super) async fn keep(&self, store: &GroupDb, reply: ReplyId, came: Came<'_>) -> Result<Kept, StoreError> {
         loop {
             let kept = match came {
-                Came::Over => store.delivered(reply).await.map(|()| Kept::Over),
+                Came::Over(sent, last) => store.sent(reply, sent.clone(), last).await.map(|()| Kept::Over),
                 Came::Short(miss, why) => store.missed(reply, miss, why.to_owned()).await.map(Kept::Short),
             };
             match kept {
@@ -137,10 +136,15 @@ impl Inner {
     }
 }
 
-/// Hands over within the channel's time. What breaks inside the channel leaves the same doubt as silence.
-async fn send(channel: &dyn Channel, reply: &Outbound) -> Result<(), SendError> {
+/// Hands a piece over within the channel's time. What breaks inside the channel leaves the same doubt as silence.
+pub(super) async fn send(
+    channel: &dyn Channel,
+    reply: &Outbound,
+    piece: &Piece,
+    onto: Option<&str>,
+) -> Result<Receipt, SendError> {
     let patience = channel.patience(reply);
-    let sent = AssertUnwindSafe(channel.send(reply)).catch_unwind();
+    let sent = AssertUnwindSafe(channel.send(reply, piece, onto)).catch_unwind();
     match tokio::time::timeout(patience, sent).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(SendError::Doubt { why: format!("the channel {} failed inside", channel.name()) }),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SemaphorePermit};
 
+use super::gate::Gate;
 use super::hand_over::Then;
 use super::{Inner, lock};
 use crate::clock;
-use crate::model::chat::Due;
+use crate::model::chat::{ChatRef, Due};
 use crate::store::group::outbox::NextReply;
 use crate::store::{GroupDb, StoreError};
 
@@ -100,24 +101,25 @@ impl Inner {
     /// Waits for the gate, leases, and hands over.
     async fn deliver_next(&self, store: &GroupDb, due: &Due) -> Result<Then, StoreError> {
         let name = due.chat.channel.as_str();
-        let (Some(channel), Some(gate)) = (self.channels.get(name), self.gates.get(name)) else {
+        let Some((channel, gate)) = self.channel(name) else {
             return self.no_channel(store, due).await;
         };
         if !channel.is_there(&due.chat) {
             return Ok(Then::Wait);
         }
-        let _slot = tokio::select! {
-            slot = gate.pass(&due.chat) => slot,
-            // What cannot go soon goes after the next start.
-            () = self.stop.cancelled() => match tokio::time::timeout(SOON, gate.pass(&due.chat)).await {
-                Ok(slot) => slot,
-                Err(_) => return Ok(Then::End),
-            },
-        };
+        let Some(slot) = self.pass(&gate, &due.chat).await else { return Ok(Then::End) };
         let durable = !channel.abilities().idempotent;
         let NextReply::Leased(reply) = store.lease(&due.chat, durable).await? else { return Ok(Then::Next) };
         crate::hooks::crash_point("lease.after_commit");
-        self.hand_over(store, channel.as_ref(), gate, &reply).await
+        self.hand_over(store, (channel.as_ref(), &gate), slot, &reply).await
+    }
+
+    /// Waits at the gate. None: we are ending, and what cannot go soon goes after the next start.
+    pub(super) async fn pass<'g>(&self, gate: &'g Gate, chat: &ChatRef) -> Option<SemaphorePermit<'g>> {
+        tokio::select! {
+            slot = gate.pass(chat) => slot,
+            () = self.stop.cancelled() => tokio::time::timeout(SOON, gate.pass(chat)).await.ok().flatten(),
+        }
     }
 
     /// Waits, or until it is nudged. Answers whether to go on.

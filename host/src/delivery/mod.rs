@@ -2,7 +2,8 @@
 //!
 //! One worker, a [`lane`], per chat that has something due: replies keep their order within a chat, and one slow chat never
 //! holds up another. A lane waits at its channel's [`gate`], which knows the pace of the platform, before it leases, so that a
-//! lease is always a reply that is being handed over. [`hand_over`] bounds that by time and keeps what came of it. A lane ends
+//! lease is always a reply that is being handed over. [`hand_over`] bounds that by time and keeps what came of it; a long reply
+//! goes in [`pieces`]. A lane ends
 //! when its chat's outbox is empty or its channel has nobody there.
 //!
 //! What becomes of a reply that a channel did not take is [`crate::model::delivery`]'s to say, and on the disk before the
@@ -11,6 +12,7 @@
 mod gate;
 mod hand_over;
 mod lane;
+mod pieces;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use self::gate::Gate;
 use self::lane::Lane;
-use crate::channels::Channels;
+use crate::channels::{Channel, Channels, Shown};
 use crate::hooks;
 use crate::model::chat::Due;
 use crate::store::Stores;
@@ -39,7 +41,8 @@ struct Inner {
     channels: Channels,
     /// A channel that is not among them is nobody's.
     complete: bool,
-    gates: HashMap<&'static str, Gate>,
+    gates: Mutex<HashMap<String, Arc<Gate>>>,
+    shown: Shown,
     lanes: Mutex<HashMap<Due, Arc<Lane>>>,
     /// A lane had nothing more to do.
     left: Notify,
@@ -50,13 +53,13 @@ struct Inner {
 impl Delivery {
     /// Ready to deliver; does nothing until it is nudged. `complete` are the channels of a daemon that serves: replies for
     /// another channel are dead then, and else wait for such a daemon.
-    pub fn new(stores: Stores, channels: Channels, complete: bool) -> Self {
-        let gates = channels.iter().map(|channel| (channel.name(), Gate::new(channel.pace()))).collect();
+    pub fn new(stores: Stores, channels: Channels, shown: Shown, complete: bool) -> Self {
         let inner = Inner {
             stores,
             channels,
             complete,
-            gates,
+            gates: Mutex::default(),
+            shown,
             lanes: Mutex::default(),
             left: Notify::new(),
             tasks: TaskTracker::new(),
@@ -130,6 +133,23 @@ impl Delivery {
                  whether their channel has them"
             );
         }
+    }
+}
+
+impl Inner {
+    /// A channel, and what keeps it to its pace. One that was made anew has its new pace.
+    fn channel(&self, name: &str) -> Option<(Arc<dyn Channel>, Arc<Gate>)> {
+        let channel = self.channels.get(name)?;
+        let mut gates = lock(&self.gates);
+        let gate = match gates.get(name) {
+            Some(gate) if gate.pace() == channel.pace() => gate.clone(),
+            _ => {
+                let gate = Arc::new(Gate::new(channel.pace()));
+                gates.insert(name.to_owned(), gate.clone());
+                gate
+            }
+        };
+        Some((channel, gate))
     }
 }
 

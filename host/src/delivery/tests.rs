@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::*;
-use crate::channels::{Abilities, Channel, Pace, Rate, SendError};
+use crate::channels::{Abilities, Channel, Pace, Piece, Rate, Receipt, SendError};
 use crate::config::home::Home;
 use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
@@ -76,7 +76,7 @@ impl Faulty {
 
 #[async_trait]
 impl Channel for Faulty {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         FAULTY
     }
 
@@ -100,7 +100,7 @@ impl Channel for Faulty {
         PATIENCE
     }
 
-    async fn send(&self, reply: &Outbound) -> Result<(), SendError> {
+    async fn send(&self, reply: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
         self.sent.send_modify(|sent| sent.push(reply.text.clone()));
         let answer = self.script.lock().unwrap().get_mut(&reply.text).and_then(VecDeque::pop_front);
         let why = "as told".to_owned();
@@ -128,7 +128,7 @@ impl Channel for Faulty {
             Answer::Panics | Answer::PanicsEarly => panic!("as told"),
             Answer::Absent => return Err(SendError::Absent),
         }
-        Ok(())
+        Ok(Receipt::NONE)
     }
 }
 
@@ -168,9 +168,9 @@ impl Fixture {
     }
 
     fn delivery(stores: &Stores, channel: &Arc<Faulty>) -> Delivery {
-        let mut channels = Channels::default();
+        let channels = Channels::default();
         channels.add(channel.clone());
-        Delivery::new(stores.clone(), channels, true)
+        Delivery::new(stores.clone(), channels, crate::channels::Shown::default(), true)
     }
 
     /// What the channel does with the replies of this text, in turn.

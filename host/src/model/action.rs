@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Abilities {
     /// Take files.
     pub files: bool,
+    /// Have threads in a chat.
+    pub threads: bool,
     /// Change a reply that was delivered.
     pub edit: bool,
     /// React to a message.

@@ -25,6 +25,17 @@ impl fmt::Display for ChatRef {
     }
 }
 
+/// What sort of chat it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChatKind {
+    /// One person and the bot.
+    Direct,
+    /// Several people and the bot.
+    Group,
+}
+
+super::sql_state!(ChatKind { Direct = "direct", Group = "group" });
+
 /// A chat of a group with replies that may be due. A hint: the rows are the truth.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Due {

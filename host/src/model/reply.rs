@@ -94,6 +94,10 @@ pub struct Outbound {
     pub tries: i64,
     /// How often its platform may have got it before, without our knowing.
     pub doubts: i64,
+    /// What its platform has of it already, piece by piece: the ids of the messages there, as far as they have one.
+    pub sent: Vec<Option<String>>,
+    /// The messages that it changes, by the platform's ids: those of the reply that it edits, or what its turn showed.
+    pub onto: Vec<String>,
 }
 
 #[cfg(test)]

@@ -7,8 +7,11 @@
 //! Hints, kept nowhere: whoever is slow skips what came between, a turn never waits for it, and a lost end is made good
 //! by whatever is heard of the session next. Shown where the channel can, unless the chat's wiring has progress off.
 //!
+//! - `screen`: one turn's display. - `draft`: its answer as it grows.
 //! - [`work`]: what a turn has shown so far, and its words; pure.
 
+mod draft;
+mod screen;
 pub mod work;
 
 use std::collections::HashMap;
@@ -18,25 +21,17 @@ use std::time::Duration;
 use cofferdam_protocol::admin::SessionState;
 use cofferdam_protocol::ids::{SessionId, TurnId};
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::channels::{Channel, Channels, Progress, Status};
+use crate::channels::{Channels, Shown};
 use crate::live::{Hub, Live};
-use crate::model::chat::ChatRef;
-use crate::store::{Central, Stores};
+use crate::model::chat::Due;
+use crate::store::Stores;
+use draft::Draft;
+use screen::Screen;
 use work::Work;
-
-/// A turn that ends sooner shows nothing.
-const FIRST: Duration = Duration::from_millis(500);
-/// The least time between two changes of a status: what platforms allow for one chat.
-const PACE: Duration = Duration::from_secs(1);
-/// How long after [`PACE`] a status that did not change is given to the channel again: typing marks fade after about
-/// five seconds.
-const RENEW: Duration = Duration::from_secs(3);
-/// The longest that a channel may take; after that its chat has seen enough of the turn's progress.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reports the progress of turns.
 pub struct Reporter {
@@ -46,10 +41,16 @@ pub struct Reporter {
 
 impl Reporter {
     /// Reports whatever the hub tells from now on.
-    pub fn start(hub: &Hub, stores: &Stores, channels: Channels) -> Self {
+    pub fn start(hub: &Hub, stores: &Stores, channels: Channels, shown: Shown) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let desk =
-            Desk { central: stores.central().clone(), channels, tasks: tasks.clone(), turns: HashMap::new() };
+        let desk = Desk {
+            stores: stores.clone(),
+            hub: hub.clone(),
+            channels,
+            shown,
+            tasks: tasks.clone(),
+            turns: HashMap::new(),
+        };
         tasks.spawn(desk.run(hub.watch_all(), stop.clone()));
         Self { stop, tasks }
     }
@@ -66,8 +67,10 @@ impl Reporter {
 
 /// Which turns are shown.
 struct Desk {
-    central: Central,
+    stores: Stores,
+    hub: Hub,
     channels: Channels,
+    shown: Shown,
     tasks: TaskTracker,
     turns: HashMap<SessionId, Turn>,
 }
@@ -99,7 +102,7 @@ impl Desk {
         match live {
             Live::Working { turn, due } => {
                 if self.turns.get(&session).is_none_or(|running| running.id != *turn) {
-                    self.begin(session, *turn, due.chat.clone());
+                    self.begin(session, *turn, due);
                 }
             }
             Live::Activity(kind, text) => {
@@ -119,83 +122,26 @@ impl Desk {
         }
     }
 
-    fn begin(&mut self, session: SessionId, turn: TurnId, chat: ChatRef) {
-        let Some(channel) = self.channels.get(&chat.channel).filter(|channel| channel.abilities().progress) else {
+    fn begin(&mut self, session: SessionId, turn: TurnId, due: &Due) {
+        let channel = self.channels.get(&due.chat.channel).filter(|channel| channel.abilities().progress);
+        let Some(channel) = channel else {
             self.turns.remove(&session);
             return;
         };
         let (work, seen) = watch::channel(Work::default());
         let ended = CancellationToken::new();
-        let screen = Screen { channel: channel.clone(), chat, turn, work: seen, ended: ended.clone() };
-        self.tasks.spawn(screen.run(self.central.clone()));
+        let screen = Screen {
+            channel,
+            due: due.clone(),
+            turn,
+            work: seen,
+            draft: Draft::of(self.hub.watch(&session)),
+            ended: ended.clone(),
+            stores: self.stores.clone(),
+            shown: self.shown.clone(),
+        };
+        self.tasks.spawn(screen.run());
         self.turns.insert(session, Turn { id: turn, work, _ended: ended.drop_guard() });
-    }
-}
-
-/// One turn's display in its chat.
-struct Screen {
-    channel: Arc<dyn Channel>,
-    chat: ChatRef,
-    turn: TurnId,
-    work: watch::Receiver<Work>,
-    ended: CancellationToken,
-}
-
-impl Screen {
-    async fn run(mut self, central: Central) {
-        let ended = self.ended.clone();
-        tokio::select! {
-            () = ended.cancelled() => return,
-            () = sleep(FIRST) => {}
-        }
-        if !self.is_wanted(&central).await {
-            return;
-        }
-        loop {
-            let again = Instant::now() + PACE;
-            let text = self.work.borrow_and_update().text();
-            if !self.show(Status::Working(text)).await {
-                // What it may show by now is to go away with the turn all the same.
-                ended.cancelled().await;
-                break;
-            }
-            tokio::select! {
-                () = ended.cancelled() => break,
-                () = sleep_until(again) => {}
-            }
-            tokio::select! {
-                () = ended.cancelled() => break,
-                Ok(()) = self.work.changed() => {}
-                () = sleep(RENEW) => {}
-            }
-        }
-        self.show(Status::Ended).await;
-    }
-
-    async fn is_wanted(&self, central: &Central) -> bool {
-        match central.wiring(&self.chat.channel, &self.chat.chat_id).await {
-            Ok(wiring) => wiring.is_some_and(|wiring| wiring.progress),
-            Err(error) => {
-                tracing::debug!(chat = %self.chat, error = %crate::error_chain(&error), "no progress is shown");
-                false
-            }
-        }
-    }
-
-    /// Answers whether to go on.
-    async fn show(&self, status: Status) -> bool {
-        let progress = Progress { turn: self.turn, status };
-        match timeout(PATIENCE, self.channel.progress(&self.chat, &progress)).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                tracing::debug!(chat = %self.chat, %error, "progress was not shown");
-                true
-            }
-            Err(_) => {
-                tracing::debug!(chat = %self.chat, "the channel does not take progress; no more of this turn's");
-                false
-            }
-        }
     }
 }
 

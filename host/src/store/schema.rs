@@ -17,6 +17,7 @@ const GROUP: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/group/0005_wanted_end.sql")),
     M::up(include_str!("../../../migrations/group/0006_pin.sql")),
     M::up(include_str!("../../../migrations/group/0007_usage.sql")),
+    M::up(include_str!("../../../migrations/group/0008_chats.sql")),
 ];
 
 /// Which schema a database has.

@@ -112,7 +112,7 @@ async fn a_chat_of_a_channel_that_is_gone_ends_in_a_dead_letter() {
 async fn a_command_that_hosts_itself_leaves_other_channels_replies_to_the_daemon() {
     let f = Fixture::new(false).await;
     f.db.put_reply(&chat("a"), "1").await;
-    let hosted = Delivery::new(f.stores.clone(), Channels::default(), false);
+    let hosted = Delivery::new(f.stores.clone(), Channels::default(), crate::channels::Shown::default(), false);
     hosted.look(f.due("a"));
     hosted.shutdown(Duration::from_secs(60)).await;
     let kept = f.db.kept(&chat("a")).await.remove(0);
@@ -188,7 +188,7 @@ async fn a_crash_between_lease_and_delivered_is_a_doubt() {
         f.db.put_reply(&chat("a"), "1").await;
         // The lane that crashed: it leased, its channel took it, and nothing was written down.
         let NextReply::Leased(reply) = f.db.lease(&chat("a"), true).await.unwrap() else { panic!("leased") };
-        f.channel.send(&reply).await.unwrap();
+        f.channel.send(&reply, &Piece::Whole, None).await.unwrap();
         let delivery = Fixture::delivery(&f.stores, &f.channel);
         delivery.nudge(f.due("a"));
         let kept = f.all_delivered("a").await;

@@ -19,6 +19,22 @@ CREATE TABLE compactions (
     at            INTEGER NOT NULL
 , turn INTEGER REFERENCES turns (id)) STRICT;
 CREATE INDEX compactions_session ON compactions (session, id);
+CREATE TABLE context (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    session     TEXT NOT NULL REFERENCES sessions (id),
+    channel     TEXT NOT NULL,
+    chat_id     TEXT NOT NULL,
+    thread_id   TEXT,
+    platform_id TEXT NOT NULL,
+    sender      TEXT NOT NULL,
+    text        TEXT NOT NULL,
+    -- The turn that was shown it.
+    turn        INTEGER REFERENCES turns (id),
+    at          INTEGER NOT NULL,
+    UNIQUE (channel, chat_id, platform_id)
+) STRICT;
+CREATE INDEX context_turn ON context (turn) WHERE turn IS NOT NULL;
+CREATE INDEX context_waiting ON context (session, channel, chat_id, id) WHERE turn IS NULL;
 CREATE TABLE dead_letters (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     session    TEXT NOT NULL REFERENCES sessions (id),
@@ -51,7 +67,7 @@ CREATE TABLE inbox (
     turn        INTEGER REFERENCES turns (id),
     tries       INTEGER NOT NULL DEFAULT 0,
     accepted_at INTEGER NOT NULL, kind TEXT NOT NULL DEFAULT 'message'
-    CHECK (kind IN ('message', 'stop', 'clear', 'compact', 'model', 'effort')), due_at INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, notice INTEGER REFERENCES outbox (id), output_schema TEXT, apart INTEGER NOT NULL DEFAULT 0, outages INTEGER NOT NULL DEFAULT 0, offered INTEGER NOT NULL DEFAULT 0,
+    CHECK (kind IN ('message', 'stop', 'clear', 'compact', 'model', 'effort')), due_at INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, notice INTEGER REFERENCES outbox (id), output_schema TEXT, apart INTEGER NOT NULL DEFAULT 0, outages INTEGER NOT NULL DEFAULT 0, offered INTEGER NOT NULL DEFAULT 0, sender_id TEXT,
     UNIQUE (channel, chat_id, platform_id)
 ) STRICT;
 CREATE INDEX inbox_due ON inbox (session, id) WHERE state = 'pending';
@@ -111,7 +127,7 @@ CREATE TABLE outbox (
     next_try_at  INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
     delivered_at INTEGER
-, action TEXT, doubt INTEGER NOT NULL DEFAULT 0, last_error TEXT, told INTEGER REFERENCES turns (id), lost INTEGER NOT NULL DEFAULT 0) STRICT;
+, action TEXT, doubt INTEGER NOT NULL DEFAULT 0, last_error TEXT, told INTEGER REFERENCES turns (id), lost INTEGER NOT NULL DEFAULT 0, sent TEXT) STRICT;
 CREATE INDEX outbox_due ON outbox (channel, chat_id, id) WHERE state IN ('pending', 'leased');
 CREATE INDEX outbox_told ON outbox (told) WHERE told IS NOT NULL;
 CREATE INDEX outbox_trouble ON outbox (session, id) WHERE tries > 0 OR doubt > 0;
@@ -158,6 +174,13 @@ CREATE TABLE sessions (
     active_at    INTEGER NOT NULL
 , generation INTEGER NOT NULL DEFAULT 0, cleared_at INTEGER NOT NULL DEFAULT 0, model TEXT, effort TEXT, since_compaction INTEGER NOT NULL DEFAULT 0, last_total INTEGER, start_failures INTEGER NOT NULL DEFAULT 0, start_again_at INTEGER NOT NULL DEFAULT 0, start_error TEXT, wait_told INTEGER NOT NULL DEFAULT 0, account TEXT) STRICT;
 CREATE INDEX sessions_container ON sessions (id) WHERE container IS NOT NULL OR token_hash IS NOT NULL;
+CREATE TABLE shown (
+    turn        INTEGER PRIMARY KEY REFERENCES turns (id),
+    channel     TEXT NOT NULL,
+    chat_id     TEXT NOT NULL,
+    thread_id   TEXT,
+    platform_id TEXT NOT NULL
+) STRICT;
 CREATE TABLE tool_calls (
     turn        INTEGER NOT NULL REFERENCES turns (id),
     call_id     TEXT NOT NULL,

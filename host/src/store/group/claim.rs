@@ -11,7 +11,7 @@ use super::models::{Inherited, chosen, options};
 use super::questions::FETCHED;
 use super::states::step_message;
 use super::undelivered::{self, Undelivered};
-use super::{GroupDb, chat_of, fence, files, questions};
+use super::{GroupDb, chat_of, fence, files, questions, shown};
 use crate::hooks;
 use crate::model::chat::{Attachment, ChatRef};
 use crate::model::command::MessageKind;
@@ -242,6 +242,7 @@ fn begin_turn(
     if let Some(earlier) = earlier {
         questions::carry_answers(tx, earlier, turn)?;
         undelivered::carry(tx, earlier, turn)?;
+        shown::carry(tx, earlier, turn)?;
     }
     if work == Work::Answer {
         undelivered::tell(tx, session, turn)?;

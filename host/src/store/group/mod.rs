@@ -27,6 +27,7 @@ pub mod models;
 pub mod outbox;
 pub mod questions;
 mod retries;
+pub mod shown;
 pub mod starts;
 pub(super) mod states;
 pub mod steering;

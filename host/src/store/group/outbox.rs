@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cofferdam_protocol::ids::{ReplyId, SessionId, TurnId};
-use rusqlite::{Row, Savepoint, params};
+use rusqlite::{OptionalExtension, Row, Savepoint, params};
 use sha2::{Digest, Sha256};
 
 use super::states::step_reply;
@@ -58,13 +58,16 @@ impl GroupDb {
             .await
     }
 
-    /// ⑥ The channel took it.
-    pub async fn delivered(&self, reply: ReplyId) -> Result<(), StoreError> {
+    /// The channel took a piece of it; with the last it is ⑥ delivered.
+    pub async fn sent(&self, reply: ReplyId, sent: Sent, last: bool) -> Result<(), StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
-                step_reply(tx, reply, ReplyEvent::Delivered)?;
-                tx.prepare_cached("UPDATE outbox SET delivered_at = ?1 WHERE id = ?2")?
-                    .execute([now_ms(), reply.0])?;
+                keep_sent(tx, reply, &sent)?;
+                if last {
+                    step_reply(tx, reply, ReplyEvent::Delivered)?;
+                    tx.prepare_cached("UPDATE outbox SET delivered_at = ?1 WHERE id = ?2")?
+                        .execute([now_ms(), reply.0])?;
+                }
                 crate::hooks::crash_point("delivered.before_commit");
                 Ok(())
             })
@@ -114,6 +117,50 @@ impl GroupDb {
     }
 }
 
+/// A piece of a reply that its channel took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Its place among the pieces.
+    pub place: usize,
+    /// The platform's id of its message, if it has one.
+    pub id: Option<String>,
+    /// It took the place of what its turn showed.
+    pub shown: bool,
+}
+
+/// Notes what the platform has; what is of no use later leaves no trace.
+fn keep_sent(tx: &Savepoint<'_>, reply: ReplyId, sent: &Sent) -> Result<(), StoreError> {
+    let mut ids = sent_of(
+        tx.prepare_cached("SELECT sent FROM outbox WHERE id = ?1")?.query_row([reply.0], |row| row.get(0))?,
+    );
+    ids.resize(sent.place, None);
+    ids.push(sent.id.clone());
+    if ids.len() > 1 || sent.id.is_some() {
+        let ids = serde_json::to_string(&ids).unwrap_or_default();
+        tx.prepare_cached("UPDATE outbox SET sent = ?1 WHERE id = ?2")?.execute(params![ids, reply.0])?;
+    }
+    if sent.shown {
+        tx.prepare_cached("DELETE FROM shown WHERE turn = (SELECT turn FROM outbox WHERE id = ?1)")?
+            .execute([reply.0])?;
+    }
+    Ok(())
+}
+
+/// Ids that were kept; what is none counts as nothing sent.
+fn sent_of(kept: Option<String>) -> Vec<Option<String>> {
+    kept.and_then(|ids| serde_json::from_str(&ids).ok()).unwrap_or_default()
+}
+
+/// The messages of the reply that an edit changes.
+fn changes(tx: &Savepoint<'_>, reply: &Outbound) -> Result<Vec<String>, StoreError> {
+    let Some(Action::Edit { reply: target }) = &reply.action else { return Ok(Vec::new()) };
+    let kept = tx
+        .prepare_cached("SELECT sent FROM outbox WHERE id = ?1")?
+        .query_row([target.0], |row| row.get::<_, Option<String>>(0))
+        .optional()?;
+    Ok(sent_of(kept.flatten()).into_iter().flatten().collect())
+}
+
 /// The oldest undelivered reply of a chat.
 struct Oldest {
     outbound: Outbound,
@@ -161,6 +208,7 @@ fn take(tx: &Savepoint<'_>, chat: &ChatRef, data: &Path) -> Result<NextReply, St
             }
         }
         step_reply(tx, outbound.id, ReplyEvent::Lease)?;
+        outbound.onto = changes(tx, &outbound)?;
         return Ok(NextReply::Leased(Box::new(outbound)));
     }
     Ok(NextReply::None)
@@ -243,7 +291,8 @@ fn shortened(why: &str) -> String {
 /// The columns that [`outbound`] reads.
 pub(super) const COLUMNS: &str =
     "outbox.id, outbox.kind, outbox.text, outbox.tries, outbox.channel, outbox.chat_id,
-    outbox.thread_id, outbox.turn, outbox.action, outbox.session, outbox.created_at, outbox.doubt";
+    outbox.thread_id, outbox.turn, outbox.action, outbox.session, outbox.created_at, outbox.doubt,
+    outbox.sent";
 
 /// A reply of a row with [`COLUMNS`].
 pub(super) fn outbound(row: &Row<'_>, data: &Path) -> Result<Outbound, StoreError> {
@@ -259,6 +308,8 @@ pub(super) fn outbound(row: &Row<'_>, data: &Path) -> Result<Outbound, StoreErro
         action: action_of(row.get(8)?, data),
         tries: row.get(3)?,
         doubts: row.get(11)?,
+        sent: sent_of(row.get(12)?),
+        onto: Vec::new(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! The outbox on a real database; and its rows, for the tests of delivery.
 
-use super::outbox::{NextReply, insert_reply};
+use super::outbox::{NextReply, Sent, insert_reply};
 use super::*;
 use crate::model::chat::Inbound;
 use crate::model::dead_letter::Cause;
@@ -24,6 +24,11 @@ pub(crate) struct Kept {
 }
 
 impl GroupDb {
+    /// The channel took all of a reply, and gave no id.
+    pub(crate) async fn delivered(&self, reply: ReplyId) -> Result<(), StoreError> {
+        self.sent(reply, Sent { place: 0, id: None, shown: false }, true).await
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Savepoint<'_>) -> Result<T, StoreError> + Send + 'static,
