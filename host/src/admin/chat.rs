@@ -80,6 +80,7 @@ async fn inbound(admin: &Admin, request: ChatRequest) -> Result<Inbound, Failed>
         chat,
         platform_id: request.message_id,
         sender: request.sender,
+        sender_id: None,
         text: request.text,
         output_schema: schema::checked(request.schema)?,
         files: Vec::new(),

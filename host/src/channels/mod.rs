@@ -58,6 +58,11 @@ pub trait Channel: Send + Sync {
     /// Lets go of its platform, after the last reply was handed over.
     async fn close(&self) {}
 
+    /// Whether [`Channel::test`] works before the channel runs: it is tried before it is kept.
+    fn tests_alone(&self) -> bool {
+        true
+    }
+
     /// Asks its platform whether all is well; answers who the channel is there, for people.
     async fn test(&self) -> Result<String, SendError> {
         Ok("nothing to test".to_owned())

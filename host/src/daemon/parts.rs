@@ -18,6 +18,7 @@ use crate::model::backoff::Backoff;
 use crate::sandbox::docker::DockerSandbox;
 use crate::store::Stores;
 use crate::supervisor::{Parts, Supervisor};
+use crate::switchboard::{Board, Switchboard};
 use crate::trust::Trust;
 use crate::vault::issuer::{Address, Issuer};
 use crate::vault::{Refresher, Vault};
@@ -97,9 +98,25 @@ impl Shared {
         })
     }
 
+    /// The channels of the home.
+    pub(super) fn switchboard(&self, desk: &Desk) -> Switchboard {
+        let (look, central) = (self.delivery.clone(), self.stores.central().clone());
+        Switchboard::new(Board {
+            home: self.home.clone(),
+            central,
+            secrets: self.accounts.clone(),
+            channels: self.channels.clone(),
+            desk: desk.clone(),
+            trust: self.trust.clone(),
+            changed: Box::new(move || look.look_again()),
+        })
+    }
+
     /// What the socket answers from.
-    pub(super) fn admin(&self, supervisor: Supervisor) -> Admin {
+    pub(super) fn admin(&self, supervisor: Supervisor, desk: Desk, switchboard: Switchboard) -> Admin {
         Admin {
+            desk,
+            switchboard,
             home: self.home.clone(),
             install: self.install.clone(),
             stores: self.stores.clone(),

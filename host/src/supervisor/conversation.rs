@@ -16,6 +16,7 @@ use super::launch::{self, LaunchError};
 use super::tools;
 use super::turns::refused;
 use super::undelivered;
+use super::overheard;
 use crate::config::conversation::DuringTurn;
 use crate::config::group::GroupConfig;
 use crate::config::zone::local_time;
@@ -129,6 +130,11 @@ pub(super) fn batch_of(claimed: Claimed, config: &GroupConfig) -> Batch {
     let lost = undelivered::words(&claimed.undelivered, &claimed.chat, &zone);
     let left_open = tools::left_open(claimed.question.as_deref());
     let context = context(&claimed, &zone) + &left_open + &lost + &said_before(&claimed.said);
+    let mut messages: Vec<_> =
+        claimed.messages.into_iter().map(|message| batch_message(message, &zone)).collect();
+    if let Some(first) = messages.first_mut() {
+        first.text = overheard::before(&claimed.overheard, &zone) + &first.text;
+    }
     Batch {
         turn: claimed.turn,
         work: claimed.work,
@@ -137,7 +143,7 @@ pub(super) fn batch_of(claimed: Claimed, config: &GroupConfig) -> Batch {
         apart: claimed.apart,
         context,
         options: claimed.options,
-        messages: claimed.messages.into_iter().map(|message| batch_message(message, &zone)).collect(),
+        messages,
     }
 }
 
