@@ -96,7 +96,7 @@ pub(super) async fn status(
         dead_letters,
         channels: channels::all(&admin).await?,
         approvals: admin.stores.central().approvals(false, usize::MAX >> 1).await?.len() as u64,
-        dropped: admin.stores.central().drops(DROPS).await?,
+        dropped: admin.stores.central().drops(DROPS).await?.into_iter().map(dropped).collect(),
         sessions,
     }))
 }

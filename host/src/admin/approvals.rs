@@ -56,7 +56,7 @@ fn failed(error: DecideError) -> Failed {
     let hint = "`cofferdam approval list` shows what waits";
     match error {
         DecideError::Unknown(_) => Failed::not_found(message, hint),
-        DecideError::Before(..) => Failed::new(ErrorKind::Conflict, message, "nothing was changed"),
+        DecideError::Before { .. } => Failed::new(ErrorKind::Conflict, message, "nothing was changed"),
         DecideError::Word { .. } | DecideError::Role(_) => Failed::new(ErrorKind::Usage, message, hint),
         DecideError::Store(error) => error.into(),
     }

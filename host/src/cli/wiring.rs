@@ -50,7 +50,12 @@ fn on_off(progress: bool) -> &'static str {
 }
 
 async fn set(context: &Context, chat: ChatWord, progress: bool) -> Result<(), CliError> {
-    let change = WiringChange { channel: chat.channel, chat_id: chat.chat_id, progress: Some(progress) };
+    let change = WiringChange {
+        channel: chat.channel,
+        chat_id: chat.chat_id,
+        progress: Some(progress),
+        ..WiringChange::default()
+    };
     let patch = async |client: &Client| Ok(client.patch::<Wiring>(PATH, &change).await?);
     let wiring = connect::with(&context.home, Mode::Query, patch).await?;
     if context.json {

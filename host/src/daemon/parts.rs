@@ -11,6 +11,7 @@ use crate::config::home::Home;
 use crate::config::host::{Environment, HostConfig};
 use crate::config::retries::Retries;
 use crate::delivery::Delivery;
+use crate::desk::{Desk, Tells};
 use crate::gateway::accounts::Sources;
 use crate::gateway::{Account, Accounts, Gateway, Ledger};
 use crate::live::Hub;
@@ -96,6 +97,17 @@ impl Shared {
             starts: starts_of(config.retries),
             tell_after: Duration::from_secs(config.retries.tell_after_secs),
         })
+    }
+
+    /// Takes in what channels hand in.
+    pub(super) fn desk(&self, supervisor: &Supervisor) -> Desk {
+        let (accepts, deliver, post) = (supervisor.clone(), self.delivery.clone(), self.delivery.clone());
+        let tells = Tells {
+            accepted: Box::new(move |folder, accepted| accepts.accepted(folder, accepted)),
+            deliver: Box::new(move |due| deliver.nudge(due)),
+            post: Box::new(move |chat| post.look_own(chat)),
+        };
+        Desk::new(self.home.clone(), self.stores.clone(), self.channels.clone(), tells)
     }
 
     /// The channels of the home.

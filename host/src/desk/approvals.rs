@@ -40,10 +40,15 @@ pub enum DecideError {
     #[error("there is no approval {0}")]
     Unknown(i64),
     /// It was decided.
-    #[error("approval {0} is {1} already", .1.as_str())]
-    Before(i64, ApprovalState),
+    #[error("approval {id} is {} already", state.as_str())]
+    Before {
+        /// Which.
+        id: i64,
+        /// How it stands.
+        state: ApprovalState,
+    },
     /// That is none of its answers.
-    #[error("approval {id} does not take '{word}'; it takes {}", .takes.join(", "))]
+    #[error("approval {id} does not take '{word}'; it takes {}", takes.join(", "))]
     Word {
         /// Which.
         id: i64,
@@ -146,7 +151,7 @@ impl Desk {
             return Err(DecideError::Role(id));
         }
         if row.state != ApprovalState::Open {
-            return Err(DecideError::Before(id, row.state));
+            return Err(DecideError::Before { id, state: row.state });
         }
         let made = match word {
             Some(word) => row.choices.iter().find(|choice| choice.word.eq_ignore_ascii_case(word)),
@@ -164,7 +169,7 @@ impl Desk {
         let said = (made.word.clone(), by.name());
         match central.decide(id, event, said, effect).await? {
             Decided::Now(news) => self.told(news),
-            Decided::Before(state) => return Err(DecideError::Before(id, state)),
+            Decided::Before(state) => return Err(DecideError::Before { id, state }),
             Decided::Unknown => return Err(DecideError::Unknown(id)),
         }
         tracing::info!(approval = id, choice = made.word, by = by.name(), "decided");

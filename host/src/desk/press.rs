@@ -31,7 +31,7 @@ impl Desk {
         match self.decide(&by, id, Some(&word)).await {
             Ok((_, made)) => Ok(Taken::Done(made.label)),
             // It was pressed twice, or by two.
-            Err(error @ DecideError::Before(..)) => Ok(Taken::Done(error.to_string())),
+            Err(error @ DecideError::Before { .. }) => Ok(Taken::Done(error.to_string())),
             Err(DecideError::Role(_)) => self.dropped(arrival, DropReason::AboveRole).await,
             Err(DecideError::Store(error)) => Err(failed(error)),
             Err(_) => self.dropped(arrival, DropReason::BadPress).await,

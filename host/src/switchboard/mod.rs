@@ -16,7 +16,7 @@ use crate::channels::{BadSettings, Channel, Channels, SendError, State};
 use crate::config::home::Home;
 use crate::desk::Desk;
 use crate::error_chain;
-use crate::gateway::{AccountError, Accounts};
+use crate::gateway::accounts::{AccountError, Accounts};
 use crate::model::channel::ChannelKind;
 use crate::store::channels::{ChannelRow, SecretOf};
 use crate::store::{Central, StoreError, now_ms};
