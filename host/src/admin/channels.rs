@@ -41,7 +41,12 @@ pub(super) async fn put(
     Json(put): Json<ChannelPut>,
 ) -> Answer<ChannelTested> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || name.len() > MOST_NAME || !name.chars().all(plain) || name == terminal::NAME || name == "platform" {
+    if name.is_empty()
+        || name.len() > MOST_NAME
+        || !name.chars().all(plain)
+        || name == terminal::NAME
+        || name == "platform"
+    {
         let message = format!("'{name}' cannot be a channel's name");
         let hint = format!("use 1 to {MOST_NAME} lower-case letters, digits and '-'; `terminal` is taken");
         return Err(usage(&message, &hint));
@@ -95,14 +100,18 @@ fn view(seen: Seen) -> Channel {
 fn failed(error: ChannelError) -> Failed {
     let message = error_chain(&error);
     match error {
-        ChannelError::Settings(_) => usage(&message, "nothing was changed; docs/channels/ says what each kind takes"),
+        ChannelError::Settings(_) => {
+            usage(&message, "nothing was changed; docs/channels/ says what each kind takes")
+        }
         ChannelError::OtherKind(_) => {
             Failed::new(ErrorKind::Conflict, message, "choose another name, or remove that channel first")
         }
         ChannelError::Unknown(_) => Failed::not_found(message, "`cofferdam channel list` shows the channels"),
-        ChannelError::Test { .. } => {
-            Failed::new(ErrorKind::Account, message, "nothing was changed; see that the secret and the settings are right")
-        }
+        ChannelError::Test { .. } => Failed::new(
+            ErrorKind::Account,
+            message,
+            "nothing was changed; see that the secret and the settings are right",
+        ),
         ChannelError::Secret(_) => {
             Failed::new(ErrorKind::Account, message, "`cofferdam doctor` says how the vault's key is")
         }

@@ -119,7 +119,11 @@ fn dropped(reason: DropReason, group: &Folder) -> Failed {
             "put it into a file in the group's workspace and write where it is",
         ),
         // What holds for strangers: whoever has the admin socket is none.
-        reason => Failed::new(ErrorKind::Internal, format!("the message was dropped: {}", reason.as_str()), "see the daemon's log"),
+        reason => Failed::new(
+            ErrorKind::Internal,
+            format!("the message was dropped: {}", reason.as_str()),
+            "see the daemon's log",
+        ),
     }
 }
 

@@ -34,7 +34,10 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Answer<Vec<Wiring>>
 
 pub(super) async fn put(State(admin): State<Arc<Admin>>, Json(change): Json<WiringChange>) -> Answer<Wiring> {
     let central = admin.stores.central();
-    let group = change.group.clone().ok_or_else(|| usage("the group is missing", "name the group that the chat reaches"))?;
+    let group = change
+        .group
+        .clone()
+        .ok_or_else(|| usage("the group is missing", "name the group that the chat reaches"))?;
     if central.group(&group).await?.is_none() {
         return Err(no_group(&group));
     }
@@ -49,7 +52,8 @@ pub(super) async fn put(State(admin): State<Arc<Admin>>, Json(change): Json<Wiri
         None => chat.as_ref().map_or(ChatKind::Group, |chat| chat.kind),
     };
     let there = central.wirings_of(&change.channel, &change.chat_id).await?;
-    let terms = there.into_iter().find(|wiring| wiring.folder == group).map_or(Terms::of(kind), |wiring| wiring.terms);
+    let terms =
+        there.into_iter().find(|wiring| wiring.folder == group).map_or(Terms::of(kind), |wiring| wiring.terms);
     let terms = changed(terms, &change)?;
     keep(central, &change, group, kind, terms).await
 }
@@ -134,7 +138,9 @@ fn changed(mut terms: Terms, change: &WiringChange) -> Result<Terms, Failed> {
     terms.sticky = change.sticky.unwrap_or(terms.sticky);
     terms.progress = change.progress.unwrap_or(terms.progress);
     match (terms.engage, &terms.pattern) {
-        (EngageMode::Pattern, None) => Err(usage("the engage mode `pattern` needs a pattern", "say which with --pattern")),
+        (EngageMode::Pattern, None) => {
+            Err(usage("the engage mode `pattern` needs a pattern", "say which with --pattern"))
+        }
         (EngageMode::Pattern, Some(_)) => Ok(terms),
         _ => Ok(Terms { pattern: None, ..terms }),
     }

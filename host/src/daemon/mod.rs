@@ -197,11 +197,11 @@ impl Daemon {
             supervisor.recover();
         }
         #[cfg(feature = "test-hooks")]
-        let platform =
-            platform.map(|platform| platform::start(&platform, &shared.stores, &desk));
+        let platform = platform.map(|platform| platform::start(&platform, &shared.stores, &desk));
         let socket = shared.home.admin_socket();
-        let admin = AdminServer::start(shared.admin(supervisor.clone(), desk.clone(), switchboard.clone()), &socket)
-            .map_err(|source| StartError::Home { path: socket, source })?;
+        let admin =
+            AdminServer::start(shared.admin(supervisor.clone(), desk.clone(), switchboard.clone()), &socket)
+                .map_err(|source| StartError::Home { path: socket, source })?;
         if mode == Mode::Serve {
             let (home, account) = (shared.home.root().display(), shared.gateway.account_name());
             tracing::info!(%home, account, "ready; talk to a group with `cofferdam chat GROUP`, end with Ctrl-C");

@@ -50,8 +50,7 @@ impl Door {
         }
         let Some(folder) = folder_of(chat_id) else { return Ok(()) };
         let central = self.stores.central();
-        let chat =
-            ChatRow { kind: ChatKind::Group, title: None, unknown: Some(UnknownPolicy::Public) };
+        let chat = ChatRow { kind: ChatKind::Group, title: None, unknown: Some(UnknownPolicy::Public) };
         central.put_chat(platform::NAME, chat_id, chat).await.map_err(|error| error_chain(&error))?;
         let wiring = Wiring {
             channel: platform::NAME.to_owned(),

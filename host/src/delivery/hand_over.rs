@@ -7,9 +7,9 @@ use cofferdam_protocol::ids::ReplyId;
 use futures_util::FutureExt;
 use tokio::sync::SemaphorePermit;
 
-use super::{Inner, Whose};
 use super::gate::Gate;
 use super::pieces::Handed;
+use super::{Inner, Whose};
 use crate::channels::{Channel, Piece, Receipt, SendError};
 use crate::model::delivery::{Miss, Next};
 use crate::model::reply::Outbound;
@@ -85,13 +85,7 @@ impl Inner {
         self.keep_miss(store, &reply, Miss::Refused, &why).await
     }
 
-    async fn keep_miss(
-        &self,
-        store: &Outbox,
-        reply: &Outbound,
-        miss: Miss,
-        why: &str,
-    ) -> Result<Then, StoreError> {
+    async fn keep_miss(&self, store: &Outbox, reply: &Outbound, miss: Miss, why: &str) -> Result<Then, StoreError> {
         let kept = self.keep(store, reply.id, Came::Short(miss, why)).await?;
         let (chat, tries) = (&reply.chat, reply.tries + i64::from(miss.is_failure()));
         match kept {

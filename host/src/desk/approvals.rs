@@ -4,7 +4,6 @@ use cofferdam_protocol::ids::Folder;
 
 use super::{Desk, failed, words};
 use crate::channels::{Arrival, Content, NotTaken, Taken, Written};
-use crate::error_chain;
 use crate::model::approval::{ApprovalEvent, ApprovalKind, ApprovalState, Choice, DENY};
 use crate::model::chat::ChatKind;
 use crate::model::people::{Act, Role, UnknownPolicy};
@@ -106,11 +105,7 @@ impl Desk {
         written: &Written,
         folder: &Folder,
     ) -> Result<Taken, NotTaken> {
-        let words = format!(
-            "{} to {folder}: {}\nMay they?",
-            words::who(arrival),
-            words::excerpt(&written.text)
-        );
+        let words = format!("{} to {folder}: {}\nMay they?", words::who(arrival), words::excerpt(&written.text));
         let choices = vec![
             choice(Role::Member.as_str(), "Yes, as a member"),
             choice(Role::Guest.as_str(), "Yes, as a guest"),
@@ -144,7 +139,12 @@ impl Desk {
     }
 
     /// Decides. `word` is one of the approval's choices; none is the first for an approval, and [`DENY`] denies.
-    pub async fn decide(&self, by: &Decider, id: i64, word: Option<&str>) -> Result<(ApprovalRow, Choice), DecideError> {
+    pub async fn decide(
+        &self,
+        by: &Decider,
+        id: i64,
+        word: Option<&str>,
+    ) -> Result<(ApprovalRow, Choice), DecideError> {
         let central = self.inner.stores.central();
         let row = central.approval(id).await?.ok_or(DecideError::Unknown(id))?;
         if !by.may(&row) {
@@ -173,12 +173,7 @@ impl Desk {
             Decided::Unknown => return Err(DecideError::Unknown(id)),
         }
         tracing::info!(approval = id, choice = made.word, by = by.name(), "decided");
-        let desk = self.clone();
-        tokio::spawn(async move {
-            if let Err(error) = desk.take_held().await {
-                tracing::error!(error = %error_chain(&error), "what was held is taken in at the next look");
-            }
-        });
+        self.inner.decided.notify_one();
         Ok((row, made))
     }
 
@@ -232,7 +227,6 @@ impl Desk {
 
     /// Takes in what was held for approvals that were given. What cannot be taken now waits for the next look.
     pub(super) async fn take_held(&self) -> Result<(), StoreError> {
-        let _alone = self.inner.retaking.lock().await;
         let central = self.inner.stores.central();
         for (held, kept) in central.held().await? {
             if let Ok(arrival) = serde_json::from_str::<Arrival>(&kept)

@@ -20,7 +20,12 @@ use crate::sandbox::mounts;
 impl Desk {
     /// Puts a message's files into a group's workspace. What cannot be had is named in the text: the rest goes on. A message that is
     /// known has them already.
-    pub(super) async fn place(&self, folder: &Folder, written: &Written, message: &mut Inbound) -> Result<(), NotTaken> {
+    pub(super) async fn place(
+        &self,
+        folder: &Folder,
+        written: &Written,
+        message: &mut Inbound,
+    ) -> Result<(), NotTaken> {
         if written.files.is_empty() {
             return Ok(());
         }

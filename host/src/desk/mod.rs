@@ -65,8 +65,8 @@ struct Inner {
     tells: Tells,
     floods: floods::Floods,
     codes: pairing::Tries,
-    /// Held by whoever takes in what was held: each is taken once, in order.
-    retaking: tokio::sync::Mutex<()>,
+    /// Something was decided: what was held for it may be taken in.
+    decided: tokio::sync::Notify,
 }
 
 impl Desk {
@@ -79,7 +79,7 @@ impl Desk {
             tells,
             floods: floods::Floods::default(),
             codes: pairing::Tries::default(),
-            retaking: tokio::sync::Mutex::default(),
+            decided: tokio::sync::Notify::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -98,6 +98,7 @@ impl Desk {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = self.inner.decided.notified() => {}
                 () = tokio::time::sleep(EVERY) => {}
             }
         }
@@ -156,9 +157,9 @@ impl Intake for Counter {
     async fn present(&self, chat: ChatRef) {
         self.desk.told([chat.clone()]);
         match self.desk.inner.stores.central().wirings_of(&chat.channel, &chat.chat_id).await {
-            Ok(wirings) => wirings
-                .into_iter()
-                .for_each(|wiring| (self.desk.inner.tells.deliver)(Due { folder: wiring.folder, chat: chat.clone() })),
+            Ok(wirings) => wirings.into_iter().for_each(|wiring| {
+                (self.desk.inner.tells.deliver)(Due { folder: wiring.folder, chat: chat.clone() })
+            }),
             Err(error) => {
                 tracing::warn!(%chat, error = %error_chain(&error), "its replies wait for the next look");
             }

@@ -23,7 +23,8 @@ pub(super) fn harmless(mut arrival: Arrival) -> Arrival {
 
 /// A foreign name in one harmless line.
 pub(super) fn name(name: &str) -> String {
-    let reorders = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    let reorders =
+        |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
     let plain: String = name.chars().filter(|c| !c.is_control() && !reorders(*c)).take(MOST_NAME).collect();
     plain.trim().to_owned()
 }
@@ -56,7 +57,8 @@ pub(super) fn unknown_sender() -> String {
 
 pub(super) fn help(role: Option<Role>) -> String {
     let may = |act: Act| role.is_some_and(|role| role.may(act));
-    let mut lines = vec!["Write, and the agent answers. What begins so is for me:".to_owned(), "/help · /status".into()];
+    let mut lines =
+        vec!["Write, and the agent answers. What begins so is for me:".to_owned(), "/help · /status".into()];
     if may(Act::Steer) {
         lines.push("/stop ends the running turn · /clear begins anew · /compact sums up".into());
     }
@@ -89,7 +91,8 @@ fn article(role: Role) -> &'static str {
 }
 
 pub(super) fn bad_code() -> String {
-    "That code opens nothing: it was used, it is over, or it has a mistake. `cofferdam pair` makes a new one.".to_owned()
+    "That code opens nothing: it was used, it is over, or it has a mistake. `cofferdam pair` makes a new one."
+        .to_owned()
 }
 
 /// Who and where, for an approver.

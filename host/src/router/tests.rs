@@ -55,8 +55,7 @@ fn all() -> Vec<Case> {
 
 fn decided(case: Case) -> Decision {
     let asks = Asks::parse(case.asks);
-    let said =
-        Said { kind: case.kind, addressed: case.addressed, asks: &asks, empty: false, too_large: false };
+    let said = Said { kind: case.kind, addressed: case.addressed, asks: &asks, empty: false, too_large: false };
     let listener = Listener {
         folder: "demo".parse().unwrap(),
         session_mode: SessionMode::Shared,
@@ -100,7 +99,9 @@ fn expected(case: Case) -> Decision {
         EngageMode::Pattern => case.addressed || case.goes_on || case.fits,
     };
     match () {
-        () if !known && case.policy == UnknownPolicy::Ask && engages && case.asks == "hello" => one(Fate::AskSender),
+        () if !known && case.policy == UnknownPolicy::Ask && engages && case.asks == "hello" => {
+            one(Fate::AskSender)
+        }
         () if !known => one(Fate::Drop(DropReason::UnknownSender)),
         () if !engages && case.others == Others::Context => one(Fate::Context),
         () if !engages => one(Fate::Drop(DropReason::NotEngaged)),

@@ -4,8 +4,8 @@ use cofferdam_protocol::admin::AccountKind;
 use cofferdam_protocol::ids::AccountName;
 use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
-use super::db::Durability;
 use super::channels::SecretOf;
+use super::db::Durability;
 use super::{Central, StoreError, now_ms};
 use crate::hooks;
 

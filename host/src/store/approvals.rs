@@ -5,13 +5,12 @@ use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
 use super::central::folder_of;
 use super::db::Durability;
+use super::own_states::step_approval;
 use super::people::{NewUser, approvers, put_role, put_user};
 use super::posts::{self, NewPost};
 use super::wirings::{self, ChatRow, Wiring};
 use super::{Central, StoreError, now_ms};
-use crate::model::approval::{
-    ApprovalEvent, ApprovalKind, ApprovalState, Choice, MOST_HELD, MOST_OPEN, WAITS,
-};
+use crate::model::approval::{ApprovalEvent, ApprovalKind, ApprovalState, Choice, MOST_HELD, MOST_OPEN, WAITS};
 use crate::model::chat::ChatRef;
 use crate::model::people::Role;
 
@@ -100,7 +99,8 @@ pub enum Decided {
     Unknown,
 }
 
-const COLUMNS: &str = "id, kind, channel, chat_id, user_id, folder, words, choices, state, choice, decided_by, asked_at,
+const COLUMNS: &str =
+    "id, kind, channel, chat_id, user_id, folder, words, choices, state, choice, decided_by, asked_at,
      expires_at";
 
 impl Central {
@@ -201,8 +201,7 @@ impl Central {
 fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) -> Result<Asked, StoreError> {
     let known = same(tx, new)?;
     if let Some((id, ApprovalState::Open)) = known {
-        let held: u64 =
-            tx.query_row("SELECT count(*) FROM held WHERE approval = ?1", [id], |row| row.get(0))?;
+        let held: u64 = tx.query_row("SELECT count(*) FROM held WHERE approval = ?1", [id], |row| row.get(0))?;
         if held >= MOST_HELD {
             return Ok(Asked::Full);
         }
@@ -214,8 +213,7 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
     if let Some((_, ApprovalState::Denied)) = known {
         return Ok(Asked::Denied);
     }
-    let open: u64 =
-        tx.query_row("SELECT count(*) FROM approvals WHERE state = 'open'", [], |row| row.get(0))?;
+    let open: u64 = tx.query_row("SELECT count(*) FROM approvals WHERE state = 'open'", [], |row| row.get(0))?;
     if open >= MOST_OPEN {
         return Ok(Asked::Full);
     }
@@ -318,12 +316,8 @@ fn settle(
     event: ApprovalEvent,
     decided: Option<(&str, &str)>,
 ) -> Result<Vec<ChatRef>, StoreError> {
-    let next = row.state.next(event)?;
+    let next = step_approval(tx, row.id, event, decided)?;
     let (choice, by) = decided.unzip();
-    tx.execute(
-        "UPDATE approvals SET state = ?1, choice = ?2, decided_by = ?3, decided_at = ?4 WHERE id = ?5",
-        params![next.as_str(), choice, by, now_ms(), row.id],
-    )?;
     if next != ApprovalState::Approved {
         tx.execute("DELETE FROM held WHERE approval = ?1", [row.id])?;
     }

@@ -8,9 +8,9 @@ use cofferdam_protocol::ids::Folder;
 use rusqlite::{Connection, OpenFlags, ffi, params};
 
 use super::central::{GroupRow, group_row};
-use super::wirings::{self, Wiring, wiring_row};
 use super::db::{Durability, connect, not_hollow, open};
 use super::schema::Kind;
+use super::wirings::{self, Wiring, wiring_row};
 use super::{Central, StoreError, now_ms};
 use crate::model::turn::TurnState;
 

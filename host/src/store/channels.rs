@@ -139,9 +139,7 @@ impl Central {
 
     /// Whether any secret of others than accounts is sealed.
     pub async fn has_sealed(&self) -> Result<bool, StoreError> {
-        self.db
-            .read(|tx| Ok(tx.query_row("SELECT EXISTS (SELECT 1 FROM secrets)", [], |row| row.get(0))?))
-            .await
+        self.db.read(|tx| Ok(tx.query_row("SELECT EXISTS (SELECT 1 FROM secrets)", [], |row| row.get(0))?)).await
     }
 }
 

@@ -20,6 +20,7 @@ pub mod fault;
 pub mod ground;
 pub mod group;
 pub mod outboxes;
+mod own_states;
 pub mod people;
 pub mod pools;
 pub mod posts;

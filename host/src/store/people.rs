@@ -330,9 +330,8 @@ pub(super) fn approvers(tx: &Savepoint<'_>, folder: Option<&str>) -> Result<Vec<
              SELECT person FROM roles WHERE role IN ('owner', 'admin') AND (folder IS NULL OR folder = ?1))
          GROUP BY person ORDER BY person",
     )?;
-    let rows = statement.query_map([folder], |row| {
-        Ok(ChatRef { channel: row.get(0)?, chat_id: row.get(1)?, thread_id: None })
-    })?;
+    let rows = statement
+        .query_map([folder], |row| Ok(ChatRef { channel: row.get(0)?, chat_id: row.get(1)?, thread_id: None }))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::db::Durability;
 use super::group::chat_of;
 use super::group::outbox::{NextReply, Sent, sent_of};
+use super::own_states::step_post;
 use super::{Central, StoreError, chance, now_ms};
 use crate::model::approval::Choice;
 use crate::model::button::Button;
@@ -39,7 +40,12 @@ impl NewPost {
 
 impl Central {
     /// Answers an arrival, unless it was answered before. Says whether it was now.
-    pub async fn answer(&self, chat: &ChatRef, platform_id: &str, post: Option<NewPost>) -> Result<bool, StoreError> {
+    pub async fn answer(
+        &self,
+        chat: &ChatRef,
+        platform_id: &str,
+        post: Option<NewPost>,
+    ) -> Result<bool, StoreError> {
         let (chat, platform_id) = (chat.clone(), platform_id.to_owned());
         self.db
             .write(Durability::Durable, move |tx| {
@@ -83,7 +89,7 @@ impl Central {
                     outbound.doubts += 1;
                     tx.execute("UPDATE posts SET doubt = doubt + 1 WHERE id = ?1", [outbound.id.0])?;
                 }
-                step(tx, outbound.id, ReplyEvent::Lease)?;
+                step_post(tx, outbound.id, ReplyEvent::Lease)?;
                 Ok(NextReply::Leased(Box::new(outbound)))
             })
             .await
@@ -100,7 +106,7 @@ impl Central {
                 let ids = serde_json::to_string(&ids).unwrap_or_default();
                 tx.execute("UPDATE posts SET sent = ?1 WHERE id = ?2", params![ids, post.0])?;
                 if last {
-                    step(tx, post, ReplyEvent::Delivered)?;
+                    step_post(tx, post, ReplyEvent::Delivered)?;
                     tx.execute("UPDATE posts SET delivered_at = ?1 WHERE id = ?2", [now_ms(), post.0])?;
                 }
                 Ok(())
@@ -125,7 +131,7 @@ impl Central {
                     Next::At(at) => (ReplyEvent::Retry, at),
                     Next::Dead => (ReplyEvent::GiveUp, 0),
                 };
-                step(tx, post, event)?;
+                step_post(tx, post, event)?;
                 let why: String = why.chars().take(500).collect();
                 tx.execute(
                     "UPDATE posts SET next_try_at = ?1, tries = ?2, doubt = ?3, last_error = ?4 WHERE id = ?5",
@@ -161,7 +167,9 @@ impl Central {
 pub(super) fn first_time(tx: &Savepoint<'_>, chat: &ChatRef, platform_id: &str) -> Result<bool, StoreError> {
     // The thread is no part of a message's name on any platform.
     let new = tx
-        .prepare_cached("INSERT OR IGNORE INTO answered (channel, chat_id, platform_id, at) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare_cached(
+            "INSERT OR IGNORE INTO answered (channel, chat_id, platform_id, at) VALUES (?1, ?2, ?3, ?4)",
+        )?
         .execute(params![chat.channel, chat.chat_id, platform_id, now_ms()])?;
     Ok(new > 0)
 }
@@ -244,21 +252,12 @@ fn buttons(tx: &Savepoint<'_>, approval: i64) -> Result<Vec<Labelled>, StoreErro
         .prepare_cached("SELECT choices FROM approvals WHERE id = ?1 AND state = 'open'")?
         .query_row([approval], |row| row.get(0))
         .optional()?;
-    let choices: Vec<Choice> =
-        choices.and_then(|choices| serde_json::from_str(&choices).ok()).unwrap_or_default();
+    let choices: Vec<Choice> = choices.and_then(|choices| serde_json::from_str(&choices).ok()).unwrap_or_default();
     let labelled = |(choice, made): (usize, Choice)| Labelled {
         label: made.label,
         data: Button::Choice { approval, choice }.data(),
     };
     Ok(choices.into_iter().enumerate().map(labelled).collect())
-}
-
-fn step(tx: &Savepoint<'_>, post: ReplyId, event: ReplyEvent) -> Result<(), StoreError> {
-    let state: String = tx.query_row("SELECT state FROM posts WHERE id = ?1", [post.0], |row| row.get(0))?;
-    let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
-    let next = state.next(event)?;
-    tx.execute("UPDATE posts SET state = ?1 WHERE id = ?2", params![next.as_str(), post.0])?;
-    Ok(())
 }
 
 /// As a reply's key; the time keeps apart what got the same number after an older copy was restored.

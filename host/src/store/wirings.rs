@@ -1,7 +1,7 @@
 //! Which chats reach which groups, and the chats themselves.
 
 use cofferdam_protocol::ids::Folder;
-use rusqlite::{OptionalExtension, Row, Savepoint, params};
+use rusqlite::{Row, Savepoint, params};
 
 use super::central::folder_of;
 use super::db::Durability;
@@ -109,7 +109,8 @@ impl Central {
         let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
         self.db
             .read(move |tx| {
-                let sql = format!("SELECT {COLUMNS} FROM wirings WHERE channel = ?1 AND chat_id = ?2 ORDER BY folder");
+                let sql =
+                    format!("SELECT {COLUMNS} FROM wirings WHERE channel = ?1 AND chat_id = ?2 ORDER BY folder");
                 let mut statement = tx.prepare_cached(&sql)?;
                 let rows = statement.query_and_then([&channel, &chat_id], wiring_row)?;
                 rows.collect()
@@ -134,9 +135,8 @@ impl Central {
         let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
         self.db
             .read(move |tx| {
-                let mut statement = tx.prepare_cached(
-                    "SELECT kind, title, unknown FROM chats WHERE channel = ?1 AND chat_id = ?2",
-                )?;
+                let mut statement = tx
+                    .prepare_cached("SELECT kind, title, unknown FROM chats WHERE channel = ?1 AND chat_id = ?2")?;
                 let mut rows = statement.query_and_then([&channel, &chat_id], chat_row)?;
                 rows.next().transpose()
             })
@@ -210,18 +210,19 @@ pub(super) fn put(tx: &Savepoint<'_>, wiring: &Wiring, renew: bool) -> Result<bo
     Ok(tx.query_row(there, params![channel, chat_id, folder.as_str()], |row| row.get(0))?)
 }
 
-pub(super) fn put_chat(
-    tx: &Savepoint<'_>,
-    channel: &str,
-    chat_id: &str,
-    row: &ChatRow,
-) -> Result<(), StoreError> {
+pub(super) fn put_chat(tx: &Savepoint<'_>, channel: &str, chat_id: &str, row: &ChatRow) -> Result<(), StoreError> {
     tx.prepare_cached(
         "INSERT INTO chats (channel, chat_id, kind, title, unknown) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO UPDATE SET kind = excluded.kind, title = coalesce(excluded.title, title),
              unknown = coalesce(excluded.unknown, unknown)",
     )?
-    .execute(params![channel, chat_id, row.kind.as_str(), row.title, row.unknown.map(UnknownPolicy::as_str)])?;
+    .execute(params![
+        channel,
+        chat_id,
+        row.kind.as_str(),
+        row.title,
+        row.unknown.map(UnknownPolicy::as_str)
+    ])?;
     Ok(())
 }
 
@@ -249,10 +250,4 @@ pub(super) fn wiring_row(row: &Row<'_>) -> Result<Wiring, StoreError> {
         progress: row.get(8)?,
     };
     Ok(Wiring { channel: row.get(0)?, chat_id: row.get(1)?, folder: folder_of(row.get(2)?)?, terms })
-}
-
-/// Whether a chat is wired to a group.
-pub(super) fn is_wired(tx: &Savepoint<'_>, channel: &str, chat_id: &str) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 FROM wirings WHERE channel = ?1 AND chat_id = ?2";
-    Ok(tx.prepare_cached(sql)?.query_row([channel, chat_id], |_| Ok(())).optional()?.is_some())
 }

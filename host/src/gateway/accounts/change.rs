@@ -277,7 +277,11 @@ impl Accounts {
         // Read here: a keyring would keep the database's thread waiting.
         let vault = self.inner.vault.clone();
         let renewal = blocking(move || vault.renewal()).await??;
-        let resealed = self.inner.central.reseal(move |of, sealed| renewal.of(Owner::other(&of.purpose, &of.name), sealed)).await?;
+        let resealed = self
+            .inner
+            .central
+            .reseal(move |of, sealed| renewal.of(Owner::other(&of.purpose, &of.name), sealed))
+            .await?;
         hooks::crash_point("rotate.after_commit");
         self.refresh().await?;
         let (vault, secrets) = (self.inner.vault.clone(), resealed.secrets.clone());

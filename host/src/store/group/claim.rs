@@ -5,6 +5,7 @@ use cofferdam_protocol::runner::{TurnOptions, Work};
 use rusqlite::{Savepoint, params};
 
 use super::attempts::running_turn;
+use super::context::{self, Overheard};
 use super::earlier::{self, Said};
 use super::inbox::{Waiting, walk};
 use super::models::{Inherited, chosen, options};
@@ -12,7 +13,6 @@ use super::questions::FETCHED;
 use super::states::step_message;
 use super::undelivered::{self, Undelivered};
 use super::{GroupDb, chat_of, fence, files, questions, shown};
-use super::context::{self, Overheard};
 use crate::hooks;
 use crate::model::chat::{Attachment, ChatRef};
 use crate::model::command::MessageKind;

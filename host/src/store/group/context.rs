@@ -70,7 +70,12 @@ impl GroupDb {
 }
 
 /// Part of ②: a new turn is shown what was said in its chat since the last one.
-pub(super) fn show(tx: &Savepoint<'_>, session: &SessionId, turn: TurnId, chat: &ChatRef) -> Result<(), StoreError> {
+pub(super) fn show(
+    tx: &Savepoint<'_>,
+    session: &SessionId,
+    turn: TurnId,
+    chat: &ChatRef,
+) -> Result<(), StoreError> {
     tx.prepare_cached(
         "UPDATE context SET turn = ?1 WHERE turn IS NULL AND session = ?2 AND channel = ?3 AND chat_id = ?4
              AND thread_id IS ?5",
@@ -89,8 +94,7 @@ pub(super) fn carry(tx: &Savepoint<'_>, earlier: TurnId, turn: TurnId) -> Result
 /// What a turn is shown.
 pub(super) fn of(tx: &Savepoint<'_>, turn: TurnId) -> Result<Vec<Overheard>, StoreError> {
     let mut statement = tx.prepare_cached("SELECT sender, text, at FROM context WHERE turn = ?1 ORDER BY id")?;
-    let rows = statement.query_map([turn.0], |row| {
-        Ok(Overheard { sender: row.get(0)?, text: row.get(1)?, at: row.get(2)? })
-    })?;
+    let rows = statement
+        .query_map([turn.0], |row| Ok(Overheard { sender: row.get(0)?, text: row.get(1)?, at: row.get(2)? }))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -103,7 +103,9 @@ impl GroupDb {
         self.db
             .read(move |tx| {
                 Ok(tx
-                    .prepare_cached("SELECT channel, chat_id, thread_id, options, state FROM questions WHERE id = ?1")?
+                    .prepare_cached(
+                        "SELECT channel, chat_id, thread_id, options, state FROM questions WHERE id = ?1",
+                    )?
                     .query_row([question.0], |row| {
                         let (options, state): (String, String) = (row.get(3)?, row.get(4)?);
                         Ok(AskedRow {
@@ -122,7 +124,8 @@ impl GroupDb {
         let (chat, platform_id) = (chat.clone(), platform_id.to_owned());
         self.db
             .read(move |tx| {
-                let sql = "SELECT EXISTS (SELECT 1 FROM inbox WHERE channel = ?1 AND chat_id = ?2 AND platform_id = ?3)";
+                let sql =
+                    "SELECT EXISTS (SELECT 1 FROM inbox WHERE channel = ?1 AND chat_id = ?2 AND platform_id = ?3)";
                 let key = params![chat.channel, chat.chat_id, platform_id];
                 Ok(tx.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
             })

@@ -131,7 +131,12 @@ fn find(tx: &Savepoint<'_>, message: &Inbound) -> Result<Option<Accepted>, Store
     .transpose()
 }
 
-pub(super) fn session_for(tx: &Savepoint<'_>, key: &str, chat: &ChatRef, now: i64) -> Result<SessionId, StoreError> {
+pub(super) fn session_for(
+    tx: &Savepoint<'_>,
+    key: &str,
+    chat: &ChatRef,
+    now: i64,
+) -> Result<SessionId, StoreError> {
     let known = tx
         .prepare_cached("SELECT id FROM sessions WHERE key = ?1")?
         .query_row([key], |row| row.get::<_, String>(0))
