@@ -6,6 +6,7 @@
 //! - [`terminal`]: people at the admin socket. - [`telegram`]: a Telegram bot.
 
 pub mod arrival;
+pub mod markup;
 pub mod pace;
 pub mod piece;
 #[cfg(feature = "test-hooks")]

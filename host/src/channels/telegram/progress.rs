@@ -111,9 +111,8 @@ impl Inner {
 
 /// The draft as far as it is written, or else the status; as markup and plain.
 fn words(status: &str, draft: &str) -> (String, String) {
-    if draft.trim().is_empty() {
+    text::draft(draft).unwrap_or_else(|| {
         let status = cut(status.trim(), STATUS);
-        return (format!("<i>{}</i>", escape(&status)), status);
-    }
-    text::draft(draft)
+        (format!("<i>{}</i>", escape(&status)), status)
+    })
 }

@@ -1,7 +1,7 @@
 //! A reply in messages of Telegram's: HTML of at most 4096 characters, counted as it is shown.
 
-use super::words::{cut_units, escape};
-use crate::channels::Piece;
+use super::words::escape;
+use crate::channels::{Piece, markup};
 use crate::model::action::{Action, Asked};
 use crate::model::reply::{Outbound, ReplyKind};
 
@@ -57,13 +57,23 @@ pub(super) fn is_caption(text: &str) -> bool {
 
 /// The agent's words.
 fn markdown(text: &str) -> Vec<Piece> {
-    plain(text)
+    let pieces: Vec<Piece> = markup::telegram(text, TEXT).into_iter().map(piece).collect();
+    if pieces.is_empty() { plain("") } else { pieces }
 }
 
-/// An answer that still grows, in one message with a mark at its end.
-pub(super) fn draft(text: &str) -> (String, String) {
-    let plain = cut_units(text, TEXT - 2) + "\n…";
-    (escape(&plain), plain)
+fn piece(piece: markup::Piece) -> Piece {
+    match piece {
+        markup::Piece::Text { markup, plain } => Piece::Text { markup, plain },
+        markup::Piece::File { name, content } => Piece::File { name, content },
+    }
+}
+
+/// An answer that still grows, in one message with a mark at its end, as markup and plain. None when nothing of it can be
+/// seen.
+pub(super) fn draft(text: &str) -> Option<(String, String)> {
+    const MARK: &str = "\n…";
+    let draft = markup::telegram_draft(text, TEXT - MARK.chars().count())?;
+    Some((draft.markup + MARK, draft.plain + MARK))
 }
 
 /// Our own words: as they are.
@@ -124,6 +134,16 @@ mod tests {
         let pieces = texts(&text);
         assert_eq!(pieces.len(), 2);
         assert!(pieces[1].1.starts_with("xxx"));
+    }
+
+    #[test]
+    fn the_agents_words_are_markdown_and_never_nothing() {
+        assert!(
+            matches!(&markdown("**a** < b")[..], [Piece::Text { markup, plain }] if markup == "<b>a</b> &lt; b" && plain == "a < b")
+        );
+        assert_eq!(markdown(" ").len(), 1);
+        assert_eq!(draft("**a"), Some(("<b>a</b>\n…".to_owned(), "a\n…".to_owned())));
+        assert_eq!(draft(" "), None);
     }
 
     proptest! {
