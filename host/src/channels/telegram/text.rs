@@ -142,7 +142,7 @@ mod tests {
             matches!(&markdown("**a** < b")[..], [Piece::Text { markup, plain }] if markup == "<b>a</b> &lt; b" && plain == "a < b")
         );
         assert_eq!(markdown(" ").len(), 1);
-        assert_eq!(draft("**a"), Some(("<b>a</b>\n…".to_owned(), "a\n…".to_owned())));
+        assert_eq!(draft("**a**"), Some(("<b>a</b>\n…".to_owned(), "a\n…".to_owned())));
         assert_eq!(draft(" "), None);
     }
 
