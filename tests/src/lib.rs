@@ -24,6 +24,7 @@ pub mod openai;
 pub mod own_engine;
 pub mod platform;
 pub mod rows;
+pub mod telegram;
 pub mod upstream;
 pub mod vendor;
 pub mod views;

@@ -3,7 +3,7 @@
 //!
 //! - [`arrival`]: what a channel hands in, and to whom. - [`piece`]: a reply in messages of the platform.
 //! - [`state`]: how a channel stands, and how it comes back. - [`pace`]: what its platform allows.
-//! - [`terminal`]: people at the admin socket.
+//! - [`terminal`]: people at the admin socket. - [`telegram`]: a Telegram bot.
 
 pub mod arrival;
 pub mod markup;
@@ -14,6 +14,7 @@ pub mod platform;
 mod registry;
 mod shown;
 pub mod state;
+pub mod telegram;
 pub mod terminal;
 
 use std::sync::Arc;
@@ -78,6 +79,11 @@ pub trait Channel: Send + Sync {
     /// How fast its platform takes replies. Delivery keeps to it.
     fn pace(&self) -> Pace {
         Pace::UNLIMITED
+    }
+
+    /// How fast one chat takes replies, where its platform tells kinds of chats apart; else as [`Channel::pace`] has it.
+    fn chat_rate(&self, _chat: &ChatRef) -> Rate {
+        self.pace().chat
     }
 
     /// How long handing a piece over may take. What takes longer is given up, in doubt whether the platform has it,

@@ -44,16 +44,16 @@ impl Gate {
         self.pace
     }
 
-    /// Waits until a reply may go to the chat. What is answered is held while it goes.
-    pub(super) async fn pass(&self, chat: &ChatRef) -> Option<SemaphorePermit<'_>> {
+    /// Waits until a reply may go to the chat, which takes them at this rate. What is answered is held while it goes.
+    pub(super) async fn pass_at(&self, chat: &ChatRef, rate: Rate) -> Option<SemaphorePermit<'_>> {
         // Here, where it holds up no other chat.
-        let at = self.chat_at(chat);
+        let at = self.chat_at(chat, rate);
         if at > Instant::now() {
             sleep_until(at).await;
         }
         let slot = self.slots.acquire().await.ok()?;
         let _turn = self.turnstile.lock().await;
-        while let Err(at) = self.take(chat, Instant::now()) {
+        while let Err(at) = self.take(chat, rate, Instant::now()) {
             sleep_until(at).await;
         }
         Some(slot)
@@ -66,26 +66,26 @@ impl Gate {
         meters.paused_until = meters.paused_until.max(Instant::now() + pause);
     }
 
-    fn chat_at(&self, chat: &ChatRef) -> Instant {
+    fn chat_at(&self, chat: &ChatRef, rate: Rate) -> Instant {
         let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
-        meters.chats.get(chat).map_or_else(Instant::now, |meter| meter.free_at(self.pace.chat))
+        meters.chats.get(chat).map_or_else(Instant::now, |meter| meter.free_at(rate))
     }
 
     /// Counts a reply, or says when it may come again.
-    fn take(&self, chat: &ChatRef, now: Instant) -> Result<(), Instant> {
+    fn take(&self, chat: &ChatRef, rate: Rate, now: Instant) -> Result<(), Instant> {
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         let Meters { all, chats, paused_until } = &mut *meters;
         if chats.len() >= REMEMBERED {
             chats.retain(|_, meter| meter.0 > now);
         }
         let mut mine = chats.get(chat).copied().unwrap_or(Meter(now));
-        let at = mine.free_at(self.pace.chat).max(all.free_at(self.pace.all)).max(*paused_until);
+        let at = mine.free_at(rate).max(all.free_at(self.pace.all)).max(*paused_until);
         if at > now {
             return Err(at);
         }
         all.count(self.pace.all, now);
-        if !self.pace.chat.every.is_zero() {
-            mine.count(self.pace.chat, now);
+        if !rate.every.is_zero() {
+            mine.count(rate, now);
             chats.insert(chat.clone(), mine);
         }
         Ok(())
@@ -121,6 +121,27 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    impl Gate {
+        async fn pass(&self, chat: &ChatRef) -> Option<SemaphorePermit<'_>> {
+            self.pass_at(chat, self.pace.chat).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chat_of_another_kind_has_its_own_rate() {
+        let gate = Gate::new(pace(Rate::each(SECOND), Rate::UNLIMITED));
+        let start = Instant::now();
+        for _ in 0..3 {
+            drop(gate.pass_at(&chat("slow"), Rate::each(SECOND * 3)).await);
+        }
+        assert_eq!(start.elapsed(), SECOND * 6);
+        let start = Instant::now();
+        for _ in 0..3 {
+            drop(gate.pass(&chat("quick")).await);
+        }
+        assert_eq!(start.elapsed(), SECOND * 2);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_goes_at_once_and_then_one_each_so_often() {

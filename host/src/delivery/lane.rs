@@ -9,6 +9,7 @@ use tokio::sync::{Notify, SemaphorePermit};
 use super::gate::Gate;
 use super::hand_over::Then;
 use super::{Inner, Whose, lock};
+use crate::channels::Channel;
 use crate::clock;
 use crate::model::chat::ChatRef;
 use crate::store::group::outbox::NextReply;
@@ -107,7 +108,7 @@ impl Inner {
         if !channel.is_there(&due.chat) {
             return Ok(Then::Wait);
         }
-        let Some(slot) = self.pass(&gate, &due.chat).await else { return Ok(Then::End) };
+        let Some(slot) = self.pass((channel.as_ref(), &gate), &due.chat).await else { return Ok(Then::End) };
         let durable = !channel.abilities().idempotent;
         let NextReply::Leased(reply) = store.lease(&due.chat, durable).await? else { return Ok(Then::Next) };
         crate::hooks::crash_point("lease.after_commit");
@@ -115,10 +116,15 @@ impl Inner {
     }
 
     /// Waits at the gate. None: we are ending, and what cannot go soon goes after the next start.
-    pub(super) async fn pass<'g>(&self, gate: &'g Gate, chat: &ChatRef) -> Option<SemaphorePermit<'g>> {
+    pub(super) async fn pass<'g>(
+        &self,
+        (channel, gate): (&dyn Channel, &'g Gate),
+        chat: &ChatRef,
+    ) -> Option<SemaphorePermit<'g>> {
+        let rate = channel.chat_rate(chat);
         tokio::select! {
-            slot = gate.pass(chat) => slot,
-            () = self.stop.cancelled() => tokio::time::timeout(SOON, gate.pass(chat)).await.ok().flatten(),
+            slot = gate.pass_at(chat, rate) => slot,
+            () = self.stop.cancelled() => tokio::time::timeout(SOON, gate.pass_at(chat, rate)).await.ok().flatten(),
         }
     }
 

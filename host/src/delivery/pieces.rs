@@ -33,7 +33,7 @@ impl Inner {
         let last = pieces.len() - 1;
         for (place, piece) in pieces.iter().enumerate().skip(reply.sent.len().min(last)) {
             if slot.is_none() {
-                slot = self.pass(gate, &reply.chat).await;
+                slot = self.pass((channel, gate), &reply.chat).await;
             }
             if slot.is_none() {
                 return Ok(Handed::Over(Then::End));

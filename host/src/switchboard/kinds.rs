@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::Board;
+use crate::channels::telegram::Telegram;
 use crate::channels::{BadSettings, Channel};
 use crate::model::channel::ChannelKind;
 
@@ -16,10 +17,13 @@ pub(super) fn make(
     settings: Value,
     secret: Option<SecretString>,
 ) -> Result<Arc<dyn Channel>, BadSettings> {
-    let _ = (board, name, settings, secret);
     match kind {
-        ChannelKind::Telegram | ChannelKind::Http | ChannelKind::Exec => {
-            Err(BadSettings(format!("no {} channel in this build", kind.as_str())))
+        ChannelKind::Telegram => {
+            let token = secret.ok_or_else(|| BadSettings("a Telegram channel needs its bot's token".to_owned()))?;
+            Ok(Arc::new(Telegram::new(name, settings, token, &board.trust)?))
+        }
+        ChannelKind::Http | ChannelKind::Exec => {
+            Err(BadSettings(format!("the kind {} is not there yet", kind.as_str())))
         }
     }
 }

@@ -1,0 +1,252 @@
+//! Telegram, by the [Bot API](https://core.telegram.org/bots/api). One value is one bot.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`settings`] | what a home says about the bot |
+//! | [`api`], [`failure`], [`wire`] | calls, why they fail, and what we read of Telegram's objects |
+//! | [`poll`], [`queues`], [`cursor`] | updates: asked for, waiting by chat, and how far they were read |
+//! | [`webhook`] | updates: posted by Telegram |
+//! | [`seen`], [`words`], [`taking`] | what an update says that somebody did, and handing it in |
+//! | [`send`], [`post`], [`files`], [`ask`] | replies |
+//! | [`text`] | replies in messages |
+//! | [`progress`] | what a turn does |
+
+mod api;
+mod ask;
+mod cursor;
+mod failure;
+mod files;
+mod poll;
+mod post;
+mod progress;
+mod queues;
+mod seen;
+mod send;
+mod settings;
+mod taking;
+mod text;
+mod webhook;
+mod wire;
+mod words;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use frankenstein::methods::SetMyCommandsParams;
+use frankenstein::types::BotCommand;
+use secrecy::SecretString;
+use serde_json::json;
+use tokio::io::AsyncWrite;
+use tokio_util::sync::CancellationToken;
+
+use self::api::Api;
+use self::failure::Failure;
+use self::progress::Displays;
+use self::send::Moved;
+use self::settings::{Settings, Webhook};
+use self::wire::Me;
+use super::{
+    Abilities, BadSettings, Channel, Intake, Offered, Pace, Pauses, Piece, Progress, Rate, Receipt, SendError,
+    Standing, State,
+};
+use crate::model::chat::ChatRef;
+use crate::model::reply::Outbound;
+use crate::trust::Trust;
+
+/// What a short call may take. Below the time that delivery gives a reply, so that our own words say what happened.
+const CALL: Duration = Duration::from_secs(25);
+
+/// What people find in the bot's menu: the commands of a chat.
+const COMMANDS: [(&str, &str); 9] = [
+    ("help", "What can be said here"),
+    ("status", "What the agent does now"),
+    ("stop", "End what it does now"),
+    ("clear", "Begin a new conversation"),
+    ("compact", "Shorten what it remembers"),
+    ("model", "Show or choose the model"),
+    ("effort", "Show or choose how hard it thinks"),
+    ("approve", "Allow what was asked for"),
+    ("deny", "Refuse what was asked for"),
+];
+
+/// A bot. Clones are the same.
+#[derive(Clone)]
+pub struct Telegram {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: String,
+    api: Arc<Api>,
+    webhook: Option<Webhook>,
+    standing: Standing,
+    displays: Displays,
+    moved: Moved,
+}
+
+impl Telegram {
+    /// The bot with this token, as the channel `name`. It does not call anybody yet.
+    pub fn new(
+        name: &str,
+        settings: serde_json::Value,
+        token: SecretString,
+        trust: &Trust,
+    ) -> Result<Self, BadSettings> {
+        settings::check_token(&token)?;
+        let known = Settings::parse(settings)?;
+        let inner = Inner {
+            name: name.to_owned(),
+            api: Arc::new(Api::new(known.api_url, token, trust)?),
+            webhook: known.webhook,
+            standing: Standing::default(),
+            displays: Displays::default(),
+            moved: Moved::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+#[async_trait]
+impl Channel for Telegram {
+    fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            files: true,
+            threads: true,
+            edit: true,
+            react: true,
+            buttons: true,
+            progress: true,
+            idempotent: false,
+        }
+    }
+
+    fn state(&self) -> State {
+        self.inner.standing.state()
+    }
+
+    async fn run(&self, intake: Arc<dyn Intake>, stop: CancellationToken) {
+        let inner = self.inner.clone();
+        let Some(me) = inner.clone().hello(&stop).await else { return };
+        match inner.webhook.clone() {
+            Some(webhook) => webhook::run(inner, webhook, intake, me, stop).await,
+            None => poll::Poll::new(inner, intake, me, stop).run().await,
+        }
+    }
+
+    async fn test(&self) -> Result<String, SendError> {
+        let me = self.inner.me().await?;
+        let can = if me.can_read_all_group_messages { "can" } else { "cannot" };
+        Ok(format!("@{}, {can} read all group messages", me.username))
+    }
+
+    /// What Telegram [publishes](https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this): about one
+    /// message a second in a chat, 30 a second in all.
+    fn pace(&self) -> Pace {
+        Pace {
+            chat: Rate { burst: 3, every: Duration::from_secs(1) },
+            all: Rate { burst: 5, every: Duration::from_millis(40) },
+            at_once: 16,
+        }
+    }
+
+    /// And 20 a minute in one group.
+    fn chat_rate(&self, chat: &ChatRef) -> Rate {
+        if is_group(chat) { Rate { burst: 3, every: Duration::from_millis(3500) } } else { self.pace().chat }
+    }
+
+    fn pieces(&self, reply: &Outbound) -> Vec<Piece> {
+        text::pieces(reply)
+    }
+
+    async fn send(&self, reply: &Outbound, piece: &Piece, onto: Option<&str>) -> Result<Receipt, SendError> {
+        self.inner.send(reply, piece, onto).await
+    }
+
+    async fn progress(
+        &self,
+        chat: &ChatRef,
+        progress: &Progress,
+        shown: Option<&str>,
+    ) -> Result<Option<String>, SendError> {
+        self.inner.progress(chat, progress, shown).await
+    }
+
+    fn progress_pace(&self, chat: &ChatRef) -> Duration {
+        Duration::from_secs(if is_group(chat) { 3 } else { 1 })
+    }
+
+    async fn fetch(
+        &self,
+        file: &Offered,
+        into: &mut (dyn AsyncWrite + Send + Unpin),
+        most: u64,
+    ) -> Result<u64, SendError> {
+        files::fetch(&self.inner.api, file, into, most).await
+    }
+}
+
+/// Groups have negative ids.
+fn is_group(chat: &ChatRef) -> bool {
+    chat.chat_id.starts_with('-')
+}
+
+impl Inner {
+    async fn me(&self) -> Result<Me, Failure> {
+        self.api.call("getMe", &json!({}), CALL).await
+    }
+
+    /// Asks who we are until that is known. None: we end.
+    async fn hello(&self, stop: &CancellationToken) -> Option<Me> {
+        let mut pauses = Pauses::default();
+        loop {
+            let me = tokio::select! {
+                () = stop.cancelled() => return None,
+                me = self.me() => me,
+            };
+            let failure = match me {
+                Ok(me) => {
+                    self.standing.set(&self.name, State::Connected);
+                    self.name_commands(stop).await;
+                    return Some(me);
+                }
+                Err(failure) if failure.is_bad_token() => {
+                    self.stopped();
+                    return None;
+                }
+                Err(failure) => failure,
+            };
+            if !pauses.wait(&self.name, &self.standing, (failure.to_string(), failure.after()), stop).await {
+                return None;
+            }
+        }
+    }
+
+    /// Puts the commands into the bot's menu, as far as that works.
+    async fn name_commands(&self, stop: &CancellationToken) {
+        let commands =
+            COMMANDS.map(|(command, does)| BotCommand::builder().command(command).description(does).build());
+        let params = SetMyCommandsParams::builder().commands(commands.to_vec()).build();
+        let set = tokio::select! {
+            () = stop.cancelled() => return,
+            set = self.api.call::<bool>("setMyCommands", &params, CALL) => set,
+        };
+        if let Err(error) = set {
+            tracing::info!(channel = self.name, %error, "the bot's menu was not set");
+        }
+    }
+
+    /// Nothing works before a person does something.
+    fn stopped(&self) {
+        let why = format!(
+            "Telegram does not know the bot's token; ask @BotFather for the present one (/token) and add the channel with it \
+             again: `cofferdam channel add {} telegram`",
+            self.name
+        );
+        self.standing.set(&self.name, State::Stopped { why });
+    }
+}

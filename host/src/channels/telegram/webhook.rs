@@ -1,0 +1,197 @@
+//! Has Telegram call us. What it posts is taken before it is answered; what cannot be taken now it posts again by itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State as Shared};
+use axum::http::StatusCode;
+use axum::routing::post;
+use frankenstein::methods::SetWebhookParams;
+use serde_json::Value;
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::Inner;
+use super::poll::{Leftovers, WANTED, readable};
+use super::seen::Seen;
+use super::settings::Webhook;
+use super::taking::Taking;
+use super::wire::Me;
+use crate::channels::{Intake, Pauses, State};
+use crate::model::chat::ChatRef;
+
+/// What Telegram calls its secret.
+const SECRET: &str = "x-telegram-bot-api-secret-token";
+/// The largest body that is read, in bytes.
+const MAX_BODY: usize = 256 * 1024;
+/// How long a body may take.
+const READING: Duration = Duration::from_secs(10);
+/// The most calls at once, ours to bound; Telegram is asked to make fewer.
+const AT_ONCE: usize = 64;
+const FROM_TELEGRAM: u32 = 40;
+/// How long calls that are under way get at the end, and how long a call of ours may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+struct Hook {
+    name: String,
+    me: Me,
+    taking: Taking,
+    secret: String,
+    slots: Semaphore,
+    chats: Mutex<HashMap<ChatRef, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// Until the stop, or until a person is needed.
+pub(super) async fn run(
+    inner: Arc<Inner>,
+    webhook: Webhook,
+    intake: Arc<dyn Intake>,
+    me: Me,
+    stop: CancellationToken,
+) {
+    let ends = stop.child_token();
+    let leftovers = Leftovers::new(inner.clone(), intake.clone(), me.clone(), ends.clone());
+    let leftovers = tokio::spawn(leftovers.take());
+    let taking = Taking { api: inner.api.clone(), intake };
+    let hook = Arc::new(Hook {
+        name: inner.name.clone(),
+        me,
+        taking,
+        // Hexadecimal, which Telegram allows; new at every start.
+        secret: format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()),
+        slots: Semaphore::new(AT_ONCE),
+        chats: Mutex::default(),
+    });
+    let mut pauses = Pauses::default();
+    while let Some(why) = serve(&inner, &webhook, hook.clone(), &stop).await {
+        if !pauses.wait(&inner.name, &inner.standing, (why, None), &stop).await {
+            break;
+        }
+    }
+    ends.cancel();
+    let _ = leftovers.await;
+}
+
+/// Listens, and tells Telegram so. Answers what went wrong, if it is to be tried again.
+async fn serve(inner: &Arc<Inner>, webhook: &Webhook, hook: Arc<Hook>, stop: &CancellationToken) -> Option<String> {
+    let listener = match TcpListener::bind(webhook.listen).await {
+        Ok(listener) => listener,
+        Err(error) => return Some(format!("cannot listen at {} for Telegram's calls: {error}", webhook.listen)),
+    };
+    let ends = stop.child_token();
+    let app = Router::new().route(webhook.url.path(), post(called)).with_state(hook.clone());
+    let server = axum::serve(listener, app).with_graceful_shutdown(ends.clone().cancelled_owned());
+    let server = tokio::spawn(async move { server.await });
+    let failed = match tell(inner, webhook, &hook.secret, stop).await {
+        Told::Yes => {
+            inner.standing.set(&inner.name, State::Connected);
+            stop.cancelled().await;
+            None
+        }
+        Told::End => None,
+        Told::Failed(why) => Some(why),
+    };
+    ends.cancel();
+    let abort = server.abort_handle();
+    if tokio::time::timeout(PATIENCE, server).await.is_err() {
+        abort.abort();
+    }
+    failed
+}
+
+enum Told {
+    Yes,
+    End,
+    Failed(String),
+}
+
+async fn tell(inner: &Inner, webhook: &Webhook, secret: &str, stop: &CancellationToken) -> Told {
+    let params = SetWebhookParams::builder()
+        .url(webhook.url.as_str())
+        .max_connections(FROM_TELEGRAM)
+        .allowed_updates(WANTED.to_vec())
+        .secret_token(secret)
+        .build();
+    let told = tokio::select! {
+        () = stop.cancelled() => return Told::End,
+        told = inner.api.call::<bool>("setWebhook", &params, PATIENCE) => told,
+    };
+    match told {
+        Ok(_) => Told::Yes,
+        Err(failure) if failure.is_bad_token() => {
+            inner.stopped();
+            Told::End
+        }
+        Err(failure) => Told::Failed(failure.to_string()),
+    }
+}
+
+/// One call of Telegram's, or of somebody who pretends to be.
+async fn called(Shared(hook): Shared<Arc<Hook>>, request: Request) -> StatusCode {
+    let said = request.headers().get(SECRET).map(|value| value.as_bytes()).unwrap_or_default();
+    if !bool::from(said.ct_eq(hook.secret.as_bytes())) {
+        return StatusCode::UNAUTHORIZED;
+    }
+    let Ok(_slot) = hook.slots.try_acquire() else { return StatusCode::SERVICE_UNAVAILABLE };
+    let update = match read(request.into_body()).await {
+        Ok(update) => update,
+        Err(Unread::Late) => return StatusCode::REQUEST_TIMEOUT,
+        Err(Unread::Never(why)) => {
+            tracing::warn!(channel = hook.name, why, "an update is passed over");
+            return StatusCode::OK;
+        }
+    };
+    let id = update.get("update_id").and_then(Value::as_i64);
+    let bytes = update.to_string().len();
+    // What cannot be read now cannot be read later.
+    let Some((seen, _)) = readable(&hook.name, &hook.me, id, update, bytes) else { return StatusCode::OK };
+    let (arrival, press) = match seen {
+        Seen::Wrote(arrival) => (arrival, None),
+        Seen::Pressed(arrival, id) => (arrival, Some(id)),
+        Seen::Nothing(_) => return StatusCode::OK,
+    };
+    // A caller that leaves does not end the taking.
+    let own = hook.clone();
+    let taken = tokio::spawn(async move {
+        let _alone = own.alone(&arrival.chat).await;
+        own.taking.take(arrival, press).await
+    });
+    match taken.await {
+        Ok(Ok(())) => StatusCode::OK,
+        Ok(Err(why)) => {
+            tracing::warn!(update = id, %why, "not taken; Telegram sends it again");
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Why there is no update in a call.
+enum Unread {
+    Late,
+    /// It will be the same the next time, and Telegram would hold back what follows.
+    Never(&'static str),
+}
+
+async fn read(body: Body) -> Result<Value, Unread> {
+    let body = tokio::time::timeout(READING, to_bytes(body, MAX_BODY)).await;
+    let body = body.map_err(|_| Unread::Late)?.map_err(|_| Unread::Never("too large, or cut off"))?;
+    serde_json::from_slice(&body).map_err(|_| Unread::Never("no JSON"))
+}
+
+impl Hook {
+    /// One of a chat after the other.
+    async fn alone(&self, chat: &ChatRef) -> OwnedMutexGuard<()> {
+        let alone = {
+            let mut chats = self.chats.lock().unwrap_or_else(PoisonError::into_inner);
+            chats.retain(|_, alone| Arc::strong_count(alone) > 1);
+            chats.entry(chat.clone()).or_default().clone()
+        };
+        alone.lock_owned().await
+    }
+}
