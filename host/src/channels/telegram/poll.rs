@@ -12,6 +12,7 @@ use std::time::Duration;
 use frankenstein::methods::{DeleteWebhookParams, GetUpdatesParams};
 use frankenstein::types::AllowedUpdate;
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
@@ -29,6 +30,8 @@ pub(super) const WANTED: [AllowedUpdate; 3] =
     [AllowedUpdate::Message, AllowedUpdate::CallbackQuery, AllowedUpdate::MyChatMember];
 /// How long Telegram waits for an update, in seconds.
 const LONG: u32 = 50;
+/// Who has nothing and answers sooner did not wait at all.
+const HASTY: Duration = Duration::from_secs(1);
 /// What an answer takes beyond that.
 const ANSWER: Duration = Duration::from_secs(15);
 /// Updates at once (Telegram's own most).
@@ -143,6 +146,7 @@ impl Poll {
         if let Err(why) = self.keep().await {
             return Round::Stuck(why.to_string());
         }
+        let asked = Instant::now();
         let batch = tokio::select! {
             () = self.stop.cancelled() => return Round::End,
             batch = self.ask() => batch,
@@ -152,6 +156,11 @@ impl Poll {
             Err(Failure::TooLarge) => return self.too_large(),
             Err(failure) => return Round::Failed(failure),
         };
+        if batch.is_empty() && !self.at_once && asked.elapsed() < HASTY {
+            return Round::Stuck(
+                "Telegram, or what is between it and us, answers without waiting for messages".to_owned(),
+            );
+        }
         self.inner.standing.set(&self.inner.name, State::Connected);
         self.at_once = false;
         self.batch = BATCH;

@@ -20,7 +20,8 @@ use super::taking::Taking;
 use crate::channels::{Arrival, Pauses};
 use crate::model::chat::ChatRef;
 
-/// The most updates that wait, and their most bytes; then nothing more is read. They are kept with the cursor.
+/// The most updates that wait, and their most bytes, before nothing more is read; the last batch may go beyond. They are kept
+/// with the cursor.
 const MOST: usize = 1000;
 const MOST_BYTES: usize = 1024 * 1024;
 

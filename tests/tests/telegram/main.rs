@@ -1,0 +1,11 @@
+//! The Telegram channel against a Telegram on loopback: real sockets, and an intake that notes what it is handed.
+
+mod arrivals;
+mod bot;
+mod desk;
+mod files;
+mod progress;
+mod replies;
+mod trouble;
+mod waiting;
+mod webhook;

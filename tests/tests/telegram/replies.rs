@@ -1,0 +1,209 @@
+//! Replies as people see them, and what comes of those that Telegram does not take.
+
+use cofferdam::channels::{Channel as _, Piece, Receipt, SendError};
+use cofferdam::model::action::{Action, Asked};
+use cofferdam::model::reply::{Outbound, ReplyKind};
+use cofferdam_protocol::ids::{MessageId, QuestionId, ReplyId};
+use cofferdam_tests::telegram::{Fault, Telegram};
+
+use super::bot::{channel, doing, hand, logged, nothing_has_the_token, reply, send};
+
+fn id(receipt: &Receipt) -> &str {
+    receipt.id.as_deref().expect("an id")
+}
+
+fn text(markup: &str, plain: &str) -> Piece {
+    Piece::Text { markup: markup.to_owned(), plain: plain.to_owned() }
+}
+
+#[tokio::test]
+async fn the_agents_words_have_their_markup_and_ours_are_plain() {
+    let telegram = Telegram::start().await;
+    let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
+    send(&channel, &reply(ada, "**bold** & `1 < 2`"), None).await.expect("sent");
+    let notice = Outbound { kind: ReplyKind::Notice, ..reply(ada, "**not** <b>bold</b>") };
+    send(&channel, &notice, None).await.expect("sent");
+    let shown = telegram.from_bot(ada);
+    assert_eq!(shown[0].text, "bold & 1 < 2");
+    assert!(shown[0].has("bold") && shown[0].has("code"));
+    assert_eq!((shown[1].text.as_str(), shown[1].entities.len()), ("**not** <b>bold</b>", 0));
+}
+
+#[tokio::test]
+async fn a_long_reply_is_several_messages_and_a_topic_gets_its_own() {
+    let telegram = Telegram::start().await;
+    let (channel, group) = (channel(&telegram), telegram.supergroup("Team", &[7]));
+    let words: Vec<String> = (0..2000).map(|number| format!("word{number}")).collect();
+    let mut long = reply(group, &words.join(" "));
+    long.chat.thread_id = Some("7".to_owned());
+    let receipts = send(&channel, &long, None).await.expect("sent");
+    let shown = telegram.from_bot(group);
+    assert!(shown.len() > 2 && shown.len() == receipts.len());
+    assert!(shown.iter().all(|message| message.thread == Some(7)));
+    let all: Vec<String> =
+        shown.iter().flat_map(|message| message.text.split_whitespace().map(str::to_owned)).collect();
+    assert_eq!(all, words);
+    assert_eq!(channel.pieces(&long), channel.pieces(&long), "the same at every try");
+}
+
+#[tokio::test]
+async fn markup_that_is_refused_goes_as_plain_text_also_in_a_change() {
+    let telegram = Telegram::start().await;
+    let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
+    let receipt = hand(&channel, &reply(ada, ""), &text("<h1>x", "x & y"), None).await.expect("sent");
+    assert_eq!(telegram.from_bot(ada)[0].text, "x & y");
+    hand(&channel, &reply(ada, ""), &text("<b>z", "z <"), Some(id(&receipt))).await.expect("changed");
+    let shown = telegram.from_bot(ada);
+    assert_eq!((shown.len(), shown[0].text.as_str(), shown[0].edits), (1, "z <", 1));
+    assert!(logged().contains("the markup was refused"));
+}
+
+#[tokio::test]
+async fn a_message_is_changed_in_its_place_or_made_anew() {
+    let telegram = Telegram::start().await;
+    let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
+    let first = send(&channel, &reply(ada, "first"), None).await.expect("sent").remove(0);
+    let edit = Outbound { action: Some(Action::Edit { reply: ReplyId(1) }), ..reply(ada, "second") };
+    let again = send(&channel, &edit, Some(id(&first))).await.expect("changed").remove(0);
+    assert_eq!(again, first);
+    send(&channel, &edit, Some(id(&first))).await.expect("not modified is as good");
+    assert_eq!((telegram.from_bot(ada)[0].text.as_str(), telegram.from_bot(ada)[0].edits), ("second", 1));
+
+    hand(&channel, &edit, &Piece::Gone, Some(id(&first))).await.expect("gone");
+    hand(&channel, &edit, &Piece::Gone, Some(id(&first))).await.expect("gone is gone");
+    assert_eq!(telegram.deleted(ada).len(), 1);
+    let new = send(&channel, &edit, Some(id(&first))).await.expect("sent anew").remove(0);
+    assert_ne!(new, first);
+    telegram.ages(ada, id(&new).parse().expect("a number"));
+    let newer = send(&channel, &reply(ada, "third"), Some(id(&new))).await.expect("sent anew").remove(0);
+    assert_ne!(newer, new);
+    hand(&channel, &edit, &Piece::Gone, Some(id(&new))).await.expect("what cannot go stays");
+    assert_eq!(telegram.from_bot(ada).len(), 2);
+}
+
+fn question(options: &[&str]) -> Action {
+    let options = options.iter().map(|option| (*option).to_owned()).collect();
+    Action::Question(Asked { id: QuestionId(4), question: "Which **one**?".into(), options, expires_at: 0 })
+}
+
+#[tokio::test]
+async fn a_question_has_a_button_for_each_option_and_an_edit_takes_them_away() {
+    let telegram = Telegram::start().await;
+    let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
+    let asked = send(&channel, &doing(ada, question(&["Red", "Dark blue"])), None).await.expect("asked");
+    let shown = telegram.from_bot(ada).remove(0);
+    assert_eq!(shown.text, "Which one?");
+    let buttons: Vec<_> = shown.all_buttons().into_iter().map(|button| (&*button.label, &*button.data)).collect();
+    assert_eq!(buttons, [("Red", "q:4:0"), ("Dark blue", "q:4:1")]);
+    let press = telegram.press(ada, shown.id, "Red", &cofferdam_tests::telegram::Person::new(1001, "Ada"));
+    assert!(!press.is_empty());
+    let edit = Outbound { action: Some(Action::Edit { reply: ReplyId(1) }), ..reply(ada, "Which one? Red") };
+    send(&channel, &edit, Some(id(&asked[0]))).await.expect("changed");
+    assert!(telegram.from_bot(ada)[0].buttons.is_empty());
+
+    let long = "an option that says very much about itself, more than fits".to_owned();
+    send(&channel, &doing(ada, question(&["Red", &long])), None).await.expect("asked");
+    let shown = telegram.from_bot(ada).pop().expect("it");
+    assert!(shown.text.contains(&long) && shown.all_buttons()[1].label.ends_with('…'), "{shown:?}");
+    send(&channel, &doing(ada, question(&[])), None).await.expect("asked");
+    assert!(telegram.from_bot(ada).pop().expect("it").buttons.is_empty(), "a free answer");
+}
+
+#[tokio::test]
+async fn a_reaction_is_put_on_its_message_or_refused_in_words() {
+    let telegram = Telegram::start().await;
+    let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
+    let message = telegram.write(ada, "nice");
+    let react = |platform_id: String, emoji: &str| {
+        doing(ada, Action::React { message: MessageId(1), platform_id, emoji: emoji.to_owned() })
+    };
+    send(&channel, &react(message.to_string(), "👍"), None).await.expect("done");
+    assert_eq!(telegram.shows(ada)[0].reactions, ["👍"]);
+    let error = send(&channel, &react(message.to_string(), "🦀"), None).await.expect_err("not in the list");
+    assert!(matches!(&error, SendError::Refused { why } if why.contains("REACTION_INVALID")), "{error:?}");
+    let press = "9".repeat(30);
+    assert!(matches!(send(&channel, &react(press, "👍"), None).await, Err(SendError::Refused { .. })));
+}
+
+/// What comes of one send into a chat.
+async fn outcome(telegram: &Telegram, chat: i64, fault: Option<Fault>) -> SendError {
+    telegram.fail("sendMessage", fault);
+    let sent = send(&channel(telegram), &reply(chat, "x"), None).await;
+    sent.expect_err("it goes wrong")
+}
+
+#[tokio::test]
+async fn what_may_pass_is_for_later_what_cannot_is_refused_and_a_break_is_a_doubt() {
+    let telegram = Telegram::start().await;
+    let (ada, group) = (telegram.person(1001, "Ada"), telegram.supergroup("Team", &[7]));
+    match outcome(&telegram, ada, Some(Fault::TooMany(86_400))).await {
+        SendError::Later { after: Some(after), whole_channel: false, .. } => assert_eq!(after.as_secs(), 86_400),
+        other => panic!("{other:?}"),
+    }
+    for fault in [Fault::Page(502), Fault::No(500, "Internal Server Error"), Fault::Page(403)] {
+        let error = outcome(&telegram, ada, Some(fault.clone())).await;
+        assert!(matches!(error, SendError::Later { after: None, .. }), "{fault:?}: {error:?}");
+    }
+    for fault in [Fault::Closed, Fault::DoneAndClosed, Fault::Cut, Fault::Malformed] {
+        let error = outcome(&telegram, ada, Some(fault.clone())).await;
+        assert!(matches!(error, SendError::Doubt { .. }), "{fault:?}: {error:?}");
+    }
+    let refused = |error: SendError, words: &str| {
+        assert!(matches!(&error, SendError::Refused { why } if why.contains(words)), "{error:?}");
+    };
+    refused(outcome(&telegram, 99, None).await, "there is no such chat");
+    telegram.blocks(ada, true);
+    refused(outcome(&telegram, ada, None).await, "blocked the bot");
+    let mut topic = reply(group, "x");
+    topic.chat.thread_id = Some("8".to_owned());
+    refused(send(&channel(&telegram), &topic, None).await.expect_err("no such topic"), "the topic is gone");
+    topic.chat.chat_id = "@team".to_owned();
+    refused(send(&channel(&telegram), &topic, None).await.expect_err("no number"), "no chat of Telegram's");
+    nothing_has_the_token();
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_is_a_doubt_in_our_own_words() {
+    let telegram = Telegram::start().await;
+    let ada = telegram.person(1001, "Ada");
+    let error = outcome(&telegram, ada, Some(Fault::Unanswered)).await;
+    assert!(matches!(&error, SendError::Doubt { why } if why.contains("no answer in time")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_change_that_broke_off_is_made_again_without_a_doubt() {
+    let telegram = Telegram::start().await;
+    let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
+    let first = send(&channel, &reply(ada, "first"), None).await.expect("sent").remove(0);
+    telegram.fail("editMessageText", [Fault::DoneAndClosed]);
+    let error = send(&channel, &reply(ada, "second"), Some(id(&first))).await.expect_err("broken");
+    assert!(matches!(error, SendError::Later { .. }), "{error:?}");
+    send(&channel, &reply(ada, "second"), Some(id(&first))).await.expect("it is there");
+    assert_eq!(telegram.from_bot(ada).len(), 1);
+}
+
+#[tokio::test]
+async fn a_reply_follows_a_group_to_its_new_id() {
+    let telegram = Telegram::start().await;
+    let (channel, group) = (channel(&telegram), telegram.group("Team"));
+    let to = telegram.migrates(group);
+    send(&channel, &reply(group, "one"), None).await.expect("sent");
+    send(&channel, &reply(group, "two"), None).await.expect("sent");
+    let texts: Vec<_> = telegram.from_bot(to).into_iter().map(|message| message.text).collect();
+    assert_eq!(texts, ["one", "two"]);
+    assert_eq!(telegram.calls("sendMessage").len(), 3, "it is told once");
+    assert!(logged().contains("the group has a new id"));
+}
+
+#[tokio::test]
+async fn the_rates_keep_to_what_telegram_publishes() {
+    let telegram = Telegram::start().await;
+    let channel = channel(&telegram);
+    let (group, person) = (reply(-5, "x").chat, reply(5, "x").chat);
+    let a_minute = |rate: cofferdam::channels::Rate| f64::from(rate.burst) + 60.0 / rate.every.as_secs_f64();
+    assert!(a_minute(channel.chat_rate(&group)) < 21.0, "20 a minute into a group");
+    assert_eq!(channel.chat_rate(&person).every.as_secs(), 1);
+    let all = channel.pace().all;
+    assert!(f64::from(all.burst) + 1.0 / all.every.as_secs_f64() <= 30.0, "30 a second in all");
+    assert!(channel.progress_pace(&group).as_secs() >= 3);
+}

@@ -1,0 +1,101 @@
+//! Updates that Telegram posts.
+
+use std::net::TcpListener;
+
+use cofferdam::channels::{Channel as _, NotTaken, State};
+use cofferdam_tests::telegram::Telegram;
+use serde_json::{Value, json};
+
+use super::bot::Bot;
+use super::desk::Desk;
+
+/// Settings with a webhook at a port that is free, and its address.
+fn settings(telegram: &Telegram) -> (Value, String) {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let url = format!("http://{free}/hook/tg");
+    (json!({"api_url": telegram.url(), "webhook": {"url": url, "listen": free}}), url)
+}
+
+#[tokio::test]
+async fn what_telegram_posts_is_taken_before_it_is_answered() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let ada = telegram.person(1001, "Ada");
+    desk.stick(ada, NotTaken::Full(9));
+    let message = telegram.write(ada, "one");
+    let (settings, _) = settings(&telegram);
+    let bot = Bot::start_with(&telegram, &desk, settings);
+    desk.until("it is posted again", |desk| (desk.handed(ada, message) >= 3).then_some(())).await;
+    assert_eq!((desk.taken().len(), telegram.unconfirmed().len()), (0, 1));
+    desk.unstick();
+    desk.takes(1).await;
+    telegram.until("it is confirmed", |telegram| telegram.unconfirmed().is_empty().then_some(())).await;
+    for text in ["two", "three", "four"] {
+        telegram.write(ada, text);
+    }
+    desk.takes(4).await;
+    assert_eq!(desk.texts(ada), ["one", "two", "three", "four"]);
+    assert_eq!(bot.channel.state(), State::Connected);
+    assert!(telegram.calls("getUpdates").is_empty());
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_else_is_heard_and_nothing_that_cannot_be_read_holds_up_the_rest() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let ada = telegram.person(1001, "Ada");
+    let (settings, url) = settings(&telegram);
+    let bot = Bot::start_with(&telegram, &desk, settings);
+    telegram.called("setWebhook", 1).await;
+    bot.connects().await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let update = json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": 1001, "type": "private"}, "from": {"id": 1001}, "text": "x"}});
+    for secret in [None, Some(""), Some("wrong"), Some(&*"x".repeat(64))] {
+        let post = client.post(&url).json(&update);
+        let post = match secret {
+            Some(secret) => post.header("X-Telegram-Bot-Api-Secret-Token", secret),
+            None => post,
+        };
+        assert_eq!(post.send().await.expect("an answer").status(), 401, "{secret:?}");
+    }
+    let elsewhere = client.post(url.replace("/hook/tg", "/other")).json(&update).send().await.expect("an answer");
+    assert_eq!(elsewhere.status(), 404);
+    telegram.deliver(json!({"message": {"message_id": 7, "text": "x".repeat(300_000)}}));
+    telegram.deliver(json!({"message": "nonsense"}));
+    telegram.write(ada, "good");
+    desk.takes(1).await;
+    assert_eq!(desk.texts(ada), ["good"]);
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn what_waited_when_it_was_still_polled_for_is_taken() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let ada = telegram.person(1001, "Ada");
+    desk.stick(ada, NotTaken::Full(9));
+    let bot = Bot::start(&telegram, &desk);
+    telegram.write(ada, "waits");
+    telegram.until("Telegram was told", |telegram| telegram.unconfirmed().is_empty().then_some(())).await;
+    bot.kill();
+    desk.unstick();
+    let (settings, _) = settings(&telegram);
+    let bot = Bot::start_with(&telegram, &desk, settings);
+    desk.takes(1).await;
+    assert_eq!(desk.texts(ada), ["waits"]);
+    bot.stop().await;
+    assert!(!desk.cursor().expect("a cursor").contains("waits"));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_waited_for() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let ada = telegram.person(1001, "Ada");
+    let (settings, _) = settings(&telegram);
+    let listen = settings["webhook"]["listen"].as_str().expect("an address").to_owned();
+    let taken = TcpListener::bind(&listen).expect("the port");
+    let bot = Bot::start_with(&telegram, &desk, settings);
+    bot.waits("cannot listen at").await;
+    drop(taken);
+    telegram.write(ada, "hello");
+    desk.takes(1).await;
+    bot.stop().await;
+}
