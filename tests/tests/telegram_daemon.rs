@@ -1,0 +1,180 @@
+//! Telegram from one end to the other: the fake Bot API on a real socket, a daemon, a real engine, a real Codex.
+
+use cofferdam_tests::home::TestHome;
+use cofferdam_tests::telegram::{Message, Person, Post, Telegram, at_bot};
+use serde_json::{Value, json};
+
+struct Stage {
+    telegram: Telegram,
+    home: TestHome,
+    ada: Person,
+    chat: i64,
+}
+
+impl Stage {
+    /// A daemon with the channel `tg` and an owner, Ada, whose direct chat is wired to `demo`.
+    async fn new(provider: &str) -> Self {
+        let telegram = Telegram::start().await;
+        let mut home = TestHome::new();
+        home.up().await;
+        home.group("demo", &json!({"provider": provider})).await;
+        let settings = format!("api_url={}", telegram.url());
+        let words = ["channel", "add", "tg", "telegram", "--secret-file", "-", "--set", &settings];
+        let added = home.cli_given(&words, &telegram.token()).await;
+        assert_eq!(added.code, 0, "{added:?}");
+        let ada = Person::new(1001, "Ada");
+        let chat = telegram.person(ada.id, &ada.name);
+        let code = home.cli(&["pair", "--group", "demo", "--json"]).await;
+        assert_eq!(code.code, 0, "{code:?}");
+        let code = code.json()["code"].as_str().expect("a code").to_owned();
+        telegram.write(chat, format!("/pair {code}").as_str());
+        let stage = Self { telegram, home, ada, chat };
+        stage.says("Hello! You are an owner").await;
+        stage
+    }
+
+    /// Waits until the bot's messages in Ada's chat have one with these words.
+    async fn says(&self, words: &str) -> Message {
+        self.says_in(self.chat, words).await
+    }
+
+    async fn says_in(&self, chat: i64, words: &str) -> Message {
+        let has = |telegram: &Telegram| telegram.from_bot(chat).into_iter().find(|message| message.text.contains(words));
+        self.telegram.until(words, has).await
+    }
+
+    async fn json(&self, words: &[&str]) -> Value {
+        let ended = self.home.cli(&[words, &["--json"]].concat()).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        ended.json()
+    }
+}
+
+#[tokio::test]
+async fn a_message_wakes_a_real_agent_whose_answer_grows_in_one_message_and_a_file_goes_out() {
+    let stage = Stage::new("codex").await;
+    let ask = "!stream 40\n!say **Looking** around the workspace for what was asked about, which takes a while to say.\n\
+               !run echo hello > note.txt\n!tool send_file {\"path\": \"note.txt\", \"caption\": \"as asked\"}";
+    stage.telegram.write(stage.chat, ask);
+    let file = stage
+        .telegram
+        .until("the file", |telegram| telegram.from_bot(stage.chat).into_iter().find_map(|message| message.file))
+        .await;
+    assert_eq!((file.name.as_deref(), stage.telegram.content(&file)), (Some("note.txt"), b"hello\n".to_vec()));
+    stage.telegram.write(stage.chat, "!stream 20\n!say This answer is written slowly, so that it is seen while it grows.");
+    let whole = "This answer is written slowly, so that it is seen while it grows.";
+    let shown = stage
+        .telegram
+        .until("the answer", |telegram| {
+            let told = telegram.from_bot(stage.chat);
+            told.into_iter().find(|message| message.text.contains(whole) && !message.text.ends_with('…'))
+        })
+        .await;
+    assert!(shown.edits >= 1, "it grew in place: {shown:?}");
+    assert!(!stage.telegram.typing(stage.chat).is_empty(), "the typing mark was shown");
+    let told = stage.telegram.from_bot(stage.chat);
+    let slow = told.iter().filter(|message| message.text.contains("This answer")).count();
+    assert_eq!(slow, 1, "once: {told:?}");
+}
+
+#[tokio::test]
+async fn a_button_answers_a_question_and_a_second_press_changes_nothing() {
+    let stage = Stage::new("mock").await;
+    let ask = json!({"question": "Which colour?", "options": ["Red", "Blue"]});
+    stage.telegram.write(stage.chat, format!("!tool ask_user {ask}").as_str());
+    let question = stage.says("Which colour?").await;
+    stage.telegram.press(stage.chat, question.id, "Blue", &stage.ada);
+    let told = |telegram: &Telegram| {
+        let told = telegram.from_bot(stage.chat);
+        told.into_iter().find(|message| message.text.contains("Blue") && message.id != question.id)
+    };
+    stage.telegram.until("the answer's use", told).await;
+    let again = stage.telegram.press(stage.chat, question.id, "Red", &stage.ada);
+    let over = |telegram: &Telegram| format!("{:?}", telegram.pressed(&again)).contains("over").then_some(());
+    stage.telegram.until("that it is over", over).await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_killed_loses_nothing_and_says_nothing_twice() {
+    let mut stage = Stage::new("mock").await;
+    for number in 0..4 {
+        stage.telegram.write(stage.chat, format!("message {number}").as_str());
+    }
+    stage.home.crash().await;
+    stage.telegram.write(stage.chat, "message 4");
+    stage.home.up().await;
+    let all = |telegram: &Telegram| {
+        let told: String = telegram.from_bot(stage.chat).into_iter().map(|message| message.text + "\n").collect();
+        (0..5).all(|number| told.contains(&format!("message {number}"))).then_some(())
+    };
+    stage.telegram.until("an answer to each", all).await;
+    let sessions = stage.json(&["session", "list"]).await;
+    assert_eq!(sessions.as_array().map(Vec::len), Some(1));
+    for number in 0..5 {
+        let told = stage.telegram.from_bot(stage.chat);
+        let texts = told.iter().filter(|message| message.text.contains(&format!("message {number}"))).count();
+        assert_eq!(texts, 1, "message {number}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_waits_for_the_owners_button_and_a_refused_one_gets_nowhere() {
+    let stage = Stage::new("mock").await;
+    let (eve, mallory) = (Person::new(2002, "Eve"), Person::new(6666, "Mallory"));
+    let eves = stage.telegram.person(eve.id, &eve.name);
+    stage.telegram.write(eves, "hello from Eve");
+    stage.says_in(eves, "was asked").await;
+    let asked = stage.says("hello from Eve").await;
+    let forged = stage.telegram.press_data(eves, asked.id, &asked.all_buttons()[0].data, &eve);
+    stage
+        .telegram
+        .until("that the press is answered", |telegram| {
+            (!format!("{:?}", telegram.pressed(&forged)).contains("Waits")).then_some(())
+        })
+        .await;
+    assert_eq!(stage.json(&["approval", "list"]).await.as_array().map(Vec::len), Some(1), "still open");
+    stage.telegram.press(stage.chat, asked.id, "demo", &stage.ada);
+    stage.says_in(eves, "hello from Eve").await;
+    stage.says("approved by").await;
+    let mallorys = stage.telegram.person(mallory.id, &mallory.name);
+    stage.telegram.write(mallorys, "let me in");
+    let asked = stage.says("let me in").await;
+    stage.telegram.press(stage.chat, asked.id, "No", &stage.ada);
+    stage.says("denied by").await;
+    stage.telegram.write(mallorys, "please");
+    stage.telegram.write(eves, "/model x");
+    stage.says_in(eves, "the role admin").await;
+    let group = stage.telegram.group("Team");
+    stage.telegram.write(group, Post::text("/stop").from(&mallory));
+    let dropped = cofferdam_tests::eventually("each attempt is counted", || async {
+        let dropped = stage.json(&["dropped"]).await;
+        let reasons: Vec<String> = dropped
+            .as_array()?
+            .iter()
+            .map(|row| format!("{} {}", row["sender"].as_str().unwrap_or_default(), row["reason"].as_str().unwrap_or_default()))
+            .collect();
+        let wanted = ["2002 above-role", "6666 denied", "6666 unwired"];
+        wanted.iter().all(|reason| reasons.iter().any(|row| row == reason)).then_some(reasons)
+    })
+    .await;
+    assert!(dropped.len() >= 3, "{dropped:?}");
+    assert!(!stage.home.log().contains(&stage.telegram.token()), "the token is in no log");
+}
+
+#[tokio::test]
+async fn groups_wake_on_a_mention_and_hear_what_was_said_before() {
+    let stage = Stage::new("mock").await;
+    let group = stage.telegram.supergroup("Team", &[]);
+    let chat = format!("tg:{group}");
+    let terms = ["--others", "context", "--unknown", "public"];
+    let wired = stage.home.cli(&[&["wire", &chat, "demo"][..], &terms].concat()).await;
+    assert_eq!(wired.code, 0, "{wired:?}");
+    stage.telegram.reads_groups();
+    let bob = Person::new(3003, "Bob");
+    stage.telegram.write(group, Post::text("lunch at noon?").from(&bob));
+    stage.telegram.write(group, Post::text(format!("{} what did Bob say", at_bot())).from(&stage.ada));
+    let answer = stage.says_in(group, "what did Bob say").await;
+    assert!(answer.text.contains("lunch at noon?"), "{}", answer.text);
+    let status = stage.home.cli(&["status"]).await;
+    assert!(status.stdout.contains("tg connected"), "{status:?}");
+}
