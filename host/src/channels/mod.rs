@@ -6,6 +6,8 @@
 //! - [`terminal`]: people at the admin socket.
 
 pub mod arrival;
+pub mod exec;
+pub mod markup;
 pub mod pace;
 pub mod piece;
 #[cfg(feature = "test-hooks")]
