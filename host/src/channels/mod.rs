@@ -1,5 +1,6 @@
 //! Chat platforms. A channel hands in messages and takes replies; it knows nothing of groups, sessions or containers.
 
+pub mod markup;
 pub mod pace;
 #[cfg(feature = "test-hooks")]
 pub mod platform;
