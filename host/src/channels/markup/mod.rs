@@ -10,12 +10,15 @@
 mod clean;
 mod cut;
 mod doc;
+mod draft;
 mod html;
 mod language;
 mod nesting;
 mod pack;
 mod read;
 mod table;
+
+pub use draft::Draft;
 
 use clean::clean;
 use doc::{Doc, Kind};
@@ -84,6 +87,13 @@ pub fn telegram(markdown: &str, limit: usize) -> Vec<Piece> {
     let doc = read::read(&clean(markdown), Flavour::Telegram);
     let bounds = Bounds::new(limit, Measure::Utf16, MAX_ENTITIES);
     pieces(&doc, bounds, |message| html::write(&doc, message, "", MAX_ENTITIES))
+}
+
+/// One message in Telegram's HTML for a text that still grows, none for a blank text. It is well-formed wherever the text
+/// breaks off. Of what is longer than `limit` (as in [`telegram`]) the newest is shown, after an ellipsis.
+pub fn telegram_draft(markdown: &str, limit: usize) -> Option<Draft> {
+    let doc = read::read(&clean(markdown), Flavour::Telegram);
+    draft::draft(&doc, Bounds::new(limit, Measure::Utf16, MAX_ENTITIES))
 }
 
 /// Messages without any markup, none for a blank text, each of at most `limit` units of `measure` (at least
