@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Markdown ─ clean ─ nesting ─ read (table) ─▶ Doc: chunks ─ pack (cut) ─▶ messages ─ html ─▶ pieces
+//!                           └ source ────────▶
 //! ```
 //!
 //! An agent's text is hostile. So markup is never copied: a text's spans carry styles, and only [`html`] writes tags, each
@@ -16,6 +17,7 @@ mod language;
 mod nesting;
 mod pack;
 mod read;
+mod source;
 mod table;
 
 pub use draft::Draft;
@@ -101,6 +103,13 @@ pub fn telegram_draft(markdown: &str, limit: usize) -> Option<Draft> {
 pub fn plain(markdown: &str, limit: usize, measure: Measure) -> Vec<Piece> {
     let doc = read::read(&clean(markdown), Flavour::Plain);
     as_it_is(&doc, Bounds::new(limit, measure, usize::MAX))
+}
+
+/// The Markdown itself in messages of at most `limit` units of `measure` (at least [`MIN_LIMIT`]), for platforms that
+/// render it; none for a blank text. A piece's `plain` is its `markup`: people can read Markdown.
+pub fn markdown(markdown: &str, limit: usize, measure: Measure) -> Vec<Piece> {
+    let bounds = Bounds::new(limit, measure, usize::MAX);
+    as_it_is(&source::read(&clean(markdown), bounds), bounds)
 }
 
 fn as_it_is(doc: &Doc, bounds: Bounds) -> Vec<Piece> {
