@@ -19,6 +19,8 @@ mod pack;
 mod read;
 mod source;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use draft::Draft;
 
