@@ -3,7 +3,8 @@
 //!
 //! - [`arrival`]: what a channel hands in, and to whom. - [`piece`]: a reply in messages of the platform.
 //! - [`state`]: how a channel stands, and how it comes back. - [`pace`]: what its platform allows.
-//! - [`terminal`]: people at the admin socket.
+//! - [`terminal`]: people at the admin socket. - [`exec`]: any program that speaks our lines.
+//! - [`markup`]: an agent's Markdown in messages.
 
 pub mod arrival;
 pub mod exec;

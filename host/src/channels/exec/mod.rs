@@ -122,9 +122,9 @@ impl Inner {
         if let Err(error) = loose::make_empty(&self.about.files) {
             tracing::warn!(channel = name, %error, "what an earlier run left behind is not cleared away");
         }
+        standing.set(name, State::Connecting);
         let mut pauses = Pauses::default();
         while !self.closing.is_cancelled() {
-            standing.set(name, State::Connecting);
             let began = Instant::now();
             let why = self.live(&inlet).await;
             self.link.down();

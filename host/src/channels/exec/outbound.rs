@@ -25,14 +25,12 @@ pub(super) fn texts(hello: &Hello, markdown: &str) -> Vec<Piece> {
         Markup::Plain => markup::plain(markdown, hello.limit, hello.measure),
         Markup::Markdown => markup::markdown(markdown, hello.limit, hello.measure),
     };
-    if hello.abilities.files {
-        return pieces;
-    }
-    let as_text = |piece| match piece {
-        Piece::File { content, .. } => parts(hello, &content),
-        piece => vec![piece],
+    let as_they_are = |piece| match piece {
+        markup::Piece::File { content, .. } if !hello.abilities.files => parts(hello, &content),
+        markup::Piece::File { name, content } => vec![Piece::File { name, content }],
+        markup::Piece::Text { markup, plain } => vec![Piece::Text { markup, plain }],
     };
-    pieces.into_iter().flat_map(as_text).collect()
+    pieces.into_iter().flat_map(as_they_are).collect()
 }
 
 /// As much of a text as the first of its messages has.
