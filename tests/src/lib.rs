@@ -23,6 +23,7 @@ pub mod keyring;
 pub mod openai;
 pub mod own_engine;
 pub mod platform;
+pub mod recorder;
 pub mod rows;
 pub mod upstream;
 pub mod vendor;

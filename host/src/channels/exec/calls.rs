@@ -14,8 +14,11 @@ use super::words::{REASON, Words};
 use crate::channels::SendError;
 use crate::model::chat::ChatRef;
 
-/// Lines for the program that are on their way. Who has more waits.
-const QUEUE: usize = 64;
+/// Calls that are on their way. Who has more waits.
+const CALLS: usize = 64;
+/// What was taken, and is to be said. Nobody waits for that: a program that writes much before it reads would wait for us, and
+/// we for it. What comes beyond is not said; such a program is ended soon, since it does not read.
+const TAKEN: usize = 64 * 1024;
 /// The longest pause that a program is granted.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
@@ -25,6 +28,23 @@ pub(super) enum Out {
     Line(String),
     /// The last one: its stdin is closed after it.
     Stop,
+}
+
+/// What is to be written to a program.
+pub(super) struct Outgoing {
+    calls: mpsc::Receiver<Out>,
+    taken: mpsc::Receiver<String>,
+}
+
+impl Outgoing {
+    /// The next line; none when nobody can ask any more.
+    pub(super) async fn next(&mut self) -> Option<Out> {
+        tokio::select! {
+            biased;
+            Some(line) = self.taken.recv() => Some(Out::Line(line)),
+            out = self.calls.recv() => out,
+        }
+    }
 }
 
 /// What a program said to a call.
@@ -39,6 +59,7 @@ pub(super) struct Done {
 /// The way to one running program.
 pub(super) struct Wire {
     out: mpsc::Sender<Out>,
+    taken: mpsc::Sender<String>,
     calls: Mutex<Calls>,
     /// Nothing is read from it, so it cannot answer.
     held_up: AtomicBool,
@@ -58,9 +79,18 @@ struct Open {
 
 impl Wire {
     /// A way, and what is to be written to the program.
-    pub(super) fn new() -> (Arc<Self>, mpsc::Receiver<Out>) {
-        let (out, lines) = mpsc::channel(QUEUE);
-        (Arc::new(Self { out, calls: Mutex::default(), held_up: AtomicBool::new(false) }), lines)
+    pub(super) fn new() -> (Arc<Self>, Outgoing) {
+        let (out, calls) = mpsc::channel(CALLS);
+        let (said, taken) = mpsc::channel(TAKEN);
+        let wire = Self { out, taken: said, calls: Mutex::default(), held_up: AtomicBool::new(false) };
+        (Arc::new(wire), Outgoing { calls, taken })
+    }
+
+    /// Tells the program that something is taken; waits for nothing.
+    pub(super) fn taken(&self, line: String) {
+        if self.taken.try_send(line).is_err() {
+            tracing::debug!("a channel's program was not told that its message is taken");
+        }
     }
 
     /// Tells the program something. One that ended is told nothing.
@@ -205,7 +235,7 @@ mod tests {
         let program = async {
             let mut asked = Vec::new();
             for _ in 0..2 {
-                let Some(Out::Line(line)) = lines.recv().await else { panic!("no line") };
+                let Some(Out::Line(line)) = lines.next().await else { panic!("no line") };
                 asked.push(line);
             }
             wire.answer(99, Ok(Done::default()));
@@ -226,7 +256,7 @@ mod tests {
     async fn a_program_that_ends_leaves_a_doubt_and_later_calls_find_nobody() {
         let (wire, mut lines) = Wire::new();
         let ends = async {
-            lines.recv().await;
+            lines.next().await;
             wire.over();
         };
         let (asked, ()) = tokio::join!(wire.ask(None, LONG, |_| String::new()), ends);

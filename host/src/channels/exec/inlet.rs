@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::calls::{Out, Wire};
+use super::calls::Wire;
 use super::marks::Marks;
 use super::wire::ToProgram;
 use super::words::{REASON, Words};
@@ -178,7 +178,7 @@ impl Inlet {
             _ => None,
         };
         let line = ToProgram::Taken { id: platform_id, chat: &chat.chat_id, text: answer }.line();
-        waiting.wire.tell(Out::Line(line)).await;
+        waiting.wire.taken(line);
         // One after the other: what is kept never goes back.
         let _alone = self.keeping.lock().await;
         if let Some(cursor) = waiting.marks.taken(waiting.place)

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStderr, ChildStdin};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::calls::{Out, Wire};
+use super::calls::{Out, Outgoing, Wire};
 use super::hello::Hello;
 use super::inlet::Inlet;
 use super::lines::Lines;
@@ -81,7 +81,7 @@ impl Life {
     pub(super) fn new(
         about: &Arc<About>,
         served: Option<(Arc<Inlet>, Arc<Link>)>,
-    ) -> (Arc<Self>, mpsc::Receiver<Out>) {
+    ) -> (Arc<Self>, Outgoing) {
         let (wire, lines) = Wire::new();
         let (hello, _) = watch::channel(None);
         (Arc::new(Self { about: about.clone(), served, wire, marks: Arc::default(), hello }), lines)
@@ -90,7 +90,7 @@ impl Life {
     /// Runs the program until it ends, or until it was told to. Answers why it ended, for people.
     pub(super) async fn run(
         self: Arc<Self>,
-        lines: mpsc::Receiver<Out>,
+        lines: Outgoing,
         cursor: Option<&str>,
         closing: &CancellationToken,
     ) -> String {
@@ -164,8 +164,8 @@ impl Life {
         }
     }
 
-    async fn write(self: Arc<Self>, mut stdin: ChildStdin, mut lines: mpsc::Receiver<Out>) -> Why {
-        while let Some(out) = lines.recv().await {
+    async fn write(self: Arc<Self>, mut stdin: ChildStdin, mut lines: Outgoing) -> Why {
+        while let Some(out) = lines.next().await {
             let (line, last) = match out {
                 Out::Line(line) => (line, false),
                 Out::Stop => (ToProgram::Stop {}.line(), true),
