@@ -208,7 +208,6 @@ pub fn reply(chat: &ChatRef, text: &str) -> Outbound {
     }
 }
 
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

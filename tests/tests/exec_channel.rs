@@ -415,8 +415,7 @@ answer_all()
     }
     let environ = bench.noted("environ").unwrap();
     // From the fifth on: what shells and Python set by themselves.
-    let known =
-        ["HOME", "LANG", "PATH", "TZ", "LC_CTYPE", "OLDPWD", "PWD", "SHLVL", "_", "_PYENV_INSTALL_PREFIX"];
+    let known = ["HOME", "LANG", "PATH", "TZ", "LC_CTYPE", "OLDPWD", "PWD", "SHLVL", "_", "_PYENV_INSTALL_PREFIX"];
     let more: Vec<_> = environ.lines().filter(|name| !known.contains(name) && !name.starts_with("PYENV")).collect();
     assert!(std::env::vars_os().count() > known.len(), "there is more that could be passed on");
     assert!(more.is_empty(), "{more:?}");
@@ -560,7 +559,10 @@ async fn a_question_has_buttons_or_else_a_list() {
     let buttons = json!([{"label": "Red", "data": "q:5:1"}, {"label": "Blue", "data": "q:5:2"}]);
     assert_eq!(lines[0]["buttons"], buttons);
     let lines = told("", question(), list, None).await;
-    assert_eq!((lines[0]["text"].as_str(), &lines[0]["buttons"]), (Some("Which?\n\n1. Red\n2. Blue"), &Value::Null));
+    assert_eq!(
+        (lines[0]["text"].as_str(), &lines[0]["buttons"]),
+        (Some("Which?\n\n1. Red\n2. Blue"), &Value::Null)
+    );
 }
 
 #[tokio::test]
@@ -600,8 +602,11 @@ async fn a_sent_file_is_where_it_lies_and_words_where_no_files_are_taken() {
 async fn only_a_program_that_can_change_messages_is_told_which() {
     assert_eq!(told("edit=True", None, "x", Some("m7")).await[0]["onto"], "m7");
     assert_eq!(told("", None, "x", Some("m7")).await[0]["onto"], Value::Null);
-    let react =
-        Action::React { message: cofferdam_protocol::ids::MessageId(1), platform_id: "m1".into(), emoji: "👍".into() };
+    let react = Action::React {
+        message: cofferdam_protocol::ids::MessageId(1),
+        platform_id: "m1".into(),
+        emoji: "👍".into(),
+    };
     let lines = told("react=True", Some(react), "👍", None).await;
     assert_eq!((&lines[0]["react"], &lines[0]["text"]), (&json!({"message": "m1", "emoji": "👍"}), &json!("")));
 }

@@ -103,8 +103,7 @@ mod tests {
     fn ids_are_bounded_and_names_are_cut() {
         assert!(take(|_| ()).is_ok());
         let long = "x".repeat(ID + 1);
-        for (place, what) in
-            [("/id", "id"), ("/chat", "chat"), ("/thread", "thread"), ("/sender/id", "sender.id")]
+        for (place, what) in [("/id", "id"), ("/chat", "chat"), ("/thread", "thread"), ("/sender/id", "sender.id")]
         {
             for wrong in [long.as_str(), "", "a\nb"] {
                 let taken = take(|line| match line.pointer_mut(place) {

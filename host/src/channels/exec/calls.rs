@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::arrivals;
-use super::wire::{self, Sort, ToProgram};
+use super::orders::ToProgram;
+use super::wire::{self, Sort};
 use super::words::{REASON, Words};
 use crate::channels::SendError;
 use crate::model::chat::ChatRef;

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::calls::Wire;
 use super::marks::Marks;
-use super::wire::ToProgram;
+use super::orders::ToProgram;
 use super::words::{REASON, Words};
 use crate::channels::{Arrival, Content, Intake, Taken};
 use crate::model::chat::ChatRef;
@@ -255,7 +255,8 @@ impl Waiting {
     fn bytes(&self) -> usize {
         let text = match &self.arrival.content {
             Content::Message(written) => {
-                written.text.len() + written.files.iter().map(|file| file.reference.len() + file.name.len()).sum::<usize>()
+                written.text.len()
+                    + written.files.iter().map(|file| file.reference.len() + file.name.len()).sum::<usize>()
             }
             Content::Press(data) => data.len(),
         };

@@ -11,8 +11,8 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::process::{ChildStderr, ChildStdin};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::process::ChildStderr;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -25,9 +25,10 @@ use super::lines::Lines;
 use super::link::Link;
 use super::loose;
 use super::marks::Marks;
+use super::orders::ToProgram;
 use super::program::{Pipes, Program};
 use super::settings::{Secrets, Settings};
-use super::wire::{PROTOCOL, ToProgram};
+use super::wire::PROTOCOL;
 use super::words::{Level, REASON, Words};
 use crate::channels::Standing;
 
@@ -78,10 +79,7 @@ pub(super) enum Why {
 
 impl Life {
     /// A run that did not begin yet, and what is to be written to it.
-    pub(super) fn new(
-        about: &Arc<About>,
-        served: Option<(Arc<Inlet>, Arc<Link>)>,
-    ) -> (Arc<Self>, Outgoing) {
+    pub(super) fn new(about: &Arc<About>, served: Option<(Arc<Inlet>, Arc<Link>)>) -> (Arc<Self>, Outgoing) {
         let (wire, lines) = Wire::new();
         let (hello, _) = watch::channel(None);
         (Arc::new(Self { about: about.clone(), served, wire, marks: Arc::default(), hello }), lines)
@@ -164,7 +162,7 @@ impl Life {
         }
     }
 
-    async fn write(self: Arc<Self>, mut stdin: ChildStdin, mut lines: Outgoing) -> Why {
+    async fn write(self: Arc<Self>, mut stdin: impl AsyncWrite + Unpin, mut lines: Outgoing) -> Why {
         while let Some(out) = lines.next().await {
             let (line, last) = match out {
                 Out::Line(line) => (line, false),
@@ -212,4 +210,51 @@ fn in_words(why: &Why, status: io::Result<ExitStatus>, last_words: &str) -> Stri
         (_, Err(_)) => "the program ended".to_owned(),
     };
     if last_words.is_empty() { what } else { format!("{what}: {last_words}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn about(dir: &std::path::Path) -> Arc<About> {
+        let settings = Settings::parse(json!({"command": ["sleep", "600"]})).unwrap();
+        Arc::new(About {
+            name: "c".into(),
+            settings,
+            secrets: Secrets::default(),
+            words: Arc::new(Words::new("c", Secrets::default())),
+            standing: Standing::default(),
+            state_dir: dir.join("program").to_string_lossy().into_owned(),
+            files: dir.join("files"),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_never_says_hello_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let (life, lines) = Life::new(&about(dir.path()), None);
+        let start = tokio::time::Instant::now();
+        let why = life.run(lines, None, &CancellationToken::new()).await;
+        assert_eq!(why, "the program did not say hello within 30 s; it was ended");
+        assert!(start.elapsed() >= HELLO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_does_not_read_is_ended_unless_it_is_not_read_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let (life, lines) = Life::new(&about(dir.path()), None);
+        let (stdin, _unread) = tokio::io::duplex(16);
+        life.wire.tell(Out::Line("x".repeat(99))).await;
+        life.wire.hold_up(true);
+        let start = tokio::time::Instant::now();
+        let reads_again = async {
+            sleep(READS_WITHIN * 3).await;
+            life.wire.hold_up(false);
+        };
+        let (why, ()) = tokio::join!(life.clone().write(stdin, lines), reads_again);
+        assert_eq!(why, Why::Broke("did not read its stdin for 30 s".into()));
+        assert!(start.elapsed() >= READS_WITHIN * 4 - Duration::from_secs(1));
+    }
 }

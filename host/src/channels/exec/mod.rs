@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - [`life`]: one run of it; it is started again with pauses that grow. - [`program`]: the process and its group.
-//! - [`wire`], [`arrivals`], [`hello`], [`words`]: what it says, parsed and bounded. All of it is hostile.
+//! - [`orders`]: what it is told. - [`wire`], [`arrivals`], [`hello`], [`words`]: what it says, parsed and bounded. All of it is hostile.
 
 mod arrivals;
 mod calls;
@@ -17,10 +17,12 @@ mod lines;
 mod link;
 mod loose;
 mod marks;
+mod orders;
 mod outbound;
 mod program;
 mod read;
 mod settings;
+mod supervise;
 mod wire;
 mod words;
 
@@ -32,27 +34,24 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Abilities, Action, BadSettings, Channel, Intake, Offered, Outbound, Pace, Pauses, Piece, Progress, Receipt,
-    SendError, Standing, State, Status,
+    Abilities, Action, BadSettings, Channel, Intake, Offered, Outbound, Pace, Piece, Progress, Receipt, SendError,
+    Standing, State, Status,
 };
 use crate::model::chat::ChatRef;
-use calls::Done;
 use hello::Hello;
 use inlet::Inlet;
-use life::{About, GRACE, Life};
-use link::Link;
+use life::{About, GRACE};
 use loose::Loose;
+use orders::{FileLine, ToProgram, Working};
 use settings::{Secrets, Settings};
-use wire::{FileLine, ToProgram, Working};
+use supervise::{Inner, who};
 use words::Words;
 
-/// A run as long as this was no failure to start: the next pause is the first again.
-const WORKED: Duration = Duration::from_secs(60);
 /// A slow line's bytes in a second.
 const SLOW_LINE: u64 = 256 * 1024;
 /// How much longer than a call a reply is waited for, which is when nothing is read meanwhile.
@@ -62,15 +61,6 @@ const HELD_UP: Duration = Duration::from_secs(900);
 pub struct Exec {
     inner: Arc<Inner>,
     _ends_with_this: DropGuard,
-}
-
-struct Inner {
-    about: Arc<About>,
-    link: Arc<Link>,
-    closing: CancellationToken,
-    tasks: TaskTracker,
-    /// Never two programs at once.
-    alone: tokio::sync::Mutex<()>,
 }
 
 impl Exec {
@@ -112,71 +102,6 @@ impl Exec {
     fn files(&self) -> &Path {
         &self.inner.about.files
     }
-}
-
-impl Inner {
-    /// Keeps the program running.
-    async fn supervise(self: Arc<Self>, inlet: Arc<Inlet>) {
-        let _alone = self.alone.lock().await;
-        let About { name, standing, .. } = &*self.about;
-        if let Err(error) = loose::make_empty(&self.about.files) {
-            tracing::warn!(channel = name, %error, "what an earlier run left behind is not cleared away");
-        }
-        standing.set(name, State::Connecting);
-        let mut pauses = Pauses::default();
-        while !self.closing.is_cancelled() {
-            let began = Instant::now();
-            let why = self.live(&inlet).await;
-            self.link.down();
-            if self.closing.is_cancelled() || matches!(standing.state(), State::Stopped { .. }) {
-                return;
-            }
-            if began.elapsed() >= WORKED {
-                pauses.reset();
-            }
-            if !pauses.wait(name, standing, (why, None), &self.closing).await {
-                return;
-            }
-        }
-    }
-
-    async fn live(&self, inlet: &Arc<Inlet>) -> String {
-        let cursor = match inlet.cursor().await {
-            Ok(cursor) => cursor,
-            Err(why) => return why,
-        };
-        let (life, lines) = Life::new(&self.about, Some((inlet.clone(), self.link.clone())));
-        life.run(lines, cursor.as_deref(), &self.closing).await
-    }
-
-    /// Starts the program only to ask it.
-    async fn trial(&self) -> Result<String, SendError> {
-        let closing = self.closing.child_token();
-        let (life, lines) = Life::new(&self.about, None);
-        let run = life.clone().run(lines, None, &closing);
-        tokio::pin!(run);
-        let answer = async {
-            let mut said = life.hello.subscribe();
-            let _ = said.wait_for(Option::is_some).await.is_ok();
-            let hello = said.borrow().clone();
-            let Some(hello) = hello else { return Err(SendError::Absent) };
-            let done = life.wire.ask(None, hello.answer, calls::test).await?;
-            Ok(who(done, &hello, &self.about.name))
-        };
-        let answer = tokio::select! {
-            biased;
-            answer = answer => answer,
-            why = &mut run => return Err(SendError::later(why, None)),
-        };
-        closing.cancel();
-        run.await;
-        answer
-    }
-}
-
-fn who(done: Done, hello: &Hello, name: &str) -> String {
-    let said = [done.text.unwrap_or_default(), hello.who.clone(), name.to_owned()];
-    said.into_iter().find(|text| !text.is_empty()).unwrap_or_default()
 }
 
 #[async_trait]
@@ -318,11 +243,7 @@ impl Exec {
 }
 
 /// Copies what a program fetched.
-async fn copy(
-    place: &Loose,
-    into: &mut (dyn AsyncWrite + Send + Unpin),
-    most: u64,
-) -> Result<u64, SendError> {
+async fn copy(place: &Loose, into: &mut (dyn AsyncWrite + Send + Unpin), most: u64) -> Result<u64, SendError> {
     let later = |error: std::io::Error| SendError::later(format!("the fetched file cannot be read: {error}"), None);
     let file = place.open().map_err(later)?;
     if file.metadata().map_err(later)?.len() > most {

@@ -1,7 +1,8 @@
 //! A reply in messages that a program takes.
 
 use super::hello::Hello;
-use super::wire::{Button, FileLine, Markup, React, Sending};
+use super::orders::{Button, FileLine, React, Sending};
+use super::wire::Markup;
 use crate::channels::Piece;
 use crate::channels::markup::{self, Measure};
 use crate::model::action::{Action, Asked};
@@ -153,5 +154,30 @@ pub(super) fn key(hello: &Hello, reply: &Outbound, piece: &Piece) -> String {
     match pieces(hello, reply).iter().position(|other| other == piece) {
         None | Some(0) => reply.key.clone(),
         Some(place) => format!("{}-{place}", reply.key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn code_in_parts_fits_and_is_all_there(code in "[a-z`é\n ]{0,200}", room in 4usize..40) {
+            let parts = split(&code, room, Measure::Bytes);
+            prop_assert!(parts.iter().all(|part| part.len() <= room && !part.trim().is_empty()), "{parts:?}");
+            let seen = |text: &str| text.split_whitespace().collect::<String>();
+            prop_assert_eq!(seen(&parts.concat()), seen(&code));
+        }
+    }
+
+    #[test]
+    fn lines_stay_whole_where_they_can() {
+        assert_eq!(split("one\ntwo\n  three\n", 8, Measure::Bytes), ["one\ntwo", "  three"]);
+        assert_eq!(split("one\n\n\ntwo", 5, Measure::Bytes), ["one", "two"]);
+        assert_eq!(split("abcdefgh", 3, Measure::Bytes), ["abc", "def", "gh"]);
+        assert!(split(" \n", 3, Measure::Bytes).is_empty());
     }
 }

@@ -68,7 +68,8 @@ impl Secrets {
             return Ok(Self(Map::from_iter([("token".to_owned(), Value::String(text.to_owned()))])));
         }
         // What is wrong with it is not said in its own words.
-        let wrong = || bad(r#"the secret begins with `{` and is no JSON object of texts, such as {"password": "…"}"#);
+        let wrong =
+            || bad(r#"the secret begins with `{` and is no JSON object of texts, such as {"password": "…"}"#);
         let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| wrong())?;
         if object.values().all(Value::is_string) { Ok(Self(object)) } else { Err(wrong()) }
     }

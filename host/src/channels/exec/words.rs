@@ -69,7 +69,10 @@ impl Words {
         }
         budget.lines = budget.lines.saturating_add(1);
         if budget.lines == LINES {
-            tracing::warn!(channel = self.channel, "its program says too much; the rest of this minute is left out");
+            tracing::warn!(
+                channel = self.channel,
+                "its program says too much; the rest of this minute is left out"
+            );
         }
         budget.lines < LINES
     }
