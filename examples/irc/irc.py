@@ -6,21 +6,19 @@ comes back by itself. A message counts as sent when the server has answered a PI
 """
 
 import asyncio
-import json
 import random
 import re
 import ssl
-import sys
 from pathlib import Path
 
-LINE = 400  # bytes of text in a message; the protocol has 512 for all of it, with names that we do not know
+from host import Failed, Fatal, Host
+from ircline import ASCII, FOLDS, LINE, decoded, encoded, is_name, lines_of, parse, plain
+
 EVERY, BURST = 0.7, 4  # what servers take from a client without slowing it down or closing its connection
 SILENCE = 90  # seconds without a word of the server before it is asked, and again before it is given up
 FIRST_PAUSE, LONGEST_PAUSE = 1, 120  # before a connection is tried again, doubled each time
 STEADY = 60  # a connection that held as long as this makes the pauses short again
 AGAIN = 30  # seconds before a channel that did not let us in, or a name that was taken, is tried again
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # ends of lines, colours, CTCP
-FORMAT = re.compile(r"\x03(?:\d{1,2}(?:,\d{1,2})?)?|\x04(?:[0-9a-fA-F]{6})?|[\x00-\x1f\x7f]")
 REFUSED = {"401", "403", "404", "405", "407", "411", "412", "413", "442", "477", "531"}  # of a PRIVMSG
 NOT_IN = {"403", "405", "437", "471", "473", "474", "475", "476", "477"}  # of a JOIN
 TAKEN = {"432", "433", "436", "437"}  # of a NICK
@@ -30,51 +28,10 @@ class Trouble(Exception):
     """The connection is of no more use."""
 
 
-class Fatal(Exception):
-    """Nothing helps before a person does something."""
-
-
-class Failed(Exception):
-    """A message was not sent; `sort` as the protocol has it."""
-
-    def __init__(self, why, sort, after=None):
-        super().__init__(why)
-        self.sort, self.after = sort, after
-
-
-def fold(name):
-    """A name as the server compares it."""
-    return name.lower().translate(str.maketrans("[]\\~", "{}|^"))
-
-
-def parse(line):
-    """A line of the server: tags, who, what, with what."""
-    tags, prefix = {}, ""
-    if line.startswith("@"):
-        head, _, line = line[1:].partition(" ")
-        tags = dict(tag.partition("=")[::2] for tag in head.split(";"))
-    line = line.lstrip(" ")
-    if line.startswith(":"):
-        prefix, _, line = line[1:].partition(" ")
-    line, colon, last = line.partition(" :")
-    words = line.split() + ([last] if colon else [])
-    return tags, prefix, words[0].upper() if words else "", words[1:]
-
-
-def lines_of(text):
-    """A text in lines that fit, without anything that the server or a client would obey."""
-    for line in text.expandtabs(4).splitlines():
-        line = CONTROL.sub("", line).rstrip()
-        while line:
-            part = line.encode()[:LINE].decode(errors="ignore")
-            yield part
-            line = line[len(part):]
-
-
 class Irc:
-    def __init__(self, say, start):
-        settings, self.secrets = start["settings"], start["secrets"]
-        self.say = say
+    def __init__(self, host):
+        settings, self.secrets = host.start["settings"], host.start["secrets"]
+        self.say = host.say
         self.server = settings["server"]
         self.tls = settings.get("tls", True)
         self.port = settings.get("port", 6697 if self.tls else 6667)
@@ -82,10 +39,11 @@ class Irc:
         self.wanted = self.nick = settings.get("nick", "cofferdam")
         self.account = settings.get("account", "")
         self.channels = settings.get("channels", [])  # "#name" or "#name key"
-        self.boot = self.boots(Path(start["state_dir"]) / "boots")
+        self.boot = self.boots(Path(host.start["state_dir"]) / "boots")
         self.count = self.pings = 0
         self.writer, self.ready, self.why = None, asyncio.Event(), "not connected yet"
         self.pongs, self.target, self.refusal = {}, None, None
+        self.folds, self.soon = ASCII, set()
         self.sending, self.free_at = asyncio.Lock(), 0.0
         self.arrived, self.error = asyncio.Queue(1000), ""
 
@@ -97,8 +55,6 @@ class Irc:
         new.write_text(str(boots))
         new.replace(path)
         return boots
-
-    # The connection
 
     async def run(self):
         pause, clock = FIRST_PAUSE, asyncio.get_running_loop().time
@@ -124,9 +80,9 @@ class Irc:
             self.writer.close()
         self.writer = None
         for pong in self.pongs.values():
-            if not pong.done():
-                pong.set_exception(Failed("the connection broke", "doubt"))
+            pong.done() or pong.set_exception(Failed("the connection broke", "doubt"))
         self.pongs.clear()
+        self.soon.clear()
 
     async def connection(self):
         context = ssl.create_default_context(cafile=self.ca_file) if self.tls else None
@@ -152,53 +108,57 @@ class Irc:
             if not line:
                 raise Trouble("it closed the connection" + (f": {self.error}" if self.error else ""))
             asked = False
-            try:
-                text = line.decode()
-            except UnicodeDecodeError:
-                text = line.decode("latin-1")
-            await self.heard(*parse(text.rstrip("\r\n")))
+            await self.heard(*parse(decoded(line)))
 
     def write(self, command, last=None):
-        """Writes one line, whatever is in its words."""
         if not self.writer:
             raise Failed("not connected", "absent")
-        line = command if last is None else f"{command} :{last}"
-        self.writer.write(CONTROL.sub("", line).encode()[:510] + b"\r\n")
+        self.writer.write(encoded(command, last))
 
-    # What the server says
+    def is_mine(self, nick):
+        return self.fold(nick) == self.fold(self.nick)
+
+    def fold(self, name):
+        """A name as the server compares it."""
+        return name.translate(self.folds)
 
     async def heard(self, tags, prefix, command, words):
         who = prefix.partition("!")[0]
-        mine = fold(who) == fold(self.nick)
         if command == "PING":
             self.write("PONG", words[-1] if words else "")
-        elif command == "PONG" and words and words[-1] in self.pongs:
-            self.pongs.pop(words[-1]).set_result(None)
+        elif command == "PONG" and words and (pong := self.pongs.pop(words[-1], None)) and not pong.done():
+            pong.set_result(None)
         elif command == "CAP" and len(words) > 2:
             self.capabilities(words)
         elif command == "001":
             self.nick = words[0]
             await self.welcome()
-        elif command in TAKEN and not self.ready.is_set() and len(words) > 1 and fold(words[1]) == fold(self.nick):
+        elif command == "005":
+            mapping = next((word[12:] for word in words if word.startswith("CASEMAPPING=")), "")
+            self.folds = FOLDS.get(mapping, self.folds)
+        elif command in TAKEN and not self.ready.is_set() and len(words) > 1 and self.is_mine(words[1]):
             self.nick = self.wanted[:7] + str(random.randrange(10, 99))
             self.write(f"NICK {self.nick}")
-        elif command == "464":
-            raise Fatal("the server refuses the password")
-        elif command == "ERROR":
+        elif command in ("464", "ERROR"):
             self.error = words[-1] if words else ""
-        elif command == "NICK" and mine and words:
+            if not self.ready.is_set() and "password" in self.error.lower():
+                raise Fatal(f"{self.server} refuses the password: {self.error}")
+        elif command == "NICK" and self.is_mine(who) and words:
             self.nick = words[0]
-        elif command == "KICK" and len(words) > 1 and fold(words[1]) == fold(self.nick):
+        elif command == "KICK" and len(words) > 1 and self.is_mine(words[1]):
             self.later(self.join, words[0])
         elif command in REFUSED | NOT_IN and len(words) > 2:
-            if self.target and fold(words[1]) == fold(self.target):
-                self.refusal = words[-1]
-            elif command in NOT_IN:
-                await self.say(type="log", level="warn", text=f"not in {words[1]}: {words[-1]}")
-                self.later(self.join, words[1])
-        elif command == "PRIVMSG" and len(words) > 1 and "!" in prefix and not mine:
+            await self.refused(command, words[1], words[-1])
+        elif command == "PRIVMSG" and len(words) > 1 and "!" in prefix and not self.is_mine(who):
             await self.message(tags, prefix, who, words[0], words[1])
         # A NOTICE is never answered: that is how bots keep from talking to each other for ever.
+
+    async def refused(self, command, name, why):
+        if self.target and self.fold(name) == self.fold(self.target):
+            self.refusal = why
+        if command in NOT_IN and self.entry(name):
+            await self.say(type="log", level="warn", text=f"not in {name}: {why}")
+            self.later(self.join, name)
 
     def capabilities(self, words):
         verb, more = words[1].upper(), words[2] == "*"
@@ -209,47 +169,57 @@ class Irc:
 
     async def welcome(self):
         if "nickserv" in self.secrets:
-            self.write("PRIVMSG NickServ", f"IDENTIFY {self.account} {self.secrets['nickserv']}".replace("  ", " "))
+            words = ["IDENTIFY", self.account, self.secrets["nickserv"]]
+            self.write("PRIVMSG NickServ", " ".join(filter(None, words)))
         for channel in self.channels:
-            self.join(channel)
-        if fold(self.nick) != fold(self.wanted):
-            self.later(self.rename)
+            self.join(channel.split()[0])
+        self.rename()
         self.error = ""
         self.ready.set()
         await self.say(type="state", state="connected")
 
-    def join(self, channel):
-        name = channel.split()[0]
-        self.write("JOIN " + next((key for key in self.channels if fold(key.split()[0]) == fold(name)), name))
+    def entry(self, name):
+        """A channel of the settings, with its key."""
+        return next((entry for entry in self.channels if self.fold(entry.split()[0]) == self.fold(name)), None)
+
+    def join(self, name):
+        if entry := self.entry(name):
+            self.write(f"JOIN {entry}")
 
     def rename(self):
-        if fold(self.nick) != fold(self.wanted):
+        if not self.is_mine(self.wanted):
             self.write(f"NICK {self.wanted}")
             self.later(self.rename)
 
     def later(self, do, *words):
-        """Does something a little later, on this connection."""
-        writer = self.writer
-        asyncio.get_running_loop().call_later(AGAIN, lambda: self.writer is writer and writer and do(*words))
+        """Does something a little later, once, on this connection."""
+        what, writer = (do.__name__, *words), self.writer
+
+        def now():
+            self.soon.discard(what)
+            if self.writer is writer:
+                do(*words)
+
+        if what not in self.soon:
+            self.soon.add(what)
+            asyncio.get_running_loop().call_later(AGAIN, now)
 
     async def message(self, tags, prefix, who, target, text):
-        if text.startswith("\x01ACTION "):
-            text = f"* {who} {text[8:]}"
-        elif text.startswith("\x01"):
+        text = plain(text)
+        if not text:
             return
-        text = FORMAT.sub("", text).strip()
         direct = not target.startswith(("#", "&", "+", "!"))
         nick = re.escape(self.nick)
-        addressed = re.search(rf"(?<![\w-]){nick}(?![\w-])", text, re.IGNORECASE) is not None
+        named = re.search(rf"(?<![\w-]){nick}(?![\w-])", text, re.IGNORECASE)
         text = re.sub(rf"^{nick}[:,]\s*", "", text, flags=re.IGNORECASE)
         if not text:
             return
         self.count += 1
         await self.arrived.put({
-            "type": "message", "id": f"{self.boot}-{self.count}", "chat": fold(who if direct else target),
-            "thread": None, "kind": "direct" if direct else "group", "title": who if direct else target,
+            "type": "message", "id": f"{self.boot}-{self.count}", "chat": self.fold(who if direct else target),
+            "kind": "direct" if direct else "group", "title": who if direct else target,
             "sender": {"id": tags.get("account") or prefix, "name": who},
-            "text": text, "addressed": addressed or direct, "files": [], "cursor": None,
+            "text": text, "addressed": bool(named) or direct,
         })
 
     async def hand_in(self):
@@ -257,11 +227,9 @@ class Irc:
         while True:
             await self.say(**await self.arrived.get())
 
-    # What the host says
-
     async def send(self, line):
         chat, texts = line["chat"], list(lines_of(line["text"]))
-        if not chat or chat.startswith(":") or re.search(r"[\s,\x00-\x1f\x7f]", chat):
+        if not is_name(chat):
             raise Failed(f"{chat!r} is no name on IRC", "refused")
         async with self.sending:
             self.target, self.refusal, writer, written = chat, None, self.writer, False
@@ -307,56 +275,22 @@ class Irc:
                 await self.all_there()
         except TimeoutError:
             raise Failed(self.why, "later") from None
-        return f"{self.nick} on {self.server}, in {', '.join(c.split()[0] for c in self.channels) or 'no channel'}"
-
-    async def answer(self, do, line):
-        try:
-            await self.say(type="done", call=line["call"], id=None, text=await do(line))
-        except Failed as error:
-            await self.say(
-                type="failed", call=line["call"], why=str(error), sort=error.sort, after_ms=error.after)
-
-
-async def serve(irc, lines):
-    """Does what the host says, until it says stop or is gone."""
-    calls, what = set(), {"send": irc.send, "test": irc.test}
-    while line := await lines.readline():
-        line = json.loads(line)
-        if line["type"] == "stop":
-            break
-        if do := what.get(line["type"]):
-            calls.add(task := asyncio.create_task(irc.answer(do, line)))
-            task.add_done_callback(calls.discard)
-    if irc.writer:
-        irc.write("QUIT", "bye")
-        await irc.writer.drain()
+        channels = ", ".join(entry.split()[0] for entry in self.channels) or "no channel"
+        return {"text": f"{self.nick} on {self.server}, in {channels}"}
 
 
 async def main():
-    loop = asyncio.get_running_loop()
-    lines = asyncio.StreamReader(limit=2 * 1024 * 1024)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin.buffer)
-    pipe = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout.buffer)
-    out = asyncio.StreamWriter(*pipe, None, loop)
-
-    async def say(**line):
-        out.write(json.dumps(line).encode() + b"\n")
-        await out.drain()
-
-    irc = Irc(say, json.loads(await lines.readline()))
-    await say(
+    host = await Host.meet()
+    irc = Irc(host)
+    await host.say(
         type="hello", protocol=1, abilities={}, who=f"{irc.wanted} on {irc.server}", answer_ms=300_000,
         text={"markup": "plain", "limit": LINE, "measure": "bytes"},
         pace={"all_ms": int(EVERY * 1000), "all_burst": BURST, "at_once": 4},
     )
-    tasks = [asyncio.create_task(do) for do in (serve(irc, lines), irc.run(), irc.hand_in())]
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    try:
-        for task in done:
-            task.result()
-    except Fatal as error:
-        await say(type="state", state="stopped", why=str(error))
-        sys.exit(1)
+    await host.serve({"send": irc.send, "test": irc.test}, irc.run(), irc.hand_in())
+    if irc.writer:
+        irc.write("QUIT", "bye")
+        await irc.writer.drain()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ pub mod door;
 pub mod engine;
 pub mod engine_proxy;
 pub mod home;
+pub mod irc;
 pub mod issuer;
 pub mod keyring;
 pub mod openai;
