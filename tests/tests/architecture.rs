@@ -25,6 +25,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("vault", &["model", "config", "trust"]),
     ("gateway", &["model", "config", "store", "vault", "fair", "trust"]),
     ("router", &["model", "store"]),
+    ("desk", &["model", "config", "store", "router", "channels", "files", "sandbox"]),
+    ("switchboard", &["model", "config", "store", "channels", "desk", "gateway", "trust"]),
     ("delivery", &["model", "store", "channels"]),
     ("progress", &["model", "live", "store", "channels"]),
     ("door", &["model", "store", "sandbox", "gateway", "trust"]),
@@ -32,6 +34,8 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "desk",
+            "switchboard",
             "fair",
             "model",
             "config",
@@ -53,6 +57,8 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
+            "desk",
+            "switchboard",
             "model",
             "config",
             "live",

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::Board;
+use crate::channels::exec::Exec;
 use crate::channels::telegram::Telegram;
 use crate::channels::{BadSettings, Channel};
 use crate::model::channel::ChannelKind;
@@ -22,8 +23,10 @@ pub(super) fn make(
             let token = secret.ok_or_else(|| BadSettings("a Telegram channel needs its bot's token".to_owned()))?;
             Ok(Arc::new(Telegram::new(name, settings, token, &board.trust)?))
         }
-        ChannelKind::Http | ChannelKind::Exec => {
-            Err(BadSettings(format!("the kind {} is not there yet", kind.as_str())))
+        ChannelKind::Exec => {
+            let state = board.home.data().join("channels").join(name);
+            Ok(Arc::new(Exec::new(name, settings, secret, state)?))
         }
+        ChannelKind::Http => Err(BadSettings("the kind http is not there yet".to_owned())),
     }
 }

@@ -11,6 +11,7 @@ use cofferdam::model::reply::{Outbound, ReplyKind};
 use cofferdam::trust::Trust;
 use cofferdam_protocol::ids::ReplyId;
 use cofferdam_tests::eventually;
+use cofferdam_tests::recorder::buttons;
 use cofferdam_tests::telegram::{SECRET, Telegram};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -148,6 +149,7 @@ pub fn reply(chat: i64, text: &str) -> Outbound {
         kind: ReplyKind::Reply,
         text: text.to_owned(),
         action: None,
+        buttons: Vec::new(),
         tries: 0,
         doubts: 0,
         sent: Vec::new(),
@@ -157,7 +159,7 @@ pub fn reply(chat: i64, text: &str) -> Outbound {
 
 /// A reply that does something instead of showing its text.
 pub fn doing(chat: i64, action: Action) -> Outbound {
-    Outbound { action: Some(action), ..reply(chat, "in words") }
+    Outbound { buttons: buttons(&action), action: Some(action), ..reply(chat, "in words") }
 }
 
 /// Sends all pieces of a reply, the first onto a message; answers the receipts. No error has the token.

@@ -94,7 +94,7 @@ async fn a_question_has_a_button_for_each_option_and_an_edit_takes_them_away() {
     let shown = telegram.from_bot(ada).remove(0);
     assert_eq!(shown.text, "Which one?");
     let buttons: Vec<_> = shown.all_buttons().into_iter().map(|button| (&*button.label, &*button.data)).collect();
-    assert_eq!(buttons, [("Red", "q:4:0"), ("Dark blue", "q:4:1")]);
+    assert_eq!(buttons, [("Red", "q:demo0000:4:0"), ("Dark blue", "q:demo0000:4:1")]);
     let press = telegram.press(ada, shown.id, "Red", &cofferdam_tests::telegram::Person::new(1001, "Ada"));
     assert!(!press.is_empty());
     let edit = Outbound { action: Some(Action::Edit { reply: ReplyId(1) }), ..reply(ada, "Which one? Red") };

@@ -1,0 +1,265 @@
+//! What a program hands in, on its way to the intake: a queue for each chat, so that a chat whose messages are not taken
+//! holds up no other.
+//!
+//! ```text
+//!            put (waits for room)      one worker per chat with messages
+//!  program ────────────────────▶ chat ─────────────────────────────────▶ intake.take ──▶ taken, cursor
+//!                                 ▲ held: it was refused, and is handed in again after a pause
+//! ```
+//!
+//! What waits outlives its program: a platform without a history says nothing twice.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::calls::Wire;
+use super::marks::Marks;
+use super::orders::ToProgram;
+use super::words::{REASON, Words};
+use crate::channels::{Arrival, Content, Intake, Taken};
+use crate::model::chat::ChatRef;
+
+/// The most that wait in chats that are not held.
+const FLOWING: usize = 32;
+/// The most that wait in one chat.
+const IN_A_CHAT: usize = 100;
+/// The most bytes that wait, and what each counts beside its texts.
+const BYTES: usize = 16 * 1024 * 1024;
+const OVERHEAD: usize = 1024;
+/// The pauses before a refused arrival is handed in again.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long the end waits for what came before it.
+const LAST: Duration = Duration::from_secs(2);
+
+/// An arrival, and whom to tell that it was taken.
+pub(super) struct Waiting {
+    pub(super) arrival: Arrival,
+    pub(super) place: u64,
+    pub(super) marks: Arc<Marks>,
+    pub(super) wire: Arc<Wire>,
+}
+
+/// The way in. It is shared by one program after the other.
+pub(super) struct Inlet {
+    intake: Arc<dyn Intake>,
+    words: Arc<Words>,
+    queues: Mutex<Queues>,
+    room: Notify,
+    keeping: tokio::sync::Mutex<()>,
+    workers: TaskTracker,
+    /// Nothing more is taken in.
+    ending: CancellationToken,
+    /// Nothing at all is handed to the intake.
+    over: CancellationToken,
+}
+
+#[derive(Default)]
+struct Queues {
+    chats: HashMap<String, Queue>,
+    flowing: usize,
+    full: usize,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    held: bool,
+}
+
+impl Inlet {
+    pub(super) fn new(intake: Arc<dyn Intake>, words: Arc<Words>) -> Arc<Self> {
+        Arc::new(Self {
+            intake,
+            words,
+            queues: Mutex::default(),
+            room: Notify::new(),
+            keeping: tokio::sync::Mutex::default(),
+            workers: TaskTracker::new(),
+            ending: CancellationToken::new(),
+            over: CancellationToken::new(),
+        })
+    }
+
+    /// Where programs left off.
+    pub(super) async fn cursor(&self) -> Result<Option<String>, String> {
+        self.intake.cursor().await.map_err(|error| error.to_string())
+    }
+
+    /// Tells that these chats can be reached.
+    pub(super) fn present(self: &Arc<Self>, chats: Vec<ChatRef>) {
+        let intake = self.intake.clone();
+        self.workers.spawn(async move {
+            for chat in chats {
+                intake.present(chat).await;
+            }
+        });
+    }
+
+    /// Puts an arrival into its chat's queue, when there is room. After the end it is left out, and so never acknowledged.
+    pub(super) async fn put(self: &Arc<Self>, waiting: Waiting) {
+        let wire = waiting.wire.clone();
+        let mut waiting = Some(waiting);
+        loop {
+            let room = self.room.notified();
+            if self.ending.is_cancelled() || self.push(&mut waiting) {
+                break;
+            }
+            wire.hold_up(true);
+            tokio::select! {
+                () = room => {}
+                () = self.ending.cancelled() => {}
+            }
+        }
+        wire.hold_up(false);
+    }
+
+    fn push(self: &Arc<Self>, waiting: &mut Option<Waiting>) -> bool {
+        let mut queues = self.queues();
+        if !queues.has_room() {
+            return false;
+        }
+        let Some(waiting) = waiting.take() else { return true };
+        let chat = waiting.arrival.chat.chat_id.clone();
+        if queues.push(waiting) {
+            self.workers.spawn(self.clone().work(chat));
+        }
+        true
+    }
+
+    /// Hands in what waits in a chat, until nothing does.
+    async fn work(self: Arc<Self>, chat: String) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let Some(arrival) = self.queues().first(&chat) else { return };
+            let taken = tokio::select! {
+                biased;
+                () = self.over.cancelled() => return,
+                taken = self.intake.take(arrival) => taken,
+            };
+            match taken {
+                Ok(taken) => {
+                    pause = FIRST_PAUSE;
+                    let waiting = self.queues().pop(&chat);
+                    self.room.notify_one();
+                    if let Some(waiting) = waiting {
+                        self.taken(&waiting, taken).await;
+                    }
+                }
+                Err(why) => {
+                    let why = self.words.line(&why.to_string(), REASON);
+                    let first = self.queues().hold(&chat);
+                    if first {
+                        tracing::warn!(chat, why, "messages of this chat are not taken now; they wait");
+                    }
+                    self.room.notify_one();
+                    tokio::select! {
+                        () = self.ending.cancelled() => return,
+                        () = sleep(pause) => {}
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Tells the program, and keeps how far it has read.
+    async fn taken(&self, waiting: &Waiting, taken: Taken) {
+        let Arrival { chat, platform_id, content, .. } = &waiting.arrival;
+        let answer = match (&taken, content) {
+            (Taken::Done(answer), Content::Press(_)) => Some(answer.as_str()),
+            _ => None,
+        };
+        let line = ToProgram::Taken { id: platform_id, chat: &chat.chat_id, text: answer }.line();
+        waiting.wire.taken(line);
+        // One after the other: what is kept never goes back.
+        let _alone = self.keeping.lock().await;
+        if let Some(cursor) = waiting.marks.taken(waiting.place)
+            && let Err(why) = self.intake.keep_cursor(cursor).await
+        {
+            tracing::warn!(%chat, %why, "how far the channel has read was not kept; the next message tries again");
+        }
+    }
+
+    /// Takes nothing in any more. What came before has a moment to be taken; what is left then comes again, if its
+    /// platform has a history.
+    pub(super) async fn end(&self) {
+        self.ending.cancel();
+        self.workers.close();
+        if timeout(LAST, self.workers.wait()).await.is_err() {
+            tracing::info!("messages of a channel are not taken yet; their platform is to hand them in again");
+        }
+        self.over.cancel();
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queues {
+    fn has_room(&self) -> bool {
+        self.flowing < FLOWING && self.full == 0 && self.bytes < BYTES
+    }
+
+    /// Answers whether its chat had none waiting.
+    fn push(&mut self, waiting: Waiting) -> bool {
+        let queue = self.chats.entry(waiting.arrival.chat.chat_id.clone()).or_default();
+        self.bytes += waiting.bytes();
+        self.flowing += usize::from(!queue.held);
+        queue.waiting.push_back(waiting);
+        self.full += usize::from(queue.waiting.len() == IN_A_CHAT);
+        queue.waiting.len() == 1
+    }
+
+    /// The first in a chat; a chat without one is forgotten.
+    fn first(&mut self, chat: &str) -> Option<Arrival> {
+        let first = self.chats.get(chat)?.waiting.front().map(|waiting| waiting.arrival.clone());
+        if first.is_none() {
+            self.chats.remove(chat);
+        }
+        first
+    }
+
+    /// Takes the first of a chat out; the chat flows again.
+    fn pop(&mut self, chat: &str) -> Option<Waiting> {
+        let queue = self.chats.get_mut(chat)?;
+        if queue.held {
+            queue.held = false;
+            self.flowing += queue.waiting.len();
+        }
+        self.full -= usize::from(queue.waiting.len() == IN_A_CHAT);
+        let waiting = queue.waiting.pop_front()?;
+        self.flowing -= 1;
+        self.bytes -= waiting.bytes();
+        Some(waiting)
+    }
+
+    /// Notes that a chat's first was not taken; answers whether that is new.
+    fn hold(&mut self, chat: &str) -> bool {
+        let Some(queue) = self.chats.get_mut(chat).filter(|queue| !queue.held) else { return false };
+        queue.held = true;
+        self.flowing -= queue.waiting.len();
+        true
+    }
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        let text = match &self.arrival.content {
+            Content::Message(written) => {
+                written.text.len()
+                    + written.files.iter().map(|file| file.reference.len() + file.name.len()).sum::<usize>()
+            }
+            Content::Press(data) => data.len(),
+        };
+        OVERHEAD + text
+    }
+}

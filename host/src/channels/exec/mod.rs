@@ -1,0 +1,277 @@
+//! Any program that speaks our lines is a channel: docs/channels/exec.md has them.
+//!
+//! ```text
+//!  delivery ─ send, progress, fetch ─▶ link ─▶ calls ─ stdin ─▶ program
+//!  intake ◀─ inlet (a queue per chat, marks for the cursor) ◀─ read ─ stdout ─┘
+//! ```
+//!
+//! - [`life`]: one run of it; it is started again with pauses that grow. - [`program`]: the process and its group.
+//! - [`orders`]: what it is told. - [`wire`], [`arrivals`], [`hello`], [`words`]: what it says, parsed and bounded. All of it is hostile.
+
+mod arrivals;
+mod calls;
+mod hello;
+mod inlet;
+mod life;
+mod lines;
+mod link;
+mod loose;
+mod marks;
+mod orders;
+mod outbound;
+mod program;
+mod read;
+mod settings;
+mod supervise;
+mod wire;
+mod words;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Abilities, Action, BadSettings, Channel, Intake, Offered, Outbound, Pace, Piece, Progress, Receipt, SendError,
+    Standing, State, Status,
+};
+use crate::model::chat::ChatRef;
+use hello::Hello;
+use inlet::Inlet;
+use life::{About, GRACE};
+use loose::Loose;
+use orders::{FileLine, ToProgram, Working};
+use settings::{Secrets, Settings};
+use supervise::{Inner, who};
+use words::Words;
+
+/// A slow line's bytes in a second.
+const SLOW_LINE: u64 = 256 * 1024;
+/// How much longer than a call a reply is waited for, which is when nothing is read meanwhile.
+const HELD_UP: Duration = Duration::from_secs(900);
+
+/// The channel of a program.
+pub struct Exec {
+    inner: Arc<Inner>,
+    _ends_with_this: DropGuard,
+}
+
+impl Exec {
+    /// The channel of this name, as `settings` have it. `secret`: a JSON object of texts, or a token. Of `state_dir` the
+    /// program gets a directory of its own.
+    pub fn new(
+        name: &str,
+        settings: Value,
+        secret: Option<SecretString>,
+        state_dir: PathBuf,
+    ) -> Result<Self, BadSettings> {
+        let settings = Settings::parse(settings)?;
+        let secrets = Secrets::parse(secret.as_ref())?;
+        let own = state_dir.join("program").into_os_string().into_string();
+        let about = About {
+            name: name.to_owned(),
+            settings,
+            words: Arc::new(Words::new(name, secrets.clone())),
+            secrets,
+            standing: Standing::default(),
+            state_dir: own.map_err(|_| BadSettings("the path of the home is not UTF-8".to_owned()))?,
+            files: state_dir.join("files"),
+        };
+        let inner = Arc::new(Inner {
+            about: Arc::new(about),
+            link: Arc::default(),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            alone: tokio::sync::Mutex::default(),
+        });
+        let _ends_with_this = inner.closing.clone().drop_guard();
+        Ok(Self { inner, _ends_with_this })
+    }
+
+    fn hello(&self) -> Option<Hello> {
+        self.inner.link.hello()
+    }
+
+    fn files(&self) -> &Path {
+        &self.inner.about.files
+    }
+}
+
+#[async_trait]
+impl Channel for Exec {
+    fn name(&self) -> &str {
+        &self.inner.about.name
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.hello().map(|hello| hello.abilities).unwrap_or_default()
+    }
+
+    fn state(&self) -> State {
+        self.inner.about.standing.state()
+    }
+
+    /// The program outlives `stop`: replies are handed over until [`Channel::close`].
+    async fn run(&self, intake: Arc<dyn Intake>, stop: CancellationToken) {
+        let inlet = Inlet::new(intake, self.inner.about.words.clone());
+        let supervised = self.inner.tasks.spawn(self.inner.clone().supervise(inlet.clone()));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = supervised => {}
+        }
+        inlet.end().await;
+    }
+
+    async fn close(&self) {
+        self.inner.closing.cancel();
+        self.inner.tasks.close();
+        // The program's grace, and its last words.
+        if timeout(GRACE * 2, self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!(channel = self.name(), "its program could not be ended");
+        }
+    }
+
+    async fn test(&self) -> Result<String, SendError> {
+        if let Some((wire, hello)) = self.inner.link.there() {
+            let done = wire.ask(None, hello.answer, calls::test).await?;
+            return Ok(who(done, &hello, self.name()));
+        }
+        match self.inner.alone.try_lock() {
+            Ok(_alone) => self.inner.trial().await,
+            Err(_) => match self.state() {
+                State::Waiting { why, .. } | State::Stopped { why } => Err(SendError::later(why, None)),
+                _ => Err(SendError::later("its program did not say hello yet", None)),
+            },
+        }
+    }
+
+    fn is_there(&self, chat: &ChatRef) -> bool {
+        self.inner.link.reach(chat).is_some()
+    }
+
+    fn pace(&self) -> Pace {
+        self.hello().map_or(Pace::UNLIMITED, |hello| hello.pace)
+    }
+
+    /// More than a call's, which says more.
+    fn patience(&self, reply: &Outbound) -> Duration {
+        self.hello().map(|hello| hello.answer).unwrap_or_default() + for_bytes(reply) + HELD_UP
+    }
+
+    fn pieces(&self, reply: &Outbound) -> Vec<Piece> {
+        self.hello().map(|hello| outbound::pieces(&hello, reply)).unwrap_or_default()
+    }
+
+    async fn send(&self, reply: &Outbound, piece: &Piece, onto: Option<&str>) -> Result<Receipt, SendError> {
+        let Some((wire, hello)) = self.inner.link.reach(&reply.chat) else { return Err(SendError::Absent) };
+        let loose = match piece {
+            Piece::File { name, content } => Some((self.loose(name, content)?, name, content.len())),
+            _ => None,
+        };
+        let key = outbound::key(&hello, reply, piece);
+        let Some(mut line) = outbound::sending(&hello, reply, piece, &key, onto) else {
+            return Err(not_shown(&hello, reply));
+        };
+        if let Some((loose, name, bytes)) = &loose {
+            let bytes = u64::try_from(*bytes).unwrap_or(u64::MAX);
+            line.file = Some(FileLine { name, path: loose.path(), bytes, caption: None });
+        }
+        let patience = hello.answer + for_bytes(reply);
+        let asked = wire.ask(Some(&reply.chat), patience, |call| {
+            line.call = call;
+            ToProgram::Send(line).line()
+        });
+        match asked.await {
+            Ok(done) => Ok(Receipt { id: done.id }),
+            Err(SendError::Absent) if !self.inner.link.waits(&reply.chat, &wire) => {
+                Err(SendError::later("the program was started anew", Some(Duration::ZERO)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn progress(
+        &self,
+        chat: &ChatRef,
+        progress: &Progress,
+        shown: Option<&str>,
+    ) -> Result<Option<String>, SendError> {
+        let Some((wire, hello)) = self.inner.link.there() else { return Err(SendError::Absent) };
+        if !hello.abilities.progress {
+            return Ok(None);
+        }
+        let (status, draft, ended) = match &progress.status {
+            Status::Working { status, draft } => (status.as_str(), outbound::first_text(&hello, draft), false),
+            Status::Ended => ("", String::new(), true),
+        };
+        let (thread, turn) = (chat.thread_id.as_deref(), progress.turn.0);
+        let line = Working { call: 0, chat: &chat.chat_id, thread, turn, status, draft: &draft, shown, ended };
+        let line = |call| ToProgram::Progress(Working { call, ..line }).line();
+        Ok(wire.ask(None, hello.answer, line).await?.id)
+    }
+
+    fn progress_pace(&self, _: &ChatRef) -> Duration {
+        self.pace().chat.every.max(Duration::from_secs(1))
+    }
+
+    async fn fetch(
+        &self,
+        file: &Offered,
+        into: &mut (dyn AsyncWrite + Send + Unpin),
+        most: u64,
+    ) -> Result<u64, SendError> {
+        let Some((wire, hello)) = self.inner.link.there() else { return Err(SendError::Absent) };
+        let place = Loose::place(self.files(), "file").map_err(|error| no_place(&error))?;
+        let patience = hello.answer + Duration::from_secs(most / SLOW_LINE);
+        let line = |call| ToProgram::Fetch { call, reference: &file.reference, path: place.path(), most }.line();
+        wire.ask(None, patience, line).await?;
+        copy(&place, into, most).await
+    }
+}
+
+impl Exec {
+    fn loose(&self, name: &str, content: &str) -> Result<Loose, SendError> {
+        Loose::with(self.files(), name, content.as_bytes()).map_err(|error| no_place(&error))
+    }
+}
+
+/// Copies what a program fetched.
+async fn copy(place: &Loose, into: &mut (dyn AsyncWrite + Send + Unpin), most: u64) -> Result<u64, SendError> {
+    let later = |error: std::io::Error| SendError::later(format!("the fetched file cannot be read: {error}"), None);
+    let file = place.open().map_err(later)?;
+    if file.metadata().map_err(later)?.len() > most {
+        return Err(SendError::Refused { why: format!("the file is over {most} bytes") });
+    }
+    let mut bounded = tokio::fs::File::from_std(file).take(most);
+    let bytes = tokio::io::copy(&mut bounded, into).await.map_err(later)?;
+    into.flush().await.map_err(later)?;
+    Ok(bytes)
+}
+
+fn no_place(error: &std::io::Error) -> SendError {
+    SendError::later(format!("a file for the channel's program cannot be written: {error}"), None)
+}
+
+/// A reply as a whole that is no file and no reaction: it was cut before its program said how, or has nothing to show.
+fn not_shown(hello: &Hello, reply: &Outbound) -> SendError {
+    if outbound::pieces(hello, reply).is_empty() {
+        SendError::Refused { why: "there is nothing in it to show".to_owned() }
+    } else {
+        SendError::later("the program has just been started", Some(Duration::ZERO))
+    }
+}
+
+/// What a file's bytes take on top.
+fn for_bytes(reply: &Outbound) -> Duration {
+    match &reply.action {
+        Some(Action::File(file)) => Duration::from_secs(file.bytes / SLOW_LINE),
+        _ => Duration::ZERO,
+    }
+}

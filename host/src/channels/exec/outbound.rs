@@ -1,0 +1,174 @@
+//! A reply in messages that a program takes.
+
+use super::hello::Hello;
+use super::orders::{Button, FileLine, React, Sending};
+use super::wire::Markup;
+use crate::channels::Piece;
+use crate::channels::markup::{self, Measure};
+use crate::model::action::{Action, Asked};
+use crate::model::reply::{Labelled, Outbound, ReplyKind};
+
+/// A reply's messages; the same for the same reply and the same hello.
+pub(super) fn pieces(hello: &Hello, reply: &Outbound) -> Vec<Piece> {
+    let can = hello.abilities;
+    match &reply.action {
+        Some(Action::File(_)) if can.files => vec![Piece::Whole],
+        Some(Action::React { .. }) if can.react => vec![Piece::Whole],
+        Some(Action::File(file)) => texts(hello, &file.words()),
+        Some(Action::Question(asked)) if has_buttons(hello, asked) => texts(hello, &asked.question),
+        _ => texts(hello, &reply.text),
+    }
+}
+
+/// Markdown in messages.
+pub(super) fn texts(hello: &Hello, markdown: &str) -> Vec<Piece> {
+    let pieces = match hello.markup {
+        Markup::Plain => markup::plain(markdown, hello.limit, hello.measure),
+        Markup::Markdown => markup::markdown(markdown, hello.limit, hello.measure),
+    };
+    let as_they_are = |piece| match piece {
+        markup::Piece::File { content, .. } if !hello.abilities.files => parts(hello, &content),
+        markup::Piece::File { name, content } => vec![Piece::File { name, content }],
+        markup::Piece::Text { markup, plain } => vec![Piece::Text { markup, plain }],
+    };
+    pieces.into_iter().flat_map(as_they_are).collect()
+}
+
+/// As much of a text as the first of its messages has.
+pub(super) fn first_text(hello: &Hello, markdown: &str) -> String {
+    match texts(hello, markdown).into_iter().next() {
+        Some(Piece::Text { markup, .. }) => markup,
+        _ => String::new(),
+    }
+}
+
+/// Code in messages, for a program that takes no files.
+fn parts(hello: &Hello, code: &str) -> Vec<Piece> {
+    let fence = match hello.markup {
+        Markup::Plain => String::new(),
+        Markup::Markdown => "`".repeat(longest_ticks(code).max(2) + 1),
+    };
+    let wrapped = |part: String| match hello.markup {
+        Markup::Plain => part,
+        Markup::Markdown => format!("{fence}\n{part}\n{fence}"),
+    };
+    let room = hello.limit.saturating_sub(if fence.is_empty() { 0 } else { fence.len() * 2 + 2 }).max(1);
+    let texts = split(code, room, hello.measure).into_iter().map(wrapped);
+    texts.map(|text| Piece::Text { markup: text.clone(), plain: text }).collect()
+}
+
+fn longest_ticks(code: &str) -> usize {
+    code.split(|c| c != '`').map(str::len).max().unwrap_or_default()
+}
+
+/// Whole lines as far as they fit; parts without anything to see are left out.
+fn split(text: &str, room: usize, measure: Measure) -> Vec<String> {
+    let (mut parts, mut part, mut used) = (Vec::new(), String::new(), 0);
+    for line in text.split_inclusive('\n') {
+        if used + measure.of_text(line.trim_end_matches('\n')) > room && !part.is_empty() {
+            parts.push(std::mem::take(&mut part));
+            used = 0;
+        }
+        for c in line.chars() {
+            if used + measure.of(c) > room && c != '\n' {
+                parts.push(std::mem::take(&mut part));
+                used = 0;
+            }
+            part.push(c);
+            used += measure.of(c);
+        }
+    }
+    parts.push(part);
+    let shown = |part: String| part.trim_matches('\n').to_owned();
+    parts.into_iter().map(shown).filter(|part| !part.trim().is_empty()).collect()
+}
+
+fn has_buttons(hello: &Hello, asked: &Asked) -> bool {
+    hello.abilities.buttons && !asked.options.is_empty()
+}
+
+/// What a program is told of a piece; its call is still to come. None: there is nothing in it that could be shown.
+pub(super) fn sending<'a>(
+    hello: &Hello,
+    reply: &'a Outbound,
+    piece: &'a Piece,
+    key: &'a str,
+    onto: Option<&'a str>,
+) -> Option<Sending<'a>> {
+    let mut line = Sending {
+        call: 0,
+        chat: &reply.chat.chat_id,
+        thread: reply.chat.thread_id.as_deref(),
+        key,
+        kind: match reply.kind {
+            ReplyKind::Reply => "reply",
+            ReplyKind::Notice => "notice",
+        },
+        text: "",
+        plain: None,
+        onto: onto.filter(|_| hello.abilities.edit),
+        gone: false,
+        buttons: None,
+        file: None,
+        react: None,
+    };
+    match (piece, &reply.action) {
+        (Piece::Text { markup, plain }, _) if hello.markup == Markup::Markdown => {
+            line.text = markup;
+            line.plain = Some(plain).filter(|plain| *plain != markup).map(String::as_str);
+        }
+        (Piece::Text { plain, .. }, _) => line.text = plain,
+        (Piece::Gone, _) => line.gone = true,
+        (Piece::File { .. }, _) => {}
+        (Piece::Whole, Some(Action::File(file))) if hello.abilities.files => {
+            let (path, caption) = (file.path.as_str(), file.caption.as_deref());
+            line.file = Some(FileLine { name: &file.name, path, bytes: file.bytes, caption });
+        }
+        (Piece::Whole, Some(Action::React { platform_id, emoji, .. })) if hello.abilities.react => {
+            line.react = Some(React { message: platform_id, emoji });
+        }
+        (Piece::Whole, _) => return None,
+    }
+    if hello.abilities.buttons && !reply.buttons.is_empty() && pieces(hello, reply).last() == Some(piece) {
+        line.buttons = Some(buttons(&reply.buttons));
+    }
+    Some(line)
+}
+
+fn buttons(buttons: &[Labelled]) -> Vec<Button<'_>> {
+    buttons.iter().map(|button| Button { label: &button.label, data: &button.data }).collect()
+}
+
+/// What a platform knows a piece by when it comes again: of its reply, and of its place among the pieces. Two pieces of a
+/// reply that say the same have the same key.
+pub(super) fn key(hello: &Hello, reply: &Outbound, piece: &Piece) -> String {
+    match pieces(hello, reply).iter().position(|other| other == piece) {
+        None | Some(0) => reply.key.clone(),
+        Some(place) => format!("{}-{place}", reply.key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn code_in_parts_fits_and_is_all_there(code in "[a-z`é\n ]{0,200}", room in 4usize..40) {
+            let parts = split(&code, room, Measure::Bytes);
+            prop_assert!(parts.iter().all(|part| part.len() <= room && !part.trim().is_empty()), "{parts:?}");
+            let seen = |text: &str| text.split_whitespace().collect::<String>();
+            prop_assert_eq!(seen(&parts.concat()), seen(&code));
+        }
+    }
+
+    #[test]
+    fn lines_stay_whole_where_they_can() {
+        assert_eq!(split("one\ntwo\n  three\n", 8, Measure::Bytes), ["one\ntwo", "  three"]);
+        assert_eq!(split("one\n\n\ntwo", 5, Measure::Bytes), ["one", "two"]);
+        assert_eq!(split("abcdefgh", 3, Measure::Bytes), ["abc", "def", "gh"]);
+        assert!(split(" \n", 3, Measure::Bytes).is_empty());
+    }
+}
