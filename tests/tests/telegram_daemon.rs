@@ -29,6 +29,8 @@ impl Stage {
         let code = code.json()["code"].as_str().expect("a code").to_owned();
         telegram.write(chat, format!("/pair {code}").as_str());
         let stage = Self { telegram, home, ada, chat };
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        eprintln!("LOG {}\n{:?}", stage.home.log(), stage.home.cli(&["dropped"]).await);
         stage.says("Hello! You are an owner").await;
         stage
     }
