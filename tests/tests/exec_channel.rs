@@ -7,9 +7,10 @@ use cofferdam::channels::exec::Exec;
 use cofferdam::channels::{Channel, Content, NotTaken, Offered, Progress, SendError, State, Status, Taken};
 use cofferdam::model::action::{Action, Asked, SentFile};
 use cofferdam::model::chat::ChatRef;
+use cofferdam::model::reply::ReplyKind;
 use cofferdam_protocol::ids::{QuestionId, TurnId};
 use cofferdam_tests::eventually;
-use cofferdam_tests::recorder::{buttons, Recorder, Running, reply};
+use cofferdam_tests::recorder::{Recorder, Running, buttons, reply};
 use rustix::process::{Pid, test_kill_process};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -545,8 +546,8 @@ while (line := hear())["type"] not in ("stop", "gone"):
     lines
 }
 
-fn question() -> Option<Action> {
-    let options = vec!["Red".to_owned(), "Blue".to_owned()];
+fn question(red: &str) -> Option<Action> {
+    let options = vec![red.to_owned(), "Blue".to_owned()];
     let (id, question) = (QuestionId(5), "Which?".to_owned());
     Some(Action::Question(Asked { id, question, options, expires_at: 0 }))
 }
@@ -554,16 +555,35 @@ fn question() -> Option<Action> {
 #[tokio::test]
 async fn a_question_has_buttons_or_else_a_list() {
     let list = "Which?\n1. Red\n2. Blue";
-    let lines = told("buttons=True", question(), list, None).await;
+    let lines = told("buttons=True", question("Red"), list, None).await;
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["text"], "Which?");
     let buttons = json!([{"label": "Red", "data": "q:demo0000:5:0"}, {"label": "Blue", "data": "q:demo0000:5:1"}]);
     assert_eq!(lines[0]["buttons"], buttons);
-    let lines = told("", question(), list, None).await;
+    let lines = told("", question("Red"), list, None).await;
     assert_eq!(
         (lines[0]["text"].as_str(), &lines[0]["buttons"]),
         (Some("Which?\n\n1. Red\n2. Blue"), &Value::Null)
     );
+    let long = "r".repeat(50);
+    let lines = told("buttons=True", question(&long), &format!("Which?\n1. {long}\n2. Blue"), None).await;
+    assert!(lines[0]["text"].as_str().unwrap().contains(&long), "no button shows it in full");
+    assert_eq!(lines[0]["buttons"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn a_notice_is_no_markdown() {
+    let bench = Bench::new(
+        "hello()\nline = hear()\nnote('sent', json.dumps(line))\nsay(type='done', call=line['call'])\nanswer_all()",
+    );
+    let running = bench.run();
+    there(&running).await;
+    let mut out = reply(&chat("#c"), "*Not* `marked` up_here_");
+    out.kind = ReplyKind::Notice;
+    running.deliver(&out).await;
+    let sent: Value = serde_json::from_str(&bench.notes("sent").await).unwrap();
+    assert_eq!((&sent["kind"], &sent["text"]), (&json!("notice"), &json!("*Not* `marked` up_here_")));
+    running.close().await;
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@ use crate::channels::markup::{self, Measure};
 use crate::model::action::{Action, Asked};
 use crate::model::reply::{Labelled, Outbound, ReplyKind};
 
+/// The longest option that a button shows in full on most platforms, in characters.
+const ON_A_BUTTON: usize = 40;
+
 /// A reply's messages; the same for the same reply and the same hello.
 pub(super) fn pieces(hello: &Hello, reply: &Outbound) -> Vec<Piece> {
     let can = hello.abilities;
@@ -16,6 +19,8 @@ pub(super) fn pieces(hello: &Hello, reply: &Outbound) -> Vec<Piece> {
         Some(Action::React { .. }) if can.react => vec![Piece::Whole],
         Some(Action::File(file)) => texts(hello, &file.words()),
         Some(Action::Question(asked)) if has_buttons(hello, asked) => texts(hello, &asked.question),
+        // Our own words are no Markdown.
+        None if reply.kind == ReplyKind::Notice && hello.markup == Markup::Plain => parts(hello, &reply.text),
         _ => texts(hello, &reply.text),
     }
 }
@@ -42,7 +47,7 @@ pub(super) fn first_text(hello: &Hello, markdown: &str) -> String {
     }
 }
 
-/// Code in messages, for a program that takes no files.
+/// Text as it is in messages; code, for a program that takes no files.
 fn parts(hello: &Hello, code: &str) -> Vec<Piece> {
     let fence = match hello.markup {
         Markup::Plain => String::new(),
@@ -83,8 +88,10 @@ fn split(text: &str, room: usize, measure: Measure) -> Vec<String> {
     parts.into_iter().map(shown).filter(|part| !part.trim().is_empty()).collect()
 }
 
+/// Whether a question's options are said by its buttons alone.
 fn has_buttons(hello: &Hello, asked: &Asked) -> bool {
-    hello.abilities.buttons && !asked.options.is_empty()
+    let fits = |option: &String| option.chars().count() <= ON_A_BUTTON;
+    hello.abilities.buttons && !asked.options.is_empty() && asked.options.iter().all(fits)
 }
 
 /// What a program is told of a piece; its call is still to come. None: there is nothing in it that could be shown.
