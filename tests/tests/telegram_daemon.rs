@@ -29,8 +29,6 @@ impl Stage {
         let code = code.json()["code"].as_str().expect("a code").to_owned();
         telegram.write(chat, format!("/pair {code}").as_str());
         let stage = Self { telegram, home, ada, chat };
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-        eprintln!("LOG {}\n{:?}", stage.home.log(), stage.home.cli(&["dropped"]).await);
         stage.says("Hello! You are an owner").await;
         stage
     }
@@ -41,7 +39,8 @@ impl Stage {
     }
 
     async fn says_in(&self, chat: i64, words: &str) -> Message {
-        let has = |telegram: &Telegram| telegram.from_bot(chat).into_iter().find(|message| message.text.contains(words));
+        let has =
+            |telegram: &Telegram| telegram.from_bot(chat).into_iter().find(|message| message.text.contains(words));
         self.telegram.until(words, has).await
     }
 
@@ -63,7 +62,9 @@ async fn a_message_wakes_a_real_agent_whose_answer_grows_in_one_message_and_a_fi
         .until("the file", |telegram| telegram.from_bot(stage.chat).into_iter().find_map(|message| message.file))
         .await;
     assert_eq!((file.name.as_deref(), stage.telegram.content(&file)), (Some("note.txt"), b"hello\n".to_vec()));
-    stage.telegram.write(stage.chat, "!stream 20\n!say This answer is written slowly, so that it is seen while it grows.");
+    stage
+        .telegram
+        .write(stage.chat, "!stream 20\n!say This answer is written slowly, so that it is seen while it grows.");
     let whole = "This answer is written slowly, so that it is seen while it grows.";
     let shown = stage
         .telegram
@@ -153,7 +154,13 @@ async fn a_stranger_waits_for_the_owners_button_and_a_refused_one_gets_nowhere()
         let reasons: Vec<String> = dropped
             .as_array()?
             .iter()
-            .map(|row| format!("{} {}", row["sender"].as_str().unwrap_or_default(), row["reason"].as_str().unwrap_or_default()))
+            .map(|row| {
+                format!(
+                    "{} {}",
+                    row["sender"].as_str().unwrap_or_default(),
+                    row["reason"].as_str().unwrap_or_default()
+                )
+            })
             .collect();
         let wanted = ["2002 above-role", "6666 denied", "6666 unwired"];
         wanted.iter().all(|reason| reasons.iter().any(|row| row == reason)).then_some(reasons)

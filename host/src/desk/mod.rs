@@ -42,10 +42,13 @@ pub use pairing::NewCode;
 /// How often approvals whose time is over, and posts whose nudge was lost, are looked for.
 const EVERY: Duration = Duration::from_secs(15);
 
+/// Is told of an accepted message.
+pub type Accepts = Box<dyn Fn(&Folder, &Accepted) + Send + Sync>;
+
 /// Whom the desk tells.
 pub struct Tells {
     /// ① Something is in an inbox.
-    pub accepted: Box<dyn Fn(&Folder, &Accepted) + Send + Sync>,
+    pub accepted: Accepts,
     /// A group's chat may have replies that are due.
     pub deliver: Box<dyn Fn(Due) + Send + Sync>,
     /// A chat may have posts that are due.

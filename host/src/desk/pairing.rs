@@ -41,7 +41,12 @@ pub struct NewCode {
 
 /// Wrong codes, lately.
 #[derive(Default)]
-pub(super) struct Tries(Mutex<HashMap<Option<(String, String)>, (u32, Option<Instant>)>>);
+pub(super) struct Tries(Mutex<HashMap<Guesser, Guesses>>);
+
+/// A channel and a sender on it; none: all together.
+type Guesser = Option<(String, String)>;
+/// How many, and since when.
+type Guesses = (u32, Option<Instant>);
 
 impl Tries {
     /// Whether a sender may try.
@@ -109,7 +114,7 @@ impl Desk {
             self.wire_here(arrival, folder).await.map_err(failed)?;
         }
         let group = folder.map(Folder::as_str);
-        let words = words::paired(paired.role, group, group);
+        let words = words::paired(paired.role, group.filter(|_| paired.role != Role::Owner), group);
         self.answer(arrival, Some(NewPost::new(arrival.chat.clone(), words.clone()))).await?;
         Ok(Taken::Done(words))
     }

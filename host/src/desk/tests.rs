@@ -209,6 +209,19 @@ async fn a_command_above_a_role_is_refused_in_words_once_and_counted() {
 }
 
 #[tokio::test]
+async fn an_owners_code_may_name_a_group_and_wires_the_chat_to_it() {
+    let f = Fixture::new().await;
+    let folder = Some("ops".parse().unwrap());
+    let new = NewCode { role: Role::Owner, folder, person: None, lasts: Duration::from_secs(60) };
+    let code = f.desk.new_code(new).await.unwrap();
+    assert!(matches!(f.says(OWNER, direct(OWNER), &format!("/pair {code}")).await, Taken::Done(_)));
+    assert_eq!(f.says(OWNER, direct(OWNER), "hello").await, Taken::Accepted);
+    assert_eq!(f.accepted(), ["ops"]);
+    let known = f.stores.central().known("tg", OWNER).await.unwrap();
+    assert_eq!(known.everywhere(), Some(Role::Owner));
+}
+
+#[tokio::test]
 async fn a_code_opens_once_and_a_message_is_answered_once() {
     let f = Fixture::new().await;
     let folder = Some("demo".parse().unwrap());

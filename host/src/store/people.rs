@@ -273,7 +273,8 @@ impl Central {
                 let role = Role::parse(&role).ok_or(StoreError::Unknown { what: "role", value: role })?;
                 let folder = folder.map(folder_of).transpose()?;
                 let person = put_user(tx, &user, meant)?;
-                put_role(tx, person, role, folder.as_ref(), "pairing")?;
+                // An owner owns all groups; the group is where the chat is wired to.
+                put_role(tx, person, role, folder.as_ref().filter(|_| role != Role::Owner), "pairing")?;
                 Ok(Some(Pairing { code, role, folder, person: Some(person), expires_at }))
             })
             .await
