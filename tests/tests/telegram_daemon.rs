@@ -55,7 +55,7 @@ impl Stage {
 async fn a_message_wakes_a_real_agent_whose_answer_grows_in_one_message_and_a_file_goes_out() {
     let stage = Stage::new("codex").await;
     let ask = "!stream 40\n!say **Looking** around the workspace for what was asked about, which takes a while to say.\n\
-               !run echo hello > note.txt\n!tool send_file {\"path\": \"note.txt\", \"caption\": \"as asked\"}";
+               !run echo hello > note.txt\n!tool chat_send_file {\"path\": \"note.txt\", \"caption\": \"as asked\"}";
     stage.telegram.write(stage.chat, ask);
     let file = stage
         .telegram
