@@ -81,12 +81,27 @@ pub fn call() -> Bytes {
 
 /// Sends a call on a connection of its own; answers when an answer begins.
 pub async fn post(door: &Path, body: Bytes) -> Response<Incoming> {
+    try_post(door, body).await.expect("an answer")
+}
+
+/// The same for a call that the door refuses while it is sent: the connection may break before the answer is read.
+pub async fn post_again(door: &Path, body: Bytes) -> Response<Incoming> {
+    const TRIES: usize = 10;
+    for _ in 1..TRIES {
+        if let Ok(answer) = try_post(door, body.clone()).await {
+            return answer;
+        }
+    }
+    post(door, body).await
+}
+
+async fn try_post(door: &Path, body: Bytes) -> hyper::Result<Response<Incoming>> {
     let stream = UnixStream::connect(door).await.expect("the door is open");
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.expect("HTTP");
     tokio::spawn(connection);
     let request = Request::post("/v1/responses").header("host", "door").header("content-type", "application/json");
     let request = request.body(Full::new(body)).expect("a request");
-    tokio::time::timeout(LIMIT, sender.send_request(request)).await.expect("an answer").expect("an answer")
+    tokio::time::timeout(LIMIT, sender.send_request(request)).await.expect("an answer")
 }
 
 /// What came of a call.

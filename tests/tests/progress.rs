@@ -89,13 +89,17 @@ async fn wirings_are_listed_and_switched_on_the_command_line() {
     home.write_group("demo", &json!({"provider": "mock"}));
     assert_eq!(home.cli(&["group", "add", "demo"]).await.code, 0);
     let list = home.cli(&["wiring", "list"]).await;
-    assert!(list.code == 0 && list.stdout.contains("terminal:demo  demo   per-thread  on"), "{list:?}");
+    assert!(
+        list.code == 0 && list.stdout.contains("terminal:demo  demo   always    per-thread  drop    -          on"),
+        "{list:?}"
+    );
     let set = home.cli(&["wiring", "set", "terminal:demo", "--progress", "off"]).await;
     assert!(set.code == 0 && set.stdout.contains("off"), "{set:?}");
     home.up().await;
     let listed = home.cli(&["wiring", "list", "--json"]).await.json();
     let expected = json!([{
-        "channel": "terminal", "chat_id": "demo", "group": "demo", "session_mode": "per-thread", "progress": false,
+        "channel": "terminal", "chat_id": "demo", "title": null, "group": "demo", "session_mode": "per-thread",
+        "engage": "always", "pattern": null, "sticky": false, "others": "drop", "unknown": "drop", "progress": false,
     }]);
     assert_eq!(listed, expected, "kept");
     assert_eq!(home.cli(&["group", "add", "demo"]).await.code, 0);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cofferdam_protocol::admin::{CallOutcome, Missed};
-use cofferdam_tests::door::{Doorway, came, of_group, post};
+use cofferdam_tests::door::{Doorway, came, of_group, post, post_again};
 use cofferdam_tests::home::TestHome;
 use cofferdam_tests::upstream::{COMPLETED, DELTA, END, EVENTS, Upstream, chunked, limits};
 use cofferdam_tests::{door, eventually};
@@ -210,7 +210,7 @@ async fn a_call_that_is_too_large_is_refused_in_the_vendors_form_and_goes_nowher
     let doorway = Doorway::before(vendor.base_url(), "").await;
     let text = "x".repeat(65 * 1024 * 1024);
     let body = json!({"model": "m", "input": text}).to_string();
-    let came = came(post(&doorway.door, body.into()).await).await;
+    let came = came(post_again(&doorway.door, body.into()).await).await;
     assert_eq!((came.status, came.code().as_str()), (413, "request_too_large"));
     assert!(vendor.is_left_alone());
     let call = doorway.call();
