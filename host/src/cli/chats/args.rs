@@ -37,7 +37,7 @@ pub(in crate::cli) enum ChannelVerb {
 pub(in crate::cli) struct AddArgs {
     /// Its name in wirings: lower-case letters, digits and '-'
     pub name: String,
-    /// Its platform: telegram, http or exec
+    /// Its platform: telegram or exec
     pub kind: String,
     /// A file with its secret, such as a bot's token; `-` is standard input [default: asks]
     #[arg(long, value_name = "FILE")]
