@@ -6,6 +6,7 @@
 //! - [`terminal`]: people at the admin socket.
 
 pub mod arrival;
+pub mod http;
 pub mod pace;
 pub mod piece;
 #[cfg(feature = "test-hooks")]
