@@ -9,8 +9,6 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::process::Command;
 
-use crate::home::program;
-
 /// The client that is installed. Another version is another directory.
 const CLIENT: &str = "openai==3.57.0";
 /// Where the scripts lie that are run with it.
@@ -18,7 +16,9 @@ const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openai");
 
 /// The Python that has the client. Installs it the first time, from PyPI, beside the built programs.
 pub async fn python() -> PathBuf {
-    let target = program().ancestors().nth(2).expect("a target directory").to_owned();
+    // target/debug/deps/TEST
+    let test = std::env::current_exe().expect("an executable");
+    let target = test.ancestors().nth(3).expect("a target directory").to_owned();
     let venv = target.join(format!("openai-{}", CLIENT.replace("==", "-")));
     let (python, ready) = (venv.join("bin/python"), venv.join("ready"));
     std::fs::create_dir_all(&target).expect("the target directory");

@@ -1,0 +1,9 @@
+//! The HTTP channel over real sockets: webhooks, the API, what callers may cost, and OpenAI's own client.
+
+mod api;
+mod bounds;
+mod callbacks;
+mod hooks;
+mod official;
+mod streams;
+mod world;
