@@ -1,6 +1,6 @@
 """OpenAI's own client before an agent. Prints one JSON object: what the client made of each case.
 
-agent.py BASE_URL KEY
+agent.py BASE_URL KEY [impatient]
 """
 
 import json
@@ -118,9 +118,17 @@ def error_cases(client):
     }
 
 
+def impatient(client):
+    client = client.with_options(timeout=1, max_retries=9)
+    return {"text": client.responses.create(model="demo", input="slow").output_text}
+
+
 def main():
-    base_url, key = sys.argv[1:]
+    base_url, key, *how = sys.argv[1:]
     client = openai.OpenAI(base_url=base_url, api_key=key, timeout=60)
+    if how == ["impatient"]:
+        print(json.dumps(impatient(client)))
+        return
     outcomes = {
         "models": [model.id for model in client.models.list()],
         "model": client.models.retrieve("demo").id,

@@ -83,7 +83,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("chacha20poly1305", &["vault"]),
     ("secret_service", &["vault"]),
     ("zbus", &["vault"]),
-    ("reqwest", &["gateway", "door", "cli", "vault", "trust"]),
+    ("reqwest", &["channels", "gateway", "door", "cli", "vault", "trust"]),
 ];
 
 /// What the crate's root has besides the rooms.

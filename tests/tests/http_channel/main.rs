@@ -3,6 +3,7 @@
 mod api;
 mod bounds;
 mod callbacks;
+mod docs;
 mod hooks;
 mod official;
 mod streams;

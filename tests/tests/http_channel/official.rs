@@ -3,7 +3,7 @@
 use cofferdam_tests::openai::run_script;
 use serde_json::json;
 
-use super::world::{Act, World};
+use super::world::{Act, World, gate};
 
 #[tokio::test]
 async fn the_official_client_talks_with_an_agent() {
@@ -60,4 +60,20 @@ async fn the_official_client_talks_with_an_agent() {
             .filter(|m| m.text == "json")
             .all(|m| m.schema.as_deref().is_some_and(|s| s.contains("city")))
     );
+}
+
+#[tokio::test]
+async fn a_call_that_the_official_client_gave_up_and_repeats_is_one_turn() {
+    let world = World::start().await;
+    let key = world.agent.key("k");
+    let gate = gate();
+    world.agent.script("slow", [Act::Until(gate.clone()), Act::Say(vec!["There."])]);
+    let arguments = [format!("{}/v1", world.url), key, "impatient".to_owned()];
+    let (told, ()) = tokio::join!(run_script("agent.py", &arguments), async {
+        // Its patience for one try is a second.
+        world.agent.has_known(1).await;
+        gate.add_permits(1);
+    });
+    assert_eq!(told, json!({"text": "There."}));
+    assert_eq!(world.agent.texts(), ["slow"], "one message, one turn");
 }

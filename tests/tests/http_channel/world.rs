@@ -77,6 +77,7 @@ pub struct Agent {
     http: OnceLock<Arc<Http>>,
     notes: Mutex<Notes>,
     taken: watch::Sender<usize>,
+    known: watch::Sender<usize>,
     ended: watch::Sender<usize>,
 }
 
@@ -138,6 +139,11 @@ impl Agent {
     /// Waits until so many messages were taken.
     pub async fn has_taken(&self, messages: usize) {
         reaches(&self.taken, messages).await;
+    }
+
+    /// Waits until so many messages came that had been taken before.
+    pub async fn has_known(&self, messages: usize) {
+        reaches(&self.known, messages).await;
     }
 
     /// Waits until so many turns ended, and their replies were handed over.
@@ -260,6 +266,7 @@ impl Intake for Inbox {
         // The thread is not part of a message's name, as in the inbox.
         let is_same = |(chat, id): &(ChatRef, String)| chat.chat_id == of.0.chat_id && *id == of.1;
         if agent.notes().stands.keys().any(is_same) {
+            agent.known.send_modify(|known| *known += 1);
             return Ok(Taken::Known);
         }
         let mut files = Vec::new();
@@ -351,6 +358,7 @@ impl World {
             http: OnceLock::new(),
             notes: Mutex::default(),
             taken: watch::Sender::new(0),
+            known: watch::Sender::new(0),
             ended: watch::Sender::new(0),
         });
         let mut listens = json!({"listen": "127.0.0.1:0"});
