@@ -6,7 +6,8 @@ use cofferdam::clock::now_ms;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
-use super::world::{Act, World, gate, told};
+use super::agent::{Act, gate};
+use super::world::{World, told};
 
 /// A completion of one message.
 fn says(text: &str) -> Value {

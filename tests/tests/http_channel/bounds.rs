@@ -11,7 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::world::{Act, World, gate, told};
+use super::agent::{Act, gate};
+use super::world::{World, told};
 
 /// Short ones.
 pub fn limits() -> Limits {
@@ -110,7 +111,7 @@ async fn at_the_end_new_calls_are_sent_away_and_waiting_ones_go_on_until_it_clos
     let key = world.agent.key("k");
     let gate = gate();
     world.agent.script("soon", [Act::Until(gate.clone()), Act::Say(vec!["ok"])]);
-    world.agent.script("never", [Act::Until(super::world::gate())]);
+    world.agent.script("never", [Act::Until(super::agent::gate())]);
     let ask = |text: &str| world.api(&key, "responses", &json!({"model": "demo", "input": text}));
     let (soon, never) = (tokio::spawn(told(ask("soon"))), tokio::spawn(told(ask("never"))));
     let streams = world.api(&key, "responses", &json!({"model": "demo", "input": "never", "stream": true}));

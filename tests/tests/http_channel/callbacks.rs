@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::world::{SECRET, World};
+use super::agent::SECRET;
+use super::world::World;
 
 type Told = mpsc::UnboundedSender<(String, String)>;
 

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use cofferdam::channels::http::book::HookFormat;
 use tokio::process::Command;
 
-use super::world::{SECRET, World};
+use super::agent::SECRET;
+use super::world::World;
 
 const PAGE: &str = include_str!("../../../docs/channels/http.md");
 

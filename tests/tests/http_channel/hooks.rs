@@ -9,7 +9,8 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::world::{Act, SECRET, World, gate, told};
+use super::agent::{Act, SECRET, gate};
+use super::world::{World, told};
 
 fn plain(world: &World, name: &str, body: &str) -> RequestBuilder {
     signed(world, name, body, &signature::sign(&SECRET.into(), now_ms() / 1000, body.as_bytes()))

@@ -1,5 +1,6 @@
 //! The HTTP channel over real sockets: webhooks, the API, what callers may cost, and OpenAI's own client.
 
+mod agent;
 mod api;
 mod bounds;
 mod callbacks;

@@ -3,7 +3,8 @@
 use cofferdam_tests::openai::run_script;
 use serde_json::json;
 
-use super::world::{Act, World, gate};
+use super::agent::{Act, gate};
+use super::world::World;
 
 #[tokio::test]
 async fn the_official_client_talks_with_an_agent() {

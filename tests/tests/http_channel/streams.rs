@@ -4,7 +4,8 @@ use cofferdam::channels::http::Limits;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use super::world::{Act, World, gate, told};
+use super::agent::{Act, gate};
+use super::world::{World, told};
 
 /// The events of a stream, as their names and their data.
 fn events(text: &str) -> Vec<(String, Value)> {

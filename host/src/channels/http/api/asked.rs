@@ -37,6 +37,25 @@ pub(super) struct Line {
     stamps: Vec<[u8; 32]>,
 }
 
+/// By what a conversation is known: the messages themselves are not kept while their answer is waited for.
+#[derive(Clone)]
+pub(super) struct Prints {
+    /// Without the new messages.
+    pub(super) before: [u8; 32],
+    /// With them.
+    pub(super) with_message: [u8; 32],
+    hash: Sha256,
+}
+
+impl Prints {
+    /// With their answer.
+    pub(super) fn with_answer(&self, answer: &str) -> [u8; 32] {
+        let mut hash = self.hash.clone();
+        Line::new(Role::Assistant, answer).add_to(&mut hash);
+        hash.finalize().into()
+    }
+}
+
 /// What a request asks.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -114,21 +133,13 @@ impl Asked {
         self.history > 0
     }
 
-    /// The conversation before the new messages.
-    pub(super) fn before(&self) -> [u8; 32] {
-        fingerprint(&self.lines[..self.history])
-    }
-
-    /// The conversation with them.
-    pub(super) fn with_message(&self) -> [u8; 32] {
-        fingerprint(&self.lines)
-    }
-
-    /// The conversation with their answer.
-    pub(super) fn with_answer(&self, answer: &str) -> [u8; 32] {
-        let mut lines = self.lines.clone();
-        lines.push(Line::new(Role::Assistant, answer));
-        fingerprint(&lines)
+    /// The fingerprints of the conversation.
+    pub(super) fn prints(&self) -> Prints {
+        let mut hash = Sha256::new_with_prefix(b"cofferdam conversation 1");
+        self.lines[..self.history].iter().for_each(|line| line.add_to(&mut hash));
+        let before = hash.clone().finalize().into();
+        self.lines[self.history..].iter().for_each(|line| line.add_to(&mut hash));
+        Prints { before, with_message: hash.clone().finalize().into(), hash }
     }
 
     /// The text for the agent. At the beginning of a thread it has what the agent does not know: the caller's
@@ -161,6 +172,17 @@ impl Asked {
 impl Line {
     fn new(role: Role, text: &str) -> Self {
         Self { role, text: text.to_owned(), stamps: Vec::new() }
+    }
+
+    /// In a form that is the same for the same conversation: lengths make the parts unambiguous, and blanks at the ends of
+    /// texts do not count.
+    fn add_to(&self, hash: &mut Sha256) {
+        let text = self.text.trim();
+        hash.update([self.role as u8]);
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+        hash.update((self.stamps.len() as u64).to_be_bytes());
+        self.stamps.iter().for_each(|stamp| hash.update(stamp));
     }
 }
 
@@ -232,21 +254,6 @@ pub(super) fn schema(schema: &Value, param: &str) -> Result<Option<String>, ApiE
     Ok(Some(schema.to_string()))
 }
 
-/// Messages in a form that is the same for the same conversation: lengths make the parts unambiguous, and blanks at the
-/// ends of texts do not count.
-fn fingerprint(lines: &[Line]) -> [u8; 32] {
-    let mut hash = Sha256::new_with_prefix(b"cofferdam conversation 1");
-    for Line { role, text, stamps } in lines {
-        let text = text.trim();
-        hash.update([*role as u8]);
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text);
-        hash.update((stamps.len() as u64).to_be_bytes());
-        stamps.iter().for_each(|stamp| hash.update(stamp));
-    }
-    hash.finalize().into()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -268,16 +275,19 @@ mod tests {
             ]))
             .unwrap()
         };
-        assert_eq!(next("yes").before(), first.with_answer(" yes\n"));
-        assert_ne!(next("no").before(), first.with_answer("yes"));
-        assert_ne!(first.with_message(), first.with_answer(""));
+        let (first, before) = (first.prints(), |answer: &str| next(answer).prints().before);
+        assert_eq!(before("yes"), first.with_answer(" yes\n"));
+        assert_ne!(before("no"), first.with_answer("yes"));
+        assert_ne!(first.with_message, first.with_answer(""));
         assert_eq!((next("yes").text(false), next("yes").has_history()), ("b".into(), true));
     }
 
     #[test]
     fn texts_do_not_run_into_each_other() {
-        let print =
-            |texts: &[&str]| fingerprint(&texts.iter().map(|text| Line::new(Role::User, text)).collect::<Vec<_>>());
+        let print = |texts: &[&str]| {
+            let said: Vec<Value> = texts.iter().map(|text| json!({"role": "user", "content": text})).collect();
+            asked(json!(said)).unwrap().prints().with_message
+        };
         assert_ne!(print(&["ab", "c"]), print(&["a", "bc"]));
         assert_ne!(print(&["a"]), print(&["a", ""]));
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::super::book::Book;
 use super::super::keys::hex;
 use super::super::plain::is_name;
-use super::asked::Asked;
+use super::asked::{Asked, Prints};
 use super::error::ApiError;
 
 /// Where a call belongs.
@@ -69,7 +69,7 @@ impl Shelf {
             return self.of(named.clone()).await;
         }
         if asked.has_history() {
-            let before = asked.before();
+            let before = asked.prints().before;
             if let Some(id) = self.read(before).await?
                 && self.read(of_end(&id)).await?.is_some_and(|end| end == hex(&before))
             {
@@ -85,30 +85,38 @@ impl Shelf {
     }
 
     /// The call was taken: the thread's end is its message.
-    pub(super) async fn taken(&self, thread: &str, asked: &Asked) -> Result<(), ApiError> {
-        self.keep(of_end(thread), &hex(&asked.with_message())).await
+    pub(super) async fn taken(&self, thread: &str, prints: &Prints) -> Result<(), ApiError> {
+        self.keep(of_end(thread), &hex(&prints.with_message)).await
+    }
+
+    /// The call had been taken before; what could not be noted then is noted now.
+    pub(super) async fn known(&self, thread: &str, prints: &Prints) -> Result<(), ApiError> {
+        match self.read(of_end(thread)).await? {
+            Some(_) => Ok(()),
+            None => self.taken(thread, prints).await,
+        }
     }
 
     /// It was answered. A call that is repeated when its conversation has gone on changes nothing.
-    pub(super) async fn answered(&self, thread: &str, asked: &Asked, answer: &str) -> Result<(), ApiError> {
-        if !self.ends_with(thread, asked).await? {
+    pub(super) async fn answered(&self, thread: &str, prints: &Prints, answer: &str) -> Result<(), ApiError> {
+        if !self.ends_with(thread, prints).await? {
             return Ok(());
         }
-        let whole = asked.with_answer(answer);
+        let whole = prints.with_answer(answer);
         self.keep(whole, thread).await?;
         self.keep(of_end(thread), &hex(&whole)).await
     }
 
     /// It was not answered: the same message may come again.
-    pub(super) async fn failed(&self, thread: &str, asked: &Asked) -> Result<(), ApiError> {
-        if !self.ends_with(thread, asked).await? {
+    pub(super) async fn failed(&self, thread: &str, prints: &Prints) -> Result<(), ApiError> {
+        if !self.ends_with(thread, prints).await? {
             return Ok(());
         }
-        self.keep(of_end(thread), &hex(&asked.before())).await
+        self.keep(of_end(thread), &hex(&prints.before)).await
     }
 
-    async fn ends_with(&self, thread: &str, asked: &Asked) -> Result<bool, ApiError> {
-        Ok(self.read(of_end(thread)).await?.is_some_and(|end| end == hex(&asked.with_message())))
+    async fn ends_with(&self, thread: &str, prints: &Prints) -> Result<bool, ApiError> {
+        Ok(self.read(of_end(thread)).await?.is_some_and(|end| end == hex(&prints.with_message)))
     }
 }
 

@@ -11,6 +11,8 @@ mod responses;
 mod said;
 mod stream;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -29,7 +31,7 @@ use super::book::{Key, Stand};
 use super::places::{Bytes, Unread};
 use super::waiting::{Of, Over};
 use super::{Desk, keys};
-use crate::channels::{Arrival, Content, Sender, Taken, Written};
+use crate::channels::{Arrival, Content, Offered, Sender, Taken, Written};
 use crate::clock::now_ms;
 use crate::model::chat::{ChatKind, ChatRef};
 
@@ -164,58 +166,71 @@ async fn create(desk: Desk, api: Api, request: Request) -> Answer {
         inner.book.refused(&chat, "too-many-calls").await;
         return Err(ApiError::too_many("Too many calls of this key, or of all, at once."));
     };
-    let place = std::sync::Arc::new(place);
+    let place = Arc::new(place);
     let body = read(&desk, &chat, &parts.headers, body).await?;
-    let request: Value = serde_json::from_slice(&body.bytes)
-        .map_err(|error| ApiError::unreadable(format!("The body is not the JSON that is expected: {error}.")))?;
-    let named = request["model"].as_str().ok_or_else(|| ApiError::bad("model", "'model' is missing"))?;
-    is_model(&key, named)?;
-    let mut asked = match api {
-        Api::Chat => chat::read(&parts.headers, &request)?,
-        Api::Responses => responses::read(&parts.headers, &request)?,
-    };
-    drop(request);
+    let mut asked = asked(api, &key, &parts.headers, &body)?;
     let shelf = Shelf { book: inner.book.clone(), key: key.name.clone() };
     let (thread, message) = whose(&desk, &shelf, &asked, (&parts.headers, parts.uri.path(), &body)).await?;
     let files = inner.files.hold(std::mem::take(&mut asked.files));
-    let chat = ChatRef { channel: inner.name.clone(), chat_id: chat, thread_id: Some(thread.id.clone()) };
-    let platform_id = message.simple().to_string();
+    let arrival = arrival(&desk, &key, (&thread, &message), &asked, files.offered.clone());
     let call = inner.waiting.call(Of {
         book: inner.book.clone(),
-        chat: chat.clone(),
-        platform_id: platform_id.clone(),
+        chat: arrival.chat.clone(),
+        platform_id: arrival.platform_id.clone(),
         wait: inner.settings.max_wait(),
         look: inner.limits.look,
     });
-    let written = Written {
-        text: asked.text(thread.begins),
-        addressed: true,
-        files: files.offered.clone(),
-        output_schema: asked.schema.clone(),
-    };
-    let arrival = Arrival {
-        chat,
-        kind: ChatKind::Direct,
-        title: Some(key.name.clone()),
-        platform_id,
-        sender: Sender { id: format!("key:{}", key.name), name: key.name.clone() },
-        content: Content::Message(written),
-    };
     let script = script(api, &key, &thread.id, (&message, &asked));
+    let (streams, prints) = (asked.stream, asked.prints());
+    drop(asked);
     match desk.hand_in(arrival, (files, body, place.clone())).await {
-        Ok(Taken::Accepted) => shelf.taken(&thread.id, &asked).await?,
-        Ok(Taken::Known) => {}
+        Ok(Taken::Accepted) => shelf.taken(&thread.id, &prints).await?,
+        Ok(Taken::Known) => shelf.known(&thread.id, &prints).await?,
         Ok(Taken::Dropped(reason)) => return Err(ApiError::dropped(reason)),
-        Ok(Taken::Done(words)) if asked.stream => return Ok(script.at_once(&words)),
+        Ok(Taken::Done(words)) if streams => return Ok(script.at_once(&words)),
         Ok(Taken::Done(words)) => return Ok(whole(&script, &words)),
         Err(why) => return Err(ApiError::unavailable(why.to_string())),
     }
-    let streams = asked.stream;
-    let noted = Noted { shelf, thread: thread.id, asked };
+    let noted = Noted { shelf, thread: thread.id, prints };
     if streams {
         return Ok(stream::answer(script, (call, noted), inner.limits.keep_alive, place));
     }
     waited(script, call, noted).await
+}
+
+/// What a body asks of the key's agent.
+fn asked(api: Api, key: &Key, headers: &HeaderMap, body: &Bytes) -> Result<Asked, ApiError> {
+    let request: Value = serde_json::from_slice(&body.bytes)
+        .map_err(|error| ApiError::unreadable(format!("The body is not the JSON that is expected: {error}.")))?;
+    let named = request["model"].as_str().ok_or_else(|| ApiError::bad("model", "'model' is missing"))?;
+    is_model(key, named)?;
+    match api {
+        Api::Chat => chat::read(headers, &request),
+        Api::Responses => responses::read(headers, &request),
+    }
+}
+
+fn arrival(
+    desk: &Desk,
+    key: &Key,
+    (thread, message): (&Thread, &Uuid),
+    asked: &Asked,
+    files: Vec<Offered>,
+) -> Arrival {
+    let written =
+        Written { text: asked.text(thread.begins), addressed: true, files, output_schema: asked.schema.clone() };
+    Arrival {
+        chat: ChatRef {
+            channel: desk.inner.name.clone(),
+            chat_id: chat_id(key),
+            thread_id: Some(thread.id.clone()),
+        },
+        kind: ChatKind::Direct,
+        title: Some(key.name.clone()),
+        platform_id: message.simple().to_string(),
+        sender: Sender { id: format!("key:{}", key.name), name: key.name.clone() },
+        content: Content::Message(written),
+    }
 }
 
 /// The answer of a call without a stream.

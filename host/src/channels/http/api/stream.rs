@@ -10,7 +10,7 @@ use futures_util::stream;
 
 use super::super::places::Place;
 use super::super::waiting::{Call, News, Over};
-use super::asked::Asked;
+use super::asked::Prints;
 use super::chat::Completion;
 use super::conversation::Shelf;
 use super::error::ApiError;
@@ -65,16 +65,16 @@ impl Script {
 pub(super) struct Noted {
     pub(super) shelf: Shelf,
     pub(super) thread: String,
-    pub(super) asked: Asked,
+    pub(super) prints: Prints,
 }
 
 impl Noted {
     /// Notes how a call ended; answers the error that its caller is told.
     pub(super) async fn end(&self, answer: Result<&str, &Over>) -> Result<(), ApiError> {
         match answer {
-            Ok(text) => self.shelf.answered(&self.thread, &self.asked, text).await,
+            Ok(text) => self.shelf.answered(&self.thread, &self.prints, text).await,
             Err(Over::Failed(notice)) => {
-                self.shelf.failed(&self.thread, &self.asked).await?;
+                self.shelf.failed(&self.thread, &self.prints).await?;
                 Err(ApiError::agent(notice))
             }
             Err(Over::Closed) => Err(ApiError::unavailable("Cofferdam is ending; the agent goes on, call again")),
