@@ -40,6 +40,8 @@ pub enum Act {
     Echo,
     /// The turn ends in what was posted, and no more.
     End,
+    /// The same, and nobody is told.
+    EndUnheard,
     /// The turn ends in a notice.
     Fail(&'static str),
 }
@@ -242,6 +244,7 @@ impl Agent {
                     self.stand(&of, Stand::Said(said.clone()));
                     self.show(chat, turn, Status::Ended).await;
                 }
+                Act::EndUnheard => self.stand(&of, Stand::Said(said.clone())),
                 Act::Fail(notice) => {
                     self.stand(&of, Stand::Failed(notice.to_owned()));
                     self.send(self.reply(chat, turn, ReplyKind::Notice, notice)).await;

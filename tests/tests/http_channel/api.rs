@@ -1,5 +1,8 @@
 //! The API: whose key, which conversation, and what is asked.
 
+use std::time::Duration;
+
+use cofferdam::channels::http::Limits;
 use cofferdam::channels::http::book::Key;
 use cofferdam::channels::{NotTaken, Taken};
 use cofferdam::clock::now_ms;
@@ -328,4 +331,13 @@ async fn a_turn_longer_than_a_call_may_wait_goes_on() {
     world.agent.has_ended(1).await;
     let (status, answer) = told(call()).await;
     assert_eq!((status, &answer["output"][0]["content"][0]["text"]), (200, &json!("late")));
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_tells_of_is_found_by_looking() {
+    let limits = Limits { look: Duration::from_millis(50), ..Limits::default() };
+    let world = World::with(limits, json!({})).await;
+    let key = world.agent.key("k");
+    world.agent.script("posts", [Act::Post("All is said."), Act::EndUnheard]);
+    assert_eq!(world.chat(&key, says("posts")["messages"].clone()).await, "All is said.");
 }

@@ -23,7 +23,8 @@ async fn run(world: &World, key: &str, block: &str) -> String {
         .output()
         .await
         .expect("bash, with curl and openssl");
-    assert!(ran.status.success(), "{block}\n{}", String::from_utf8_lossy(&ran.stderr));
+    let error = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "it needs curl and openssl (on Debian: apt-get install both)\n{block}\n{error}");
     String::from_utf8_lossy(&ran.stdout).into_owned()
 }
 

@@ -139,11 +139,11 @@ async fn taken(desk: &Desk, call: Signed) -> Result<Response, Response> {
     let inner = &desk.inner;
     let chat_id = chat_id(&call.name);
     let message = match call.hook.format {
-        HookFormat::Plain => of_plain(&call)?,
-        HookFormat::GitHub => match of_github(&call)? {
-            Some(message) => message,
-            None => return Ok(Json(json!({"status": "ignored"})).into_response()),
-        },
+        HookFormat::Plain => of_plain(&call).map(Some),
+        HookFormat::GitHub => of_github(&call),
+    };
+    let Some(message) = message.map_err(|(status, why)| error(status, why))? else {
+        return Ok(Json(json!({"status": "ignored"})).into_response());
     };
     let Signed { name, place, body, tag, wait, .. } = call;
     if !inner.seen.admits(tag, &message.id) {
@@ -185,8 +185,11 @@ async fn taken(desk: &Desk, call: Signed) -> Result<Response, Response> {
     })
 }
 
-fn of_plain(call: &Signed) -> Result<Message, Response> {
-    let plain = plain::read(&call.headers, &call.body.bytes).map_err(|(status, why)| error(status, why))?;
+/// What is wrong with a call that may be made.
+type Wrong = (StatusCode, String);
+
+fn of_plain(call: &Signed) -> Result<Message, Wrong> {
+    let plain = plain::read(&call.headers, &call.body.bytes)?;
     let id = match text(&call.headers, "idempotency-key") {
         Some(id) => checked_id("Idempotency-Key", id)?,
         None => format!("sig-{}", hex(&Sha256::digest(&call.tag)[..16])),
@@ -194,20 +197,20 @@ fn of_plain(call: &Signed) -> Result<Message, Response> {
     Ok(Message { id, text: plain.text, thread: plain.thread, sender: plain.sender })
 }
 
-fn of_github(call: &Signed) -> Result<Option<Message>, Response> {
-    let bad = |why: &str| error(StatusCode::BAD_REQUEST, why);
+fn of_github(call: &Signed) -> Result<Option<Message>, Wrong> {
+    let bad = |why: String| (StatusCode::BAD_REQUEST, why);
     let event = text(&call.headers, "x-github-event").unwrap_or_default();
     if !plain::is_name(event) {
-        return Err(bad("X-GitHub-Event is missing"));
+        return Err(bad("X-GitHub-Event is missing".to_owned()));
     }
     let id = checked_id("X-GitHub-Delivery", text(&call.headers, "x-github-delivery").unwrap_or_default())?;
     let kind = text(&call.headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
     if !kind.starts_with("application/json") {
         let why = "set the webhook's content type on GitHub to application/json";
-        return Err(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, why.to_owned()));
     }
     let payload: Value =
-        serde_json::from_slice(&call.body.bytes).map_err(|error| bad(&format!("the payload: {error}")))?;
+        serde_json::from_slice(&call.body.bytes).map_err(|error| bad(format!("the payload: {error}")))?;
     let events = &call.hook.events;
     if !events.is_empty() && !events.iter().any(|wanted| wanted == event) {
         return Ok(None);
@@ -220,10 +223,11 @@ fn of_github(call: &Signed) -> Result<Option<Message>, Response> {
     }))
 }
 
-fn checked_id(header: &str, id: &str) -> Result<String, Response> {
-    let fine = (1..=MOST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
-    let why = || error(StatusCode::BAD_REQUEST, format!("{header} is not 1 to {MOST_ID} visible characters"));
-    if fine { Ok(id.to_owned()) } else { Err(why()) }
+fn checked_id(header: &str, id: &str) -> Result<String, Wrong> {
+    if (1..=MOST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(id.to_owned());
+    }
+    Err((StatusCode::BAD_REQUEST, format!("{header} is not 1 to {MOST_ID} visible characters")))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
