@@ -29,7 +29,12 @@ impl Admin {
 
     /// Switches the progress of a terminal chat.
     pub async fn set_progress(&self, chat: &str, progress: bool) -> Result<Wiring, ErrorBody> {
-        let change = WiringChange { channel: "terminal".into(), chat_id: chat.into(), progress: Some(progress) };
+        let change = WiringChange {
+            channel: "terminal".into(),
+            chat_id: chat.into(),
+            progress: Some(progress),
+            ..WiringChange::default()
+        };
         let call = self.client.patch("http://cofferdam/v1/wirings").json(&change).timeout(LIMIT);
         let answer = checked(call.send().await.expect("the daemon answers")).await?;
         Ok(answer.json().await.expect("a wiring"))

@@ -7,21 +7,26 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
 use cofferdam_protocol::admin::{
-    DiskTrouble, ErrorKind, Group, OpenLetters, Session, SessionState, Status, StoppedSession,
+    DiskTrouble, Dropped, ErrorKind, Group, OpenLetters, Session, SessionState, Status, StoppedSession,
 };
 use cofferdam_protocol::ids::{Attempt, Folder};
 use serde::Deserialize;
 
 use super::ending::Ending;
 use super::error::Failed;
-use super::{Admin, accounts};
+use super::{Admin, accounts, channels};
 use crate::config::credentials::CredentialMode;
 use crate::config::group::GroupConfig;
 use crate::error_chain;
 use crate::sandbox::mounts::credentials::CopiesOf;
 use crate::store::central::GroupRow;
+use crate::store::drops::DropRow;
 use crate::store::{Errand, rfc3339};
 use crate::supervisor::{NotEnded, View};
+
+fn dropped(row: DropRow) -> Dropped {
+    Dropped { chat: format!("{}:{}", row.channel, row.chat_id), reason: row.reason, count: row.count }
+}
 
 /// Reasons for drops that `status` shows.
 const DROPS: usize = 20;
@@ -89,7 +94,9 @@ pub(super) async fn status(
         disk: disk_trouble(&admin).await,
         notes,
         dead_letters,
-        dropped: admin.stores.central().drops(DROPS).await?,
+        channels: channels::all(&admin).await?,
+        approvals: admin.stores.central().approvals(false, usize::MAX >> 1).await?.len() as u64,
+        dropped: admin.stores.central().drops(DROPS).await?.into_iter().map(dropped).collect(),
         sessions,
     }))
 }

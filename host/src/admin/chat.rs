@@ -80,6 +80,7 @@ async fn inbound(admin: &Admin, request: ChatRequest) -> Result<Inbound, Failed>
         chat,
         platform_id: request.message_id,
         sender: request.sender,
+        sender_id: None,
         text: request.text,
         output_schema: schema::checked(request.schema)?,
         files: Vec::new(),
@@ -107,10 +108,21 @@ fn dropped(reason: DropReason, group: &Folder) -> Failed {
     match reason {
         DropReason::Unwired => no_group(group),
         DropReason::Empty => Failed::new(ErrorKind::Usage, "the message is empty", "write something"),
+        DropReason::NotEngaged => Failed::new(
+            ErrorKind::Usage,
+            format!("the terminal's messages do not wake {group}: its wiring says so"),
+            format!("`cofferdam wiring set terminal:{group} --engage always`"),
+        ),
         DropReason::TooLarge => Failed::new(
             ErrorKind::Usage,
             format!("the message is over {MAX_MESSAGE_BYTES} bytes"),
             "put it into a file in the group's workspace and write where it is",
+        ),
+        // What holds for strangers: whoever has the admin socket is none.
+        reason => Failed::new(
+            ErrorKind::Internal,
+            format!("the message was dropped: {}", reason.as_str()),
+            "see the daemon's log",
         ),
     }
 }

@@ -150,8 +150,8 @@ impl FromRequest<Arc<Admin>> for Admitted {
             let hint = "use the `cofferdam` of the daemon's version, or call `POST /v1/chat?group=GROUP`";
             Failed::new(ErrorKind::Usage, message, hint)
         })?;
-        let wiring = admin.stores.central().wiring(terminal::NAME, group.as_str()).await.map_err(Failed::from)?;
-        let whose = wiring.map(|wiring| wiring.folder);
+        let wirings = admin.stores.central().wirings_of(terminal::NAME, group.as_str()).await;
+        let whose = wirings.map_err(Failed::from)?.into_iter().next().map(|wiring| wiring.folder);
         intake.admit(group, whose, request).await
     }
 }

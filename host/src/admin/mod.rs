@@ -11,7 +11,9 @@
 
 mod accounts;
 mod answers;
+mod approvals;
 mod backup;
+mod channels;
 mod chat;
 mod dead_letters;
 mod detail;
@@ -23,6 +25,7 @@ mod files;
 mod follow;
 mod intake;
 mod log_tail;
+mod people;
 mod removal;
 mod schema;
 mod usage;
@@ -42,10 +45,12 @@ use tokio_util::sync::CancellationToken;
 use crate::channels::terminal::Terminal;
 use crate::config::home::Home;
 use crate::delivery::Delivery;
+use crate::desk::Desk;
 use crate::gateway::{Accounts, Gateway};
 use crate::live::Hub;
 use crate::store::Stores;
 use crate::supervisor::Supervisor;
+use crate::switchboard::Switchboard;
 use crate::unix_socket::bind;
 
 use ending::Ending;
@@ -60,6 +65,10 @@ pub struct Admin {
     pub stores: Stores,
     /// The sessions.
     pub supervisor: Supervisor,
+    /// Takes in what channels hand in.
+    pub desk: Desk,
+    /// The channels of the home.
+    pub switchboard: Switchboard,
     /// Delivers replies.
     pub delivery: Delivery,
     /// The terminal channel.
@@ -144,7 +153,18 @@ fn routes(admin: Arc<Admin>, ending: &Ending) -> Router {
         .route("/v1/vault/rotate", post(accounts::rotate))
         .route("/v1/usage", get(usage::usage))
         .route("/v1/groups/{folder}/activity", get(usage::activity))
-        .route("/v1/wirings", get(wirings::list).patch(wirings::change))
+        .route("/v1/wirings", get(wirings::list).put(wirings::put).patch(wirings::change).delete(wirings::remove))
+        .route("/v1/channels", get(channels::list))
+        .route("/v1/channels/{name}", get(channels::show).put(channels::put).delete(channels::remove))
+        .route("/v1/channels/{name}/test", post(channels::test))
+        .route("/v1/people", get(people::list).post(people::add))
+        .route("/v1/people/{id}", get(people::show).delete(people::remove))
+        .route("/v1/people/{id}/role", put(people::set_role))
+        .route("/v1/people/{id}/link", post(people::link))
+        .route("/v1/pairings", post(people::pair))
+        .route("/v1/approvals", get(approvals::list))
+        .route("/v1/approvals/{id}", post(approvals::decide))
+        .route("/v1/drops", get(approvals::drops))
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/{folder}", delete(dead_letters::let_all_go))
         .route("/v1/dead-letters/{folder}/retry", post(dead_letters::retry_all))

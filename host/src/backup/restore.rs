@@ -10,7 +10,8 @@ use super::{BackupError, beside, io, telling};
 use crate::config::home::{Home, SHARED};
 use crate::files::tree::{Copied, Take, Tree};
 use crate::store::backup::{Origin, read_central, renew};
-use crate::store::central::{GroupRow, Wiring};
+use crate::store::central::GroupRow;
+use crate::store::wirings::Wiring;
 
 /// A backup that was looked through and is one.
 pub struct Backup {

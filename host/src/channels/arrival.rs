@@ -1,11 +1,12 @@
 //! What channels hand in.
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::model::chat::{ChatKind, ChatRef};
 
 /// Something that somebody did on a platform: wrote a message, or pressed a button.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
     /// Where.
     pub chat: ChatRef,
@@ -22,7 +23,7 @@ pub struct Arrival {
 }
 
 /// Who wrote, as the platform says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sender {
     /// The platform's id of the user: stable, and nobody else's.
     pub id: String,
@@ -31,7 +32,7 @@ pub struct Sender {
 }
 
 /// What somebody did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
     /// Wrote.
     Message(Written),
@@ -40,7 +41,7 @@ pub enum Content {
 }
 
 /// A message.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// The text; a caption, when there are only files.
     pub text: String,
@@ -53,7 +54,7 @@ pub struct Written {
 }
 
 /// A file on the platform.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offered {
     /// Its name there; not safe yet.
     pub name: String,

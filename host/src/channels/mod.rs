@@ -7,6 +7,7 @@
 
 pub mod arrival;
 pub mod http;
+pub mod markup;
 pub mod pace;
 pub mod piece;
 #[cfg(feature = "test-hooks")]
@@ -58,6 +59,11 @@ pub trait Channel: Send + Sync {
 
     /// Lets go of its platform, after the last reply was handed over.
     async fn close(&self) {}
+
+    /// Whether [`Channel::test`] works before the channel runs: it is tried before it is kept.
+    fn tests_alone(&self) -> bool {
+        true
+    }
 
     /// Asks its platform whether all is well; answers who the channel is there, for people.
     async fn test(&self) -> Result<String, SendError> {

@@ -200,6 +200,7 @@ mod tests {
             kind: ReplyKind::Reply,
             text: "x".into(),
             action: None,
+            buttons: Vec::new(),
             tries: 0,
             doubts: 0,
             sent: Vec::new(),

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, value_parser};
+use clap::{Args, Parser, Subcommand, value_parser};
 use cofferdam_protocol::admin::UsageBy;
 use cofferdam_protocol::ids::Folder;
 use jiff::civil::Date;
 
 use super::account::args::AccountVerb;
-use super::words::{ChatWord, LetterWord, SessionWord, on_or_off, usage_by};
+use super::chats::args::{ApprovalVerb, ChannelVerb, PairArgs, RoleVerb, TermsArgs, UserVerb, WireArgs};
+use super::words::{ChatWord, LetterWord, SessionWord, usage_by};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -71,9 +72,34 @@ pub(super) enum Verb {
     /// Dead letters: messages and replies that were tried for the last time
     #[command(subcommand)]
     DeadLetter(DeadLetterVerb),
+    /// Channels: the chat platforms where people write
+    #[command(subcommand)]
+    Channel(ChannelVerb),
+    /// Wire a chat to a group: what is written there reaches it
+    Wire(WireArgs),
+    /// End a wiring
+    Unwire {
+        /// The chat, as `wiring list` shows it: CHANNEL:CHAT
+        chat: ChatWord,
+        /// The group [default: all groups of the chat]
+        group: Option<Folder>,
+    },
     /// Wirings: which chats reach which groups
     #[command(subcommand)]
     Wiring(WiringVerb),
+    /// Make a code by which somebody on a channel shows who they are: they send `/pair CODE`
+    Pair(PairArgs),
+    /// People whom channels know, and what they may do
+    #[command(subcommand)]
+    User(UserVerb),
+    /// Give a person a role, or take one
+    #[command(subcommand)]
+    Role(RoleVerb),
+    /// Approvals: what waits for a person's decision
+    #[command(subcommand)]
+    Approval(ApprovalVerb),
+    /// Messages that were dropped: where, whose, why, how many
+    Dropped,
     /// The image of the containers
     #[command(subcommand)]
     Image(ImageVerb),
@@ -268,9 +294,11 @@ pub(super) enum WiringVerb {
     Set {
         /// The chat, as `wiring list` shows it: CHANNEL:CHAT
         chat: ChatWord,
-        /// Whether the chat is shown what the agent does while it works
-        #[arg(long, value_name = "on|off", action = ArgAction::Set, value_parser = on_or_off)]
-        progress: bool,
+        /// The group, where several listen
+        #[arg(long)]
+        group: Option<Folder>,
+        #[command(flatten)]
+        terms: TermsArgs,
     },
 }
 
@@ -340,7 +368,9 @@ mod tests {
         let set = |chat: &str, word: &str| {
             Cli::try_parse_from(["cofferdam", "wiring", "set", chat, "--progress", word]).map(|cli| {
                 match cli.verb {
-                    Verb::Wiring(WiringVerb::Set { chat, progress }) => (chat.channel, chat.chat_id, progress),
+                    Verb::Wiring(WiringVerb::Set { chat, terms, .. }) => {
+                        (chat.channel, chat.chat_id, terms.progress == Some(true))
+                    }
                     other => panic!("{other:?}"),
                 }
             })
@@ -348,7 +378,6 @@ mod tests {
         assert_eq!(set("matrix:!a:b", "off").unwrap(), ("matrix".into(), "!a:b".into(), false));
         assert!(set("terminal:demo", "on").unwrap().2);
         assert!(set("demo", "on").is_err() && set(":demo", "on").is_err() && set("terminal:demo", "yes").is_err());
-        assert!(Cli::try_parse_from(["cofferdam", "wiring", "set", "terminal:demo"]).is_err(), "nothing to set");
     }
 
     #[test]

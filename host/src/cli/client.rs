@@ -109,6 +109,12 @@ impl Client {
         serde_json::from_slice(&body).map_err(broken)
     }
 
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(broken)?;
+        let body = self.call(Method::POST, path, body.into()).await?;
+        serde_json::from_slice(&body).map_err(broken)
+    }
+
     pub async fn delete_for<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let body = self.call(Method::DELETE, path, Bytes::new()).await?;
         serde_json::from_slice(&body).map_err(broken)

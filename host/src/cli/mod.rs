@@ -7,6 +7,7 @@ mod account;
 mod args;
 mod backup;
 mod chat;
+mod chats;
 mod client;
 mod completions;
 mod connect;
@@ -26,7 +27,6 @@ mod table;
 mod terminal;
 mod up;
 mod usage;
-mod wiring;
 mod words;
 
 use std::process::ExitCode;
@@ -87,7 +87,15 @@ async fn run(cli: Cli) -> Result<u8, CliError> {
         Verb::Status => status::run(&context).await,
         Verb::Session(verb) => session::run(&context, verb).await,
         Verb::DeadLetter(verb) => dead_letter::run(&context, verb).await,
-        Verb::Wiring(verb) => wiring::run(&context, verb).await,
+        Verb::Channel(verb) => chats::channel::run(&context, verb).await,
+        Verb::Wire(args) => chats::wiring::wire(&context, args).await,
+        Verb::Unwire { chat, group } => chats::wiring::unwire(&context, chat, group).await,
+        Verb::Wiring(verb) => chats::wiring::run(&context, verb).await,
+        Verb::Pair(args) => chats::user::pair(&context, args).await,
+        Verb::User(verb) => chats::user::run(&context, verb).await,
+        Verb::Role(verb) => chats::user::role(&context, verb).await,
+        Verb::Approval(verb) => chats::approval::run(&context, verb).await,
+        Verb::Dropped => chats::approval::dropped(&context).await,
         Verb::Image(verb) => image::run(&context, verb).await,
         Verb::Backup(args) => backup::backup(&context, args).await,
         Verb::Restore(args) => backup::restore(&context, args).await,

@@ -1,6 +1,6 @@
 //! `cofferdam status`: what runs, what waits, and why.
 
-use cofferdam_protocol::admin::{DiskTrouble, OpenLetters, Status};
+use cofferdam_protocol::admin::{Channel, DiskTrouble, OpenLetters, Status};
 use jiff::Timestamp;
 
 use super::account::limits;
@@ -8,7 +8,7 @@ use super::client::Client;
 use super::connect::{self, Mode};
 use super::error::CliError;
 use super::table::{Table, pairs, span};
-use super::{Context, session, terminal};
+use super::{Context, chats, session, terminal};
 
 pub(super) async fn run(context: &Context) -> Result<u8, CliError> {
     let get = async |client: &Client| Ok(client.get::<Status>("/v1/status").await?);
@@ -44,6 +44,8 @@ fn render(status: &Status, now: Timestamp) -> String {
         ("groups", Some(status.groups.to_string())),
         ("engine", status.engine_error.clone()),
         ("disk", status.disk.as_ref().map(disk)),
+        ("channels", channels(&status.channels)),
+        ("approvals", approvals(status.approvals)),
         ("dead letters", dead_letters(&status.dead_letters)),
     ]);
     for note in &status.notes {
@@ -68,6 +70,17 @@ fn disk(trouble: &DiskTrouble) -> String {
         "{} cannot be written: {}; {free} KiB free; what comes is refused, what is under way waits",
         trouble.path, trouble.why
     )
+}
+
+/// How the channels stand, in one line.
+fn channels(channels: &[Channel]) -> Option<String> {
+    let stand: Vec<_> =
+        channels.iter().map(|channel| format!("{} {}", channel.name, chats::channel::state(channel))).collect();
+    (!stand.is_empty()).then(|| stand.join("; "))
+}
+
+fn approvals(open: u64) -> Option<String> {
+    (open > 0).then(|| format!("{open} waiting for a person; `cofferdam approval list` shows them"))
 }
 
 /// Groups with dead letters, in one line.
@@ -98,6 +111,8 @@ mod tests {
             groups: 1,
             engine_error: None,
             disk: None,
+            channels: vec![],
+            approvals: 0,
             notes: vec![],
             dropped: vec![],
             dead_letters: vec![],

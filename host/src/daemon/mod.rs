@@ -20,7 +20,7 @@ use std::time::Duration;
 use cofferdam_protocol::admin::ErrorKind;
 use cofferdam_protocol::ids::AccountName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::AdminServer;
@@ -37,6 +37,7 @@ use crate::store::Stores;
 use crate::store::ground::Ground;
 pub(crate) use crate::store::{Fault, StoreError};
 use crate::supervisor::Supervisor;
+use crate::switchboard::Switchboard;
 use crate::trust::BadCa;
 use crate::vault::issuer::IssuerError;
 
@@ -139,6 +140,10 @@ pub struct Daemon {
     accounts: Accounts,
     gateway: Arc<Gateway>,
     home: Home,
+    /// The channels of the home.
+    switchboard: Switchboard,
+    /// The desk does what is due by itself until this is dropped.
+    attends: DropGuard,
     /// Follows the wall clock.
     clock: Option<AbortOnDropHandle<()>>,
     #[cfg(feature = "test-hooks")]
@@ -186,18 +191,28 @@ impl Daemon {
         let shared = Shared::new(home, config, mode, stores, (terminal, channels)).await?;
         let reporter = Reporter::start(&shared.hub, &shared.stores, shared.channels.clone(), shared.shown.clone());
         let supervisor = shared.supervisor();
+        let desk = shared.desk(&supervisor);
+        let switchboard = shared.switchboard(&desk);
         if mode != Mode::Query {
             supervisor.recover();
         }
         #[cfg(feature = "test-hooks")]
-        let platform =
-            platform.map(|platform| platform::start(&platform, &shared.stores, &supervisor, &shared.delivery));
+        let platform = platform.map(|platform| platform::start(&platform, &shared.stores, &desk));
         let socket = shared.home.admin_socket();
-        let admin = AdminServer::start(shared.admin(supervisor.clone()), &socket)
-            .map_err(|source| StartError::Home { path: socket, source })?;
+        let admin =
+            AdminServer::start(shared.admin(supervisor.clone(), desk.clone(), switchboard.clone()), &socket)
+                .map_err(|source| StartError::Home { path: socket, source })?;
         if mode == Mode::Serve {
             let (home, account) = (shared.home.root().display(), shared.gateway.account_name());
             tracing::info!(%home, account, "ready; talk to a group with `cofferdam chat GROUP`, end with Ctrl-C");
+        }
+        if mode == Mode::Serve {
+            switchboard.start().await;
+        }
+        let attends = CancellationToken::new();
+        if mode == Mode::Serve {
+            let (desk, stop) = (desk.clone(), attends.clone());
+            tokio::spawn(async move { desk.attend(stop).await });
         }
         let supervisor = (mode != Mode::Query).then_some(supervisor);
         let clock = supervisor.clone().map(|supervisor| follow_clock(supervisor, shared.delivery.clone()));
@@ -211,6 +226,8 @@ impl Daemon {
             gateway: shared.gateway,
             home: shared.home,
             clock,
+            switchboard,
+            attends: attends.drop_guard(),
             #[cfg(feature = "test-hooks")]
             platform,
             _watch: watch,
@@ -244,6 +261,8 @@ impl Daemon {
     async fn in_order(self, hurried: &CancellationToken) {
         drop(self.clock);
         self.admin.stop_intake(GRACE);
+        self.switchboard.stop_intake();
+        drop(self.attends);
         #[cfg(feature = "test-hooks")]
         if let Some(platform) = &self.platform {
             platform.cancel();
@@ -256,6 +275,8 @@ impl Daemon {
         let (calm, quick) = (self.delivery.shutdown(DELIVERY_DEADLINE), self.delivery.shutdown(HURRIED_DELIVERY));
         unless(hurried, calm, quick).await;
         self.reporter.shutdown(LAST_WORDS).await;
+        let quick = async { _ = tokio::time::timeout(HURRIED_DELIVERY, self.switchboard.close()).await };
+        unless(hurried, self.switchboard.close(), quick).await;
         self.admin.finish(LAST_WORDS).await;
         settle_logins(&self.accounts, hurried).await;
         settle_calls(&self.gateway, hurried).await;

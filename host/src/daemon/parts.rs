@@ -11,6 +11,7 @@ use crate::config::home::Home;
 use crate::config::host::{Environment, HostConfig};
 use crate::config::retries::Retries;
 use crate::delivery::Delivery;
+use crate::desk::{Desk, Tells};
 use crate::gateway::accounts::Sources;
 use crate::gateway::{Account, Accounts, Gateway, Ledger};
 use crate::live::Hub;
@@ -18,6 +19,7 @@ use crate::model::backoff::Backoff;
 use crate::sandbox::docker::DockerSandbox;
 use crate::store::Stores;
 use crate::supervisor::{Parts, Supervisor};
+use crate::switchboard::{Board, Switchboard};
 use crate::trust::Trust;
 use crate::vault::issuer::{Address, Issuer};
 use crate::vault::{Refresher, Vault};
@@ -97,9 +99,36 @@ impl Shared {
         })
     }
 
+    /// Takes in what channels hand in.
+    pub(super) fn desk(&self, supervisor: &Supervisor) -> Desk {
+        let (accepts, deliver, post) = (supervisor.clone(), self.delivery.clone(), self.delivery.clone());
+        let tells = Tells {
+            accepted: Box::new(move |folder, accepted| accepts.accepted(folder, accepted)),
+            deliver: Box::new(move |due| deliver.nudge(due)),
+            post: Box::new(move |chat| post.look_own(chat)),
+        };
+        Desk::new(self.home.clone(), self.stores.clone(), self.channels.clone(), tells)
+    }
+
+    /// The channels of the home.
+    pub(super) fn switchboard(&self, desk: &Desk) -> Switchboard {
+        let (look, central) = (self.delivery.clone(), self.stores.central().clone());
+        Switchboard::new(Board {
+            home: self.home.clone(),
+            central,
+            secrets: self.accounts.clone(),
+            channels: self.channels.clone(),
+            desk: desk.clone(),
+            trust: self.trust.clone(),
+            changed: Box::new(move || look.look_again()),
+        })
+    }
+
     /// What the socket answers from.
-    pub(super) fn admin(&self, supervisor: Supervisor) -> Admin {
+    pub(super) fn admin(&self, supervisor: Supervisor, desk: Desk, switchboard: Switchboard) -> Admin {
         Admin {
+            desk,
+            switchboard,
             home: self.home.clone(),
             install: self.install.clone(),
             stores: self.stores.clone(),

@@ -7,15 +7,14 @@ use cofferdam_protocol::ids::ReplyId;
 use futures_util::FutureExt;
 use tokio::sync::SemaphorePermit;
 
-use super::Inner;
 use super::gate::Gate;
 use super::pieces::Handed;
+use super::{Inner, Whose};
 use crate::channels::{Channel, Piece, Receipt, SendError};
-use crate::model::chat::Due;
 use crate::model::delivery::{Miss, Next};
 use crate::model::reply::Outbound;
 use crate::store::group::outbox::{NextReply, Sent};
-use crate::store::{GroupDb, StoreError, now_ms};
+use crate::store::{Outbox, StoreError, now_ms};
 
 /// The pause before what came of a reply is written down again, after the disk refused.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -54,7 +53,7 @@ impl Inner {
     /// Hands a leased reply over, and keeps what came of it.
     pub(super) async fn hand_over(
         &self,
-        store: &GroupDb,
+        store: &Outbox,
         (channel, gate): (&dyn Channel, &Gate),
         slot: SemaphorePermit<'_>,
         reply: &Outbound,
@@ -80,19 +79,13 @@ impl Inner {
     }
 
     /// A chat on a channel that this home no longer has.
-    pub(super) async fn no_channel(&self, store: &GroupDb, due: &Due) -> Result<Then, StoreError> {
+    pub(super) async fn no_channel(&self, store: &Outbox, due: &Whose) -> Result<Then, StoreError> {
         let NextReply::Leased(reply) = store.lease(&due.chat, false).await? else { return Ok(Then::Next) };
         let why = format!("there is no channel '{}' here", due.chat.channel);
         self.keep_miss(store, &reply, Miss::Refused, &why).await
     }
 
-    async fn keep_miss(
-        &self,
-        store: &GroupDb,
-        reply: &Outbound,
-        miss: Miss,
-        why: &str,
-    ) -> Result<Then, StoreError> {
+    async fn keep_miss(&self, store: &Outbox, reply: &Outbound, miss: Miss, why: &str) -> Result<Then, StoreError> {
         let kept = self.keep(store, reply.id, Came::Short(miss, why)).await?;
         let (chat, tries) = (&reply.chat, reply.tries + i64::from(miss.is_failure()));
         match kept {
@@ -115,7 +108,7 @@ impl Inner {
 
     /// Writes down what came of a reply, again and again while the disk refuses: what is known to have arrived is not sent
     /// again for that.
-    pub(super) async fn keep(&self, store: &GroupDb, reply: ReplyId, came: Came<'_>) -> Result<Kept, StoreError> {
+    pub(super) async fn keep(&self, store: &Outbox, reply: ReplyId, came: Came<'_>) -> Result<Kept, StoreError> {
         loop {
             let kept = match came {
                 Came::Over(sent, last) => store.sent(reply, sent.clone(), last).await.map(|()| Kept::Over),

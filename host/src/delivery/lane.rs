@@ -8,11 +8,11 @@ use tokio::sync::{Notify, SemaphorePermit};
 
 use super::gate::Gate;
 use super::hand_over::Then;
-use super::{Inner, lock};
+use super::{Inner, Whose, lock};
 use crate::clock;
-use crate::model::chat::{ChatRef, Due};
+use crate::model::chat::ChatRef;
 use crate::store::group::outbox::NextReply;
-use crate::store::{GroupDb, StoreError};
+use crate::store::{Outbox, StoreError};
 
 /// The pause after the store refused, such as with a full disk.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ impl Lane {
 }
 
 /// Takes a worker that a bug of ours broke off its list, so that whoever looks at the chat next starts another.
-struct Broken<'a>(&'a Inner, &'a Due);
+struct Broken<'a>(&'a Inner, &'a Whose);
 
 impl Drop for Broken<'_> {
     fn drop(&mut self) {
@@ -50,7 +50,7 @@ impl Drop for Broken<'_> {
 }
 
 impl Inner {
-    pub(super) async fn work(self: Arc<Self>, due: Due, lane: Arc<Lane>) {
+    pub(super) async fn work(self: Arc<Self>, due: Whose, lane: Arc<Lane>) {
         let _broken = Broken(&self, &due);
         let mut pause = AGAIN;
         while let Err(error) = self.drain(&due, &lane).await {
@@ -59,7 +59,7 @@ impl Inner {
                 return;
             }
             let error = crate::error_chain(&error);
-            tracing::error!(group = %due.folder, chat = %due.chat, error, "replies wait; tried again");
+            tracing::error!(group = due.folder.as_ref().map(tracing::field::display), chat = %due.chat, error, "replies wait; tried again");
             if !self.rest(pause, &lane).await {
                 return;
             }
@@ -68,12 +68,12 @@ impl Inner {
     }
 
     /// Delivers until nothing is due.
-    async fn drain(&self, due: &Due, lane: &Lane) -> Result<(), StoreError> {
+    async fn drain(&self, due: &Whose, lane: &Lane) -> Result<(), StoreError> {
         let mut open = None;
         loop {
             let store = match open.take() {
                 Some(store) => store,
-                None => self.stores.group(&due.folder).await?,
+                None => self.outbox(due).await?,
             };
             let goes_on = match store.next_reply(&due.chat).await? {
                 NextReply::None => false,
@@ -99,7 +99,7 @@ impl Inner {
     }
 
     /// Waits for the gate, leases, and hands over.
-    async fn deliver_next(&self, store: &GroupDb, due: &Due) -> Result<Then, StoreError> {
+    async fn deliver_next(&self, store: &Outbox, due: &Whose) -> Result<Then, StoreError> {
         let name = due.chat.channel.as_str();
         let Some((channel, gate)) = self.channel(name) else {
             return self.no_channel(store, due).await;
@@ -133,7 +133,7 @@ impl Inner {
     }
 
     /// Ends the worker unless it was nudged since it last looked.
-    fn leave(&self, due: &Due, lane: &Lane) -> bool {
+    fn leave(&self, due: &Whose, lane: &Lane) -> bool {
         let mut lanes = lock(&self.lanes);
         if lane.again.swap(false, Ordering::AcqRel) && !self.stop.is_cancelled() {
             return false;

@@ -27,8 +27,8 @@ use self::gate::Gate;
 use self::lane::Lane;
 use crate::channels::{Channel, Channels, Shown};
 use crate::hooks;
-use crate::model::chat::Due;
-use crate::store::Stores;
+use crate::model::chat::{ChatRef, Due};
+use crate::store::{Outbox, StoreError, Stores};
 
 /// Delivers replies. Clones are handles to the same.
 #[derive(Clone)]
@@ -43,11 +43,19 @@ struct Inner {
     complete: bool,
     gates: Mutex<HashMap<String, Arc<Gate>>>,
     shown: Shown,
-    lanes: Mutex<HashMap<Due, Arc<Lane>>>,
+    lanes: Mutex<HashMap<Whose, Arc<Lane>>>,
     /// A lane had nothing more to do.
     left: Notify,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// A chat of an outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Whose {
+    /// The group; none is Cofferdam itself.
+    folder: Option<Folder>,
+    chat: ChatRef,
 }
 
 impl Delivery {
@@ -78,8 +86,17 @@ impl Delivery {
         }
     }
 
-    /// A chat has replies in its outbox. Nothing is done for one that has nobody there.
+    /// A chat has replies in its group's outbox. Nothing is done for one that has nobody there.
     pub fn look(&self, due: Due) {
+        self.look_at(Whose { folder: Some(due.folder), chat: due.chat });
+    }
+
+    /// A chat has something in Cofferdam's own outbox.
+    pub fn look_own(&self, chat: ChatRef) {
+        self.look_at(Whose { folder: None, chat });
+    }
+
+    fn look_at(&self, due: Whose) {
         let absent = match self.inner.channels.get(&due.chat.channel) {
             Some(channel) => !channel.is_there(&due.chat),
             None => !self.inner.complete,
@@ -112,7 +129,7 @@ impl Delivery {
                 let mut left = std::pin::pin!(left);
                 // Before the look: a lane that leaves after it is heard.
                 left.as_mut().enable();
-                if !lock(&self.inner.lanes).keys().any(|due| due.folder == *folder) {
+                if !lock(&self.inner.lanes).keys().any(|due| due.folder.as_ref() == Some(folder)) {
                     return;
                 }
                 left.await;
@@ -137,6 +154,14 @@ impl Delivery {
 }
 
 impl Inner {
+    /// The outbox that a chat's replies are in.
+    async fn outbox(&self, whose: &Whose) -> Result<Outbox, StoreError> {
+        Ok(match &whose.folder {
+            Some(folder) => Outbox::Group(self.stores.group(folder).await?),
+            None => Outbox::Own(self.stores.central().clone()),
+        })
+    }
+
     /// A channel, and what keeps it to its pace. One that was made anew has its new pace.
     fn channel(&self, name: &str) -> Option<(Arc<dyn Channel>, Arc<Gate>)> {
         let channel = self.channels.get(name)?;

@@ -7,10 +7,9 @@ use super::Inner;
 use super::gate::Gate;
 use super::hand_over::{Came, Kept, Then, send};
 use crate::channels::{Channel, Piece, SendError};
-use crate::model::action::Action;
 use crate::model::reply::Outbound;
 use crate::store::group::outbox::Sent;
-use crate::store::{GroupDb, StoreError};
+use crate::store::{Outbox, StoreError};
 
 /// What came of a reply's pieces.
 pub(super) enum Handed {
@@ -24,7 +23,7 @@ impl Inner {
     /// Hands over the pieces that the platform does not have yet.
     pub(super) async fn in_pieces(
         &self,
-        store: &GroupDb,
+        store: &Outbox,
         (channel, gate): (&dyn Channel, &Gate),
         slot: SemaphorePermit<'_>,
         reply: &Outbound,
@@ -55,15 +54,15 @@ impl Inner {
 
     async fn piece(
         &self,
-        store: &GroupDb,
+        store: &Outbox,
         channel: &dyn Channel,
         reply: &Outbound,
         (place, piece, last): (usize, &Piece, bool),
     ) -> Result<Result<Kept, SendError>, StoreError> {
         // A turn's first words take the place of what it showed.
         let turn = reply.turn.filter(|_| place == 0 && reply.action.is_none() && channel.abilities().edit);
-        let _alone = match turn {
-            Some(turn) => Some(self.shown.alone(store.folder(), turn).await),
+        let _alone = match turn.zip(store.folder()) {
+            Some((turn, folder)) => Some(self.shown.alone(folder, turn).await),
             None => None,
         };
         let shown = match turn {
@@ -87,7 +86,7 @@ fn pieces(channel: &dyn Channel, reply: &Outbound) -> Vec<Piece> {
     if pieces.is_empty() {
         pieces.push(Piece::Whole);
     }
-    if matches!(reply.action, Some(Action::Edit { .. })) && pieces[0] != Piece::Whole {
+    if pieces[0] != Piece::Whole {
         let surplus = reply.onto.len().saturating_sub(pieces.len());
         pieces.extend(std::iter::repeat_n(Piece::Gone, surplus));
     }

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use cofferdam_protocol::ids::Folder;
+use serde::{Deserialize, Serialize};
 
 /// One conversation on a channel.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ChatRef {
     /// The channel's name.
     pub channel: String,
@@ -26,7 +27,8 @@ impl fmt::Display for ChatRef {
 }
 
 /// What sort of chat it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ChatKind {
     /// One person and the bot.
     Direct,
@@ -54,6 +56,8 @@ pub struct Inbound {
     pub platform_id: String,
     /// Who wrote it, as the channel names them.
     pub sender: String,
+    /// The platform's id of who wrote it, where it has one.
+    pub sender_id: Option<String>,
     /// What they wrote.
     pub text: String,
     /// JSON Schema that the answer must follow.

@@ -5,15 +5,21 @@
 //! that it does not have is [`IllegalTransition`], and nothing is written.
 
 pub mod action;
+pub mod approval;
 pub mod backoff;
+pub mod button;
+pub mod channel;
 pub mod chat;
 pub mod command;
 pub mod dead_letter;
 pub mod delivery;
+pub mod engage;
 pub mod failure;
 pub mod message;
 pub mod notice;
 pub mod outage;
+pub mod own_command;
+pub mod people;
 pub mod pin;
 pub mod pool;
 pub mod question;

@@ -72,6 +72,15 @@ pub enum ReplyKind {
 
 super::sql_state!(ReplyKind { Reply = "reply", Notice = "notice" });
 
+/// A button.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labelled {
+    /// What people read.
+    pub label: String,
+    /// What comes back when it is pressed; at most 64 bytes.
+    pub data: String,
+}
+
 /// A reply on its way to a channel.
 #[derive(Debug, Clone)]
 pub struct Outbound {
@@ -90,6 +99,8 @@ pub struct Outbound {
     pub text: String,
     /// What the channel does instead of showing the text.
     pub action: Option<Action>,
+    /// What can be answered with a press, where the channel has buttons; the text says the same in words.
+    pub buttons: Vec<Labelled>,
     /// How often it was tried before.
     pub tries: i64,
     /// How often its platform may have got it before, without our knowing.

@@ -83,9 +83,9 @@ impl Screen {
     }
 
     async fn is_wanted(&self) -> bool {
-        let Due { chat, .. } = &self.due;
-        match self.stores.central().wiring(&chat.channel, &chat.chat_id).await {
-            Ok(wiring) => wiring.is_some_and(|wiring| wiring.progress),
+        let Due { chat, folder } = &self.due;
+        match self.stores.central().wirings_of(&chat.channel, &chat.chat_id).await {
+            Ok(wirings) => wirings.iter().any(|wiring| wiring.folder == *folder && wiring.terms.progress),
             Err(error) => {
                 tracing::debug!(%chat, error = %crate::error_chain(&error), "no progress is shown");
                 false

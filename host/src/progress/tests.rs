@@ -167,7 +167,9 @@ async fn what_lasts_is_renewed_so_that_a_typing_mark_can_be() {
 #[tokio::test(start_paused = true)]
 async fn a_wiring_with_progress_off_is_shown_nothing() {
     let f = Fixture::new().await;
-    assert!(f.stores.central().set_progress("terminal", "a", false).await.unwrap());
+    let mut wiring = f.stores.central().wirings_of("terminal", "a").await.unwrap().remove(0);
+    wiring.terms.progress = false;
+    assert!(f.stores.central().wire(wiring).await.unwrap());
     f.started("a");
     f.does("a", "ls");
     f.started("b");

@@ -1,36 +1,26 @@
-//! From a channel's message to a group's inbox.
+//! From a channel's message to a group's inbox: [`decide`](decide::decide) is pure, ① [`accept`] does it.
+
+pub mod decide;
 
 use std::sync::Arc;
 
 use cofferdam_protocol::ids::Folder;
 
-use crate::model::chat::Inbound;
+use crate::model::chat::{ChatKind, Inbound, SessionMode};
 use crate::model::command::Command;
-use crate::store::central::Wiring;
+use crate::model::own_command::Asks;
+use crate::model::people::{Role, UnknownPolicy};
 use crate::store::group::inbox::Accepted;
+use crate::store::wirings::Wiring;
 use crate::store::{GroupDb, StoreError, Stores};
+
+use decide::{Decision, Fate, Listener, Said, decide};
 
 /// The largest message that is accepted, in bytes.
 pub use cofferdam_protocol::admin::MAX_MESSAGE_BYTES;
 
-/// What to do with a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// Into this group's inbox, for the session with this key.
-    Accept {
-        /// The group.
-        folder: Folder,
-        /// The session's key within the group.
-        session_key: String,
-        /// What it asks of Cofferdam itself; none is for the agent.
-        command: Option<Command>,
-    },
-    /// Not at all; the reason is counted.
-    Drop(DropReason),
-}
-
 /// Why a message is dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DropReason {
     /// No wiring for its chat (invariant 5: absent policy means drop).
     Unwired,
@@ -38,6 +28,22 @@ pub enum DropReason {
     Empty,
     /// Over [`MAX_MESSAGE_BYTES`].
     TooLarge,
+    /// Nobody knows its sender, and the chat's policy does not let them in.
+    UnknownSender,
+    /// Its sender's role does not allow what it asks for.
+    AboveRole,
+    /// It woke nobody, and its wirings keep no others.
+    NotEngaged,
+    /// Its sender was refused.
+    Denied,
+    /// Its sender writes faster than is read.
+    Flood,
+    /// So many approvals wait, or so many of its messages are held, that no more are.
+    TooManyAsk,
+    /// A button that is none of ours, or not this person's, or was decided before.
+    BadPress,
+    /// A pairing code that opens nothing.
+    BadCode,
 }
 
 impl DropReason {
@@ -47,47 +53,29 @@ impl DropReason {
             Self::Unwired => "unwired",
             Self::Empty => "empty",
             Self::TooLarge => "too-large",
+            Self::UnknownSender => "unknown-sender",
+            Self::AboveRole => "above-role",
+            Self::NotEngaged => "not-engaged",
+            Self::Denied => "denied",
+            Self::Flood => "flood",
+            Self::TooManyAsk => "too-many-ask",
+            Self::BadPress => "bad-press",
+            Self::BadCode => "bad-code",
         }
     }
-}
-
-/// Decides; pure.
-pub fn decide(message: &Inbound, wiring: Option<&Wiring>) -> Decision {
-    let wiring = match admitted(message, !message.files.is_empty(), wiring) {
-        Ok(wiring) => wiring,
-        Err(reason) => return Decision::Drop(reason),
-    };
-    Decision::Accept {
-        folder: wiring.folder.clone(),
-        session_key: wiring.session_mode.session_key(&message.chat),
-        command: Command::parse(&message.text),
-    }
-}
-
-/// The wiring that takes a message, with or without files.
-fn admitted<'w>(message: &Inbound, files: bool, wiring: Option<&'w Wiring>) -> Result<&'w Wiring, DropReason> {
-    let wiring = wiring.ok_or(DropReason::Unwired)?;
-    if message.text.trim().is_empty() && !files {
-        return Err(DropReason::Empty);
-    }
-    if message.text.len() > MAX_MESSAGE_BYTES {
-        return Err(DropReason::TooLarge);
-    }
-    Ok(wiring)
 }
 
 /// Looks at a message whose files are yet to be put into the workspace: if it is to be dropped, they are not, and the
 /// drop is counted.
 pub async fn before_files(stores: &Stores, message: &Inbound) -> Result<Option<DropReason>, StoreError> {
-    let wiring = stores.central().wiring(&message.chat.channel, &message.chat.chat_id).await?;
-    let Err(reason) = admitted(message, true, wiring.as_ref()) else { return Ok(None) };
+    let Err(reason) = owners(stores, message, true).await? else { return Ok(None) };
     drop_it(stores, message, reason).await?;
     Ok(Some(reason))
 }
 
 async fn drop_it(stores: &Stores, message: &Inbound, reason: DropReason) -> Result<(), StoreError> {
     tracing::info!(chat = %message.chat, reason = reason.as_str(), "dropped");
-    stores.central().record_drop(&message.chat.channel, &message.chat.chat_id, reason.as_str()).await
+    stores.central().record_drop(&message.chat.channel, &message.chat.chat_id, "", reason.as_str()).await
 }
 
 /// What became of a message.
@@ -101,87 +89,84 @@ pub enum Routed {
     Full(u64),
 }
 
-/// Decides on a message and does it.
+/// Decides on a message of somebody who owns the home, as everybody at the admin socket does, and does it. Cofferdam's own
+/// commands are not for here.
 pub async fn receive(stores: &Stores, message: Inbound) -> Result<Routed, StoreError> {
-    let wiring = stores.central().wiring(&message.chat.channel, &message.chat.chat_id).await?;
-    match decide(&message, wiring.as_ref()) {
-        Decision::Accept { folder, session_key, command } => {
-            let (store, accepted) = match stores.accept(&folder, message, session_key, command).await {
-                Err(StoreError::Full(waiting)) => {
-                    tracing::debug!(group = %folder, waiting, "held back");
-                    return Ok(Routed::Full(waiting));
-                }
-                accepted => accepted?,
-            };
-            tracing::debug!(group = %folder, session = %accepted.session, message = %accepted.message, "accepted");
-            Ok(Routed::Accepted(store, accepted))
-        }
-        Decision::Drop(reason) => {
+    let (wiring, asks) = match owners(stores, &message, false).await? {
+        Ok(found) => found,
+        Err(reason) => {
             drop_it(stores, &message, reason).await?;
-            Ok(Routed::Dropped(reason))
+            return Ok(Routed::Dropped(reason));
         }
+    };
+    let command = match asks {
+        Asks::Conversation(command) => Some(command),
+        Asks::Agent | Asks::Own(_) => None,
+    };
+    accept(stores, &wiring.folder, wiring.terms.session_mode, message, command).await
+}
+
+/// ① Puts a message into a group's inbox.
+pub async fn accept(
+    stores: &Stores,
+    folder: &Folder,
+    mode: SessionMode,
+    message: Inbound,
+    command: Option<Command>,
+) -> Result<Routed, StoreError> {
+    let key = mode.session_key(&message.chat);
+    let (store, accepted) = match stores.accept(folder, message, key, command).await {
+        Err(StoreError::Full(waiting)) => {
+            tracing::debug!(group = %folder, waiting, "held back");
+            return Ok(Routed::Full(waiting));
+        }
+        accepted => accepted?,
+    };
+    tracing::debug!(group = %folder, session = %accepted.session, message = %accepted.message, "accepted");
+    Ok(Routed::Accepted(store, accepted))
+}
+
+/// What the owner's message asks for, and of which group.
+async fn owners(
+    stores: &Stores,
+    message: &Inbound,
+    files: bool,
+) -> Result<Result<(Wiring, Asks), DropReason>, StoreError> {
+    let mut wirings = stores.central().wirings_of(&message.chat.channel, &message.chat.chat_id).await?;
+    let asks = match Asks::parse(&message.text) {
+        Asks::Own(_) => Asks::Agent,
+        asks => asks,
+    };
+    let said = Said {
+        kind: ChatKind::Direct,
+        addressed: true,
+        asks: &asks,
+        empty: message.text.trim().is_empty() && !files && message.files.is_empty(),
+        too_large: message.text.len() > MAX_MESSAGE_BYTES,
+    };
+    let listeners: Vec<Listener> = wirings.iter().map(|wiring| listener(wiring, Some(Role::Owner))).collect();
+    Ok(match decide(said, UnknownPolicy::Drop, Some(Role::Owner), &listeners) {
+        Decision::Drop(reason) => Err(reason),
+        Decision::Own | Decision::AskWiring => Err(DropReason::Unwired),
+        Decision::Groups(fates) => match fates.iter().position(|fate| *fate == Fate::Accept) {
+            Some(at) => Ok((wirings.swap_remove(at), asks)),
+            None => Err(DropReason::NotEngaged),
+        },
+    })
+}
+
+/// A wiring as it listens; what depends on the message is the caller's to say.
+pub fn listener(wiring: &Wiring, role: Option<Role>) -> Listener {
+    Listener {
+        folder: wiring.folder.clone(),
+        session_mode: wiring.terms.session_mode,
+        engage: wiring.terms.engage,
+        fits: false,
+        goes_on: false,
+        others: wiring.terms.others,
+        role,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::chat::{ChatRef, SessionMode};
-
-    fn message(text: &str) -> Inbound {
-        Inbound {
-            chat: ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: None },
-            platform_id: "1".into(),
-            sender: "me".into(),
-            text: text.into(),
-            output_schema: None,
-            files: Vec::new(),
-        }
-    }
-
-    fn wiring() -> Wiring {
-        Wiring {
-            channel: "terminal".into(),
-            chat_id: "demo".into(),
-            folder: "demo".parse().unwrap(),
-            session_mode: SessionMode::Shared,
-            progress: true,
-        }
-    }
-
-    #[test]
-    fn an_unwired_chat_reaches_nobody() {
-        assert_eq!(decide(&message("hi"), None), Decision::Drop(DropReason::Unwired));
-    }
-
-    #[test]
-    fn what_cannot_be_answered_is_dropped_with_its_reason() {
-        assert_eq!(decide(&message(" \n"), Some(&wiring())), Decision::Drop(DropReason::Empty));
-        let long = "x".repeat(MAX_MESSAGE_BYTES + 1);
-        assert_eq!(decide(&message(&long), Some(&wiring())), Decision::Drop(DropReason::TooLarge));
-    }
-
-    #[test]
-    fn files_are_enough_but_excuse_no_other_fault() {
-        let wiring = wiring();
-        assert_eq!(admitted(&message(""), true, Some(&wiring)).err(), None);
-        let long = message(&"x".repeat(MAX_MESSAGE_BYTES + 1));
-        assert_eq!(admitted(&long, true, Some(&wiring)).err(), Some(DropReason::TooLarge));
-        assert_eq!(admitted(&message("hi"), true, None).err(), Some(DropReason::Unwired));
-    }
-
-    #[test]
-    fn a_wired_chat_reaches_its_group() {
-        assert!(matches!(decide(&message("hi"), Some(&wiring())), Decision::Accept { .. }));
-    }
-
-    #[test]
-    fn a_command_is_told_from_a_message() {
-        let asks = |text: &str| match decide(&message(text), Some(&wiring())) {
-            Decision::Accept { command, .. } => command,
-            Decision::Drop(reason) => panic!("{reason:?}"),
-        };
-        assert_eq!(asks(" /Stop "), Some(Command::Stop));
-        assert_eq!(asks("/review the code"), None, "the agent's");
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ use cofferdam_protocol::admin::AccountKind;
 use cofferdam_protocol::ids::AccountName;
 use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
+use super::channels::SecretOf;
 use super::db::Durability;
 use super::{Central, StoreError, now_ms};
 use crate::hooks;
@@ -83,8 +84,8 @@ pub struct NewAccount {
 pub struct Resealed {
     /// All secrets, as they are now.
     pub secrets: Vec<Vec<u8>>,
-    /// Accounts whose secret did not open, and stayed as it was.
-    pub left: Vec<AccountName>,
+    /// Whose secret did not open, and stayed as it was.
+    pub left: Vec<String>,
 }
 
 const DEFAULT: &str = "account";
@@ -247,9 +248,9 @@ impl Central {
 
     /// Seals every secret again, all of them or none. `again` answers the new envelope, none when the old one is good, and
     /// an error when it does not open: such a one stays.
-    pub async fn reseal_accounts<E>(
+    pub async fn reseal<E>(
         &self,
-        again: impl Fn(&AccountName, &[u8]) -> Result<Option<Vec<u8>>, E> + Send + 'static,
+        again: impl Fn(&SecretOf, &[u8]) -> Result<Option<Vec<u8>>, E> + Send + 'static,
     ) -> Result<Resealed, StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
@@ -263,27 +264,49 @@ impl Central {
 
 fn reseal<E>(
     tx: &Savepoint<'_>,
-    again: impl Fn(&AccountName, &[u8]) -> Result<Option<Vec<u8>>, E>,
+    again: impl Fn(&SecretOf, &[u8]) -> Result<Option<Vec<u8>>, E>,
 ) -> Result<Resealed, StoreError> {
-    let mut statement = tx.prepare("SELECT name, secret FROM accounts WHERE secret IS NOT NULL ORDER BY name")?;
-    let rows = statement.query_and_then([], |row| Ok::<_, StoreError>((name_of(row.get(0)?)?, row.get(1)?)))?;
-    let sealed: Vec<(AccountName, Vec<u8>)> = rows.collect::<Result<_, _>>()?;
     let mut resealed = Resealed::default();
-    for (name, secret) in sealed {
-        let now = match again(&name, &secret) {
+    for (of, secret) in every_secret(tx)? {
+        let now = match again(&of, &secret) {
             Ok(Some(fresh)) => {
-                tx.execute("UPDATE accounts SET secret = ?2 WHERE name = ?1", params![name.as_str(), fresh])?;
+                put_again(tx, &of, &fresh)?;
                 fresh
             }
             Ok(None) => secret,
             Err(_) => {
-                resealed.left.push(name);
+                resealed.left.push(of.words());
                 secret
             }
         };
         resealed.secrets.push(now);
     }
     Ok(resealed)
+}
+
+/// All that is sealed: of accounts, then of others.
+fn every_secret(tx: &Savepoint<'_>) -> Result<Vec<(SecretOf, Vec<u8>)>, StoreError> {
+    let mut all: Vec<(SecretOf, Vec<u8>)> = tx
+        .prepare("SELECT name, secret FROM accounts WHERE secret IS NOT NULL ORDER BY name")?
+        .query_map([], |row| Ok((SecretOf { purpose: SecretOf::ACCOUNT.into(), name: row.get(0)? }, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut others = tx.prepare("SELECT purpose, name, sealed FROM secrets ORDER BY purpose, name")?;
+    let others =
+        others.query_map([], |row| Ok((SecretOf { purpose: row.get(0)?, name: row.get(1)? }, row.get(2)?)))?;
+    for other in others {
+        all.push(other?);
+    }
+    Ok(all)
+}
+
+fn put_again(tx: &Savepoint<'_>, of: &SecretOf, sealed: &[u8]) -> Result<(), StoreError> {
+    if of.purpose == SecretOf::ACCOUNT {
+        tx.execute("UPDATE accounts SET secret = ?2 WHERE name = ?1", params![of.name, sealed])?;
+    } else {
+        let sql = "UPDATE secrets SET sealed = ?3 WHERE purpose = ?1 AND name = ?2";
+        tx.execute(sql, params![of.purpose, of.name, sealed])?;
+    }
+    Ok(())
 }
 
 fn secret_of(tx: &Savepoint<'_>, name: &AccountName) -> Result<Option<Vec<u8>>, StoreError> {
@@ -414,13 +437,13 @@ mod tests {
         for (account, secret) in [("a", b"old"), ("b", b"bad"), ("c", b"new")] {
             central.put_account(new(account, secret)).await.unwrap();
         }
-        let again = |_: &AccountName, secret: &[u8]| match secret {
+        let again = |_: &SecretOf, secret: &[u8]| match secret {
             b"old" => Ok(Some(b"new".to_vec())),
             b"new" => Ok(None),
             _ => Err(()),
         };
-        let resealed = central.reseal_accounts(again).await.unwrap();
-        assert_eq!(resealed.left, [name("b")]);
+        let resealed = central.reseal(again).await.unwrap();
+        assert_eq!(resealed.left, ["b"]);
         assert_eq!(resealed.secrets, [&b"new"[..], b"bad", b"new"]);
         let kept: Vec<_> = central.accounts().await.unwrap().into_iter().filter_map(|row| row.secret).collect();
         assert_eq!(kept, resealed.secrets);

@@ -7,9 +7,10 @@ use std::path::Path;
 use cofferdam_protocol::ids::Folder;
 use rusqlite::{Connection, OpenFlags, ffi, params};
 
-use super::central::{GroupRow, Wiring, group_row, wiring_row};
+use super::central::{GroupRow, group_row};
 use super::db::{Durability, connect, not_hollow, open};
 use super::schema::Kind;
+use super::wirings::{self, Wiring, wiring_row};
 use super::{Central, StoreError, now_ms};
 use crate::model::turn::TurnState;
 
@@ -79,7 +80,7 @@ fn leave_out(path: &Path, only: Option<&[Folder]>) -> Result<(), StoreError> {
     let conn = open(path, OpenFlags::default())?;
     conn.pragma_update(None, "foreign_keys", true)?;
     // A credential belongs into no copy, also not sealed; and an old login that is used again ends the living one.
-    conn.execute_batch("DELETE FROM accounts; DELETE FROM meta WHERE key = 'account';")?;
+    conn.execute_batch("DELETE FROM accounts; DELETE FROM secrets; DELETE FROM meta WHERE key = 'account';")?;
     if let Some(only) = only {
         let kept = serde_json::to_string(only).unwrap_or_default();
         conn.execute("DELETE FROM groups WHERE folder NOT IN (SELECT value FROM json_each(?1))", [kept])?;
@@ -98,7 +99,7 @@ pub fn read_central(path: &Path) -> Result<(Vec<GroupRow>, Vec<Wiring>), StoreEr
         .query_and_then([], group_row)?
         .collect::<Result<_, _>>()?;
     let wirings = conn
-        .prepare("SELECT channel, chat_id, folder, session_mode, progress FROM wirings ORDER BY channel, chat_id")?
+        .prepare(&format!("SELECT {} FROM wirings ORDER BY channel, chat_id, folder", wirings::COLUMNS))?
         .query_and_then([], wiring_row)?
         .collect::<Result<_, _>>()?;
     Ok((groups, wirings))
@@ -118,18 +119,13 @@ impl Central {
                 tx.execute("INSERT OR IGNORE INTO busy_groups (folder) VALUES (?1)", [folder])?;
                 let mut elsewhere = Vec::new();
                 for wiring in wirings {
-                    tx.execute(
-                        "INSERT OR IGNORE INTO wirings (channel, chat_id, folder, session_mode, progress)
-                         VALUES (?1, ?2, ?3, ?4, ?5)",
-                        params![wiring.channel, wiring.chat_id, folder, wiring.session_mode.as_str(), wiring.progress],
-                    )?;
-                    let reached: String = tx.query_row(
-                        "SELECT folder FROM wirings WHERE channel = ?1 AND chat_id = ?2",
-                        [&wiring.channel, &wiring.chat_id],
-                        |row| row.get(0),
-                    )?;
-                    if reached != folder {
+                    // Who joins a chat that another group has by now is for a person to say.
+                    let others = "SELECT EXISTS (SELECT 1 FROM wirings WHERE channel = ?1 AND chat_id = ?2 AND folder <> ?3)";
+                    let key = params![wiring.channel, wiring.chat_id, folder];
+                    if tx.query_row(others, key, |row| row.get(0))? {
                         elsewhere.push(wiring);
+                    } else {
+                        wirings::put(tx, &wiring, false)?;
                     }
                 }
                 Ok(elsewhere)

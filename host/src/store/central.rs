@@ -1,8 +1,7 @@
-//! `central.db`: groups, wirings, drops, the install id.
+//! `central.db`: groups, the install id. What else it has is in rooms of its own beside this one.
 
 use std::path::Path;
 
-use cofferdam_protocol::admin::Dropped;
 use cofferdam_protocol::ids::Folder;
 use rusqlite::{Row, params};
 
@@ -26,21 +25,6 @@ pub struct GroupRow {
     pub registered_at: i64,
     /// Why its database is not used, if so.
     pub set_aside: Option<String>,
-}
-
-/// A wiring's row: this chat reaches this group.
-#[derive(Debug, Clone)]
-pub struct Wiring {
-    /// The channel.
-    pub channel: String,
-    /// The chat on it.
-    pub chat_id: String,
-    /// The group.
-    pub folder: Folder,
-    /// Which messages share a session.
-    pub session_mode: SessionMode,
-    /// Whether the chat is shown what the agent does while it works.
-    pub progress: bool,
 }
 
 /// The database of what spans groups.
@@ -94,29 +78,6 @@ impl Central {
             .await
     }
 
-    /// Wires a chat to a group, if there is such a group and the chat has no wiring. Answers whether it has one now.
-    #[cfg(feature = "test-hooks")]
-    pub async fn wire(
-        &self,
-        channel: &'static str,
-        chat_id: &str,
-        folder: &Folder,
-        mode: SessionMode,
-    ) -> Result<bool, StoreError> {
-        let (chat_id, folder) = (chat_id.to_owned(), folder.as_str().to_owned());
-        self.db
-            .write(Durability::Durable, move |tx| {
-                tx.execute(
-                    "INSERT OR IGNORE INTO wirings (channel, chat_id, folder, session_mode)
-                     SELECT ?1, ?2, folder, ?4 FROM groups WHERE folder = ?3",
-                    params![channel, chat_id, folder, mode.as_str()],
-                )?;
-                let sql = "SELECT EXISTS (SELECT 1 FROM wirings WHERE channel = ?1 AND chat_id = ?2)";
-                Ok(tx.query_row(sql, params![channel, chat_id], |row| row.get(0))?)
-            })
-            .await
-    }
-
     /// Forgets a group, its wirings and its busy mark.
     pub(super) async fn remove_group(&self, folder: &Folder) -> Result<bool, StoreError> {
         let folder = folder.as_str().to_owned();
@@ -159,48 +120,6 @@ impl Central {
         self.db.read(|tx| Ok(tx.query_row("SELECT count(*) FROM groups", [], |row| row.get(0))?)).await
     }
 
-    /// The wiring of a chat.
-    pub async fn wiring(&self, channel: &str, chat_id: &str) -> Result<Option<Wiring>, StoreError> {
-        let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
-        self.db
-            .read(move |tx| {
-                let mut statement = tx.prepare_cached(
-                    "SELECT channel, chat_id, folder, session_mode, progress FROM wirings
-                     WHERE channel = ?1 AND chat_id = ?2",
-                )?;
-                let mut rows = statement.query_and_then([&channel, &chat_id], wiring_row)?;
-                rows.next().transpose()
-            })
-            .await
-    }
-
-    /// All wirings, by channel and chat.
-    pub async fn wirings(&self) -> Result<Vec<Wiring>, StoreError> {
-        self.db
-            .read(|tx| {
-                let mut statement = tx.prepare_cached(
-                    "SELECT channel, chat_id, folder, session_mode, progress FROM wirings ORDER BY channel, chat_id",
-                )?;
-                let rows = statement.query_and_then([], wiring_row)?;
-                rows.collect()
-            })
-            .await
-    }
-
-    /// Sets whether a wiring's chat is shown progress. Answers whether there is such a wiring.
-    pub async fn set_progress(&self, channel: &str, chat_id: &str, progress: bool) -> Result<bool, StoreError> {
-        let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
-        self.db
-            .write(Durability::Durable, move |tx| {
-                let changed = tx.execute(
-                    "UPDATE wirings SET progress = ?1 WHERE channel = ?2 AND chat_id = ?3",
-                    params![progress, channel, chat_id],
-                )?;
-                Ok(changed > 0)
-            })
-            .await
-    }
-
     /// Notes that a group may have due work; before its first message is accepted. Answers whether there is such a group.
     pub async fn mark_busy(&self, folder: &Folder) -> Result<bool, StoreError> {
         let folder = folder.as_str().to_owned();
@@ -238,51 +157,10 @@ impl Central {
             })
             .await
     }
-
-    /// Counts a dropped message (invariant 5).
-    pub async fn record_drop(&self, channel: &str, chat_id: &str, reason: &'static str) -> Result<(), StoreError> {
-        let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
-        self.db
-            .write(Durability::Relaxed, move |tx| {
-                tx.execute(
-                    "INSERT INTO drops (channel, chat_id, reason, count, last_at) VALUES (?1, ?2, ?3, 1, ?4)
-                     ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at",
-                    params![channel, chat_id, reason, now_ms()],
-                )?;
-                Ok(())
-            })
-            .await
-    }
-
-    /// Dropped messages, the newest reasons first.
-    pub async fn drops(&self, most: usize) -> Result<Vec<Dropped>, StoreError> {
-        self.db
-            .read(move |tx| {
-                let mut statement = tx.prepare_cached(
-                    "SELECT channel || ':' || chat_id, reason, count FROM drops ORDER BY last_at DESC LIMIT ?1",
-                )?;
-                let rows = statement.query_map([most], |row| {
-                    Ok(Dropped { chat: row.get(0)?, reason: row.get(1)?, count: row.get(2)? })
-                })?;
-                Ok(rows.collect::<Result<_, _>>()?)
-            })
-            .await
-    }
 }
 
-fn folder_of(text: String) -> Result<Folder, StoreError> {
+pub(super) fn folder_of(text: String) -> Result<Folder, StoreError> {
     text.parse().map_err(|_| StoreError::Unknown { what: "folder", value: text })
-}
-
-pub(super) fn wiring_row(row: &Row<'_>) -> Result<Wiring, StoreError> {
-    let mode: String = row.get(3)?;
-    Ok(Wiring {
-        channel: row.get(0)?,
-        chat_id: row.get(1)?,
-        folder: folder_of(row.get(2)?)?,
-        session_mode: SessionMode::parse(&mode).ok_or(StoreError::Unknown { what: "session_mode", value: mode })?,
-        progress: row.get(4)?,
-    })
 }
 
 pub(super) fn group_row(row: &Row<'_>) -> Result<GroupRow, StoreError> {

@@ -66,7 +66,15 @@ async fn stores(root: &Path, groups: &[&str]) -> Stores {
 async fn accept(stores: &Stores, group: &str, number: usize, text: String) -> Result<i64, StoreError> {
     let chat = ChatRef { channel: "terminal".into(), chat_id: group.into(), thread_id: None };
     let platform_id = format!("id-{number}");
-    let message = Inbound { chat, platform_id, sender: "me".into(), text, output_schema: None, files: Vec::new() };
+    let message = Inbound {
+        chat,
+        platform_id,
+        sender: "me".into(),
+        sender_id: None,
+        text,
+        output_schema: None,
+        files: Vec::new(),
+    };
     let accepted = stores.accept(&group.parse().unwrap(), message, "terminal:main".into(), None).await;
     accepted.map(|(_, accepted)| accepted.message.0)
 }

@@ -8,18 +8,26 @@
 //! - [`boot`]: what a power cut may have taken. - [`backup`]: copies. - [`salvage`]: what can be read of a damaged one.
 
 pub mod accounts;
+pub mod approvals;
 mod aside;
 pub mod backup;
 pub mod boot;
 pub mod central;
+pub mod channels;
 pub mod db;
+pub mod drops;
 pub mod fault;
 pub mod ground;
 pub mod group;
+pub mod outboxes;
+mod own_states;
+pub mod people;
 pub mod pools;
+pub mod posts;
 pub mod registry;
 pub mod salvage;
 pub mod schema;
+pub mod wirings;
 
 use std::path::PathBuf;
 
@@ -31,6 +39,7 @@ pub use aside::{Copying, Errand, Hold};
 pub use central::Central;
 pub use fault::Fault;
 pub use group::GroupDb;
+pub use outboxes::Outbox;
 pub use registry::Stores;
 
 /// What can go wrong with the store. Display says one step, `source()` the rest.

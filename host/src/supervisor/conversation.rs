@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::actor::Actor;
 use super::answered_live;
 use super::launch::{self, LaunchError};
+use super::overheard;
 use super::tools;
 use super::turns::refused;
 use super::undelivered;
@@ -129,6 +130,10 @@ pub(super) fn batch_of(claimed: Claimed, config: &GroupConfig) -> Batch {
     let lost = undelivered::words(&claimed.undelivered, &claimed.chat, &zone);
     let left_open = tools::left_open(claimed.question.as_deref());
     let context = context(&claimed, &zone) + &left_open + &lost + &said_before(&claimed.said);
+    let mut messages: Vec<_> = claimed.messages.into_iter().map(|message| batch_message(message, &zone)).collect();
+    if let Some(first) = messages.first_mut() {
+        first.text = overheard::before(&claimed.overheard, &zone) + &first.text;
+    }
     Batch {
         turn: claimed.turn,
         work: claimed.work,
@@ -137,7 +142,7 @@ pub(super) fn batch_of(claimed: Claimed, config: &GroupConfig) -> Batch {
         apart: claimed.apart,
         context,
         options: claimed.options,
-        messages: claimed.messages.into_iter().map(|message| batch_message(message, &zone)).collect(),
+        messages,
     }
 }
 
@@ -217,6 +222,7 @@ mod tests {
             question: None,
             undelivered: Undelivered::default(),
             said: Said::default(),
+            overheard: Vec::new(),
             messages: senders
                 .iter()
                 .zip(1..)

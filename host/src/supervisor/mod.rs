@@ -26,6 +26,7 @@ mod instructions;
 mod interruption;
 mod launch;
 mod life;
+mod overheard;
 mod recovery;
 mod remote;
 mod start;

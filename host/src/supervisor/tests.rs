@@ -118,6 +118,7 @@ fn hi() -> Inbound {
         chat: ChatRef { channel: "terminal".into(), chat_id: "demo".into(), thread_id: None },
         platform_id: "1".into(),
         sender: "me".into(),
+        sender_id: None,
         text: "hi".into(),
         output_schema: None,
         files: Vec::new(),

@@ -329,6 +329,7 @@ mod tests {
                 chat: chat(),
                 platform_id: "1".into(),
                 sender: "Ann".into(),
+                sender_id: None,
                 text: "hello".into(),
                 output_schema: None,
                 files: Vec::new(),

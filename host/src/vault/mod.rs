@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cofferdam_protocol::admin::KeyPlace;
 use cofferdam_protocol::ids::AccountName;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::home::Home;
 use crate::config::vault_key::VaultKey;
@@ -76,6 +76,23 @@ impl Vault {
     pub fn open(&self, account: &AccountName, sealed: &[u8]) -> Result<Secret, VaultError> {
         let text = seal::open(&self.kept.read()?, &self.belongs(account), sealed)?;
         Ok(Secret::from_bytes(text.expose_secret())?)
+    }
+
+    /// Seals another's secret, such as a bot's token; see [`Self::seal_beside`].
+    pub fn seal_text(&self, owner: Owner<'_>, text: &SecretString, sealed: bool) -> Result<Vec<u8>, VaultError> {
+        let keys = {
+            let _alone = self.change();
+            self.read_or_first(sealed)?
+        };
+        let belongs = owner.belongs(&self.install);
+        Ok(seal::seal(sealing(&keys)?, &belongs, text.expose_secret().as_bytes()))
+    }
+
+    /// Opens what [`Self::seal_text`] made.
+    pub fn open_text(&self, owner: Owner<'_>, sealed: &[u8]) -> Result<SecretString, VaultError> {
+        let text = seal::open(&self.kept.read()?, &owner.belongs(&self.install), sealed)?;
+        let text = std::str::from_utf8(text.expose_secret()).map_err(|_| VaultError::Sealed(OpenError::Form))?;
+        Ok(SecretString::from(text))
     }
 
     /// What seals with the key that seals now. The keys are read here, and not where it is used.
@@ -135,7 +152,7 @@ impl Vault {
     }
 
     fn belongs<'a>(&'a self, account: &'a AccountName) -> Belongs<'a> {
-        belongs(&self.install, account)
+        Owner::account(account).belongs(&self.install)
     }
 
     /// The keys, of which the first is made if there is none; nobody else changes them meanwhile.
@@ -160,8 +177,8 @@ pub struct Renewal {
 
 impl Renewal {
     /// The same secret, sealed with the key that seals now; none when it is already.
-    pub fn of(&self, account: &AccountName, sealed: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
-        let (now, belongs) = (sealing(&self.keys)?, belongs(&self.install, account));
+    pub fn of(&self, owner: Owner<'_>, sealed: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        let (now, belongs) = (sealing(&self.keys)?, owner.belongs(&self.install));
         if seal::key_of(sealed)? == now.id() {
             return Ok(None);
         }
@@ -170,8 +187,27 @@ impl Renewal {
     }
 }
 
-fn belongs<'a>(install: &'a str, account: &'a AccountName) -> Belongs<'a> {
-    Belongs { install, account: account.as_str(), purpose: PURPOSE }
+/// Whose secret it is, and what for. Neither has a NUL in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner<'a> {
+    purpose: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Owner<'a> {
+    /// An account's.
+    pub fn account(name: &'a AccountName) -> Self {
+        Self { purpose: PURPOSE, name: name.as_str() }
+    }
+
+    /// Another's, as the store names it.
+    pub fn other(purpose: &'a str, name: &'a str) -> Self {
+        Self { purpose, name }
+    }
+
+    fn belongs(self, install: &'a str) -> Belongs<'a> {
+        Belongs { install, account: self.name, purpose: self.purpose }
+    }
 }
 
 /// The time by this host's clock.

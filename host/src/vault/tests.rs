@@ -52,8 +52,8 @@ fn between_any_two_steps_of_a_rotation_everything_opens() {
     let meanwhile = vault.seal(&name("b"), &key("two")).unwrap();
     assert_eq!(seal::key_of(&meanwhile), Ok(new));
     let renewal = vault.renewal().unwrap();
-    assert_eq!(renewal.of(&name("b"), &meanwhile).unwrap(), None);
-    let after = renewal.of(&name("a"), &before).unwrap().expect("sealed again");
+    assert_eq!(renewal.of(Owner::account(&name("b")), &meanwhile).unwrap(), None);
+    let after = renewal.of(Owner::account(&name("a")), &before).unwrap().expect("sealed again");
     assert_eq!((seal::key_of(&after), opened(&vault, "a", &after)), (Ok(new), "one".to_owned()));
     vault.finish_rotation([&after[..], &meanwhile]).unwrap();
     assert!(!vault.is_rotating().unwrap());

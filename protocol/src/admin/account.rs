@@ -255,7 +255,7 @@ pub struct KeyRotated {
     /// How many accounts it seals now.
     pub sealed: usize,
     /// Accounts that did not open before, and do not now.
-    pub left: Vec<AccountName>,
+    pub left: Vec<String>,
 }
 
 #[cfg(test)]

@@ -20,7 +20,14 @@
 //! | `POST /v1/vault/rotate` | a new key of the vault: [`KeyRotated`] |
 //! | `GET /v1/usage?group=&by=&since=&days=` | [`UsageReport`] |
 //! | `GET /v1/groups/{folder}/activity?limit=` | [`Vec<ModelCall>`], newest first |
-//! | `GET /v1/wirings` · `PATCH /v1/wirings` ([`WiringChange`]) | [`Vec<Wiring>`] · [`Wiring`] |
+//! | `GET /v1/wirings` · `PUT`, `PATCH /v1/wirings` ([`WiringChange`]) | [`Vec<Wiring>`] · [`Wiring`] |
+//! | `DELETE /v1/wirings?channel=&chat_id=&group=` | 204 |
+//! | `GET /v1/channels` · `PUT /v1/channels/{name}` ([`ChannelPut`]) · `POST …/test` · `DELETE …` | [`Vec<Channel>`] · [`ChannelTested`] · [`ChannelTested`] · 204 |
+//! | `GET /v1/people` · `POST /v1/people` ([`NewPerson`]) · `GET`, `DELETE /v1/people/{id}` | [`Vec<Person>`] · [`Person`] · 204 |
+//! | `PUT /v1/people/{id}/role` ([`RoleChange`]) · `POST …/link` ([`PersonLink`]) | [`Person`] |
+//! | `POST /v1/pairings` ([`PairRequest`]) | [`PairCode`] |
+//! | `GET /v1/approvals?all=` · `POST /v1/approvals/{id}` ([`Verdict`]) | [`Vec<Approval>`] · [`Approval`] |
+//! | `GET /v1/drops` | [`Vec<Drops>`], newest first |
 //! | `GET /v1/dead-letters?group=&all=` · `GET /v1/dead-letters/{group}/{number}` | [`Vec<DeadLetter>`], open ones unless `all` · [`DeadLetter`] |
 //! | `POST /v1/dead-letters/{group}/{number}/retry` · `DELETE` without `/retry` drops it | [`DeadLetter`] |
 //! | `POST /v1/dead-letters/{group}/retry` · `DELETE /v1/dead-letters/{group}`: all that are open | [`SettledLetters`] |
@@ -34,8 +41,10 @@
 
 mod account;
 mod backup;
+mod channel;
 mod chat;
 mod dead_letter;
+mod people;
 mod session;
 mod usage;
 mod vault;
@@ -54,11 +63,15 @@ pub use backup::{
     BackupReport, BackupRequest, FilesCopied, GroupBackup, GroupRestore, RestoreReport, RestoreRequest,
     SharedRestore, TableRestore, WorkEvent,
 };
+pub use channel::{Channel, ChannelPut, ChannelTested};
 pub use chat::{
     ChatEvent, ChatOutcome, ChatRequest, Finished, MAX_FILE_BYTES, MAX_FILES, MAX_MESSAGE_BYTES, MAX_SCHEMA_BYTES,
     Outlook, StagedFile, Timings,
 };
 pub use dead_letter::{DeadLetter, OpenLetters, SettledLetters};
+pub use people::{
+    Approval, Drops, GivenRole, NewPerson, PairCode, PairRequest, Person, PersonLink, RoleChange, User, Verdict,
+};
 pub use session::{
     CompactionRecord, ContextView, Conversation, DeliveryState, FOLLOW_TAIL_LINES, FollowEvent, HardDelivery,
     OpenQuestion, SessionDetail, Setting, SettingSource, ToolCallRecord, ToolCallState, TurnDiff, TurnFailure,
@@ -251,6 +264,12 @@ pub struct Status {
     pub disk: Option<DiskTrouble>,
     /// That the daemon ends; groups that are set aside, whose `container.json` has errors or awaits a restart of their sessions, in words.
     pub notes: Vec<String>,
+    /// The home's channels.
+    #[serde(default)]
+    pub channels: Vec<Channel>,
+    /// Approvals that wait for a person.
+    #[serde(default)]
+    pub approvals: u64,
     /// Messages that the router dropped, by reason.
     pub dropped: Vec<Dropped>,
     /// Groups with dead letters that wait for a decision.

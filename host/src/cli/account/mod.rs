@@ -5,7 +5,7 @@ pub(super) mod args;
 mod chatgpt;
 mod key;
 mod login;
-mod prompt;
+pub(super) mod prompt;
 mod show;
 
 pub(super) use key::{place as key_place, state as key_state};

@@ -14,7 +14,7 @@ use crate::cli::terminal;
 const MAX_BYTES: u64 = 256 * 1024;
 
 /// A secret that was asked for.
-pub(super) enum Asked {
+pub(in crate::cli) enum Asked {
     /// It.
     Secret(SecretString),
     /// Ctrl-C.
@@ -22,7 +22,7 @@ pub(super) enum Asked {
 }
 
 /// The secret in `file`, `-` being standard input; without one, a person is asked for `what`.
-pub(super) async fn secret(file: Option<&Path>, what: &str) -> Result<Asked, CliError> {
+pub(in crate::cli) async fn secret(file: Option<&Path>, what: &str) -> Result<Asked, CliError> {
     match file {
         Some(file) if file == Path::new("-") => from_stdin().map(Asked::Secret),
         Some(file) => from_file(file).map(Asked::Secret),

@@ -18,7 +18,7 @@ use crate::hooks;
 use crate::store::StoreError;
 use crate::store::accounts::{LoginRow, NewAccount, Put};
 use crate::trust::is_loopback;
-use crate::vault::{Claims, KeyId, KeyState, Moved, Secret, Shared, Tokens};
+use crate::vault::{Claims, KeyId, KeyState, Moved, Owner, Secret, Shared, Tokens};
 
 /// What an account is given.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ pub struct Rotated {
     /// Accounts that are sealed with it.
     pub sealed: usize,
     /// Accounts that did not open before, and do not now.
-    pub left: Vec<AccountName>,
+    pub left: Vec<String>,
 }
 
 /// An account that answered.
@@ -143,7 +143,8 @@ impl Accounts {
         let (name, kind) = (row.name.clone(), row.kind);
         if let Some(secret) = secret {
             let (vault, of) = (self.inner.vault.clone(), name.clone());
-            let sealed = self.read(|now| now.accounts.values().any(|entry| entry.row.secret.is_some()));
+            let sealed = self.read(|now| now.accounts.values().any(|entry| entry.row.secret.is_some()))
+                || self.inner.central.has_sealed().await?;
             row.secret = Some(blocking(move || vault.seal_beside(&of, &secret, sealed)).await??);
         }
         match self.inner.central.put_account(row).await? {
@@ -272,17 +273,21 @@ impl Accounts {
 
     /// Seals what is sealed with an older key, then gives up the keys that nothing needs. Answers how many secrets there
     /// are, and whose did not open.
-    async fn seal_again(&self) -> Result<(usize, Vec<AccountName>), AccountError> {
+    async fn seal_again(&self) -> Result<(usize, Vec<String>), AccountError> {
         // Read here: a keyring would keep the database's thread waiting.
         let vault = self.inner.vault.clone();
         let renewal = blocking(move || vault.renewal()).await??;
-        let resealed = self.inner.central.reseal_accounts(move |name, sealed| renewal.of(name, sealed)).await?;
+        let resealed = self
+            .inner
+            .central
+            .reseal(move |of, sealed| renewal.of(Owner::other(&of.purpose, &of.name), sealed))
+            .await?;
         hooks::crash_point("rotate.after_commit");
         self.refresh().await?;
         let (vault, secrets) = (self.inner.vault.clone(), resealed.secrets.clone());
         blocking(move || vault.finish_rotation(secrets.iter().map(Vec::as_slice))).await??;
         for account in &resealed.left {
-            tracing::warn!(%account, "its secret does not open, and stayed as it was");
+            tracing::warn!(account, "its secret does not open, and stayed as it was");
         }
         Ok((resealed.secrets.len(), resealed.left))
     }

@@ -13,6 +13,7 @@
 mod change;
 mod error;
 mod keep;
+mod others;
 mod pools;
 mod serve;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use cofferdam_protocol::runner::{TurnOptions, Work};
 use rusqlite::{Savepoint, params};
 
 use super::attempts::running_turn;
+use super::context::{self, Overheard};
 use super::earlier::{self, Said};
 use super::inbox::{Waiting, walk};
 use super::models::{Inherited, chosen, options};
@@ -62,6 +63,8 @@ pub struct Claimed {
     pub undelivered: Undelivered,
     /// What earlier tries of it said to the chat.
     pub said: Said,
+    /// What was said in its chat before, and not to the agent.
+    pub overheard: Vec<Overheard>,
     /// Its messages, oldest first.
     pub messages: Vec<ClaimedMessage>,
 }
@@ -110,6 +113,7 @@ impl GroupDb {
                     claimed.question = questions::unanswered(tx, &session, claimed.turn, &claimed.chat)?;
                     claimed.undelivered = undelivered::told_to(tx, claimed.turn)?;
                     claimed.said = earlier::said(tx, claimed.turn)?;
+                    claimed.overheard = context::of(tx, claimed.turn)?;
                     hooks::crash_point("claim.before_commit");
                 }
                 Ok(claim)
@@ -208,6 +212,7 @@ fn new_turn(
         question,
         undelivered,
         said,
+        overheard: Vec::new(),
         messages,
     })))
 }
@@ -243,6 +248,11 @@ fn begin_turn(
         questions::carry_answers(tx, earlier, turn)?;
         undelivered::carry(tx, earlier, turn)?;
         shown::carry(tx, earlier, turn)?;
+        context::carry(tx, earlier, turn)?;
+    } else if work == Work::Answer
+        && let Some(first) = rows.first()
+    {
+        context::show(tx, session, turn, &first.chat)?;
     }
     if work == Work::Answer {
         undelivered::tell(tx, session, turn)?;
@@ -301,6 +311,7 @@ fn read_turn(
         question,
         undelivered,
         said,
+        overheard: Vec::new(),
         messages,
     })
 }

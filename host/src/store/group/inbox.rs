@@ -98,8 +98,8 @@ fn insert(
 ) -> Result<MessageId, StoreError> {
     tx.prepare_cached(
         "INSERT INTO inbox (session, channel, chat_id, thread_id, platform_id, sender, text, state, accepted_at, kind,
-                            output_schema)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                            output_schema, sender_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         session.as_str(),
@@ -113,6 +113,7 @@ fn insert(
         now,
         kind.as_str(),
         message.output_schema,
+        message.sender_id,
     ])?;
     Ok(MessageId(tx.last_insert_rowid()))
 }
@@ -130,7 +131,12 @@ fn find(tx: &Savepoint<'_>, message: &Inbound) -> Result<Option<Accepted>, Store
     .transpose()
 }
 
-fn session_for(tx: &Savepoint<'_>, key: &str, chat: &ChatRef, now: i64) -> Result<SessionId, StoreError> {
+pub(super) fn session_for(
+    tx: &Savepoint<'_>,
+    key: &str,
+    chat: &ChatRef,
+    now: i64,
+) -> Result<SessionId, StoreError> {
     let known = tx
         .prepare_cached("SELECT id FROM sessions WHERE key = ?1")?
         .query_row([key], |row| row.get::<_, String>(0))

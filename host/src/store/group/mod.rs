@@ -5,6 +5,7 @@
 //!   a failure that can pass. - [`dead_letters`]: one that did not. - [`steering`]: what changes while a turn runs.
 //! - [`earlier`]: a turn and those before it over the same messages.
 //! - [`compactions`], [`mcp`], [`models`]: what runners report. - [`clock`]: a wall clock that was set back.
+//! - [`context`]: what was said to others. - [`shown`]: what turns show.
 //! - [`tools`]: calls of the host's tools. - [`questions`]: the agent's, and their answers. - [`files`]: people's.
 //! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`undelivered`]: what never arrived, for the agent. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
 //!   at; [`detail`]: in depth. - [`usage`]: what model calls cost.
@@ -15,11 +16,13 @@ pub mod clock;
 pub mod closing;
 pub mod commands;
 pub mod compactions;
+pub mod context;
 pub mod dead_letters;
 pub mod detail;
 pub mod digest;
 pub mod earlier;
 pub mod files;
+pub mod glance;
 pub mod history;
 pub mod inbox;
 pub mod mcp;

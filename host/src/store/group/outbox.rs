@@ -9,11 +9,12 @@ use sha2::{Digest, Sha256};
 use super::states::step_reply;
 use super::{GroupDb, chat_of, dead_letters, session_of};
 use crate::model::action::Action;
+use crate::model::button::{self, Button};
 use crate::model::chat::ChatRef;
 use crate::model::dead_letter::{Cause, Letter};
 use crate::model::delivery::{self, Miss, Next, Tried};
 use crate::model::outage;
-use crate::model::reply::{Outbound, ReplyEvent, ReplyKind, ReplyState};
+use crate::model::reply::{Labelled, Outbound, ReplyEvent, ReplyKind, ReplyState};
 use crate::store::db::Durability;
 use crate::store::{StoreError, chance, now_ms};
 
@@ -147,8 +148,20 @@ fn keep_sent(tx: &Savepoint<'_>, reply: ReplyId, sent: &Sent) -> Result<(), Stor
 }
 
 /// Ids that were kept; what is none counts as nothing sent.
-fn sent_of(kept: Option<String>) -> Vec<Option<String>> {
+pub(in crate::store) fn sent_of(kept: Option<String>) -> Vec<Option<String>> {
     kept.and_then(|ids| serde_json::from_str(&ids).ok()).unwrap_or_default()
+}
+
+/// The options of a question. Its group's data directory has the group's name.
+fn buttons(reply: &Outbound, data: &Path) -> Vec<Labelled> {
+    let Some(Action::Question(asked)) = &reply.action else { return Vec::new() };
+    let folder = data.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+    let Some(group) = folder.map(|folder| button::tag(&folder)) else { return Vec::new() };
+    let labelled = |(option, label): (usize, &String)| Labelled {
+        label: label.clone(),
+        data: Button::Option { group: group.clone(), question: asked.id, option }.data(),
+    };
+    asked.options.iter().enumerate().map(labelled).collect()
 }
 
 /// The messages of the reply that an edit changes.
@@ -209,6 +222,7 @@ fn take(tx: &Savepoint<'_>, chat: &ChatRef, data: &Path) -> Result<NextReply, St
         }
         step_reply(tx, outbound.id, ReplyEvent::Lease)?;
         outbound.onto = changes(tx, &outbound)?;
+        outbound.buttons = buttons(&outbound, data);
         return Ok(NextReply::Leased(Box::new(outbound)));
     }
     Ok(NextReply::None)
@@ -306,6 +320,7 @@ pub(super) fn outbound(row: &Row<'_>, data: &Path) -> Result<Outbound, StoreErro
         kind: ReplyKind::parse(&kind).ok_or(StoreError::Unknown { what: "kind", value: kind })?,
         text: row.get(2)?,
         action: action_of(row.get(8)?, data),
+        buttons: Vec::new(),
         tries: row.get(3)?,
         doubts: row.get(11)?,
         sent: sent_of(row.get(12)?),

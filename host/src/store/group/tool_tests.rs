@@ -35,6 +35,7 @@ fn message(id: &str, text: &str) -> Inbound {
         chat: chat(),
         platform_id: id.into(),
         sender: "Ann".into(),
+        sender_id: None,
         text: text.into(),
         output_schema: None,
         files: Vec::new(),

@@ -47,6 +47,7 @@ fn message(id: &str) -> Inbound {
         chat: chat(None),
         platform_id: id.into(),
         sender: "me".into(),
+        sender_id: None,
         text: format!("text of {id}"),
         output_schema: None,
         files: Vec::new(),

@@ -1,0 +1,120 @@
+//! The channels of the home.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use cofferdam_protocol::admin::{Channel, ChannelPut, ChannelTested, ErrorKind};
+use secrecy::SecretString;
+
+use super::Admin;
+use super::answers::Answer;
+use super::error::Failed;
+use super::wirings::usage;
+use crate::channels;
+use crate::channels::terminal;
+use crate::error_chain;
+use crate::model::channel::ChannelKind;
+use crate::store::rfc3339;
+use crate::switchboard::{ChannelError, NewChannel, Seen};
+
+/// The longest name; it stands before a colon in wirings.
+const MOST_NAME: usize = 32;
+
+pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Answer<Vec<Channel>> {
+    Ok(Json(all(&admin).await?))
+}
+
+pub(super) async fn all(admin: &Admin) -> Result<Vec<Channel>, Failed> {
+    Ok(admin.switchboard.list().await?.into_iter().map(view).collect())
+}
+
+pub(super) async fn show(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<Channel> {
+    let seen = admin.switchboard.list().await?.into_iter().find(|seen| seen.row.name == name);
+    seen.map(|seen| Json(view(seen))).ok_or_else(|| failed(ChannelError::Unknown(name)))
+}
+
+pub(super) async fn put(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Path<String>,
+    Json(put): Json<ChannelPut>,
+) -> Answer<ChannelTested> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty()
+        || name.len() > MOST_NAME
+        || !name.chars().all(plain)
+        || name == terminal::NAME
+        || name == "platform"
+    {
+        let message = format!("'{name}' cannot be a channel's name");
+        let hint = format!("use 1 to {MOST_NAME} lower-case letters, digits and '-'; `terminal` is taken");
+        return Err(usage(&message, &hint));
+    }
+    let kind = ChannelKind::parse(&put.kind).ok_or_else(|| {
+        let kinds: Vec<_> = ChannelKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        usage(&format!("there is no channel kind '{}'", put.kind), &format!("it is one of: {}", kinds.join(", ")))
+    })?;
+    let new = NewChannel {
+        name,
+        kind,
+        settings: put.settings,
+        secret: put.secret.map(|secret| SecretString::from(secret.0)),
+    };
+    let words = admin.switchboard.put(new).await.map_err(failed)?;
+    Ok(Json(ChannelTested { words }))
+}
+
+pub(super) async fn test(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<ChannelTested> {
+    Ok(Json(ChannelTested { words: admin.switchboard.test(&name).await.map_err(failed)? }))
+}
+
+pub(super) async fn remove(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Failed> {
+    match admin.switchboard.remove(&name).await.map_err(failed)? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(failed(ChannelError::Unknown(name))),
+    }
+}
+
+fn view(seen: Seen) -> Channel {
+    let (state, why, again_at) = match seen.state {
+        None => ("off", None, None),
+        Some(channels::State::Connecting) => ("connecting", None, None),
+        Some(channels::State::Connected) => ("connected", None, None),
+        Some(channels::State::Waiting { why, again_at }) => ("waiting", Some(why), Some(rfc3339(again_at))),
+        Some(channels::State::Stopped { why }) => ("stopped", Some(why), None),
+    };
+    Channel {
+        name: seen.row.name,
+        kind: seen.row.kind.as_str().to_owned(),
+        settings: serde_json::from_str(&seen.row.settings).unwrap_or_default(),
+        state: state.to_owned(),
+        why,
+        again_at,
+    }
+}
+
+fn failed(error: ChannelError) -> Failed {
+    let message = error_chain(&error);
+    match error {
+        ChannelError::Settings(_) => {
+            usage(&message, "nothing was changed; docs/channels/ says what each kind takes")
+        }
+        ChannelError::OtherKind(_) => {
+            Failed::new(ErrorKind::Conflict, message, "choose another name, or remove that channel first")
+        }
+        ChannelError::Unknown(_) => Failed::not_found(message, "`cofferdam channel list` shows the channels"),
+        ChannelError::Test { .. } => Failed::new(
+            ErrorKind::Account,
+            message,
+            "nothing was changed; see that the secret and the settings are right",
+        ),
+        ChannelError::Secret(_) => {
+            Failed::new(ErrorKind::Account, message, "`cofferdam doctor` says how the vault's key is")
+        }
+        ChannelError::Store(error) => error.into(),
+    }
+}

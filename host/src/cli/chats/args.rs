@@ -1,0 +1,186 @@
+//! The words of what concerns channels, wirings and people.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Subcommand};
+use cofferdam_protocol::ids::Folder;
+
+use crate::cli::words::{ChatWord, on_or_off};
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ChannelVerb {
+    /// Add a channel, or change one; it is tried first. Asks for its secret
+    Add(AddArgs),
+    /// List the channels and how they stand
+    List,
+    /// Show a channel
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Ask a channel's platform whether all is well
+    Test {
+        /// Its name
+        name: String,
+    },
+    /// Remove a channel with its secret, its wirings and its users
+    Remove {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct AddArgs {
+    /// Its name in wirings: lower-case letters, digits and '-'
+    pub name: String,
+    /// Its platform: telegram, http or exec
+    pub kind: String,
+    /// A file with its secret, such as a bot's token; `-` is standard input [default: asks]
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// It has no secret, or keeps the one that it has
+    #[arg(long, conflicts_with = "secret_file")]
+    pub no_secret: bool,
+    /// A JSON file with its settings
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// A setting, as JSON or as plain text; more than once for several
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WireArgs {
+    /// The chat: CHANNEL:CHAT
+    pub chat: ChatWord,
+    /// The group
+    pub group: Folder,
+    /// What sort of chat it is [default: what its platform said, else group]
+    #[arg(long, value_name = "direct|group")]
+    pub kind: Option<String>,
+    #[command(flatten)]
+    pub terms: TermsArgs,
+}
+
+/// How a chat reaches a group.
+#[derive(Debug, Default, Args)]
+#[group(required = false, multiple = true)]
+pub(in crate::cli) struct TermsArgs {
+    /// Which messages wake the agent
+    #[arg(long, value_name = "always|mention|pattern")]
+    pub engage: Option<String>,
+    /// A regular expression; messages that it fits wake the agent
+    #[arg(long, value_name = "REGEX")]
+    pub pattern: Option<String>,
+    /// Whether a thread in which one did goes on without a mention
+    #[arg(long, value_name = "on|off", action = ArgAction::Set, value_parser = on_or_off)]
+    pub sticky: Option<bool>,
+    /// Which messages share a session
+    #[arg(long, value_name = "shared|per-thread|group")]
+    pub sessions: Option<String>,
+    /// What becomes of messages that do not wake the agent: dropped, or shown to it with the next one that does
+    #[arg(long, value_name = "drop|context")]
+    pub others: Option<String>,
+    /// What becomes of people whom nobody knows, in the whole chat
+    #[arg(long, value_name = "drop|ask|public")]
+    pub unknown: Option<String>,
+    /// Whether the chat is shown what the agent does while it works
+    #[arg(long, value_name = "on|off", action = ArgAction::Set, value_parser = on_or_off)]
+    pub progress: Option<bool>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PairArgs {
+    /// What the code makes of its user: owner, admin, member or guest [default: owner, while there is none]
+    #[arg(long)]
+    pub role: Option<String>,
+    /// The chat in which it is used is wired to this group; a role but the owner's is of this group only
+    #[arg(long)]
+    pub group: Option<Folder>,
+    /// The person that is meant, as `user list` shows them: their other platforms stay theirs [default: a new one]
+    #[arg(long, value_name = "N")]
+    pub person: Option<i64>,
+    /// How long it is good for [default: 10]
+    #[arg(long, value_name = "N")]
+    pub minutes: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum UserVerb {
+    /// List the people
+    List,
+    /// Make somebody known by the platform's id of them
+    Add {
+        /// The user: CHANNEL:USER
+        user: ChatWord,
+        /// How they are called
+        #[arg(long)]
+        name: Option<String>,
+        /// What they may do
+        #[arg(long, default_value = "member")]
+        role: String,
+        /// In this group only
+        #[arg(long)]
+        group: Option<Folder>,
+    },
+    /// Make two people one: the first has the users of both, and the higher roles
+    Link {
+        /// The person who stays
+        person: i64,
+        /// The other
+        other: i64,
+    },
+    /// Forget a person: nobody knows them any more
+    Remove {
+        /// Who
+        person: i64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum RoleVerb {
+    /// Give a role
+    Set {
+        /// The person, as `user list` shows them
+        person: i64,
+        /// owner, admin, member or guest
+        role: String,
+        /// In this group only
+        #[arg(long)]
+        group: Option<Folder>,
+    },
+    /// Take a role away
+    Remove {
+        /// The person, as `user list` shows them
+        person: i64,
+        /// The role of this group only
+        #[arg(long)]
+        group: Option<Folder>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ApprovalVerb {
+    /// List what waits
+    List {
+        /// Also what was decided, newest first
+        #[arg(long)]
+        all: bool,
+    },
+    /// Allow it
+    Approve {
+        /// Its number
+        id: i64,
+        /// One of its words [default: the first]
+        word: Option<String>,
+    },
+    /// Refuse it
+    Deny {
+        /// Its number
+        id: i64,
+    },
+}

@@ -1,0 +1,156 @@
+//! `cofferdam channel …`: the chat platforms where people write.
+
+use std::io::IsTerminal;
+
+use cofferdam_protocol::admin::{Channel, ChannelPut, ChannelTested, ErrorKind, Hidden};
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value};
+
+use super::args::{AddArgs, ChannelVerb};
+use super::segment;
+use crate::cli::account::prompt::{self, Asked};
+use crate::cli::client::Client;
+use crate::cli::connect::{self, Mode};
+use crate::cli::error::CliError;
+use crate::cli::table::Table;
+use crate::cli::{Context, terminal};
+
+const PATH: &str = "/v1/channels";
+/// Ctrl-C at a prompt.
+const INTERRUPTED: u8 = 130;
+
+pub(in crate::cli) async fn run(context: &Context, verb: ChannelVerb) -> Result<u8, CliError> {
+    match verb {
+        ChannelVerb::Add(args) => return add(context, args).await,
+        ChannelVerb::List => list(context).await?,
+        ChannelVerb::Show { name } => show(context, &name).await?,
+        ChannelVerb::Test { name } => test(context, &name).await?,
+        ChannelVerb::Remove { name, yes } => return remove(context, &name, yes).await,
+    }
+    Ok(0)
+}
+
+async fn add(context: &Context, args: AddArgs) -> Result<u8, CliError> {
+    connect::require(&context.home)?;
+    let settings = settings(&args)?;
+    let secret = match (&args.secret_file, args.no_secret) {
+        (_, true) => None,
+        // A program may need none, and nobody is there to be asked for one.
+        (None, false) if args.kind != "telegram" => None,
+        (file, false) => {
+            match prompt::secret(file.as_deref(), &format!("secret of {} (a bot's token)", args.name)).await? {
+                Asked::Secret(secret) => Some(Hidden(secret.expose_secret().trim().to_owned())),
+                Asked::Nothing => return Ok(INTERRUPTED),
+            }
+        }
+    };
+    let put = ChannelPut { kind: args.kind, settings, secret };
+    let path = format!("{PATH}/{}", segment(&args.name));
+    let call = async |client: &Client| Ok(client.put_with::<ChannelTested>(&path, &put).await?);
+    let tested = connect::with(&context.home, Mode::Query, call).await?;
+    if context.json {
+        terminal::out_json(&tested)?;
+    } else {
+        let words = terminal::clean_line(&tested.words, 400);
+        terminal::out(&format!(
+            "{}: {words}\nnext: `cofferdam pair --group GROUP` shows it who you are",
+            args.name
+        ))?;
+    }
+    Ok(0)
+}
+
+/// Asks on the terminal; without one, only `--yes` will do.
+fn confirmed(name: &str) -> Result<bool, CliError> {
+    if !std::io::stdin().is_terminal() {
+        let message =
+            format!("removing {name} forgets its secret, its wirings and its users, and nobody is there to ask");
+        return Err(CliError::usage(message).with_hint("add --yes"));
+    }
+    terminal::ask(&format!("Remove the channel {name} with its secret, its wirings and its users? [y/N] "))
+}
+
+/// The settings as the file and the options say; none: what is there stays.
+fn settings(args: &AddArgs) -> Result<Option<Value>, CliError> {
+    let mut settings = match &args.settings {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                CliError::new(ErrorKind::Config, format!("{} cannot be read: {error}", path.display()))
+            })?;
+            let unfit = |why: String| CliError::new(ErrorKind::Config, format!("{}: {why}", path.display()));
+            match serde_json::from_str(&text).map_err(|error| unfit(error.to_string()))? {
+                Value::Object(settings) => settings,
+                _ => return Err(unfit("it is not a JSON object".to_owned())),
+            }
+        }
+        None => Map::new(),
+    };
+    for pair in &args.set {
+        let (key, value) = pair.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+            CliError::usage(format!("'{pair}' is no setting")).with_hint("write it as --set KEY=VALUE")
+        })?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        settings.insert(key.to_owned(), value);
+    }
+    Ok((args.settings.is_some() || !args.set.is_empty()).then_some(Value::Object(settings)))
+}
+
+async fn list(context: &Context) -> Result<(), CliError> {
+    let get = async |client: &Client| Ok(client.get::<Vec<Channel>>(PATH).await?);
+    let channels = connect::with(&context.home, Mode::Query, get).await?;
+    if context.json {
+        return terminal::out_json(&channels);
+    }
+    if channels.is_empty() {
+        return terminal::out("no channels yet but the terminal: `cofferdam channel add tg telegram` adds one");
+    }
+    let mut table = Table::new(["CHANNEL", "KIND", "STATE"]);
+    for channel in &channels {
+        table.row([channel.name.clone(), channel.kind.clone(), state(channel)]);
+    }
+    terminal::out(&table.render())
+}
+
+/// How it stands, in words.
+pub(in crate::cli) fn state(channel: &Channel) -> String {
+    let again = channel.again_at.as_ref().map(|at| format!(", again at {at}")).unwrap_or_default();
+    let why = channel.why.as_ref().map(|why| format!(": {}", terminal::clean_line(why, 200))).unwrap_or_default();
+    match channel.state.as_str() {
+        "off" => "off (no daemon serves it)".to_owned(),
+        state => format!("{state}{why}{again}"),
+    }
+}
+
+async fn show(context: &Context, name: &str) -> Result<(), CliError> {
+    let path = format!("{PATH}/{}", segment(name));
+    let get = async |client: &Client| Ok(client.get::<Channel>(&path).await?);
+    let channel = connect::with(&context.home, Mode::Query, get).await?;
+    if context.json {
+        return terminal::out_json(&channel);
+    }
+    let settings = serde_json::to_string_pretty(&channel.settings).unwrap_or_default();
+    terminal::out(&format!("{} · {} · {}\nsettings: {settings}", channel.name, channel.kind, state(&channel)))
+}
+
+async fn test(context: &Context, name: &str) -> Result<(), CliError> {
+    let path = format!("{PATH}/{}/test", segment(name));
+    let post = async |client: &Client| Ok(client.post_for::<ChannelTested>(&path).await?);
+    let tested = connect::with(&context.home, Mode::Query, post).await?;
+    if context.json {
+        return terminal::out_json(&tested);
+    }
+    terminal::out(&terminal::clean_line(&format!("{name}: {}", tested.words), 400))
+}
+
+async fn remove(context: &Context, name: &str, yes: bool) -> Result<u8, CliError> {
+    if !yes && !confirmed(name)? {
+        return Ok(INTERRUPTED);
+    }
+    let path = format!("{PATH}/{}", segment(name));
+    let delete = async |client: &Client| Ok(client.delete(&path).await?);
+    connect::with(&context.home, Mode::Query, delete).await?;
+    if !context.json {
+        terminal::out(&format!("{name} is removed"))?;
+    }
+    Ok(0)
+}

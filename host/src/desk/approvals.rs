@@ -1,0 +1,273 @@
+//! What waits for a person: asked, decided from a button, by a command or on the host, and what was held meanwhile taken in.
+
+use cofferdam_protocol::ids::Folder;
+
+use super::{Desk, failed, words};
+use crate::channels::{Arrival, Content, NotTaken, Taken, Written};
+use crate::model::approval::{ApprovalEvent, ApprovalKind, ApprovalState, Choice, DENY};
+use crate::model::chat::ChatKind;
+use crate::model::people::{Act, Role, UnknownPolicy};
+use crate::router::DropReason;
+use crate::store::StoreError;
+use crate::store::approvals::{ApprovalRow, Asked, Decided, Effect, NewApproval};
+use crate::store::people::{Known, NewUser};
+use crate::store::wirings::{ChatRow, Terms, Wiring};
+
+/// The most groups that a wiring is offered for; another is wired on the host.
+const MOST_GROUPS: usize = 6;
+/// Behind a group's name: everybody in the chat may write.
+const EVERYBODY: &str = ":all";
+
+/// Who decides.
+#[derive(Debug, Clone)]
+pub enum Decider {
+    /// Whoever has the host.
+    Host,
+    /// A person on a platform.
+    Person {
+        /// How they are called.
+        name: String,
+        /// What they may.
+        known: Known,
+    },
+}
+
+/// Why nothing was decided.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// There is none.
+    #[error("there is no approval {0}")]
+    Unknown(i64),
+    /// It was decided.
+    #[error("approval {id} is {} already", state.as_str())]
+    Before {
+        /// Which.
+        id: i64,
+        /// How it stands.
+        state: ApprovalState,
+    },
+    /// That is none of its answers.
+    #[error("approval {id} does not take '{word}'; it takes {}", takes.join(", "))]
+    Word {
+        /// Which.
+        id: i64,
+        /// What was said.
+        word: String,
+        /// What it takes.
+        takes: Vec<String>,
+    },
+    /// Not theirs to decide.
+    #[error("deciding on approval {0} takes the role admin")]
+    Role(i64),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Desk {
+    /// Nobody listens in this chat: which group is it for?
+    pub(super) async fn ask_wiring(&self, arrival: &Arrival, written: &Written) -> Result<Taken, NotTaken> {
+        let groups = self.inner.stores.central().groups().await.map_err(failed)?;
+        let mut choices = Vec::new();
+        for group in groups.iter().take(MOST_GROUPS) {
+            let folder = group.folder.as_str();
+            match arrival.kind {
+                ChatKind::Direct => choices.push(choice(folder, folder)),
+                ChatKind::Group => {
+                    choices.push(choice(folder, &format!("{folder}: people I know")));
+                    choices.push(choice(&format!("{folder}{EVERYBODY}"), &format!("{folder}: everybody there")));
+                }
+            }
+        }
+        choices.push(choice(DENY, "No"));
+        let words = format!(
+            "{}, where no agent listens: {}\nWhich group is that chat for?",
+            words::who(arrival),
+            words::excerpt(&written.text)
+        );
+        let told = Some(words::unwired());
+        let new = NewApproval {
+            kind: ApprovalKind::Wiring,
+            chat: arrival.chat.clone(),
+            user_id: None,
+            folder: None,
+            words,
+            choices,
+            told,
+        };
+        self.ask(arrival, new).await
+    }
+
+    /// Nobody knows this sender: may they write to the group?
+    pub(super) async fn ask_sender(
+        &self,
+        arrival: &Arrival,
+        written: &Written,
+        folder: &Folder,
+    ) -> Result<Taken, NotTaken> {
+        let words = format!("{} to {folder}: {}\nMay they?", words::who(arrival), words::excerpt(&written.text));
+        let choices = vec![
+            choice(Role::Member.as_str(), "Yes, as a member"),
+            choice(Role::Guest.as_str(), "Yes, as a guest"),
+            choice(DENY, "No"),
+        ];
+        let new = NewApproval {
+            kind: ApprovalKind::Sender,
+            chat: arrival.chat.clone(),
+            user_id: Some(arrival.sender.id.clone()),
+            folder: Some(folder.clone()),
+            words,
+            choices,
+            told: Some(words::unknown_sender()),
+        };
+        self.ask(arrival, new).await
+    }
+
+    async fn ask(&self, arrival: &Arrival, new: NewApproval) -> Result<Taken, NotTaken> {
+        let kept = serde_json::to_string(arrival).map_err(|error| NotTaken::Failed(error.to_string()))?;
+        let central = self.inner.stores.central();
+        match central.ask(new, arrival.platform_id.clone(), kept).await.map_err(failed)? {
+            Asked::New(id, told) => {
+                tracing::info!(approval = id, chat = %arrival.chat, asked = told.len(), "waits for an approval");
+                self.told(told);
+                Ok(Taken::Accepted)
+            }
+            Asked::Waits(_) => Ok(Taken::Accepted),
+            Asked::Denied => self.dropped(arrival, DropReason::Denied).await,
+            Asked::Full => self.dropped(arrival, DropReason::TooManyAsk).await,
+        }
+    }
+
+    /// Decides. `word` is one of the approval's choices; none is the first for an approval, and [`DENY`] denies.
+    pub async fn decide(
+        &self,
+        by: &Decider,
+        id: i64,
+        word: Option<&str>,
+    ) -> Result<(ApprovalRow, Choice), DecideError> {
+        let central = self.inner.stores.central();
+        let row = central.approval(id).await?.ok_or(DecideError::Unknown(id))?;
+        if !by.may(&row) {
+            return Err(DecideError::Role(id));
+        }
+        if row.state != ApprovalState::Open {
+            return Err(DecideError::Before { id, state: row.state });
+        }
+        let made = match word {
+            Some(word) => row.choices.iter().find(|choice| choice.word.eq_ignore_ascii_case(word)),
+            None => row.choices.iter().find(|choice| choice.word != DENY),
+        };
+        let made = made.cloned().ok_or_else(|| DecideError::Word {
+            id,
+            word: word.unwrap_or_default().to_owned(),
+            takes: row.choices.iter().map(|choice| choice.word.clone()).collect(),
+        })?;
+        let (event, effect) = match made.word.as_str() {
+            DENY => (ApprovalEvent::Deny, Effect::default()),
+            word => (ApprovalEvent::Approve, self.effect(&row, word).await?),
+        };
+        let said = (made.word.clone(), by.name());
+        match central.decide(id, event, said, effect).await? {
+            Decided::Now(news) => self.told(news),
+            Decided::Before(state) => return Err(DecideError::Before { id, state }),
+            Decided::Unknown => return Err(DecideError::Unknown(id)),
+        }
+        tracing::info!(approval = id, choice = made.word, by = by.name(), "decided");
+        self.inner.decided.notify_one();
+        Ok((row, made))
+    }
+
+    /// What a yes does.
+    async fn effect(&self, row: &ApprovalRow, word: &str) -> Result<Effect, DecideError> {
+        let user = |arrival: &Arrival| NewUser {
+            channel: row.channel.clone(),
+            user_id: arrival.sender.id.clone(),
+            name: arrival.sender.name.clone(),
+            direct: (arrival.kind == ChatKind::Direct).then(|| row.chat_id.clone()),
+        };
+        let first = self.first_held(row.id).await?;
+        let mut effect = Effect::default();
+        match (row.kind, first) {
+            (ApprovalKind::Sender, Some(arrival)) => {
+                let role = Role::parse(word).unwrap_or(Role::Guest);
+                effect.user = Some((user(&arrival), role, row.folder.clone()));
+            }
+            (ApprovalKind::Wiring, Some(arrival)) => {
+                let (folder, everybody) = match word.strip_suffix(EVERYBODY) {
+                    Some(folder) => (folder, true),
+                    None => (word, false),
+                };
+                let unknown = || StoreError::Unknown { what: "group", value: word.to_owned() };
+                let folder: Folder = folder.parse().map_err(|_| unknown())?;
+                if arrival.kind == ChatKind::Direct {
+                    effect.user = Some((user(&arrival), Role::Member, Some(folder.clone())));
+                }
+                effect.chat = Some(ChatRow {
+                    kind: arrival.kind,
+                    title: arrival.title.clone(),
+                    unknown: everybody.then_some(UnknownPolicy::Public),
+                });
+                effect.wiring = Some(Wiring {
+                    channel: row.channel.clone(),
+                    chat_id: row.chat_id.clone(),
+                    folder,
+                    terms: Terms::of(arrival.kind),
+                });
+            }
+            // Nothing is held without an arrival: a row that somebody changed by hand.
+            (_, None) => {}
+        }
+        Ok(effect)
+    }
+
+    async fn first_held(&self, approval: i64) -> Result<Option<Arrival>, StoreError> {
+        let kept = self.inner.stores.central().first_held(approval).await?;
+        Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()))
+    }
+
+    /// Takes in what was held for approvals that were given. What cannot be taken now waits for the next look.
+    pub(super) async fn take_held(&self) -> Result<(), StoreError> {
+        let central = self.inner.stores.central();
+        for (held, kept) in central.held().await? {
+            if let Ok(arrival) = serde_json::from_str::<Arrival>(&kept)
+                && let Err(error) = self.take_again(&arrival).await
+            {
+                tracing::warn!(chat = %arrival.chat, %error, "held back longer");
+                continue;
+            }
+            central.let_go(held).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_again(&self, arrival: &Arrival) -> Result<(), NotTaken> {
+        let Content::Message(written) = &arrival.content else { return Ok(()) };
+        self.message(arrival, written).await.map(|_| ())
+    }
+}
+
+impl Decider {
+    fn may(&self, row: &ApprovalRow) -> bool {
+        match self {
+            Self::Host => true,
+            Self::Person { known, .. } => {
+                let role = match &row.folder {
+                    Some(folder) => known.role(folder),
+                    None => known.everywhere(),
+                };
+                role.is_some_and(|role| role.may(Act::Decide))
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Host => "the host".to_owned(),
+            Self::Person { name, .. } => name.clone(),
+        }
+    }
+}
+
+fn choice(word: &str, label: &str) -> Choice {
+    Choice { word: word.to_owned(), label: label.to_owned() }
+}

@@ -1,0 +1,179 @@
+//! The front desk: what channels hand in comes here. It knows people and approvals, answers what is Cofferdam's own to answer, and
+//! puts the rest into the groups' inboxes.
+//!
+//! ```text
+//! channel ─arrival─▶ Desk ─┬─ message ─▶ router::decide ─┬─▶ files, ① accept, or context
+//!                          │                             ├─▶ hold it, and ask an approver
+//!                          │                             └─▶ dropped, counted with its reason
+//!                          ├─ own command, pairing code ─▶ posts (an outbox that is no group's)
+//!                          └─ press ─▶ an approval, or an agent's question
+//! ```
+//!
+//! - [`message`]: what becomes of a message. - `files`: what came with it. - `floods`: who writes too fast.
+//! - [`approvals`]: what waits for a person. - [`pairing`]: codes. - `own`: commands. - `press`: buttons. - `words`: ours.
+
+mod approvals;
+mod files;
+mod floods;
+mod message;
+mod own;
+mod pairing;
+mod press;
+mod words;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cofferdam_protocol::ids::Folder;
+use tokio_util::sync::CancellationToken;
+
+use crate::channels::{Arrival, Channels, Content, Intake, NotTaken, Taken};
+use crate::config::home::Home;
+use crate::error_chain;
+use crate::model::chat::{ChatRef, Due};
+use crate::router::DropReason;
+use crate::store::group::inbox::Accepted;
+use crate::store::{StoreError, Stores};
+
+pub use approvals::{DecideError, Decider};
+pub use pairing::NewCode;
+
+/// How often approvals whose time is over, and posts whose nudge was lost, are looked for.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// Whom the desk tells.
+pub struct Tells {
+    /// ① Something is in an inbox.
+    pub accepted: Box<dyn Fn(&Folder, &Accepted) + Send + Sync>,
+    /// A group's chat may have replies that are due.
+    pub deliver: Box<dyn Fn(Due) + Send + Sync>,
+    /// A chat may have posts that are due.
+    pub post: Box<dyn Fn(ChatRef) + Send + Sync>,
+}
+
+/// The desk. Clones are the same.
+#[derive(Clone)]
+pub struct Desk {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    home: Home,
+    stores: Stores,
+    channels: Channels,
+    tells: Tells,
+    floods: floods::Floods,
+    codes: pairing::Tries,
+    /// Something was decided: what was held for it may be taken in.
+    decided: tokio::sync::Notify,
+}
+
+impl Desk {
+    /// A desk that nobody comes to yet.
+    pub fn new(home: Home, stores: Stores, channels: Channels, tells: Tells) -> Self {
+        let inner = Inner {
+            home,
+            stores,
+            channels,
+            tells,
+            floods: floods::Floods::default(),
+            codes: pairing::Tries::default(),
+            decided: tokio::sync::Notify::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What the channel of this name hands in to.
+    pub fn intake(&self, channel: &str) -> Arc<dyn Intake> {
+        Arc::new(Counter { desk: self.clone(), channel: channel.to_owned() })
+    }
+
+    /// Does what is due by itself, until it is told to stop: takes in what was held for approvals that were given, ends those
+    /// whose time is over, and nudges posts.
+    pub async fn attend(&self, stop: CancellationToken) {
+        loop {
+            if let Err(error) = self.look().await {
+                tracing::error!(error = %error_chain(&error), "what is due at the desk could not be read; tried again");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.inner.decided.notified() => {}
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<(), StoreError> {
+        let central = self.inner.stores.central();
+        let mut news = central.expire_approvals().await?;
+        news.extend(central.due_posts().await?);
+        self.told(news);
+        self.take_held().await
+    }
+
+    /// Chats with posts on their way.
+    fn told(&self, chats: impl IntoIterator<Item = ChatRef>) {
+        chats.into_iter().for_each(|chat| (self.inner.tells.post)(chat));
+    }
+
+    async fn take(&self, arrival: Arrival) -> Result<Taken, NotTaken> {
+        let arrival = words::harmless(arrival);
+        match &arrival.content {
+            Content::Press(data) => self.press(&arrival, data).await,
+            Content::Message(written) => self.message(&arrival, written).await,
+        }
+    }
+
+    /// Counts a drop.
+    async fn dropped(&self, arrival: &Arrival, reason: DropReason) -> Result<Taken, NotTaken> {
+        let (chat, sender) = (&arrival.chat, &arrival.sender.id);
+        tracing::info!(%chat, sender, reason = reason.as_str(), "dropped");
+        let central = self.inner.stores.central();
+        central.record_drop(&chat.channel, &chat.chat_id, sender, reason.as_str()).await.map_err(failed)?;
+        Ok(Taken::Dropped(reason.as_str()))
+    }
+}
+
+/// The store's refusals; a full inbox is told apart before.
+fn failed(error: StoreError) -> NotTaken {
+    NotTaken::Failed(error_chain(&error))
+}
+
+/// One channel's way to the desk.
+struct Counter {
+    desk: Desk,
+    channel: String,
+}
+
+#[async_trait]
+impl Intake for Counter {
+    async fn take(&self, mut arrival: Arrival) -> Result<Taken, NotTaken> {
+        // No channel speaks for another.
+        arrival.chat.channel.clone_from(&self.channel);
+        self.desk.take(arrival).await
+    }
+
+    async fn present(&self, chat: ChatRef) {
+        self.desk.told([chat.clone()]);
+        match self.desk.inner.stores.central().wirings_of(&chat.channel, &chat.chat_id).await {
+            Ok(wirings) => wirings.into_iter().for_each(|wiring| {
+                (self.desk.inner.tells.deliver)(Due { folder: wiring.folder, chat: chat.clone() })
+            }),
+            Err(error) => {
+                tracing::warn!(%chat, error = %error_chain(&error), "its replies wait for the next look");
+            }
+        }
+    }
+
+    async fn cursor(&self) -> Result<Option<String>, NotTaken> {
+        self.desk.inner.stores.central().cursor(&self.channel).await.map_err(failed)
+    }
+
+    async fn keep_cursor(&self, cursor: String) -> Result<(), NotTaken> {
+        self.desk.inner.stores.central().keep_cursor(&self.channel, cursor).await.map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

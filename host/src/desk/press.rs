@@ -1,0 +1,91 @@
+//! Buttons that somebody pressed.
+
+use super::message::inbound;
+use super::{DecideError, Decider, Desk, failed};
+use crate::channels::{Arrival, NotTaken, Taken};
+use crate::model::button::{self, Button};
+use crate::model::people::{Act, Role, UnknownPolicy};
+use crate::router::DropReason;
+use crate::store::StoreError;
+use crate::store::wirings::Wiring;
+
+impl Desk {
+    pub(super) async fn press(&self, arrival: &Arrival, data: &str) -> Result<Taken, NotTaken> {
+        match Button::parse(data) {
+            Some(Button::Choice { approval, choice }) => self.pressed_choice(arrival, approval, choice).await,
+            Some(Button::Option { group, question, option }) => {
+                self.pressed_option(arrival, &group, question, option).await
+            }
+            None => self.dropped(arrival, DropReason::BadPress).await,
+        }
+    }
+
+    async fn pressed_choice(&self, arrival: &Arrival, id: i64, choice: usize) -> Result<Taken, NotTaken> {
+        let central = self.inner.stores.central();
+        let known = central.known(&arrival.chat.channel, &arrival.sender.id).await.map_err(failed)?;
+        let row = central.approval(id).await.map_err(failed)?;
+        let Some(word) = row.and_then(|row| row.choices.get(choice).map(|choice| choice.word.clone())) else {
+            return self.dropped(arrival, DropReason::BadPress).await;
+        };
+        let by = Decider::Person { name: arrival.sender.name.clone(), known };
+        match self.decide(&by, id, Some(&word)).await {
+            Ok((_, made)) => Ok(Taken::Done(made.label)),
+            // It was pressed twice, or by two.
+            Err(error @ DecideError::Before { .. }) => Ok(Taken::Done(error.to_string())),
+            Err(DecideError::Role(_)) => self.dropped(arrival, DropReason::AboveRole).await,
+            Err(DecideError::Store(error)) => Err(failed(error)),
+            Err(_) => self.dropped(arrival, DropReason::BadPress).await,
+        }
+    }
+
+    /// An option of an agent's question: taken in as the message that it stands for, so that whatever holds for answers holds
+    /// for it.
+    async fn pressed_option(
+        &self,
+        arrival: &Arrival,
+        group: &str,
+        question: cofferdam_protocol::ids::QuestionId,
+        option: usize,
+    ) -> Result<Taken, NotTaken> {
+        let Some(wiring) = self.asked_here(arrival, group).await.map_err(failed)? else {
+            return self.dropped(arrival, DropReason::BadPress).await;
+        };
+        if !self.may_write(arrival, &wiring).await.map_err(failed)? {
+            return self.dropped(arrival, DropReason::UnknownSender).await;
+        }
+        let store = self.inner.stores.group(&wiring.folder).await.map_err(failed)?;
+        let Some(asked) = store.asked(question).await.map_err(failed)? else {
+            return self.dropped(arrival, DropReason::BadPress).await;
+        };
+        let here = (&asked.chat.channel, &asked.chat.chat_id) == (&arrival.chat.channel, &arrival.chat.chat_id);
+        let Some(words) = asked.options.get(option).filter(|_| here) else {
+            return self.dropped(arrival, DropReason::BadPress).await;
+        };
+        let mut message = inbound(arrival, words, None);
+        message.chat = asked.chat;
+        if !asked.open && !store.has_message(&message.chat, &message.platform_id).await.map_err(failed)? {
+            return Ok(Taken::Done("This question is over.".to_owned()));
+        }
+        let words = words.clone();
+        let folder = wiring.folder.clone();
+        match self.accept_as(&folder, &wiring, message, None).await? {
+            Taken::Accepted | Taken::Known => Ok(Taken::Done(words)),
+            other => Ok(other),
+        }
+    }
+
+    /// The wiring of the chat whose group a button names.
+    async fn asked_here(&self, arrival: &Arrival, group: &str) -> Result<Option<Wiring>, StoreError> {
+        let wirings = self.inner.stores.central().wirings_of(&arrival.chat.channel, &arrival.chat.chat_id).await?;
+        Ok(wirings.into_iter().find(|wiring| button::tag(&wiring.folder) == group))
+    }
+
+    async fn may_write(&self, arrival: &Arrival, wiring: &Wiring) -> Result<bool, StoreError> {
+        let central = self.inner.stores.central();
+        let known = central.known(&arrival.chat.channel, &arrival.sender.id).await?;
+        let chat = central.chat(&arrival.chat.channel, &arrival.chat.chat_id).await?;
+        let policy = chat.and_then(|chat| chat.unknown).unwrap_or(UnknownPolicy::of(arrival.kind));
+        let public = (policy == UnknownPolicy::Public).then_some(Role::Guest);
+        Ok(known.role(&wiring.folder).max(public).is_some_and(|role| role.may(Act::Write)))
+    }
+}

@@ -1,0 +1,244 @@
+//! The desk on a real store: strangers, owners, codes, approvals, presses.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::channels::{Abilities, Channel, Piece, Receipt, SendError, Sender, Written};
+use crate::model::chat::ChatKind;
+use crate::model::people::{Role, UnknownPolicy};
+use crate::model::reply::Outbound;
+use crate::store::group::outbox::NextReply;
+use crate::store::wirings::{ChatRow, Terms, Wiring};
+
+struct Mute;
+
+#[async_trait]
+impl Channel for Mute {
+    fn name(&self) -> &str {
+        "tg"
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
+    async fn send(&self, _: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
+        Ok(Receipt::NONE)
+    }
+}
+
+struct Fixture {
+    _dir: tempfile::TempDir,
+    stores: Stores,
+    desk: Desk,
+    counter: Arc<dyn Intake>,
+    accepted: Arc<Mutex<Vec<String>>>,
+    next: Mutex<u32>,
+}
+
+const OWNER: &str = "1";
+const STRANGER: &str = "666";
+
+impl Fixture {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("data")).unwrap();
+        let home = Home::new(dir.path()).unwrap();
+        let stores = Stores::open(home.clone()).unwrap();
+        for group in ["demo", "ops"] {
+            stores.central().put_group(&group.parse().unwrap(), "{}".into(), String::new()).await.unwrap();
+        }
+        let accepted: Arc<Mutex<Vec<String>>> = Arc::default();
+        let notes = accepted.clone();
+        let tells = Tells {
+            accepted: Box::new(move |folder, _| notes.lock().unwrap().push(folder.to_string())),
+            deliver: Box::new(|_| {}),
+            post: Box::new(|_| {}),
+        };
+        let channels = Channels::default();
+        channels.add(Arc::new(Mute));
+        let desk = Desk::new(home, stores.clone(), channels, tells);
+        let counter = desk.intake("tg");
+        Self { _dir: dir, stores, desk, counter, accepted, next: Mutex::new(0) }
+    }
+
+    /// With an owner who is known, in the direct chat `1`.
+    async fn owned() -> Self {
+        let f = Self::new().await;
+        let new = NewCode { role: Role::Owner, folder: None, person: None, lasts: Duration::from_secs(60) };
+        let code = f.desk.new_code(new).await.unwrap();
+        assert!(matches!(f.says(OWNER, direct(OWNER), &format!("/pair {code}")).await, Taken::Done(_)));
+        f.posts(direct(OWNER)).await;
+        f
+    }
+
+    fn arrival(&self, sender: &str, (chat, kind): (ChatRef, ChatKind), content: Content) -> Arrival {
+        let mut next = self.next.lock().unwrap();
+        *next += 1;
+        Arrival {
+            chat,
+            kind,
+            title: None,
+            platform_id: next.to_string(),
+            sender: Sender { id: sender.into(), name: format!("name of {sender}") },
+            content,
+        }
+    }
+
+    async fn says(&self, sender: &str, chat: (ChatRef, ChatKind), text: &str) -> Taken {
+        let written = Written { text: text.into(), addressed: true, ..Written::default() };
+        self.counter.take(self.arrival(sender, chat, Content::Message(written))).await.unwrap()
+    }
+
+    async fn presses(&self, sender: &str, chat: (ChatRef, ChatKind), data: &str) -> Taken {
+        self.counter.take(self.arrival(sender, chat, Content::Press(data.into()))).await.unwrap()
+    }
+
+    /// Takes what is posted to a chat.
+    async fn posts(&self, (chat, _): (ChatRef, ChatKind)) -> Vec<Outbound> {
+        let mut posts = Vec::new();
+        while let NextReply::Leased(post) = self.stores.central().lease_post(&chat).await.unwrap() {
+            let sent = crate::store::group::outbox::Sent { place: 0, id: Some("9".into()), shown: false };
+            self.stores.central().post_sent(post.id, sent, true).await.unwrap();
+            posts.push(*post);
+        }
+        posts
+    }
+
+    async fn wire(&self, (chat, kind): (ChatRef, ChatKind), group: &str, unknown: Option<UnknownPolicy>) {
+        let central = self.stores.central();
+        let row = ChatRow { kind, title: None, unknown };
+        central.put_chat(&chat.channel, &chat.chat_id, row).await.unwrap();
+        let terms = Terms::of(kind);
+        let (channel, chat_id) = (chat.channel, chat.chat_id);
+        assert!(central.wire(Wiring { channel, chat_id, folder: group.parse().unwrap(), terms }).await.unwrap());
+    }
+
+    async fn drops(&self) -> Vec<(String, String, u64)> {
+        let rows = self.stores.central().drops(99).await.unwrap();
+        rows.into_iter().map(|row| (row.sender, row.reason, row.count)).collect()
+    }
+
+    fn accepted(&self) -> Vec<String> {
+        std::mem::take(&mut *self.accepted.lock().unwrap())
+    }
+}
+
+fn chat(id: &str) -> ChatRef {
+    ChatRef { channel: "tg".into(), chat_id: id.into(), thread_id: None }
+}
+
+fn direct(id: &str) -> (ChatRef, ChatKind) {
+    (chat(id), ChatKind::Direct)
+}
+
+fn group(id: &str) -> (ChatRef, ChatKind) {
+    (chat(id), ChatKind::Group)
+}
+
+#[tokio::test]
+async fn an_unknown_chat_waits_for_the_owner_and_what_it_said_is_taken_in_after_a_yes() {
+    let f = Fixture::owned().await;
+    assert_eq!(f.says(STRANGER, direct(STRANGER), "hello").await, Taken::Accepted);
+    assert_eq!(f.says(STRANGER, direct(STRANGER), "are you there?").await, Taken::Accepted);
+    assert!(f.accepted().is_empty(), "it waits");
+    let told = f.posts(direct(STRANGER)).await;
+    assert_eq!(told.len(), 1, "the stranger is told once");
+    let asked = f.posts(direct(OWNER)).await.remove(0);
+    let labels: Vec<_> = asked.buttons.iter().map(|button| button.label.as_str()).collect();
+    assert_eq!(labels, ["demo", "ops", "No"]);
+    assert_eq!(f.presses(OWNER, direct(OWNER), &asked.buttons[1].data).await, Taken::Done("ops".into()));
+    f.desk.look().await.unwrap();
+    assert_eq!(f.accepted(), ["ops", "ops"], "both messages, in order");
+    let end = f.posts(direct(OWNER)).await.remove(0);
+    assert!(end.text.contains("approved by name of 1") && end.buttons.is_empty() && end.onto == ["9"]);
+    assert_eq!(f.says(STRANGER, direct(STRANGER), "more").await, Taken::Accepted);
+    assert_eq!(f.accepted(), ["ops"], "they are a member now");
+    f.desk.look().await.unwrap();
+    assert!(f.accepted().is_empty(), "nothing is taken twice");
+}
+
+#[tokio::test]
+async fn a_no_is_for_good_and_counted() {
+    let f = Fixture::owned().await;
+    f.says(STRANGER, direct(STRANGER), "hello").await;
+    assert!(matches!(f.says(OWNER, direct(OWNER), "/deny").await, Taken::Done(_)));
+    assert_eq!(f.says(STRANGER, direct(STRANGER), "please").await, Taken::Dropped("denied"));
+    f.desk.look().await.unwrap();
+    assert!(f.accepted().is_empty());
+    assert_eq!(f.drops().await, [(STRANGER.to_owned(), "denied".to_owned(), 1)]);
+    assert!(f.stores.central().held().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_intruder_gets_nowhere_and_each_attempt_is_counted() {
+    let f = Fixture::owned().await;
+    f.wire(group("-5"), "demo", None).await;
+    let attempts = [
+        (f.says(STRANGER, group("-5"), "hello").await, "unknown-sender"),
+        (f.says(STRANGER, group("-5"), "/approve 1").await, "unknown-sender"),
+        (f.says(STRANGER, direct(STRANGER), "/pair AAAA-AAAA").await, "bad-code"),
+        (f.presses(STRANGER, group("-5"), "a:1:0").await, "bad-press"),
+        (f.presses(STRANGER, group("-5"), "q:00000000:1:0").await, "bad-press"),
+        (f.presses(STRANGER, group("-5"), "nonsense").await, "bad-press"),
+    ];
+    for (taken, reason) in attempts {
+        assert_eq!(taken, Taken::Dropped(reason));
+    }
+    f.says(STRANGER, direct(STRANGER), "hello").await;
+    let asked = f.posts(direct(OWNER)).await.remove(0);
+    let forged = f.presses(STRANGER, direct(STRANGER), &asked.buttons[0].data).await;
+    assert_eq!(forged, Taken::Dropped("above-role"), "nobody lets themselves in");
+    let counted: u64 = f.drops().await.iter().filter(|(sender, ..)| sender == STRANGER).map(|row| row.2).sum();
+    assert_eq!(counted, 7);
+    assert!(f.accepted().is_empty());
+}
+
+#[tokio::test]
+async fn a_command_above_a_role_is_refused_in_words_once_and_counted() {
+    let f = Fixture::owned().await;
+    f.wire(direct("2"), "demo", Some(UnknownPolicy::Public)).await;
+    assert_eq!(f.says("2", direct("2"), "/model gpt").await, Taken::Dropped("above-role"));
+    let words = f.posts(direct("2")).await.remove(0).text;
+    assert!(words.contains("the role admin"), "{words}");
+    assert_eq!(f.says("2", direct("2"), "hello").await, Taken::Accepted);
+    assert_eq!(f.says("2", direct("2"), "/nonsense x").await, Taken::Accepted, "the agent's");
+    assert_eq!(f.accepted(), ["demo", "demo"]);
+}
+
+#[tokio::test]
+async fn a_code_opens_once_and_a_message_is_answered_once() {
+    let f = Fixture::new().await;
+    let folder = Some("demo".parse().unwrap());
+    let new = NewCode { role: Role::Member, folder, person: None, lasts: Duration::from_secs(60) };
+    let code = f.desk.new_code(new).await.unwrap();
+    assert!(matches!(f.says("2", direct("2"), &format!("/start {code}")).await, Taken::Done(_)));
+    assert_eq!(f.says("3", direct("3"), &format!("/pair {code}")).await, Taken::Dropped("bad-code"));
+    assert_eq!(f.says("2", direct("2"), "hello").await, Taken::Accepted, "their chat is wired");
+    assert_eq!(f.accepted(), ["demo"]);
+    let written = Written { text: "/help".into(), addressed: true, ..Written::default() };
+    let help = f.arrival("2", direct("2"), Content::Message(written));
+    for _ in 0..3 {
+        f.counter.take(help.clone()).await.unwrap();
+    }
+    assert_eq!(f.posts(direct("2")).await.len(), 2, "the welcome, and one help");
+}
+
+#[tokio::test]
+async fn what_is_said_to_others_is_kept_for_the_next_turn_and_wakes_nobody() {
+    let f = Fixture::owned().await;
+    f.wire(group("-5"), "demo", Some(UnknownPolicy::Public)).await;
+    let mut wiring = f.stores.central().wirings_of("tg", "-5").await.unwrap().remove(0);
+    wiring.terms.others = crate::model::engage::Others::Context;
+    f.stores.central().wire(wiring).await.unwrap();
+    let besides = |text: &str| Content::Message(Written { text: text.into(), ..Written::default() });
+    let arrival = f.arrival("2", group("-5"), besides("lunch?"));
+    f.counter.take(arrival).await.unwrap();
+    assert!(f.accepted().is_empty());
+    let store = f.stores.group(&"demo".parse().unwrap()).await.unwrap();
+    assert!(!store.has_due().await.unwrap());
+    f.says("3", group("-5"), "bot, order").await;
+    assert_eq!(f.accepted(), ["demo"]);
+}

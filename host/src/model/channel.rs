@@ -1,0 +1,14 @@
+//! The platforms that channels are for.
+
+/// A platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelKind {
+    /// Telegram.
+    Telegram,
+    /// Webhooks, and an API that OpenAI's clients speak.
+    Http,
+    /// A program that speaks our lines.
+    Exec,
+}
+
+super::sql_state!(ChannelKind { Telegram = "telegram", Http = "http", Exec = "exec" });

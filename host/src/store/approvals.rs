@@ -1,0 +1,369 @@
+//! What waits for a person: asked once, decided once, told to everybody who was asked.
+
+use cofferdam_protocol::ids::Folder;
+use rusqlite::{OptionalExtension, Row, Savepoint, params};
+
+use super::central::folder_of;
+use super::db::Durability;
+use super::own_states::step_approval;
+use super::people::{NewUser, approvers, put_role, put_user};
+use super::posts::{self, NewPost};
+use super::wirings::{self, ChatRow, Wiring};
+use super::{Central, StoreError, now_ms};
+use crate::model::approval::{ApprovalEvent, ApprovalKind, ApprovalState, Choice, MOST_HELD, MOST_OPEN, WAITS};
+use crate::model::chat::ChatRef;
+use crate::model::people::Role;
+
+/// An approval's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalRow {
+    /// Its number.
+    pub id: i64,
+    /// What is asked.
+    pub kind: ApprovalKind,
+    /// The chat that it is about.
+    pub channel: String,
+    /// The chat on the channel.
+    pub chat_id: String,
+    /// The user that it is about, by the platform's id.
+    pub user_id: Option<String>,
+    /// The group that it is about.
+    pub folder: Option<Folder>,
+    /// The question, for people.
+    pub words: String,
+    /// The answers that it takes.
+    pub choices: Vec<Choice>,
+    /// How it stands.
+    pub state: ApprovalState,
+    /// What was chosen.
+    pub choice: Option<String>,
+    /// Who decided, in words.
+    pub decided_by: Option<String>,
+    /// When it was asked, ms.
+    pub asked_at: i64,
+    /// Until when it waits, ms.
+    pub expires_at: i64,
+}
+
+/// Something to ask.
+#[derive(Debug, Clone)]
+pub struct NewApproval {
+    /// What.
+    pub kind: ApprovalKind,
+    /// The chat that it is about.
+    pub chat: ChatRef,
+    /// The user that it is about.
+    pub user_id: Option<String>,
+    /// The group that it is about.
+    pub folder: Option<Folder>,
+    /// The question, for people.
+    pub words: String,
+    /// The answers that it takes.
+    pub choices: Vec<Choice>,
+    /// What the chat itself is told, the first time.
+    pub told: Option<String>,
+}
+
+/// What came of an ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// It waits now, and these chats were told.
+    New(i64, Vec<ChatRef>),
+    /// It waited already; the arrival is held with the others.
+    Waits(i64),
+    /// Somebody said no to the same before.
+    Denied,
+    /// No more can wait.
+    Full,
+}
+
+/// What a decision does.
+#[derive(Debug, Clone, Default)]
+pub struct Effect {
+    /// Wires the chat.
+    pub wiring: Option<Wiring>,
+    /// Notes what the chat is, with its policy.
+    pub chat: Option<ChatRow>,
+    /// Makes the user known, with a role in a group.
+    pub user: Option<(NewUser, Role, Option<Folder>)>,
+}
+
+/// What came of a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decided {
+    /// It is decided now; these chats have news.
+    Now(Vec<ChatRef>),
+    /// It was decided before, so.
+    Before(ApprovalState),
+    /// There is none of that number.
+    Unknown,
+}
+
+const COLUMNS: &str =
+    "id, kind, channel, chat_id, user_id, folder, words, choices, state, choice, decided_by, asked_at,
+     expires_at";
+
+impl Central {
+    /// Asks, and holds the arrival (as JSON) until the decision. Everything in one transaction, once for each arrival.
+    pub async fn ask(&self, new: NewApproval, platform_id: String, arrival: String) -> Result<Asked, StoreError> {
+        self.db.write(Durability::Durable, move |tx| ask(tx, &new, &platform_id, &arrival)).await
+    }
+
+    /// One approval.
+    pub async fn approval(&self, id: i64) -> Result<Option<ApprovalRow>, StoreError> {
+        self.db.read(move |tx| find(tx, id)).await
+    }
+
+    /// Those that wait, oldest first; or all, newest first.
+    pub async fn approvals(&self, all: bool, most: usize) -> Result<Vec<ApprovalRow>, StoreError> {
+        self.db
+            .read(move |tx| {
+                let which = if all { "1 ORDER BY id DESC" } else { "state = 'open' ORDER BY id" };
+                let sql = format!("SELECT {COLUMNS} FROM approvals WHERE {which} LIMIT ?1");
+                let mut statement = tx.prepare_cached(&sql)?;
+                let rows = statement.query_and_then([most], row_of)?;
+                rows.collect()
+            })
+            .await
+    }
+
+    /// Decides, once; everything that follows is done in the same transaction, and everybody who was asked is told.
+    pub async fn decide(
+        &self,
+        id: i64,
+        event: ApprovalEvent,
+        (choice, by): (String, String),
+        effect: Effect,
+    ) -> Result<Decided, StoreError> {
+        self.db
+            .write(Durability::Durable, move |tx| {
+                let Some(row) = find(tx, id)? else { return Ok(Decided::Unknown) };
+                if row.state != ApprovalState::Open {
+                    return Ok(Decided::Before(row.state));
+                }
+                apply(tx, &effect, &by)?;
+                settle(tx, &row, event, Some((&choice, &by))).map(Decided::Now)
+            })
+            .await
+    }
+
+    /// Ends those whose time is over. Answers the chats that have news.
+    pub async fn expire_approvals(&self) -> Result<Vec<ChatRef>, StoreError> {
+        self.db
+            .write(Durability::Durable, |tx| {
+                let sql = format!("SELECT {COLUMNS} FROM approvals WHERE state = 'open' AND expires_at <= ?1");
+                let due: Vec<ApprovalRow> =
+                    tx.prepare_cached(&sql)?.query_and_then([now_ms()], row_of)?.collect::<Result<_, _>>()?;
+                let mut news = Vec::new();
+                for row in due {
+                    news.extend(settle(tx, &row, ApprovalEvent::Expire, None)?);
+                }
+                Ok(news)
+            })
+            .await
+    }
+
+    /// What was held for approvals that were given: to be taken in, in order, and then forgotten with [`Central::let_go`].
+    pub async fn held(&self) -> Result<Vec<(i64, String)>, StoreError> {
+        self.db
+            .read(|tx| {
+                let mut statement = tx.prepare_cached(
+                    "SELECT held.id, arrival FROM held JOIN approvals ON approvals.id = approval
+                     WHERE approvals.state = 'approved' ORDER BY held.id",
+                )?;
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
+    /// The first arrival that is held for an approval.
+    pub async fn first_held(&self, approval: i64) -> Result<Option<String>, StoreError> {
+        self.db
+            .read(move |tx| {
+                let sql = "SELECT arrival FROM held WHERE approval = ?1 ORDER BY id LIMIT 1";
+                Ok(tx.query_row(sql, [approval], |row| row.get(0)).optional()?)
+            })
+            .await
+    }
+
+    /// Forgets an arrival that was held and is taken.
+    pub async fn let_go(&self, held: i64) -> Result<(), StoreError> {
+        self.db
+            .write(Durability::Durable, move |tx| {
+                tx.execute("DELETE FROM held WHERE id = ?1", [held])?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) -> Result<Asked, StoreError> {
+    let known = same(tx, new)?;
+    if let Some((id, ApprovalState::Open)) = known {
+        let held: u64 = tx.query_row("SELECT count(*) FROM held WHERE approval = ?1", [id], |row| row.get(0))?;
+        if held >= MOST_HELD {
+            return Ok(Asked::Full);
+        }
+        if posts::first_time(tx, &new.chat, platform_id)? {
+            tx.execute("INSERT INTO held (approval, arrival) VALUES (?1, ?2)", params![id, arrival])?;
+        }
+        return Ok(Asked::Waits(id));
+    }
+    if let Some((_, ApprovalState::Denied)) = known {
+        return Ok(Asked::Denied);
+    }
+    let open: u64 = tx.query_row("SELECT count(*) FROM approvals WHERE state = 'open'", [], |row| row.get(0))?;
+    if open >= MOST_OPEN {
+        return Ok(Asked::Full);
+    }
+    let id = insert(tx, new)?;
+    posts::first_time(tx, &new.chat, platform_id)?;
+    tx.execute("INSERT INTO held (approval, arrival) VALUES (?1, ?2)", params![id, arrival])?;
+    let mut told = approvers(tx, new.folder.as_ref().map(Folder::as_str))?;
+    for chat in &told {
+        let text = format!("{}\n{}", new.words, how(id, &new.choices));
+        posts::insert(tx, &NewPost { chat: chat.clone(), text, approval: Some(id) })?;
+    }
+    if let Some(words) = &new.told
+        && !told.contains(&new.chat)
+    {
+        posts::insert(tx, &NewPost::new(new.chat.clone(), words.clone()))?;
+        told.push(new.chat.clone());
+    }
+    Ok(Asked::New(id, told))
+}
+
+/// How it is answered where there are no buttons.
+fn how(id: i64, choices: &[Choice]) -> String {
+    let words: Vec<String> = choices
+        .iter()
+        .map(|choice| match choice.word.as_str() {
+            crate::model::approval::DENY => format!("/deny {id}"),
+            word => format!("/approve {id} {word}"),
+        })
+        .collect();
+    words.join(" · ")
+}
+
+/// The newest of the same kind and subject: one that waits, or that was denied.
+fn same(tx: &Savepoint<'_>, new: &NewApproval) -> Result<Option<(i64, ApprovalState)>, StoreError> {
+    let row: Option<(i64, String)> = tx
+        .query_row(
+            "SELECT id, state FROM approvals WHERE kind = ?1 AND channel = ?2 AND chat_id = ?3
+                 AND coalesce(user_id, '') = coalesce(?4, '') AND coalesce(folder, '') = coalesce(?5, '')
+             ORDER BY id DESC LIMIT 1",
+            params![
+                new.kind.as_str(),
+                new.chat.channel,
+                new.chat.chat_id,
+                new.user_id,
+                new.folder.as_ref().map(Folder::as_str),
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    row.map(|(id, state)| {
+        ApprovalState::parse(&state)
+            .map(|known| (id, known))
+            .ok_or(StoreError::Unknown { what: "approval state", value: state })
+    })
+    .transpose()
+}
+
+fn insert(tx: &Savepoint<'_>, new: &NewApproval) -> Result<i64, StoreError> {
+    let now = now_ms();
+    tx.execute(
+        "INSERT INTO approvals (kind, channel, chat_id, user_id, folder, words, choices, state, asked_at, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            new.kind.as_str(),
+            new.chat.channel,
+            new.chat.chat_id,
+            new.user_id,
+            new.folder.as_ref().map(Folder::as_str),
+            new.words,
+            serde_json::to_string(&new.choices).unwrap_or_default(),
+            ApprovalState::Open.as_str(),
+            now,
+            now + WAITS,
+        ],
+    )?;
+    Ok(tx.last_insert_rowid())
+}
+
+fn apply(tx: &Savepoint<'_>, effect: &Effect, by: &str) -> Result<(), StoreError> {
+    if let Some(wiring) = &effect.wiring
+        && !wirings::put(tx, wiring, false)?
+    {
+        return Err(StoreError::NoGroup(wiring.folder.clone()));
+    }
+    if let (Some(wiring), Some(chat)) = (&effect.wiring, &effect.chat) {
+        wirings::put_chat(tx, &wiring.channel, &wiring.chat_id, chat)?;
+    }
+    if let Some((user, role, folder)) = &effect.user {
+        let person = put_user(tx, user, None)?;
+        put_role(tx, person, *role, folder.as_ref(), by)?;
+    }
+    Ok(())
+}
+
+/// Ends an approval; what was held and is not allowed is gone. Everybody who was asked reads how it ended, in place of the
+/// question.
+fn settle(
+    tx: &Savepoint<'_>,
+    row: &ApprovalRow,
+    event: ApprovalEvent,
+    decided: Option<(&str, &str)>,
+) -> Result<Vec<ChatRef>, StoreError> {
+    let next = step_approval(tx, row.id, event, decided)?;
+    let (choice, by) = decided.unzip();
+    if next != ApprovalState::Approved {
+        tx.execute("DELETE FROM held WHERE approval = ?1", [row.id])?;
+    }
+    let end = match (next, by) {
+        (ApprovalState::Approved, Some(by)) => format!("approved by {by} ({})", choice.unwrap_or_default()),
+        (ApprovalState::Denied, Some(by)) => format!("denied by {by}"),
+        _ => "nobody answered in time; nothing is allowed".to_owned(),
+    };
+    let mut statement =
+        tx.prepare("SELECT id, channel, chat_id, thread_id FROM posts WHERE approval = ?1 ORDER BY id")?;
+    let asked = statement.query_map([row.id], |row| {
+        Ok((cofferdam_protocol::ids::ReplyId(row.get(0)?), super::group::chat_of(row, 1)?))
+    })?;
+    let asked: Vec<_> = asked.collect::<Result<_, _>>()?;
+    let mut news = Vec::new();
+    for (post, chat) in asked {
+        let text = format!("{}\n→ {end}", row.words);
+        posts::change(tx, post, &NewPost::new(chat.clone(), text))?;
+        news.push(chat);
+    }
+    Ok(news)
+}
+
+fn find(tx: &Savepoint<'_>, id: i64) -> Result<Option<ApprovalRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM approvals WHERE id = ?1");
+    let mut statement = tx.prepare_cached(&sql)?;
+    let mut rows = statement.query_and_then([id], row_of)?;
+    rows.next().transpose()
+}
+
+fn row_of(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
+    let (kind, state, choices): (String, String, String) = (row.get(1)?, row.get(8)?, row.get(7)?);
+    Ok(ApprovalRow {
+        id: row.get(0)?,
+        kind: ApprovalKind::parse(&kind).ok_or(StoreError::Unknown { what: "approval kind", value: kind })?,
+        channel: row.get(2)?,
+        chat_id: row.get(3)?,
+        user_id: row.get(4)?,
+        folder: row.get::<_, Option<String>>(5)?.map(folder_of).transpose()?,
+        words: row.get(6)?,
+        choices: serde_json::from_str(&choices)
+            .map_err(|_| StoreError::Unknown { what: "choices", value: choices })?,
+        state: ApprovalState::parse(&state).ok_or(StoreError::Unknown { what: "approval state", value: state })?,
+        choice: row.get(9)?,
+        decided_by: row.get(10)?,
+        asked_at: row.get(11)?,
+        expires_at: row.get(12)?,
+    })
+}

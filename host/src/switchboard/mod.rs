@@ -1,0 +1,304 @@
+//! The channels of a home: made of their rows, run, and changed while the daemon runs. The one room that knows which platforms
+//! there are.
+
+mod kinds;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::channels::{BadSettings, Channel, Channels, SendError, State};
+use crate::config::home::Home;
+use crate::desk::Desk;
+use crate::error_chain;
+use crate::gateway::accounts::{AccountError, Accounts};
+use crate::model::channel::ChannelKind;
+use crate::store::channels::{ChannelRow, SecretOf};
+use crate::store::{Central, StoreError, now_ms};
+use crate::trust::Trust;
+
+/// How long a channel may take to end what it takes in.
+const STOPS: Duration = Duration::from_secs(5);
+/// How long a channel's test may take.
+const TESTS: Duration = Duration::from_secs(30);
+
+/// What the switchboard works with.
+pub struct Board {
+    /// Where everything lies.
+    pub home: Home,
+    /// Where the channels are kept.
+    pub central: Central,
+    /// What seals and opens their secrets.
+    pub secrets: Accounts,
+    /// The channels that are there.
+    pub channels: Channels,
+    /// Where they hand in.
+    pub desk: Desk,
+    /// Makes their HTTP clients.
+    pub trust: Trust,
+    /// A channel came or went: what waits for it is looked at.
+    pub changed: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Why a channel was not added or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// Its settings, or its secret, are no good.
+    #[error(transparent)]
+    Settings(#[from] BadSettings),
+    /// The name is another kind's.
+    #[error("'{0}' is a channel of another kind")]
+    OtherKind(String),
+    /// There is none of that name.
+    #[error("there is no channel '{0}'")]
+    Unknown(String),
+    /// Its platform says no.
+    #[error("'{name}' does not work: {why}")]
+    Test {
+        /// Which.
+        name: String,
+        /// What the platform said.
+        why: SendError,
+    },
+    /// The vault does not give or take its secret.
+    #[error(transparent)]
+    Secret(#[from] AccountError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A channel, as people see it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Its row.
+    pub row: ChannelRow,
+    /// How it stands; none: no daemon serves it.
+    pub state: Option<State>,
+}
+
+/// A new channel, or new settings of one.
+pub struct NewChannel {
+    /// Its name.
+    pub name: String,
+    /// Its platform.
+    pub kind: ChannelKind,
+    /// Its settings; none keeps what is there.
+    pub settings: Option<Value>,
+    /// Its secret; none keeps what is there.
+    pub secret: Option<SecretString>,
+}
+
+/// The switchboard. Clones are the same.
+#[derive(Clone)]
+pub struct Switchboard {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    board: Board,
+    lines: Mutex<HashMap<String, Line>>,
+    /// Why those that are not there are not.
+    broken: Mutex<HashMap<String, String>>,
+    /// No channel takes anything in from here on.
+    ended: CancellationToken,
+    /// The daemon serves: channels are run, not only kept.
+    serves: CancellationToken,
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// A channel that runs.
+struct Line {
+    channel: Arc<dyn Channel>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Switchboard {
+    /// A switchboard that nothing is plugged into.
+    pub fn new(board: Board) -> Self {
+        let inner = Inner {
+            board,
+            lines: Mutex::default(),
+            broken: Mutex::default(),
+            ended: CancellationToken::new(),
+            serves: CancellationToken::new(),
+            changing: tokio::sync::Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Runs every channel of the home. One that cannot be made is told of, and keeps no other from running.
+    pub async fn start(&self) {
+        self.inner.serves.cancel();
+        let rows = match self.inner.board.central.channels().await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::error!(error = %error_chain(&error), "no channel runs: they could not be read");
+                return;
+            }
+        };
+        for row in rows {
+            if let Err(error) = self.plug_row(&row).await {
+                let why = error_chain(&error);
+                tracing::error!(channel = row.name, why, "the channel does not run");
+                self.lock_broken().insert(row.name, why);
+            }
+        }
+    }
+
+    async fn plug_row(&self, row: &ChannelRow) -> Result<(), ChannelError> {
+        let settings = serde_json::from_str(&row.settings).map_err(|error| BadSettings(error.to_string()))?;
+        let secret = self.inner.board.secrets.open_other(SecretOf::channel(&row.name)).await?;
+        let channel = kinds::make(&self.inner.board, (&row.name, row.kind), settings, secret)?;
+        self.plug(channel);
+        Ok(())
+    }
+
+    fn plug(&self, channel: Arc<dyn Channel>) {
+        let name = channel.name().to_owned();
+        let stop = self.inner.ended.child_token();
+        let (intake, stopped) = (self.inner.board.desk.intake(&name), stop.clone());
+        self.inner.board.channels.add(channel.clone());
+        self.lock_broken().remove(&name);
+        let runs = channel.clone();
+        let task = tokio::spawn(async move { runs.run(intake, stopped).await });
+        self.lock().insert(name, Line { channel, stop, task });
+        (self.inner.board.changed)();
+    }
+
+    async fn unplug(&self, name: &str) {
+        let line = self.lock().remove(name);
+        if let Some(line) = line {
+            self.inner.board.channels.remove(name);
+            end(line).await;
+        }
+        self.lock_broken().remove(name);
+    }
+
+    /// Adds a channel or changes one: tried first, kept only when its platform says that all is well. Answers what it said.
+    pub async fn put(&self, new: NewChannel) -> Result<String, ChannelError> {
+        let _alone = self.inner.changing.lock().await;
+        let board = &self.inner.board;
+        let known = self.row(&new.name).await?;
+        if known.as_ref().is_some_and(|known| known.kind != new.kind) {
+            return Err(ChannelError::OtherKind(new.name));
+        }
+        let settings = match (new.settings, known) {
+            (Some(settings), _) => settings,
+            (None, Some(known)) => {
+                serde_json::from_str(&known.settings).map_err(|error| BadSettings(error.to_string()))?
+            }
+            (None, None) => Value::Object(serde_json::Map::new()),
+        };
+        let secret = match &new.secret {
+            Some(secret) => Some(secret.clone()),
+            None => board.secrets.open_other(SecretOf::channel(&new.name)).await?,
+        };
+        let channel = kinds::make(board, (&new.name, new.kind), settings.clone(), secret)?;
+        let words = if channel.tests_alone() { tested(channel.as_ref()).await? } else { "added".to_owned() };
+        let row = ChannelRow {
+            name: new.name.clone(),
+            kind: new.kind,
+            settings: settings.to_string(),
+            created_at: now_ms(),
+        };
+        let central = board.central.clone();
+        let kept = match new.secret {
+            Some(secret) => {
+                let keep = async |sealed| central.put_channel(row, Some(sealed)).await;
+                board.secrets.seal_other(SecretOf::channel(&new.name), secret, keep).await??
+            }
+            None => central.put_channel(row, None).await?,
+        };
+        if !kept {
+            return Err(ChannelError::OtherKind(new.name));
+        }
+        if self.inner.serves.is_cancelled() {
+            self.unplug(&new.name).await;
+            self.plug(channel);
+        }
+        Ok(words)
+    }
+
+    /// Takes a channel away, with all that is its own. Answers whether it was there.
+    pub async fn remove(&self, name: &str) -> Result<bool, ChannelError> {
+        let _alone = self.inner.changing.lock().await;
+        self.unplug(name).await;
+        Ok(self.inner.board.central.remove_channel(name).await?)
+    }
+
+    /// Asks a channel's platform whether all is well.
+    pub async fn test(&self, name: &str) -> Result<String, ChannelError> {
+        let row = self.row(name).await?.ok_or_else(|| ChannelError::Unknown(name.to_owned()))?;
+        if let Some(channel) = self.inner.board.channels.get(name) {
+            return tested(channel.as_ref()).await;
+        }
+        let settings = serde_json::from_str(&row.settings).map_err(|error| BadSettings(error.to_string()))?;
+        let secret = self.inner.board.secrets.open_other(SecretOf::channel(name)).await?;
+        let channel = kinds::make(&self.inner.board, (name, row.kind), settings, secret)?;
+        tested(channel.as_ref()).await
+    }
+
+    /// All channels of the home.
+    pub async fn list(&self) -> Result<Vec<Seen>, StoreError> {
+        let rows = self.inner.board.central.channels().await?;
+        let state = |row: &ChannelRow| {
+            if let Some(why) = self.lock_broken().get(&row.name) {
+                return Some(State::Stopped { why: why.clone() });
+            }
+            self.lock().get(&row.name).map(|line| line.channel.state())
+        };
+        Ok(rows.into_iter().map(|row| Seen { state: state(&row), row }).collect())
+    }
+
+    /// Nothing is taken in any more; replies still go out.
+    pub fn stop_intake(&self) {
+        self.inner.ended.cancel();
+    }
+
+    /// Ends every channel.
+    pub async fn close(&self) {
+        self.inner.ended.cancel();
+        let lines: Vec<Line> = self.lock().drain().map(|(_, line)| line).collect();
+        futures_util::future::join_all(lines.into_iter().map(end)).await;
+    }
+
+    async fn row(&self, name: &str) -> Result<Option<ChannelRow>, StoreError> {
+        Ok(self.inner.board.central.channels().await?.into_iter().find(|row| row.name == name))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Line>> {
+        self.inner.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_broken(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+        self.inner.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn end(line: Line) {
+    line.stop.cancel();
+    let mut task = line.task;
+    if tokio::time::timeout(STOPS, &mut task).await.is_err() {
+        task.abort();
+    }
+    line.channel.close().await;
+}
+
+async fn tested(channel: &dyn Channel) -> Result<String, ChannelError> {
+    let name = channel.name().to_owned();
+    match tokio::time::timeout(TESTS, channel.test()).await {
+        Ok(Ok(words)) => Ok(words),
+        Ok(Err(why)) => Err(ChannelError::Test { name, why }),
+        Err(_) => {
+            let why = SendError::later(format!("no answer within {} s", TESTS.as_secs()), None);
+            Err(ChannelError::Test { name, why })
+        }
+    }
+}

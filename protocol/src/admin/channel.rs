@@ -1,0 +1,45 @@
+//! Channels: chat platforms.
+
+use serde::{Deserialize, Serialize};
+
+use super::Hidden;
+
+/// A channel as it is shown: nothing of it is a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Its name in wirings.
+    pub name: String,
+    /// Its platform: `telegram`, `http` or `exec`.
+    pub kind: String,
+    /// Its settings.
+    pub settings: serde_json::Value,
+    /// How it stands: `connecting`, `connected`, `waiting`, `stopped`, or `off` when no daemon serves it.
+    pub state: String,
+    /// Why it waits or stopped.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// When it tries again: RFC 3339, UTC.
+    #[serde(default)]
+    pub again_at: Option<String>,
+}
+
+/// Adds a channel or changes one: the body of `PUT /v1/channels/{name}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelPut {
+    /// Its platform; that of a channel that is there does not change.
+    pub kind: String,
+    /// Its settings; none keeps what is there.
+    #[serde(default)]
+    pub settings: Option<serde_json::Value>,
+    /// Its secret, such as a bot's token; none keeps what is there.
+    #[serde(default)]
+    pub secret: Option<Hidden>,
+}
+
+/// What a channel's platform said when it was asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChannelTested {
+    /// Who the channel is there, for people.
+    pub words: String,
+}
