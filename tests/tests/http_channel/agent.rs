@@ -181,6 +181,7 @@ impl Agent {
             kind,
             text: text.to_owned(),
             action: None,
+            buttons: Vec::new(),
             tries: 0,
             doubts: 0,
             sent: Vec::new(),
