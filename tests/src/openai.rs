@@ -9,16 +9,16 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::process::Command;
 
-use crate::home::program;
-
 /// The client that is installed. Another version is another directory.
 const CLIENT: &str = "openai==3.57.0";
-/// What is run with it.
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openai/client.py");
+/// Where the scripts lie that are run with it.
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openai");
 
 /// The Python that has the client. Installs it the first time, from PyPI, beside the built programs.
 pub async fn python() -> PathBuf {
-    let target = program().ancestors().nth(2).expect("a target directory").to_owned();
+    // target/debug/deps/TEST
+    let test = std::env::current_exe().expect("an executable");
+    let target = test.ancestors().nth(3).expect("a target directory").to_owned();
     let venv = target.join(format!("openai-{}", CLIENT.replace("==", "-")));
     let (python, ready) = (venv.join("bin/python"), venv.join("ready"));
     std::fs::create_dir_all(&target).expect("the target directory");
@@ -54,9 +54,14 @@ fn words(output: &Output) -> String {
 
 /// Runs cases through the client against a door's socket; what it made of each, by name.
 pub async fn ask(door: &Path, cases: &[String]) -> Value {
-    let python = python().await;
     let base_url = forward(door.to_owned()).await;
-    let asked = run(Command::new(python).arg(SCRIPT).arg(base_url).args(cases)).await;
+    run_script("client.py", &[std::slice::from_ref(&base_url), cases].concat()).await
+}
+
+/// Runs a script with the client; the JSON that it prints.
+pub async fn run_script(script: &str, arguments: &[String]) -> Value {
+    let python = python().await;
+    let asked = run(Command::new(python).arg(Path::new(SCRIPTS).join(script)).args(arguments)).await;
     assert!(asked.status.success(), "{}", words(&asked));
     serde_json::from_slice(&asked.stdout).unwrap_or_else(|error| panic!("{error}: {}", words(&asked)))
 }

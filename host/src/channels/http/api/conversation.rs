@@ -1,0 +1,187 @@
+//! Which thread a call belongs to.
+//!
+//! Besides threads by the fingerprints of their conversations, the book keeps for each thread the fingerprint of its end.
+//! A caller that goes back and asks something else (the "try again" of chat windows) has a history that is known and is not
+//! the end: its conversation goes on in a fresh thread, where the agent never hears of what was taken back.
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::super::book::Book;
+use super::super::keys::hex;
+use super::super::plain::is_name;
+use super::asked::{Asked, Prints};
+use super::error::ApiError;
+
+/// Where a call belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Thread {
+    pub(super) id: String,
+    /// Nothing was said in it yet.
+    pub(super) begins: bool,
+}
+
+/// The book, for one key.
+#[derive(Clone)]
+pub(super) struct Shelf {
+    pub(super) book: std::sync::Arc<dyn Book>,
+    pub(super) key: String,
+}
+
+impl Shelf {
+    async fn read(&self, of: [u8; 32]) -> Result<Option<String>, ApiError> {
+        self.book.thread_of(&self.key, of).await.map_err(|why| ApiError::book(&why))
+    }
+
+    async fn keep(&self, of: [u8; 32], what: &str) -> Result<(), ApiError> {
+        self.book.keep_thread(&self.key, of, what).await.map_err(|why| ApiError::book(&why))
+    }
+
+    /// The thread of a call; `call` is its id, when the caller gave it one.
+    pub(super) async fn thread(&self, asked: &Asked, call: Option<&str>) -> Result<Thread, ApiError> {
+        if let Some(call) = call
+            && let Some(id) = self.read(of_call(call)).await?
+        {
+            return self.of(id).await;
+        }
+        let thread = self.choose(asked).await?;
+        if let Some(call) = call {
+            // Before it is handed in: a call that is repeated finds its thread.
+            self.keep(of_call(call), &thread.id).await?;
+        }
+        Ok(thread)
+    }
+
+    async fn choose(&self, asked: &Asked) -> Result<Thread, ApiError> {
+        if let Some(previous) = &asked.previous {
+            let thread = match parts(previous) {
+                Some((id, _)) => Some(self.of(id.to_owned()).await?).filter(|thread| !thread.begins),
+                None => None,
+            };
+            let unknown = || {
+                let message = format!("Previous response with id '{previous}' not found.");
+                let bad = ApiError::bad("previous_response_id", message);
+                ApiError { code: Some("previous_response_not_found"), ..bad }
+            };
+            return thread.ok_or_else(unknown);
+        }
+        if let Some(named) = &asked.thread {
+            return self.of(named.clone()).await;
+        }
+        if asked.has_history() {
+            let before = asked.prints().before;
+            if let Some(id) = self.read(before).await?
+                && self.read(of_end(&id)).await?.is_some_and(|end| end == hex(&before))
+            {
+                return Ok(Thread { id, begins: false });
+            }
+        }
+        Ok(Thread { id: Uuid::new_v4().simple().to_string(), begins: true })
+    }
+
+    async fn of(&self, id: String) -> Result<Thread, ApiError> {
+        let begins = self.read(of_end(&id)).await?.is_none();
+        Ok(Thread { id, begins })
+    }
+
+    /// The call was taken: the thread's end is its message.
+    pub(super) async fn taken(&self, thread: &str, prints: &Prints) -> Result<(), ApiError> {
+        self.keep(of_end(thread), &hex(&prints.with_message)).await
+    }
+
+    /// The call had been taken before; what could not be noted then is noted now.
+    pub(super) async fn known(&self, thread: &str, prints: &Prints) -> Result<(), ApiError> {
+        match self.read(of_end(thread)).await? {
+            Some(_) => Ok(()),
+            None => self.taken(thread, prints).await,
+        }
+    }
+
+    /// It was answered. A call that is repeated when its conversation has gone on changes nothing.
+    pub(super) async fn answered(&self, thread: &str, prints: &Prints, answer: &str) -> Result<(), ApiError> {
+        if !self.ends_with(thread, prints).await? {
+            return Ok(());
+        }
+        let whole = prints.with_answer(answer);
+        self.keep(whole, thread).await?;
+        self.keep(of_end(thread), &hex(&whole)).await
+    }
+
+    /// It was not answered: the same message may come again.
+    pub(super) async fn failed(&self, thread: &str, prints: &Prints) -> Result<(), ApiError> {
+        if !self.ends_with(thread, prints).await? {
+            return Ok(());
+        }
+        self.keep(of_end(thread), &hex(&prints.before)).await
+    }
+
+    async fn ends_with(&self, thread: &str, prints: &Prints) -> Result<bool, ApiError> {
+        Ok(self.read(of_end(thread)).await?.is_some_and(|end| end == hex(&prints.with_message)))
+    }
+}
+
+fn named(what: &str, name: &str) -> [u8; 32] {
+    Sha256::new_with_prefix(format!("cofferdam {what} 1\0")).chain_update(name).finalize().into()
+}
+
+fn of_end(thread: &str) -> [u8; 32] {
+    named("end of thread", thread)
+}
+
+fn of_call(call: &str) -> [u8; 32] {
+    named("thread of call", call)
+}
+
+/// The id of a call's message on this platform: the caller's own id of it in our form, or a fresh one with its time.
+pub(super) fn message_id(call: Option<&str>) -> Uuid {
+    match call {
+        Some(call) => {
+            let hash = named("call", call);
+            let mut bytes = [0; 16];
+            bytes.copy_from_slice(&hash[..16]);
+            uuid::Builder::from_custom_bytes(bytes).into_uuid()
+        }
+        None => Uuid::now_v7(),
+    }
+}
+
+/// When a message was handed in, s since 1970, if its id has that.
+pub(super) fn created(id: &Uuid) -> Option<i64> {
+    i64::try_from(id.get_timestamp()?.to_unix().0).ok()
+}
+
+/// A response's id.
+pub(super) fn response_id(thread: &str, id: &Uuid) -> String {
+    format!("resp_{thread}_{}", id.simple())
+}
+
+/// The thread and the message of a response's id. Both are looked for among those of the key alone.
+pub(super) fn parts(id: &str) -> Option<(&str, Uuid)> {
+    let (thread, message) = id.strip_prefix("resp_")?.rsplit_once('_')?;
+    let message = Uuid::try_parse(message).ok()?;
+    is_name(thread).then_some((thread, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_responses_id_reads_back_and_others_do_not() {
+        let id = message_id(None);
+        assert!(created(&id).is_some());
+        assert_eq!(parts(&response_id("a_b.c", &id)), Some(("a_b.c", id)));
+        for wrong in
+            ["", "resp_", "resp_a_", "resp_a_x", "chatcmpl_a_0", &response_id("a/b", &id), &response_id("", &id)]
+        {
+            assert_eq!(parts(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_call_with_an_id_has_the_same_message_each_time() {
+        assert_eq!(message_id(Some("a")), message_id(Some("a")));
+        assert_ne!(message_id(Some("a")), message_id(Some("b")));
+        assert_ne!(message_id(None), message_id(None));
+    }
+}

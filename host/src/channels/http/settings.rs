@@ -1,0 +1,133 @@
+//! The channel's settings, and its fixed limits.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::channels::BadSettings;
+
+/// The longest that a call may be told to wait, in seconds: proxies give up on quiet connections sooner.
+const LONGEST_WAIT: u64 = 3600;
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Settings {
+    /// Where to listen.
+    pub(super) listen: SocketAddr,
+    /// Others than this machine may call.
+    pub(super) public: bool,
+    /// The longest that a call waits for its answer, in seconds.
+    pub(super) max_wait_secs: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { listen: (IpAddr::V4(Ipv4Addr::LOCALHOST), 8787).into(), public: false, max_wait_secs: 600 }
+    }
+}
+
+impl Settings {
+    pub(super) fn parse(channel: &str, settings: Value) -> Result<Self, BadSettings> {
+        let bad = |what: String| BadSettings(format!("the settings of the channel '{channel}': {what}"));
+        if settings.is_null() {
+            return Ok(Self::default());
+        }
+        if !settings.is_object() {
+            return Err(bad("they are no JSON object".to_owned()));
+        }
+        let settings: Self = serde_path_to_error::deserialize(settings).map_err(|error| bad(error.to_string()))?;
+        if !settings.listen.ip().is_loopback() && !settings.public {
+            return Err(bad(format!(
+                "'listen' is {}, where other machines can call: set \"public\": true if they may (and put a proxy with \
+                 TLS before it), or listen on 127.0.0.1",
+                settings.listen
+            )));
+        }
+        if !(1..=LONGEST_WAIT).contains(&settings.max_wait_secs) {
+            return Err(bad(format!("'max_wait_secs' is {}: take 1 to {LONGEST_WAIT}", settings.max_wait_secs)));
+        }
+        Ok(settings)
+    }
+
+    pub(super) fn max_wait(&self) -> Duration {
+        Duration::from_secs(self.max_wait_secs)
+    }
+}
+
+/// What callers may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Calls of one key or webhook at once.
+    pub calls_of_one: usize,
+    /// Calls at once.
+    pub calls: usize,
+    /// Calls at once of which it is not known yet who makes them.
+    pub strangers: usize,
+    /// Connections at once; further ones wait in the kernel.
+    pub connections: usize,
+    /// How long a request's head may take, and an idle connection is kept.
+    pub head: Duration,
+    /// How long a request's body may take.
+    pub body: Duration,
+    /// How long the other end may take nothing of its answer.
+    pub untaken: Duration,
+    /// The silence in a stream before a comment is sent, so that proxies keep it.
+    pub keep_alive: Duration,
+    /// How often a waiting call looks by itself whether it is answered: what it is told is only a hint.
+    pub look: Duration,
+    /// The bodies of all requests that are in memory, in bytes.
+    pub memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls_of_one: 64,
+            calls: 256,
+            strangers: 64,
+            connections: 512,
+            head: Duration::from_secs(30),
+            body: Duration::from_secs(30),
+            untaken: Duration::from_secs(120),
+            keep_alive: Duration::from_secs(15),
+            look: Duration::from_secs(3),
+            memory: 64 * 1024 * 1024,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn others_than_this_machine_may_call_only_when_that_is_said() {
+        let parse = |settings: Value| Settings::parse("api", settings);
+        assert_eq!(parse(json!({})).unwrap(), Settings::default());
+        assert_eq!(parse(Value::Null).unwrap().listen.to_string(), "127.0.0.1:8787");
+        assert!(parse(json!({"listen": "[::1]:1"})).is_ok());
+        for listen in ["0.0.0.0:8787", "[::]:8787", "192.0.2.1:80"] {
+            let error = parse(json!({ "listen": listen })).unwrap_err().to_string();
+            assert!(error.contains("\"public\": true") && error.contains(listen), "{error}");
+            assert!(parse(json!({"listen": listen, "public": true})).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (settings, named) in [
+            (json!({"port": 1}), "port"),
+            (json!({"listen": "localhost"}), "listen"),
+            (json!({"max_wait_secs": 0}), "max_wait_secs"),
+            (json!({"max_wait_secs": 3601}), "max_wait_secs"),
+            (json!([]), "api"),
+        ] {
+            let error = Settings::parse("api", settings).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}
