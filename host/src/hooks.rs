@@ -59,6 +59,9 @@ pub const POINTS: &[&str] = &[
 pub const OF_END: &[&str] = &["end.noted", "end.told"];
 /// Where the restore of a group can be killed: with everything copied, and with the places exchanged.
 pub const OF_RESTORE: &[&str] = &["restore.before_exchange", "restore.after_exchange"];
+/// Where the move of a chat that got another id can be killed: before and after it is noted, and with one group's rows moved
+/// while the note still stands.
+pub const OF_MOVE: &[&str] = &["move.before_commit", "move.after_commit", "move.of_group"];
 /// Where a backup can be killed: with the databases of all groups copied, and nothing said to be complete.
 pub const OF_BACKUP: &[&str] = &["backup.before_manifest"];
 
@@ -90,7 +93,7 @@ pub const OF_KEY_OUT: &[&str] = &["key_out.noted", "key_out.emptied", "key_out.d
 #[inline]
 pub fn crash_point(name: &str) {
     debug_assert!(
-        [POINTS, OF_END, OF_RESTORE, OF_BACKUP, OF_REFRESH, OF_ROTATION, OF_KEYRING, OF_KEY_IN, OF_KEY_OUT]
+        [POINTS, OF_END, OF_RESTORE, OF_MOVE, OF_BACKUP, OF_REFRESH, OF_ROTATION, OF_KEYRING, OF_KEY_IN, OF_KEY_OUT]
             .iter()
             .any(|points| points.contains(&name)),
         "{name} is in no list of points"

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use cofferdam_protocol::admin::{Channel, ChannelPut, ChannelTested, ErrorKind};
+use cofferdam_protocol::admin::{Channel, ChannelPut, ChannelTested, ErrorKind, LostSecret};
 use secrecy::SecretString;
 
 use super::Admin;
@@ -16,6 +16,7 @@ use crate::channels;
 use crate::channels::terminal;
 use crate::error_chain;
 use crate::model::channel::ChannelKind;
+use crate::store::channels::SecretOf;
 use crate::store::rfc3339;
 use crate::switchboard::{ChannelError, NewChannel, Seen};
 
@@ -28,6 +29,16 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Answer<Vec<Channel>
 
 pub(super) async fn all(admin: &Admin) -> Result<Vec<Channel>, Failed> {
     Ok(admin.switchboard.list().await?.into_iter().map(view).collect())
+}
+
+/// Webhooks whose secret is to be given again; channels say it of themselves.
+pub(super) async fn lost_secrets(admin: &Admin) -> Result<Vec<LostSecret>, Failed> {
+    let lost = admin.stores.central().lost_secrets().await?;
+    let hooks = lost.into_iter().filter(SecretOf::is_hook).map(|of| LostSecret {
+        what: format!("the webhook {} has no secret here, as no backup has one: its calls are refused", of.name),
+        mend: "give it one again with `cofferdam hook`, and to who calls it".to_owned(),
+    });
+    Ok(hooks.collect())
 }
 
 pub(super) async fn show(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<Channel> {

@@ -173,7 +173,7 @@ impl Desk {
             Decided::Unknown => return Err(DecideError::Unknown(id)),
         }
         tracing::info!(approval = id, choice = made.word, by = by.name(), "decided");
-        self.inner.decided.notify_one();
+        self.look_soon();
         Ok((row, made))
     }
 
@@ -241,8 +241,9 @@ impl Desk {
     }
 
     async fn take_again(&self, arrival: &Arrival) -> Result<(), NotTaken> {
+        let arrival = self.where_it_is(arrival.clone()).await?;
         let Content::Message(written) = &arrival.content else { return Ok(()) };
-        self.message(arrival, written).await.map(|_| ())
+        self.message(&arrival, written).await.map(|_| ())
     }
 }
 

@@ -63,6 +63,7 @@ impl Desk {
         let direct = arrival.kind == crate::model::chat::ChatKind::Direct;
         if sender.person.is_some() && direct && sender.direct.as_deref() != Some(&chat.chat_id) {
             central.put_direct(&chat.channel, &arrival.sender.id, &chat.chat_id).await?;
+            self.look_soon();
         }
         Ok(Found {
             wirings: central.wirings_of(&chat.channel, &chat.chat_id).await?,

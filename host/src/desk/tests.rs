@@ -56,6 +56,7 @@ impl Fixture {
             accepted: Box::new(move |folder, _| notes.lock().unwrap().push(folder.to_string())),
             deliver: Box::new(|_| {}),
             post: Box::new(|_| {}),
+            still: Box::new(|_| Box::pin(async { Box::new(()) as Stillness })),
         };
         let channels = Channels::default();
         channels.add(Arc::new(Mute));

@@ -42,6 +42,11 @@ impl SecretOf {
         Self { purpose: "channel".to_owned(), name: name.to_owned() }
     }
 
+    /// Whether it is a webhook's.
+    pub fn is_hook(&self) -> bool {
+        self.purpose == "hook"
+    }
+
     /// A webhook's.
     pub fn hook(channel: &str, hook: &str) -> Self {
         Self { purpose: "hook".to_owned(), name: format!("{channel}/{hook}") }
@@ -77,9 +82,22 @@ impl Central {
         let name = name.to_owned();
         self.db
             .write(Durability::Durable, move |tx| {
-                tx.execute("DELETE FROM secrets WHERE purpose = 'channel' AND name = ?1", [&name])?;
-                tx.execute("DELETE FROM secrets WHERE purpose = 'hook' AND name GLOB ?1 || '/*'", [&name])?;
-                for table in ["wirings", "engaged_threads", "chats", "users", "posts", "answered", "approvals"] {
+                for table in ["secrets", "lost_secrets"] {
+                    tx.execute(&format!("DELETE FROM {table} WHERE purpose = 'channel' AND name = ?1"), [&name])?;
+                    let hooks = format!("DELETE FROM {table} WHERE purpose = 'hook' AND name GLOB ?1 || '/*'");
+                    tx.execute(&hooks, [&name])?;
+                }
+                for table in [
+                    "wirings",
+                    "engaged_threads",
+                    "chats",
+                    "users",
+                    "posts",
+                    "answered",
+                    "approvals",
+                    "moved_chats",
+                    "chat_moves",
+                ] {
                     tx.execute(&format!("DELETE FROM {table} WHERE channel = ?1"), [&name])?;
                 }
                 tx.execute("DELETE FROM people WHERE id NOT IN (SELECT person FROM users)", [])?;
@@ -137,6 +155,18 @@ impl Central {
             .await
     }
 
+    /// Secrets that a backup had none of, and that nobody gave again.
+    pub async fn lost_secrets(&self) -> Result<Vec<SecretOf>, StoreError> {
+        self.db
+            .read(|tx| {
+                let mut statement = tx.prepare_cached("SELECT purpose, name FROM lost_secrets ORDER BY purpose, name")?;
+                let rows =
+                    statement.query_map([], |row| Ok(SecretOf { purpose: row.get(0)?, name: row.get(1)? }))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
     /// Whether any secret of others than accounts is sealed.
     pub async fn has_sealed(&self) -> Result<bool, StoreError> {
         self.db.read(|tx| Ok(tx.query_row("SELECT EXISTS (SELECT 1 FROM secrets)", [], |row| row.get(0))?)).await
@@ -148,6 +178,7 @@ pub(super) fn put_secret(tx: &Savepoint<'_>, of: &SecretOf, sealed: &[u8]) -> Re
         "INSERT OR REPLACE INTO secrets (purpose, name, sealed) VALUES (?1, ?2, ?3)",
         params![of.purpose, of.name, sealed],
     )?;
+    tx.execute("DELETE FROM lost_secrets WHERE purpose = ?1 AND name = ?2", params![of.purpose, of.name])?;
     Ok(())
 }
 
