@@ -97,7 +97,7 @@ fn view(seen: Seen) -> Channel {
     }
 }
 
-fn failed(error: ChannelError) -> Failed {
+pub(super) fn failed(error: ChannelError) -> Failed {
     let message = error_chain(&error);
     match error {
         ChannelError::Settings(_) => {

@@ -8,6 +8,7 @@
 //! - [`boot`]: what a power cut may have taken. - [`backup`]: copies. - [`salvage`]: what can be read of a damaged one.
 
 pub mod accounts;
+mod api_threads;
 pub mod approvals;
 mod aside;
 pub mod backup;
@@ -19,6 +20,7 @@ pub mod drops;
 pub mod fault;
 pub mod ground;
 pub mod group;
+pub mod hooks;
 pub mod outboxes;
 mod own_states;
 pub mod people;

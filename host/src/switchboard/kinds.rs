@@ -6,7 +6,9 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::Board;
+use super::book::Rows;
 use crate::channels::exec::Exec;
+use crate::channels::http::Http;
 use crate::channels::telegram::Telegram;
 use crate::channels::{BadSettings, Channel};
 use crate::model::channel::ChannelKind;
@@ -27,6 +29,9 @@ pub(super) fn make(
             let state = board.home.data().join("channels").join(name);
             Ok(Arc::new(Exec::new(name, settings, secret, state)?))
         }
-        ChannelKind::Http => Err(BadSettings("the kind http is not there yet".to_owned())),
+        ChannelKind::Http => {
+            let book = Arc::new(Rows::new(name, board.stores.clone(), board.secrets.clone()));
+            Ok(Arc::new(Http::new(name, settings, book, &board.trust)?))
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! The channels of a home: made of their rows, run, and changed while the daemon runs. The one room that knows which platforms
 //! there are.
 
+mod book;
 mod kinds;
+mod programs;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,11 +21,15 @@ use crate::error_chain;
 use crate::gateway::accounts::{AccountError, Accounts};
 use crate::model::channel::ChannelKind;
 use crate::store::channels::{ChannelRow, SecretOf};
-use crate::store::{Central, StoreError, now_ms};
+use crate::store::{StoreError, Stores, now_ms};
 use crate::trust::Trust;
+
+pub use programs::HookSecret;
 
 /// How long a channel may take to end what it takes in.
 const STOPS: Duration = Duration::from_secs(5);
+/// How long a channel that could not be tried before may take until it says how it is.
+const SETTLES: Duration = Duration::from_secs(2);
 /// How long a channel's test may take.
 const TESTS: Duration = Duration::from_secs(30);
 
@@ -31,8 +37,8 @@ const TESTS: Duration = Duration::from_secs(30);
 pub struct Board {
     /// Where everything lies.
     pub home: Home,
-    /// Where the channels are kept.
-    pub central: Central,
+    /// Where the channels are kept, and what their callers ask for.
+    pub stores: Stores,
     /// What seals and opens their secrets.
     pub secrets: Accounts,
     /// The channels that are there.
@@ -136,7 +142,7 @@ impl Switchboard {
     /// Runs every channel of the home. One that cannot be made is told of, and keeps no other from running.
     pub async fn start(&self) {
         self.inner.serves.cancel();
-        let rows = match self.inner.board.central.channels().await {
+        let rows = match self.inner.board.stores.central().channels().await {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::error!(error = %error_chain(&error), "no channel runs: they could not be read");
@@ -208,7 +214,7 @@ impl Switchboard {
             settings: settings.to_string(),
             created_at: now_ms(),
         };
-        let central = board.central.clone();
+        let central = board.stores.central().clone();
         let kept = match new.secret {
             Some(secret) => {
                 let keep = async |sealed| central.put_channel(row, Some(sealed)).await;
@@ -221,7 +227,10 @@ impl Switchboard {
         }
         if self.inner.serves.is_cancelled() {
             self.unplug(&new.name).await;
-            self.plug(channel);
+            self.plug(channel.clone());
+            if !channel.tests_alone() {
+                return Ok(settled(channel.as_ref()).await);
+            }
         }
         Ok(words)
     }
@@ -230,7 +239,7 @@ impl Switchboard {
     pub async fn remove(&self, name: &str) -> Result<bool, ChannelError> {
         let _alone = self.inner.changing.lock().await;
         self.unplug(name).await;
-        Ok(self.inner.board.central.remove_channel(name).await?)
+        Ok(self.inner.board.stores.central().remove_channel(name).await?)
     }
 
     /// Asks a channel's platform whether all is well.
@@ -247,7 +256,7 @@ impl Switchboard {
 
     /// All channels of the home.
     pub async fn list(&self) -> Result<Vec<Seen>, StoreError> {
-        let rows = self.inner.board.central.channels().await?;
+        let rows = self.inner.board.stores.central().channels().await?;
         let state = |row: &ChannelRow| {
             if let Some(why) = self.lock_broken().get(&row.name) {
                 return Some(State::Stopped { why: why.clone() });
@@ -270,7 +279,7 @@ impl Switchboard {
     }
 
     async fn row(&self, name: &str) -> Result<Option<ChannelRow>, StoreError> {
-        Ok(self.inner.board.central.channels().await?.into_iter().find(|row| row.name == name))
+        Ok(self.inner.board.stores.central().channels().await?.into_iter().find(|row| row.name == name))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Line>> {
@@ -289,6 +298,20 @@ async fn end(line: Line) {
         task.abort();
     }
     line.channel.close().await;
+}
+
+/// How a channel is that runs since just now, in words.
+async fn settled(channel: &dyn Channel) -> String {
+    let until = tokio::time::Instant::now() + SETTLES;
+    while matches!(channel.state(), State::Connecting) && tokio::time::Instant::now() < until {
+        tokio::time::sleep(SETTLES / 100).await;
+    }
+    match channel.state() {
+        State::Waiting { why, .. } | State::Stopped { why } => format!("added, but it does not work yet: {why}"),
+        State::Connecting | State::Connected => {
+            tested(channel).await.unwrap_or_else(|error| format!("added, but {}", error_chain(&error)))
+        }
+    }
 }
 
 async fn tested(channel: &dyn Channel) -> Result<String, ChannelError> {

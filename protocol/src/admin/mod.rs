@@ -45,6 +45,7 @@ mod channel;
 mod chat;
 mod dead_letter;
 mod people;
+mod program;
 mod session;
 mod usage;
 mod vault;
@@ -72,6 +73,7 @@ pub use dead_letter::{DeadLetter, OpenLetters, SettledLetters};
 pub use people::{
     Approval, Drops, GivenRole, NewPerson, PairCode, PairRequest, Person, PersonLink, RoleChange, User, Verdict,
 };
+pub use program::{ApiKey, ApiKeyMade, ApiKeyNew, Hook, HookMade, HookPut};
 pub use session::{
     CompactionRecord, ContextView, Conversation, DeliveryState, FOLLOW_TAIL_LINES, FollowEvent, HardDelivery,
     OpenQuestion, SessionDetail, Setting, SettingSource, ToolCallRecord, ToolCallState, TurnDiff, TurnFailure,
