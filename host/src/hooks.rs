@@ -93,9 +93,20 @@ pub const OF_KEY_OUT: &[&str] = &["key_out.noted", "key_out.emptied", "key_out.d
 #[inline]
 pub fn crash_point(name: &str) {
     debug_assert!(
-        [POINTS, OF_END, OF_RESTORE, OF_MOVE, OF_BACKUP, OF_REFRESH, OF_ROTATION, OF_KEYRING, OF_KEY_IN, OF_KEY_OUT]
-            .iter()
-            .any(|points| points.contains(&name)),
+        [
+            POINTS,
+            OF_END,
+            OF_RESTORE,
+            OF_MOVE,
+            OF_BACKUP,
+            OF_REFRESH,
+            OF_ROTATION,
+            OF_KEYRING,
+            OF_KEY_IN,
+            OF_KEY_OUT
+        ]
+        .iter()
+        .any(|points| points.contains(&name)),
         "{name} is in no list of points"
     );
     #[cfg(feature = "test-hooks")]

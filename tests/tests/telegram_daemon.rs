@@ -121,6 +121,24 @@ async fn a_daemon_that_is_killed_loses_nothing_and_says_nothing_twice() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_is_killed_while_an_answer_grows_ends_it_in_one_message() {
+    let mut stage = Stage::new("codex").await;
+    let words: Vec<String> = (1..=60).map(|number| format!("word{number}")).collect();
+    let whole = words.join(" ");
+    stage.telegram.write(stage.chat, format!("!stream 10\n!say {whole}").as_str());
+    let growing = stage.says("word3").await;
+    stage.home.crash().await;
+    stage.telegram.write(stage.chat, "!say And then this.");
+    stage.home.up().await;
+    stage.says("And then this.").await;
+    let told = stage.telegram.from_bot(stage.chat);
+    let of_it: Vec<_> = told.iter().filter(|message| message.text.contains("word1 ")).collect();
+    assert_eq!(of_it.len(), 1, "one message of the answer: {told:?}");
+    assert_eq!((of_it[0].id, of_it[0].text.as_str()), (growing.id, whole.as_str()), "the one that grew");
+    assert_eq!(told.iter().filter(|message| message.text.contains("And then this.")).count(), 1, "{told:?}");
+}
+
+#[tokio::test]
 async fn a_stranger_waits_for_the_owners_button_and_a_refused_one_gets_nowhere() {
     let stage = Stage::new("mock").await;
     let (eve, mallory) = (Person::new(2002, "Eve"), Person::new(6666, "Mallory"));

@@ -16,7 +16,6 @@ use crate::channels;
 use crate::channels::terminal;
 use crate::error_chain;
 use crate::model::channel::ChannelKind;
-use crate::store::channels::SecretOf;
 use crate::store::rfc3339;
 use crate::switchboard::{ChannelError, NewChannel, Seen};
 
@@ -34,11 +33,17 @@ pub(super) async fn all(admin: &Admin) -> Result<Vec<Channel>, Failed> {
 /// Webhooks whose secret is to be given again; channels say it of themselves.
 pub(super) async fn lost_secrets(admin: &Admin) -> Result<Vec<LostSecret>, Failed> {
     let lost = admin.stores.central().lost_secrets().await?;
-    let hooks = lost.into_iter().filter(SecretOf::is_hook).map(|of| LostSecret {
-        what: format!("the webhook {} has no secret here, as no backup has one: its calls are refused", of.name),
-        mend: "give it one again with `cofferdam hook`, and to who calls it".to_owned(),
+    let hooks = lost.iter().filter(|of| of.is_hook()).filter_map(|of| of.name.split_once('/'));
+    let lost = hooks.map(|(channel, name)| LostSecret {
+        what: format!(
+            "the webhook {name} of {channel} has no secret here, as no backup has one: its calls are refused"
+        ),
+        mend: format!(
+            "`cofferdam hook add {name} GROUP --channel {channel}` with what it had makes one (--secret-file takes one): \
+             give it to who calls it"
+        ),
     });
-    Ok(hooks.collect())
+    Ok(lost.collect())
 }
 
 pub(super) async fn show(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<Channel> {
@@ -108,7 +113,7 @@ fn view(seen: Seen) -> Channel {
     }
 }
 
-fn failed(error: ChannelError) -> Failed {
+pub(super) fn failed(error: ChannelError) -> Failed {
     let message = error_chain(&error);
     match error {
         ChannelError::Settings(_) => {
@@ -126,6 +131,7 @@ fn failed(error: ChannelError) -> Failed {
         ChannelError::Secret(_) => {
             Failed::new(ErrorKind::Account, message, "`cofferdam doctor` says how the vault's key is")
         }
+        ChannelError::NoSecret(_) => usage(&message, "nothing was changed"),
         ChannelError::Store(error) => error.into(),
     }
 }

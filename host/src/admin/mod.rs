@@ -26,6 +26,7 @@ mod follow;
 mod intake;
 mod log_tail;
 mod people;
+mod programs;
 mod removal;
 mod schema;
 mod usage;
@@ -157,6 +158,11 @@ fn routes(admin: Arc<Admin>, ending: &Ending) -> Router {
         .route("/v1/channels", get(channels::list))
         .route("/v1/channels/{name}", get(channels::show).put(channels::put).delete(channels::remove))
         .route("/v1/channels/{name}/test", post(channels::test))
+        .route("/v1/hooks", get(programs::hooks))
+        .route("/v1/keys", get(programs::keys))
+        .route("/v1/channels/{channel}/hooks/{name}", put(programs::put_hook).delete(programs::remove_hook))
+        .route("/v1/channels/{channel}/keys/{name}", post(programs::add_key).delete(programs::remove_key))
+        .route("/v1/channels/{channel}/keys/{name}/revoke", post(programs::revoke_key))
         .route("/v1/people", get(people::list).post(people::add))
         .route("/v1/people/{id}", get(people::show).delete(people::remove))
         .route("/v1/people/{id}/role", put(people::set_role))

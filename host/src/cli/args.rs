@@ -8,7 +8,9 @@ use cofferdam_protocol::ids::Folder;
 use jiff::civil::Date;
 
 use super::account::args::AccountVerb;
-use super::chats::args::{ApprovalVerb, ChannelVerb, PairArgs, RoleVerb, TermsArgs, UserVerb, WireArgs};
+use super::chats::args::{
+    ApprovalVerb, ChannelVerb, HookVerb, KeyVerb, PairArgs, RoleVerb, TermsArgs, UserVerb, WireArgs,
+};
 use super::words::{ChatWord, LetterWord, LettersOf, SessionWord, usage_by};
 
 const EXIT_CODES: &str = "\
@@ -75,6 +77,12 @@ pub(super) enum Verb {
     /// Channels: the chat platforms where people write
     #[command(subcommand)]
     Channel(ChannelVerb),
+    /// Webhooks: programs that write to a group, over a channel of the kind http
+    #[command(subcommand)]
+    Hook(HookVerb),
+    /// Keys of the API that OpenAI's clients speak, over a channel of the kind http
+    #[command(subcommand)]
+    Key(KeyVerb),
     /// Wire a chat to a group: what is written there reaches it
     Wire(WireArgs),
     /// End a wiring

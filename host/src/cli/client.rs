@@ -109,6 +109,10 @@ impl Client {
         serde_json::from_slice(&body).map_err(broken)
     }
 
+    pub async fn post_nothing(&self, path: &str) -> Result<(), ClientError> {
+        self.call(Method::POST, path, Bytes::new()).await.map(drop)
+    }
+
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(broken)?;
         let body = self.call(Method::POST, path, body.into()).await?;

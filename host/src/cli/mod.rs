@@ -88,6 +88,8 @@ async fn run(cli: Cli) -> Result<u8, CliError> {
         Verb::Session(verb) => session::run(&context, verb).await,
         Verb::DeadLetter(verb) => dead_letter::run(&context, verb).await,
         Verb::Channel(verb) => chats::channel::run(&context, verb).await,
+        Verb::Hook(verb) => chats::hook::run(&context, verb).await,
+        Verb::Key(verb) => chats::key::run(&context, verb).await,
         Verb::Wire(args) => chats::wiring::wire(&context, args).await,
         Verb::Unwire { chat, group } => chats::wiring::unwire(&context, chat, group).await,
         Verb::Wiring(verb) => chats::wiring::run(&context, verb).await,

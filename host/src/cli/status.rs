@@ -52,7 +52,11 @@ fn render(status: &Status, now: Timestamp) -> String {
         text += &format!("\nnote: {}", terminal::clean_line(note, 400));
     }
     for lost in &status.lost_secrets {
-        text += &format!("\nnote: {}; {}", terminal::clean_line(&lost.what, 200), terminal::clean_line(&lost.mend, 200));
+        text += &format!(
+            "\nnote: {}; {}",
+            terminal::clean_line(&lost.what, 200),
+            terminal::clean_line(&lost.mend, 200)
+        );
     }
     if !status.sessions.is_empty() {
         text += &format!("\n\n{}", session::table(&status.sessions, now));

@@ -117,10 +117,10 @@ impl Shared {
 
     /// The channels of the home.
     pub(super) fn switchboard(&self, desk: &Desk) -> Switchboard {
-        let (look, central) = (self.delivery.clone(), self.stores.central().clone());
+        let look = self.delivery.clone();
         Switchboard::new(Board {
             home: self.home.clone(),
-            central,
+            stores: self.stores.clone(),
             secrets: self.accounts.clone(),
             channels: self.channels.clone(),
             desk: desk.clone(),

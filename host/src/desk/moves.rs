@@ -59,7 +59,8 @@ impl Desk {
 
     async fn move_one(&self, part: Pending) -> Result<(), StoreError> {
         let central = self.inner.stores.central();
-        let chat = |id: &str| ChatRef { channel: part.chat.channel.clone(), chat_id: id.to_owned(), thread_id: None };
+        let chat =
+            |id: &str| ChatRef { channel: part.chat.channel.clone(), chat_id: id.to_owned(), thread_id: None };
         // A reply that is being handed over ends under the id that it began with.
         let _still = (self.inner.tells.still)(chat(&part.chat.from)).await;
         let Some(folder) = &part.folder else {

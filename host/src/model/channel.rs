@@ -12,3 +12,14 @@ pub enum ChannelKind {
 }
 
 super::sql_state!(ChannelKind { Telegram = "telegram", Http = "http", Exec = "exec" });
+
+/// Whose form a webhook's calls have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookFormat {
+    /// Our own: a text, signed with its time.
+    Plain,
+    /// GitHub's.
+    GitHub,
+}
+
+super::sql_state!(HookFormat { Plain = "plain", GitHub = "github" });

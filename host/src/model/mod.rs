@@ -27,6 +27,7 @@ pub mod reply;
 pub mod said;
 pub mod session;
 pub mod setting;
+pub mod stand;
 pub mod tool_call;
 pub mod turn;
 

@@ -69,8 +69,10 @@ impl Central {
                      ON CONFLICT DO UPDATE SET settings = excluded.settings",
                     params![row.name, row.kind.as_str(), row.settings, now_ms()],
                 )?;
-                if let Some(sealed) = &sealed {
-                    put_secret(tx, &SecretOf::channel(&row.name), sealed)?;
+                match &sealed {
+                    Some(sealed) => put_secret(tx, &SecretOf::channel(&row.name), sealed)?,
+                    // Whoever adds it without one says that it goes without.
+                    None => found_again(tx, &SecretOf::channel(&row.name))?,
                 }
                 Ok(true)
             })
@@ -155,11 +157,22 @@ impl Central {
             .await
     }
 
+    /// Whether this is one of them.
+    pub async fn has_lost_secret(&self, of: SecretOf) -> Result<bool, StoreError> {
+        self.db
+            .read(move |tx| {
+                let sql = "SELECT EXISTS (SELECT 1 FROM lost_secrets WHERE purpose = ?1 AND name = ?2)";
+                Ok(tx.query_row(sql, params![of.purpose, of.name], |row| row.get(0))?)
+            })
+            .await
+    }
+
     /// Secrets that a backup had none of, and that nobody gave again.
     pub async fn lost_secrets(&self) -> Result<Vec<SecretOf>, StoreError> {
         self.db
             .read(|tx| {
-                let mut statement = tx.prepare_cached("SELECT purpose, name FROM lost_secrets ORDER BY purpose, name")?;
+                let mut statement =
+                    tx.prepare_cached("SELECT purpose, name FROM lost_secrets ORDER BY purpose, name")?;
                 let rows =
                     statement.query_map([], |row| Ok(SecretOf { purpose: row.get(0)?, name: row.get(1)? }))?;
                 Ok(rows.collect::<Result<_, _>>()?)
@@ -178,6 +191,11 @@ pub(super) fn put_secret(tx: &Savepoint<'_>, of: &SecretOf, sealed: &[u8]) -> Re
         "INSERT OR REPLACE INTO secrets (purpose, name, sealed) VALUES (?1, ?2, ?3)",
         params![of.purpose, of.name, sealed],
     )?;
+    found_again(tx, of)
+}
+
+/// A secret that no backup had is not asked for any more.
+fn found_again(tx: &Savepoint<'_>, of: &SecretOf) -> Result<(), StoreError> {
     tx.execute("DELETE FROM lost_secrets WHERE purpose = ?1 AND name = ?2", params![of.purpose, of.name])?;
     Ok(())
 }

@@ -5,9 +5,10 @@
 //! - [`central`]: what spans groups. - [`accounts`]: credentials, sealed.
 //! - [`group`]: one group's sessions, inbox, turns and outbox, one file per table of concerns.
 //! - [`registry`]: which group databases are open. - `aside`: which are not used.
-//! - [`boot`]: what a power cut may have taken. - [`backup`]: copies. - [`salvage`]: what can be read of a damaged one.
+//! - [`boot`]: what a power cut may have taken. - [`backup`]: copies; [`taken_back`]: what comes back of one besides groups. - [`salvage`]: what can be read of a damaged one.
 
 pub mod accounts;
+mod api_threads;
 pub mod approvals;
 mod aside;
 pub mod backup;
@@ -19,6 +20,7 @@ pub mod drops;
 pub mod fault;
 pub mod ground;
 pub mod group;
+pub mod hooks;
 pub mod moves;
 pub mod outboxes;
 mod own_states;
@@ -29,6 +31,7 @@ pub mod posts;
 pub mod registry;
 pub mod salvage;
 pub mod schema;
+pub mod taken_back;
 pub mod wirings;
 
 use std::path::PathBuf;

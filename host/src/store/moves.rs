@@ -185,10 +185,7 @@ fn here(tx: &Savepoint<'_>, chat: &Move) -> Result<(), StoreError> {
     let Move { channel, from, to } = chat;
     let ids = [channel, from, to];
     for table in ["wirings", "engaged_threads", "approvals"] {
-        tx.execute(
-            &format!("UPDATE OR IGNORE {table} SET chat_id = ?3 WHERE channel = ?1 AND chat_id = ?2"),
-            ids,
-        )?;
+        tx.execute(&format!("UPDATE OR IGNORE {table} SET chat_id = ?3 WHERE channel = ?1 AND chat_id = ?2"), ids)?;
     }
     // What somebody said of unknown senders holds on.
     tx.execute(
@@ -208,3 +205,6 @@ fn here(tx: &Savepoint<'_>, chat: &Move) -> Result<(), StoreError> {
     tx.execute("UPDATE users SET direct = ?3 WHERE channel = ?1 AND direct = ?2", ids)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

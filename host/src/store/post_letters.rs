@@ -74,11 +74,7 @@ impl Central {
     }
 
     /// Settles one as a person decides: a post that is retried waits again, from its first try.
-    pub async fn settle_post_letter(
-        &self,
-        number: i64,
-        decision: DeadLetterEvent,
-    ) -> Result<Settled, StoreError> {
+    pub async fn settle_post_letter(&self, number: i64, decision: DeadLetterEvent) -> Result<Settled, StoreError> {
         self.db.write(Durability::Durable, move |tx| settle(tx, number, decision)).await
     }
 

@@ -324,3 +324,6 @@ fn key(post: i64, created_at: i64) -> String {
     bytes.copy_from_slice(&hash[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
+
+#[cfg(test)]
+mod tests;

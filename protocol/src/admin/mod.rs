@@ -46,6 +46,7 @@ mod channel;
 mod chat;
 mod dead_letter;
 mod people;
+mod program;
 mod session;
 mod usage;
 mod vault;
@@ -61,8 +62,8 @@ pub use account::{
     Credential, Hidden, KeyRotated, MAX_POOL_MEMBERS, PassedOver, PoolStrategy,
 };
 pub use backup::{
-    BackupReport, BackupRequest, FilesCopied, GroupBackup, GroupRestore, RestoreReport, RestoreRequest,
-    SharedRestore, TableRestore, WorkEvent,
+    BackupReport, BackupRequest, FilesCopied, GroupBackup, GroupRestore, HomeRestore, RestoreReport,
+    RestoreRequest, SharedRestore, TableRestore, WorkEvent,
 };
 pub use channel::{Channel, ChannelPut, ChannelTested, LostSecret};
 pub use chat::{
@@ -73,6 +74,7 @@ pub use dead_letter::{DeadLetter, OWN_LETTERS, OpenLetters, SettledLetters};
 pub use people::{
     Approval, Drops, GivenRole, NewPerson, PairCode, PairRequest, Person, PersonLink, RoleChange, User, Verdict,
 };
+pub use program::{ApiKey, ApiKeyMade, ApiKeyNew, Hook, HookMade, HookPut};
 pub use session::{
     CompactionRecord, ContextView, Conversation, DeliveryState, FOLLOW_TAIL_LINES, FollowEvent, HardDelivery,
     OpenQuestion, SessionDetail, Setting, SettingSource, ToolCallRecord, ToolCallState, TurnDiff, TurnFailure,

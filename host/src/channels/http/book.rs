@@ -3,11 +3,13 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use cofferdam_protocol::ids::TurnId;
 use reqwest::Url;
 use secrecy::SecretString;
 
 use crate::model::chat::ChatRef;
+
+pub use crate::model::channel::HookFormat;
+pub use crate::model::stand::Stand;
 
 /// A webhook.
 #[derive(Clone)]
@@ -30,15 +32,6 @@ impl fmt::Debug for Hook {
     }
 }
 
-/// Whose form a webhook's calls have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HookFormat {
-    /// Our own: a text, signed with its time.
-    Plain,
-    /// GitHub's.
-    GitHub,
-}
-
 /// A key of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -50,24 +43,6 @@ pub struct Key {
     pub expires_at: Option<i64>,
     /// Whether it was taken back.
     pub revoked: bool,
-}
-
-/// How a message that was handed in stands. Read from the rows, so that it is the same after a restart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stand {
-    /// There is none with that id in that chat.
-    Unknown,
-    /// It waits for its turn: its first, or the next try.
-    Waiting,
-    /// This turn has it.
-    Running(TurnId),
-    /// Its turn waits for the answer to a question: the agent's texts so far, the question in words last.
-    Asks(Vec<String>),
-    /// It was answered, from the moment that its turn ended, whether the replies were delivered or not: the agent's texts
-    /// for its chat after it was accepted, in their order; files and questions in words.
-    Said(Vec<String>),
-    /// Its turn ended for good in a notice instead: the notice's text.
-    Failed(String),
 }
 
 /// What the channel looks up and keeps. Errors are for people; a call that meets one can be made again.

@@ -68,6 +68,13 @@ impl Callbacks {
     }
 }
 
+/// A callback's address without what may be a secret in it; none when it is no address that can be posted to.
+pub fn shown(callback: &str) -> Option<String> {
+    let url = Url::parse(callback).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{}://{}{port}/…", url.scheme(), url.host_str()?))
+}
+
 /// The pause that is asked for in seconds; at most an hour of it.
 fn pause(headers: &header::HeaderMap) -> Option<Duration> {
     let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;

@@ -10,11 +10,20 @@ pub const PREFIX: &str = "cfd_";
 /// A key's characters: the prefix, and 32 bytes in base64url.
 const LENGTH: usize = PREFIX.len() + 43;
 
+/// A fresh secret of a webhook.
+pub fn fresh_secret() -> SecretString {
+    chance().into()
+}
+
+/// 256 bits of the system's chance: a hash of the 488 in four UUIDs.
+fn chance() -> String {
+    let chance = [(); 4].map(|()| *uuid::Uuid::new_v4().as_bytes()).concat();
+    URL_SAFE_NO_PAD.encode(Sha256::digest(chance))
+}
+
 /// A fresh key, and what is kept of it.
 pub fn fresh() -> (SecretString, [u8; 32]) {
-    // 488 bits of the system's chance in four UUIDs; their hash has 256 of them.
-    let chance = [(); 4].map(|()| *uuid::Uuid::new_v4().as_bytes()).concat();
-    let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(Sha256::digest(chance)));
+    let key = format!("{PREFIX}{}", chance());
     let hash = hash_of(&key);
     (key.into(), hash)
 }

@@ -54,7 +54,9 @@ use crate::model::chat::ChatRef;
 use crate::model::reply::{Outbound, ReplyKind};
 use crate::trust::Trust;
 
-pub use self::settings::Limits;
+pub use self::callback::shown;
+pub use self::plain::is_name;
+pub use self::settings::{Limits, url};
 
 /// The HTTP channel.
 pub struct Http {
@@ -184,10 +186,19 @@ impl Channel for Http {
         }
     }
 
+    /// Its own address may be in use by the one whose place it takes.
+    fn tests_alone(&self) -> bool {
+        false
+    }
+
     async fn test(&self) -> Result<String, SendError> {
-        match *self.inner.address.borrow() {
-            Some(address) => Ok(format!("listens on http://{address}")),
-            None => Err(SendError::later(format!("does not listen on {} yet", self.inner.settings.listen), None)),
+        if let Some(address) = *self.inner.address.borrow() {
+            return Ok(format!("listens on http://{address}"));
+        }
+        let listen = self.inner.settings.listen;
+        match TcpListener::bind(listen).await {
+            Ok(_) => Ok(format!("can listen on http://{listen}")),
+            Err(error) => Err(SendError::later(format!("cannot listen on {listen}: {error}"), None)),
         }
     }
 

@@ -49,7 +49,7 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Plain, (StatusCod
 }
 
 /// Whether it can name a thread, a webhook or a key.
-pub(super) fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }

@@ -1,6 +1,6 @@
 //! The channel's settings, and its fixed limits.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -54,6 +54,17 @@ impl Settings {
     pub(super) fn max_wait(&self) -> Duration {
         Duration::from_secs(self.max_wait_secs)
     }
+}
+
+/// Where a channel with these settings is called, as its own machine reaches it.
+pub fn url(settings: &Value) -> String {
+    let mut listen = Settings::parse("", settings.clone()).unwrap_or_default().listen;
+    match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => listen.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => listen.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("http://{listen}")
 }
 
 /// What callers may cost.
@@ -114,6 +125,17 @@ mod tests {
             let error = parse(json!({ "listen": listen })).unwrap_err().to_string();
             assert!(error.contains("\"public\": true") && error.contains(listen), "{error}");
             assert!(parse(json!({"listen": listen, "public": true})).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_address_is_one_that_this_machine_reaches() {
+        for (settings, is) in [
+            (json!({}), "http://127.0.0.1:8787"),
+            (json!({"listen": "0.0.0.0:80", "public": true}), "http://127.0.0.1:80"),
+            (json!({"listen": "[::]:80", "public": true}), "http://[::1]:80"),
+        ] {
+            assert_eq!(url(&settings), is);
         }
     }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::seen::Seen;
-use super::taking::{Task, Taking};
+use super::taking::{Taking, Task};
 use crate::channels::Pauses;
 use crate::model::chat::ChatRef;
 

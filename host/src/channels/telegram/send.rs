@@ -87,7 +87,9 @@ impl Inner {
         let (channel, Moving { from, to }) = (&self.name, moving);
         tracing::info!(channel, from, to, "the group has another id, as Telegram says when it refuses a message");
         let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(intake) = intake else { return Err(SendError::later("the group's new id is not noted yet", None)) };
+        let Some(intake) = intake else {
+            return Err(SendError::later("the group's new id is not noted yet", None));
+        };
         let told = self.moved.tell(intake.as_ref(), moving).await;
         told.map_err(|why| SendError::later(format!("the group's new id could not be noted: {why}"), None))
     }
@@ -158,8 +160,12 @@ impl Inner {
     }
 
     async fn react(&self, target: Target, message: &str, emoji: &str) -> Result<Receipt, Failure> {
-        let message = message_id(message)
-            .ok_or_else(|| Failure::Never("only messages can be reacted to, not presses, and none of before a group became a supergroup".to_owned()))?;
+        let message = message_id(message).ok_or_else(|| {
+            Failure::Never(
+                "only messages can be reacted to, not presses, and none of before a group became a supergroup"
+                    .to_owned(),
+            )
+        })?;
         let emoji = ReactionType::Emoji(ReactionTypeEmoji::builder().emoji(emoji).build());
         let params = SetMessageReactionParams::builder()
             .chat_id(target.chat)

@@ -20,7 +20,7 @@ use super::Inner;
 use super::poll::{Leftovers, WANTED, readable};
 use super::seen::Moving;
 use super::settings::Webhook;
-use super::taking::{Task, Taking};
+use super::taking::{Taking, Task};
 use super::wire::Me;
 use crate::channels::{Intake, Pauses, State};
 use crate::model::chat::ChatRef;

@@ -37,7 +37,7 @@ pub(in crate::cli) enum ChannelVerb {
 pub(in crate::cli) struct AddArgs {
     /// Its name in wirings: lower-case letters, digits and '-'
     pub name: String,
-    /// Its platform: telegram or exec
+    /// Its platform: telegram, http or exec
     pub kind: String,
     /// A file with its secret, such as a bot's token; `-` is standard input [default: asks]
     #[arg(long, value_name = "FILE")]
@@ -51,6 +51,95 @@ pub(in crate::cli) struct AddArgs {
     /// A setting, as JSON or as plain text; more than once for several
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum HookVerb {
+    /// Add a webhook, or change one, and wire it to a group. Its secret is made, and shown once
+    Add(HookArgs),
+    /// List the webhooks
+    List,
+    /// Remove a webhook with its secret
+    Remove {
+        /// Its name
+        name: String,
+        /// Its channel [default: the one of the kind http]
+        #[arg(long)]
+        channel: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct HookArgs {
+    /// Its name: it is called at /hooks/NAME
+    pub name: String,
+    /// The group that its calls reach
+    pub group: Folder,
+    /// Its channel [default: the one of the kind http]
+    #[arg(long)]
+    pub channel: Option<String>,
+    /// GitHub calls it
+    #[arg(long)]
+    pub github: bool,
+    /// An event of GitHub's to take, such as `issues`; more than once for several [default: all]
+    #[arg(long = "event", value_name = "EVENT", requires = "github")]
+    pub events: Vec<String>,
+    /// A file with the address that its replies are posted to; `-` is standard input: it may have a token in it
+    #[arg(long, value_name = "FILE")]
+    pub callback_file: Option<PathBuf>,
+    /// The address that its replies are posted to, when it is no secret
+    #[arg(long, value_name = "URL", conflicts_with = "callback_file")]
+    pub callback: Option<String>,
+    /// A file with the secret that its calls are signed with; `-` is standard input [default: one is made]
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// Make a fresh secret in the place of the one that it has
+    #[arg(long, conflicts_with = "secret_file")]
+    pub new_secret: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum KeyVerb {
+    /// Make a key and wire it to a group. It is shown once
+    Add(KeyArgs),
+    /// List the keys
+    List,
+    /// Take a key back: it opens nothing any more
+    Revoke {
+        /// Its name
+        name: String,
+        /// Its channel [default: the one of the kind http]
+        #[arg(long)]
+        channel: Option<String>,
+    },
+    /// Forget a key with its conversations' places
+    Remove {
+        /// Its name
+        name: String,
+        /// Its channel [default: the one of the kind http]
+        #[arg(long)]
+        channel: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct KeyArgs {
+    /// Its name, such as that of the program that has it
+    pub name: String,
+    /// The group that its calls reach
+    pub group: Folder,
+    /// Its channel [default: the one of the kind http]
+    #[arg(long)]
+    pub channel: Option<String>,
+    /// What the API calls its agent [default: the group's name]
+    #[arg(long)]
+    pub model: Option<String>,
+    /// For how many days it is good
+    #[arg(long, value_name = "N", default_value_t = 90)]
+    pub days: u32,
+    /// It is good until it is revoked
+    #[arg(long, conflicts_with = "days")]
+    pub no_expiry: bool,
 }
 
 #[derive(Debug, Args)]

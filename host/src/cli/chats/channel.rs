@@ -44,7 +44,7 @@ async fn add(context: &Context, args: AddArgs) -> Result<u8, CliError> {
             }
         }
     };
-    let put = ChannelPut { kind: args.kind, settings, secret };
+    let put = ChannelPut { kind: args.kind.clone(), settings, secret };
     let path = format!("{PATH}/{}", segment(&args.name));
     let call = async |client: &Client| Ok(client.put_with::<ChannelTested>(&path, &put).await?);
     let tested = connect::with(&context.home, Mode::Query, call).await?;
@@ -52,10 +52,13 @@ async fn add(context: &Context, args: AddArgs) -> Result<u8, CliError> {
         terminal::out_json(&tested)?;
     } else {
         let words = terminal::clean_line(&tested.words, 400);
-        terminal::out(&format!(
-            "{}: {words}\nnext: `cofferdam pair --group GROUP` shows it who you are",
-            args.name
-        ))?;
+        let next = match args.kind.as_str() {
+            "http" => {
+                "`cofferdam key add NAME GROUP` makes a key of its API, `cofferdam hook add NAME GROUP` a webhook"
+            }
+            _ => "`cofferdam pair --group GROUP` shows it who you are",
+        };
+        terminal::out(&format!("{}: {words}\nnext: {next}", args.name))?;
     }
     Ok(0)
 }

@@ -30,7 +30,8 @@ fn channel(channel: &Channel) -> Check {
 
 fn approvals(unasked: u64) -> Option<Check> {
     let detail = format!("{unasked} wait that nobody could be asked about: no owner or admin has a direct chat");
-    let mend = "`cofferdam pair` makes a code; who shows it to the bot is asked. `cofferdam approval list` decides here";
+    let mend =
+        "`cofferdam pair` makes a code; who shows it to the bot is asked. `cofferdam approval list` decides here";
     (unasked > 0).then(|| Check::warning("approvals", detail, mend))
 }
 

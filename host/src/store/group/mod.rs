@@ -8,7 +8,7 @@
 //! - [`moves`]: a chat with another id. - [`context`]: what was said to others. - [`shown`]: what turns show.
 //! - [`tools`]: calls of the host's tools. - [`questions`]: the agent's, and their answers. - [`files`]: people's.
 //! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`undelivered`]: what never arrived, for the agent. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
-//!   at; [`detail`]: in depth. - [`usage`]: what model calls cost.
+//!   at; [`stand`]: callers; [`detail`]: in depth. - [`usage`]: what model calls cost.
 
 pub mod attempts;
 pub mod claim;
@@ -32,6 +32,7 @@ pub mod outbox;
 pub mod questions;
 mod retries;
 pub mod shown;
+pub mod stand;
 pub mod starts;
 pub(super) mod states;
 pub mod steering;

@@ -17,6 +17,7 @@ use crate::model::said::By;
 use jiff::tz::TimeZone;
 
 mod retried;
+mod stand;
 
 struct Fixture {
     _dir: tempfile::TempDir,
