@@ -57,6 +57,8 @@ pub const POINTS: &[&str] = &[
 
 /// Where the end of a container with a turn can be killed: noted but not told, and told but not seen.
 pub const OF_END: &[&str] = &["end.noted", "end.told"];
+/// Where a message that waited for its sender's pace can be killed: taken in, and not forgotten where it waited.
+pub const OF_LATE: &[&str] = &["late.taken"];
 /// Where the restore of a group can be killed: with everything copied, and with the places exchanged.
 pub const OF_RESTORE: &[&str] = &["restore.before_exchange", "restore.after_exchange"];
 /// Where a backup can be killed: with the databases of all groups copied, and nothing said to be complete.
@@ -90,9 +92,20 @@ pub const OF_KEY_OUT: &[&str] = &["key_out.noted", "key_out.emptied", "key_out.d
 #[inline]
 pub fn crash_point(name: &str) {
     debug_assert!(
-        [POINTS, OF_END, OF_RESTORE, OF_BACKUP, OF_REFRESH, OF_ROTATION, OF_KEYRING, OF_KEY_IN, OF_KEY_OUT]
-            .iter()
-            .any(|points| points.contains(&name)),
+        [
+            POINTS,
+            OF_END,
+            OF_LATE,
+            OF_RESTORE,
+            OF_BACKUP,
+            OF_REFRESH,
+            OF_ROTATION,
+            OF_KEYRING,
+            OF_KEY_IN,
+            OF_KEY_OUT
+        ]
+        .iter()
+        .any(|points| points.contains(&name)),
         "{name} is in no list of points"
     );
     #[cfg(feature = "test-hooks")]

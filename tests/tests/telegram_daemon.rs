@@ -14,8 +14,16 @@ struct Stage {
 impl Stage {
     /// A daemon with the channel `tg` and an owner, Ada, whose direct chat is wired to `demo`.
     async fn new(provider: &str) -> Self {
+        Self::with(provider, &[]).await
+    }
+
+    /// The same, with these variables in the daemon's environment.
+    async fn with(provider: &str, env: &[(&str, &str)]) -> Self {
         let telegram = Telegram::start().await;
         let mut home = TestHome::new();
+        for (name, value) in env {
+            home.env(name, value);
+        }
         home.up().await;
         home.group("demo", &json!({"provider": provider})).await;
         let settings = format!("api_url={}", telegram.url());
@@ -42,6 +50,16 @@ impl Stage {
         let has =
             |telegram: &Telegram| telegram.from_bot(chat).into_iter().find(|message| message.text.contains(words));
         self.telegram.until(words, has).await
+    }
+
+    /// A group in which everybody wakes `demo`.
+    async fn open_group(&self) -> i64 {
+        let group = self.telegram.supergroup("Team", &[]);
+        let chat = format!("tg:{group}");
+        let wired = self.home.cli(&["wire", &chat, "demo", "--engage", "always", "--unknown", "public"]).await;
+        assert_eq!(wired.code, 0, "{wired:?}");
+        self.telegram.reads_groups();
+        group
     }
 
     async fn json(&self, words: &[&str]) -> Value {
@@ -204,4 +222,58 @@ async fn groups_wake_on_a_mention_and_hear_what_was_said_before() {
     assert!(answer.text.contains("lunch at noon?"), "{}", answer.text);
     let status = stage.home.cli(&["status"]).await;
     assert!(status.stdout.contains("tg connected"), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_flooder_holds_up_nobody_and_what_waits_is_neither_lost_nor_doubled_by_a_death() {
+    // Dead with the last of them taken in and not forgotten.
+    let mut stage = Stage::with("mock", &[("COFFERDAM_CRASH_AT", "late.taken:3")]).await;
+    let (group, eve) = (stage.open_group().await, Person::new(2002, "Eve"));
+    let mut lines: Vec<String> = (0..23).map(|number| format!("of Eve {number}.")).collect();
+    for line in &lines {
+        stage.telegram.write(group, Post::text(line).from(&eve));
+    }
+    stage.telegram.write(group, Post::text("of Ada.").from(&stage.ada));
+    stage.home.ended().await;
+    stage.home.unset("COFFERDAM_CRASH_AT");
+    stage.telegram.write(group, Post::text("of Ada again.").from(&stage.ada));
+    stage.home.up().await;
+    lines.extend(["of Ada.".to_owned(), "of Ada again.".to_owned()]);
+    let said = |telegram: &Telegram| {
+        telegram.from_bot(group).into_iter().map(|message| message.text + "\n").collect::<String>()
+    };
+    let all =
+        |telegram: &Telegram| Some(said(telegram)).filter(|said| lines.iter().all(|line| said.contains(line)));
+    let said = stage.telegram.until("an answer to each", all).await;
+    for line in &lines {
+        assert_eq!(said.matches(line.as_str()).count(), 1, "{line}\n{said}");
+    }
+    let at = |line: &str| said.find(line).unwrap_or_default();
+    assert!((1..23).all(|number| at(&lines[number - 1]) < at(&lines[number])), "in their order:\n{said}");
+    assert!(at("of Ada.") < at(&lines[22]), "Ada did not wait for Eve:\n{said}");
+    assert_eq!(said.matches("You write faster").count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn a_message_that_waits_is_answered_as_it_was_changed() {
+    let stage = Stage::with("mock", &[("COFFERDAM_MAX_SESSIONS", "1")]).await;
+    stage.home.group("busy", &json!({"provider": "mock"})).await;
+    let admin = stage.home.admin();
+    // Has the only place.
+    let mut busy = admin.send_text("busy", "!silent").await;
+    busy.started().await;
+    let message = stage.telegram.write(stage.chat, "the first form");
+    stage.telegram.change(stage.chat, message, "the second form");
+    // Answered at once, and so behind the change.
+    stage.telegram.write(stage.chat, "/status");
+    stage.says("demo:").await;
+    admin.stop(&busy.session()).await;
+    stage.says("mock reply to: the second form").await;
+    let told = stage.telegram.from_bot(stage.chat);
+    assert!(told.iter().all(|message| !message.text.contains("first form")), "{told:?}");
+    stage.telegram.change(stage.chat, message, "the third form");
+    stage.telegram.write(stage.chat, "and another");
+    stage.says("mock reply to: and another").await;
+    let told = stage.telegram.from_bot(stage.chat);
+    assert!(told.iter().all(|message| !message.text.contains("third form")), "it was read: {told:?}");
 }

@@ -102,9 +102,15 @@ pub trait Channel: Send + Sync {
     }
 
     /// Hands a piece of a reply over: as a new message, or by changing the message `onto`, which has that id on the platform
-    /// (from an earlier [`Receipt`] or from [`Channel::progress`]). `Ok` means that the platform has it. Called for one
-    /// piece of a chat at a time, and for many chats at once. May be dropped at any await.
-    async fn send(&self, reply: &Outbound, piece: &Piece, onto: Option<&str>) -> Result<Receipt, SendError>;
+    /// (from an earlier [`Receipt`] or from [`Channel::progress`]). The piece comes with its place among the reply's pieces,
+    /// from 0. `Ok` means that the platform has it. Called for one piece of a chat at a time, and for many chats at once. May be
+    /// dropped at any await.
+    async fn send(
+        &self,
+        reply: &Outbound,
+        piece: (usize, &Piece),
+        onto: Option<&str>,
+    ) -> Result<Receipt, SendError>;
 
     /// Shows the chat what a turn does: a typing mark, and one message that is changed, and that goes away at the turn's end
     /// unless a reply takes its place. `shown` is that message's id on the platform, if there is one; answers which there is now.

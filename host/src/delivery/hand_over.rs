@@ -133,7 +133,7 @@ impl Inner {
 pub(super) async fn send(
     channel: &dyn Channel,
     reply: &Outbound,
-    piece: &Piece,
+    piece: (usize, &Piece),
     onto: Option<&str>,
 ) -> Result<Receipt, SendError> {
     let patience = channel.patience(reply);

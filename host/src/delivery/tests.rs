@@ -100,7 +100,7 @@ impl Channel for Faulty {
         PATIENCE
     }
 
-    async fn send(&self, reply: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
+    async fn send(&self, reply: &Outbound, _: (usize, &Piece), _: Option<&str>) -> Result<Receipt, SendError> {
         self.sent.send_modify(|sent| sent.push(reply.text.clone()));
         let answer = self.script.lock().unwrap().get_mut(&reply.text).and_then(VecDeque::pop_front);
         let why = "as told".to_owned();

@@ -3,7 +3,7 @@
 use cofferdam_protocol::ids::Folder;
 
 use super::{Desk, failed, words};
-use crate::channels::{Arrival, Content, NotTaken, Taken, Written};
+use crate::channels::{Arrival, NotTaken, Taken, Written};
 use crate::model::approval::{ApprovalEvent, ApprovalKind, ApprovalState, Choice, DENY};
 use crate::model::chat::ChatKind;
 use crate::model::people::{Act, Role, UnknownPolicy};
@@ -230,19 +230,14 @@ impl Desk {
         let central = self.inner.stores.central();
         for (held, kept) in central.held().await? {
             if let Ok(arrival) = serde_json::from_str::<Arrival>(&kept)
-                && let Err(error) = self.take_again(&arrival).await
+                && let Err(error) = self.take_again(&arrival, Vec::new()).await
             {
                 tracing::warn!(chat = %arrival.chat, %error, "held back longer");
                 continue;
             }
-            central.let_go(held).await?;
+            central.let_go(held, kept).await?;
         }
         Ok(())
-    }
-
-    async fn take_again(&self, arrival: &Arrival) -> Result<(), NotTaken> {
-        let Content::Message(written) = &arrival.content else { return Ok(()) };
-        self.message(arrival, written).await.map(|_| ())
     }
 }
 

@@ -9,15 +9,20 @@
 //!                          └─ press ─▶ an approval, or an agent's question
 //! ```
 //!
-//! - [`message`]: what becomes of a message. - `files`: what came with it. - `floods`: who writes too fast.
+//! - [`message`]: what becomes of a message. - `edit`: of a change of one. - `files`, [`placing`]: what came with it.
+//! - `floods`, `late`: who writes too fast, and what of it waits. - `patterns`: compiled.
 //! - [`approvals`]: what waits for a person. - [`pairing`]: codes. - `own`: commands. - `press`: buttons. - `words`: ours.
 
 mod approvals;
+mod edit;
 mod files;
 mod floods;
+mod late;
 mod message;
 mod own;
 mod pairing;
+mod patterns;
+pub mod placing;
 mod press;
 mod words;
 
@@ -66,7 +71,10 @@ struct Inner {
     stores: Stores,
     channels: Channels,
     tells: Tells,
+    patterns: patterns::Patterns,
     floods: floods::Floods,
+    /// Somebody's message waits for its pace.
+    late: tokio::sync::Notify,
     codes: pairing::Tries,
     /// Something was decided: what was held for it may be taken in.
     decided: tokio::sync::Notify,
@@ -80,7 +88,9 @@ impl Desk {
             stores,
             channels,
             tells,
+            patterns: patterns::Patterns::default(),
             floods: floods::Floods::default(),
+            late: tokio::sync::Notify::new(),
             codes: pairing::Tries::default(),
             decided: tokio::sync::Notify::new(),
         };
@@ -92,9 +102,13 @@ impl Desk {
         Arc::new(Counter { desk: self.clone(), channel: channel.to_owned() })
     }
 
-    /// Does what is due by itself, until it is told to stop: takes in what was held for approvals that were given, ends those
-    /// whose time is over, and nudges posts.
+    /// Does what is due by itself, until it is told to stop: takes in what was held for approvals that were given and for its
+    /// sender's pace, ends approvals whose time is over, and nudges posts.
     pub async fn attend(&self, stop: CancellationToken) {
+        tokio::join!(self.look_around(stop.clone()), self.catch_up(stop));
+    }
+
+    async fn look_around(&self, stop: CancellationToken) {
         loop {
             if let Err(error) = self.look().await {
                 tracing::error!(error = %error_chain(&error), "what is due at the desk could not be read; tried again");
@@ -125,6 +139,7 @@ impl Desk {
         match &arrival.content {
             Content::Press(data) => self.press(&arrival, data).await,
             Content::Message(written) => self.message(&arrival, written).await,
+            Content::Edit(written) => self.edit(&arrival, written).await,
         }
     }
 

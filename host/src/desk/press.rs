@@ -1,13 +1,11 @@
 //! Buttons that somebody pressed.
 
+use super::edit::may_write;
 use super::message::inbound;
 use super::{DecideError, Decider, Desk, failed};
 use crate::channels::{Arrival, NotTaken, Taken};
 use crate::model::button::{self, Button};
-use crate::model::people::{Act, Role, UnknownPolicy};
 use crate::router::DropReason;
-use crate::store::StoreError;
-use crate::store::wirings::Wiring;
 
 impl Desk {
     pub(super) async fn press(&self, arrival: &Arrival, data: &str) -> Result<Taken, NotTaken> {
@@ -22,7 +20,7 @@ impl Desk {
 
     async fn pressed_choice(&self, arrival: &Arrival, id: i64, choice: usize) -> Result<Taken, NotTaken> {
         let central = self.inner.stores.central();
-        let known = central.known(&arrival.chat.channel, &arrival.sender.id).await.map_err(failed)?;
+        let known = self.find(arrival, "").await.map_err(failed)?.sender;
         let row = central.approval(id).await.map_err(failed)?;
         let Some(word) = row.and_then(|row| row.choices.get(choice).map(|choice| choice.word.clone())) else {
             return self.dropped(arrival, DropReason::BadPress).await;
@@ -47,10 +45,11 @@ impl Desk {
         question: cofferdam_protocol::ids::QuestionId,
         option: usize,
     ) -> Result<Taken, NotTaken> {
-        let Some(wiring) = self.asked_here(arrival, group).await.map_err(failed)? else {
+        let found = self.find(arrival, "").await.map_err(failed)?;
+        let Some(wiring) = found.wirings.iter().find(|wiring| button::tag(&wiring.folder) == group) else {
             return self.dropped(arrival, DropReason::BadPress).await;
         };
-        if !self.may_write(arrival, &wiring).await.map_err(failed)? {
+        if !may_write(arrival, &found, &wiring.folder) {
             return self.dropped(arrival, DropReason::UnknownSender).await;
         }
         let store = self.inner.stores.group(&wiring.folder).await.map_err(failed)?;
@@ -67,25 +66,9 @@ impl Desk {
             return Ok(Taken::Done("This question is over.".to_owned()));
         }
         let words = words.clone();
-        let folder = wiring.folder.clone();
-        match self.accept_as(&folder, &wiring, message, None).await? {
+        match self.accept_as(&wiring.folder, wiring, message, None).await? {
             Taken::Accepted | Taken::Known => Ok(Taken::Done(words)),
             other => Ok(other),
         }
-    }
-
-    /// The wiring of the chat whose group a button names.
-    async fn asked_here(&self, arrival: &Arrival, group: &str) -> Result<Option<Wiring>, StoreError> {
-        let wirings = self.inner.stores.central().wirings_of(&arrival.chat.channel, &arrival.chat.chat_id).await?;
-        Ok(wirings.into_iter().find(|wiring| button::tag(&wiring.folder) == group))
-    }
-
-    async fn may_write(&self, arrival: &Arrival, wiring: &Wiring) -> Result<bool, StoreError> {
-        let central = self.inner.stores.central();
-        let known = central.known(&arrival.chat.channel, &arrival.sender.id).await?;
-        let chat = central.chat(&arrival.chat.channel, &arrival.chat.chat_id).await?;
-        let policy = chat.and_then(|chat| chat.unknown).unwrap_or(UnknownPolicy::of(arrival.kind));
-        let public = (policy == UnknownPolicy::Public).then_some(Role::Guest);
-        Ok(known.role(&wiring.folder).max(public).is_some_and(|role| role.may(Act::Write)))
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn harmless(mut arrival: Arrival) -> Arrival {
     }
     arrival.title = arrival.title.map(|title| name(&title)).filter(|title| !title.is_empty());
     // What a database's text cannot be searched for.
-    if let Content::Message(written) = &mut arrival.content {
+    if let Content::Message(written) | Content::Edit(written) = &mut arrival.content {
         written.text = written.text.replace('\0', "");
     }
     arrival

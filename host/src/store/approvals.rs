@@ -187,11 +187,11 @@ impl Central {
             .await
     }
 
-    /// Forgets an arrival that was held and is taken.
-    pub async fn let_go(&self, held: i64) -> Result<(), StoreError> {
+    /// Forgets an arrival that was held and is taken, unless it was changed since it was read.
+    pub async fn let_go(&self, held: i64, arrival: String) -> Result<(), StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
-                tx.execute("DELETE FROM held WHERE id = ?1", [held])?;
+                tx.execute("DELETE FROM held WHERE id = ?1 AND arrival = ?2", params![held, arrival])?;
                 Ok(())
             })
             .await

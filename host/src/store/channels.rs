@@ -79,7 +79,9 @@ impl Central {
             .write(Durability::Durable, move |tx| {
                 tx.execute("DELETE FROM secrets WHERE purpose = 'channel' AND name = ?1", [&name])?;
                 tx.execute("DELETE FROM secrets WHERE purpose = 'hook' AND name GLOB ?1 || '/*'", [&name])?;
-                for table in ["wirings", "engaged_threads", "chats", "users", "posts", "answered", "approvals"] {
+                for table in
+                    ["wirings", "engaged_threads", "chats", "users", "posts", "answered", "approvals", "late"]
+                {
                     tx.execute(&format!("DELETE FROM {table} WHERE channel = ?1"), [&name])?;
                 }
                 tx.execute("DELETE FROM people WHERE id NOT IN (SELECT person FROM users)", [])?;

@@ -98,7 +98,7 @@ fn has_buttons(hello: &Hello, asked: &Asked) -> bool {
 pub(super) fn sending<'a>(
     hello: &Hello,
     reply: &'a Outbound,
-    piece: &'a Piece,
+    (place, piece): (usize, &'a Piece),
     key: &'a str,
     onto: Option<&'a str>,
 ) -> Option<Sending<'a>> {
@@ -136,7 +136,7 @@ pub(super) fn sending<'a>(
         }
         (Piece::Whole, _) => return None,
     }
-    if hello.abilities.buttons && !reply.buttons.is_empty() && pieces(hello, reply).last() == Some(piece) {
+    if hello.abilities.buttons && !reply.buttons.is_empty() && pieces(hello, reply).len() == place + 1 {
         line.buttons = Some(buttons(&reply.buttons));
     }
     Some(line)
@@ -146,13 +146,9 @@ fn buttons(buttons: &[Labelled]) -> Vec<Button<'_>> {
     buttons.iter().map(|button| Button { label: &button.label, data: &button.data }).collect()
 }
 
-/// What a platform knows a piece by when it comes again: of its reply, and of its place among the pieces. Two pieces of a
-/// reply that say the same have the same key.
-pub(super) fn key(hello: &Hello, reply: &Outbound, piece: &Piece) -> String {
-    match pieces(hello, reply).iter().position(|other| other == piece) {
-        None | Some(0) => reply.key.clone(),
-        Some(place) => format!("{}-{place}", reply.key),
-    }
+/// What a platform knows a piece by when it comes again: its reply's key and its place among the reply's pieces.
+pub(super) fn key(reply: &Outbound, place: usize) -> String {
+    format!("{}/{place}", reply.key)
 }
 
 #[cfg(test)]

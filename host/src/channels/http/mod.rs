@@ -202,7 +202,7 @@ impl Channel for Http {
         }
     }
 
-    async fn send(&self, reply: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
+    async fn send(&self, reply: &Outbound, _: (usize, &Piece), _: Option<&str>) -> Result<Receipt, SendError> {
         let inner = &self.inner;
         if matches!(reply.action, Some(Action::React { .. })) {
             return Ok(Receipt::NONE);

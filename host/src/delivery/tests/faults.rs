@@ -188,7 +188,7 @@ async fn a_crash_between_lease_and_delivered_is_a_doubt() {
         f.db.put_reply(&chat("a"), "1").await;
         // The lane that crashed: it leased, its channel took it, and nothing was written down.
         let NextReply::Leased(reply) = f.db.lease(&chat("a"), true).await.unwrap() else { panic!("leased") };
-        f.channel.send(&reply, &Piece::Whole, None).await.unwrap();
+        f.channel.send(&reply, (0, &Piece::Whole), None).await.unwrap();
         let delivery = Fixture::delivery(&f.stores, &f.channel);
         delivery.nudge(f.due("a"));
         let kept = f.all_delivered("a").await;

@@ -1,6 +1,6 @@
 //! One group's `state.db`.
 //!
-//! - [`inbox`]: ① accept. - [`claim`]: ② claim. - [`closing`]: ④ finish. - [`commands`]: what people ask of us in a chat.
+//! - [`inbox`]: ① accept. - [`edits`]: before anybody read it. - [`claim`]: ② claim. - [`closing`]: ④ finish. - [`commands`]: what people ask of us in a chat.
 //! - [`attempts`]: fencing, hello, a container's end. - [`starts`]: those that fail. - [`turns`]: ③ ready. - `retries`:
 //!   a failure that can pass. - [`dead_letters`]: one that did not. - [`steering`]: what changes while a turn runs.
 //! - [`earlier`]: a turn and those before it over the same messages.
@@ -21,6 +21,7 @@ pub mod dead_letters;
 pub mod detail;
 pub mod digest;
 pub mod earlier;
+pub mod edits;
 pub mod files;
 pub mod glance;
 pub mod history;

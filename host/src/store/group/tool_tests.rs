@@ -415,3 +415,13 @@ async fn history_is_what_was_said_oldest_first_and_pages() {
     let said = texts(f.db.said(&f.session, None, 50).await.unwrap());
     assert!(!said.contains(&"third".to_owned()), "only offered to the turn: {said:?}");
 }
+
+#[tokio::test]
+async fn an_answer_to_a_question_stays_as_it_was_given() {
+    let f = Fixture::new().await;
+    f.call("c1", "ask_user", question("Which?")).await;
+    let answer = Inbound { sender_id: Some("u".into()), ..message("2", "Blue") };
+    f.db.accept(answer, "key".into(), None).await.unwrap();
+    assert!(!f.db.edit(&chat(), "2", "u", "Red").await.unwrap());
+    assert_eq!(f.call("c1", "ask_user", question("Which?")).await.answer, done("Blue"));
+}
