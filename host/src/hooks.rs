@@ -61,6 +61,9 @@ pub const OF_END: &[&str] = &["end.noted", "end.told"];
 pub const OF_LATE: &[&str] = &["late.taken"];
 /// Where the restore of a group can be killed: with everything copied, and with the places exchanged.
 pub const OF_RESTORE: &[&str] = &["restore.before_exchange", "restore.after_exchange"];
+/// Where the move of a chat that got another id can be killed: before and after it is noted, and with one group's rows moved
+/// while the note still stands.
+pub const OF_MOVE: &[&str] = &["move.before_commit", "move.after_commit", "move.of_group"];
 /// Where a backup can be killed: with the databases of all groups copied, and nothing said to be complete.
 pub const OF_BACKUP: &[&str] = &["backup.before_manifest"];
 
@@ -97,6 +100,7 @@ pub fn crash_point(name: &str) {
             OF_END,
             OF_LATE,
             OF_RESTORE,
+            OF_MOVE,
             OF_BACKUP,
             OF_REFRESH,
             OF_ROTATION,

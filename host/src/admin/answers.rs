@@ -59,7 +59,7 @@ pub(super) async fn status(
         // A group with open dead letters stays marked as busy, so that no others have to be asked.
         let count = admin.stores.group(folder).await?.open_dead_letters().await?;
         if count > 0 {
-            dead_letters.push(OpenLetters { group: folder.clone(), count });
+            dead_letters.push(OpenLetters { group: Some(folder.clone()), count });
         }
         let mut shown = all.into_iter().filter(|s| views.contains_key(&s.id) || s.retry_at.is_some()).peekable();
         if shown.peek().is_none() {
@@ -75,6 +75,10 @@ pub(super) async fn status(
             "container.json of {} changed; session {} takes it at its next start",
             session.group, session.id
         ));
+    }
+    let own = admin.stores.central().open_post_letters().await?;
+    if own > 0 {
+        dead_letters.push(OpenLetters { group: None, count: own });
     }
     let (running, queued) = admin.supervisor.counts();
     Ok(Json(Status {
@@ -96,6 +100,8 @@ pub(super) async fn status(
         dead_letters,
         channels: channels::all(&admin).await?,
         approvals: admin.stores.central().approvals(false, usize::MAX >> 1).await?.len() as u64,
+        lost_secrets: channels::lost_secrets(&admin).await?,
+        unasked: admin.stores.central().unasked_approvals().await?,
         dropped: admin.stores.central().drops(DROPS).await?.into_iter().map(dropped).collect(),
         sessions,
     }))

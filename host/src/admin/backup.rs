@@ -10,8 +10,8 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use cofferdam_protocol::admin::{
-    BackupReport, BackupRequest, ErrorKind, FilesCopied, GroupRestore, RestoreReport, RestoreRequest, SessionState,
-    SharedRestore, TableRestore, WorkEvent,
+    BackupReport, BackupRequest, ErrorKind, FilesCopied, GroupRestore, HomeRestore, RestoreReport, RestoreRequest,
+    SessionState, SharedRestore, TableRestore, WorkEvent,
 };
 use cofferdam_protocol::ids::Folder;
 use futures_util::future::join_all;
@@ -63,7 +63,7 @@ pub(super) async fn restore(State(admin): State<Arc<Admin>>, Json(request): Json
                     "name one with --from DIR, or one group whose database is damaged",
                 ));
             };
-            Ok(RestoreReport { groups: vec![own(&admin, &request, folder).await?], shared: None })
+            Ok(RestoreReport { groups: vec![own(&admin, &request, folder).await?], shared: None, home: None })
         }
     })
 }
@@ -91,8 +91,35 @@ async fn from_backup(
         wake(admin, &groups).await;
     }
     let restored = put?;
-    let shared = if request.groups.is_empty() { shared(admin, request, backup, tell).await? } else { None };
-    Ok(RestoreReport { groups: restored, shared })
+    let (mut shared_back, mut home_back) = (None, None);
+    if request.groups.is_empty() {
+        shared_back = shared(admin, request, backup.clone(), tell).await?;
+        home_back = Some(of_home(admin, &backup).await?);
+    }
+    // What came is looked at: channels run, and who may decide is asked.
+    admin.switchboard.look().await;
+    admin.desk.look_soon();
+    Ok(RestoreReport { groups: restored, shared: shared_back, home: home_back })
+}
+
+/// What chats need besides their groups.
+async fn of_home(admin: &Admin, backup: &Backup) -> Result<HomeRestore, Failed> {
+    let back = admin.stores.central().take_home(backup.source()).await?;
+    let mut to_do = Vec::new();
+    for (name, _) in &back.channels {
+        let lacks = admin.switchboard.lacks(name).await?;
+        to_do.extend(lacks.map(|why| format!("channel {name}: {why}")));
+    }
+    let hooks = super::channels::lost_secrets(admin).await?;
+    to_do.extend(hooks.into_iter().map(|lost| format!("{}; {}", lost.what, lost.mend)));
+    Ok(HomeRestore {
+        channels: back.channels.into_iter().map(|(name, _)| name).collect(),
+        channels_kept: back.kept,
+        people: back.people,
+        approvals: back.approvals,
+        posts: back.posts,
+        to_do,
+    })
 }
 
 async fn put_groups(
@@ -111,7 +138,8 @@ async fn put_groups(
         let (source, home, name) = (backup.clone(), admin.home.clone(), folder.clone());
         let (replace, tell) = (request.folder, tell.clone());
         let put = blocking(move || source.put(&home, &name, replace, &telling(&tell))).await?;
-        let elsewhere = admin.stores.central().take_in(row, wirings).await?;
+        let alone = !request.groups.is_empty();
+        let back = admin.stores.central().take_in((row, wirings), backup.source(), alone).await?;
         drop(taken);
         go_on(admin, &folder).await?;
         restored.push(GroupRestore {
@@ -121,7 +149,9 @@ async fn put_groups(
             folder: put.folder,
             copied: put.copied.into(),
             tables: Vec::new(),
-            wired_elsewhere: elsewhere.iter().map(|w| format!("{}:{}", w.channel, w.chat_id)).collect(),
+            wired_elsewhere: back.elsewhere.iter().map(|w| format!("{}:{}", w.channel, w.chat_id)).collect(),
+            no_channel: if alone { back.no_channel } else { Vec::new() },
+            roles: back.roles,
         });
     }
     Ok(restored)
@@ -189,6 +219,8 @@ async fn own(admin: &Admin, request: &RestoreRequest, folder: &Folder) -> Result
         copied: FilesCopied::default(),
         tables: salvaged.tables.into_iter().map(table).collect(),
         wired_elsewhere: Vec::new(),
+        no_channel: Vec::new(),
+        roles: Vec::new(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use cofferdam_protocol::admin::{Channel, ChannelPut, ChannelTested, ErrorKind};
+use cofferdam_protocol::admin::{Channel, ChannelPut, ChannelTested, ErrorKind, LostSecret};
 use secrecy::SecretString;
 
 use super::Admin;
@@ -28,6 +28,22 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Answer<Vec<Channel>
 
 pub(super) async fn all(admin: &Admin) -> Result<Vec<Channel>, Failed> {
     Ok(admin.switchboard.list().await?.into_iter().map(view).collect())
+}
+
+/// Webhooks whose secret is to be given again; channels say it of themselves.
+pub(super) async fn lost_secrets(admin: &Admin) -> Result<Vec<LostSecret>, Failed> {
+    let lost = admin.stores.central().lost_secrets().await?;
+    let hooks = lost.iter().filter(|of| of.is_hook()).filter_map(|of| of.name.split_once('/'));
+    let lost = hooks.map(|(channel, name)| LostSecret {
+        what: format!(
+            "the webhook {name} of {channel} has no secret here, as no backup has one: its calls are refused"
+        ),
+        mend: format!(
+            "`cofferdam hook add {name} GROUP --channel {channel}` with what it had makes one (--secret-file takes one): \
+             give it to who calls it"
+        ),
+    });
+    Ok(lost.collect())
 }
 
 pub(super) async fn show(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<Channel> {
@@ -115,6 +131,7 @@ pub(super) fn failed(error: ChannelError) -> Failed {
         ChannelError::Secret(_) => {
             Failed::new(ErrorKind::Account, message, "`cofferdam doctor` says how the vault's key is")
         }
+        ChannelError::NoSecret(_) => usage(&message, "nothing was changed"),
         ChannelError::Store(error) => error.into(),
     }
 }

@@ -56,6 +56,7 @@ pub(super) async fn set_role(
     if !admin.stores.central().set_role(id, change.group, role, "the host").await? {
         return Err(unknown(id));
     }
+    admin.desk.look_soon();
     person(&admin, id).await
 }
 

@@ -1,13 +1,13 @@
 //! Backups of a running home, and back.
 //!
-//! - [`take`]: a backup. - [`restore`]: one group from a backup. - [`salvage`]: one group from its own damaged database.
+//! - [`take`]: a backup. - [`restore`]: groups from a backup, and what their chats need. - [`salvage`]: one group from its own damaged database.
 //! - [`manifest`]: what makes a directory a backup. - `place`: directories that appear and change places in one step.
 //!
 //! A backup directory, 0700 with all below it:
 //!
 //! ```text
 //! manifest.json                 written last
-//! central.db                    groups and wirings
+//! central.db                    groups, wirings, channels, people, what waits; no secret
 //! groups/<folder>/state.db      the group's database
 //! groups/<folder>/folder/       container.json, AGENTS.md, skills/, workspace/
 //! groups/<folder>/data/         sessions: codex homes, sent files

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cofferdam_protocol::ids::Folder;
+use tempfile::TempDir;
 
 use super::manifest::{self, Manifest};
 use super::place::{Fresh, sweep};
@@ -11,6 +12,7 @@ use crate::config::home::{Home, SHARED};
 use crate::files::tree::{Copied, Take, Tree};
 use crate::store::backup::{Origin, read_central, renew};
 use crate::store::central::GroupRow;
+use crate::store::taken_back::Source;
 use crate::store::wirings::Wiring;
 
 /// A backup that was looked through and is one.
@@ -20,6 +22,10 @@ pub struct Backup {
     pub manifest: Manifest,
     groups: Vec<GroupRow>,
     wirings: Vec<Wiring>,
+    /// Its `central.db`, to be read from.
+    source: Source,
+    /// Where that lies.
+    _look: TempDir,
 }
 
 /// What became of a group's files, or of those that all groups share.
@@ -43,7 +49,12 @@ impl Backup {
         let copy = look.path().join("central.db");
         std::fs::copy(&central, &copy).map_err(io(&central))?;
         let (groups, wirings) = read_central(&copy)?;
-        Ok(Self { dir: dir.to_owned(), manifest, groups, wirings })
+        Ok(Self { dir: dir.to_owned(), manifest, groups, wirings, source: Source(copy), _look: look })
+    }
+
+    /// What it has besides its groups' own databases and files.
+    pub fn source(&self) -> Source {
+        self.source.clone()
     }
 
     /// Its groups.

@@ -103,6 +103,13 @@ pub trait Intake: Send + Sync {
     /// A chat that was [`SendError::Absent`](super::SendError::Absent) can be reached.
     async fn present(&self, chat: ChatRef);
 
+    /// A chat has another id from now on: everything of it, also what is handed in under the old id, is of the new one. Durable
+    /// when it is answered; after an error it is to be told again, and telling it twice does no harm. May be called
+    /// while a reply is handed over.
+    async fn moved(&self, _from: &str, _to: &str) -> Result<(), NotTaken> {
+        Ok(())
+    }
+
     /// How far the channel has read, as it said itself with [`Intake::keep_cursor`].
     async fn cursor(&self) -> Result<Option<String>, NotTaken>;
 

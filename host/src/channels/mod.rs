@@ -11,6 +11,7 @@ pub mod exec;
 pub mod http;
 pub mod markup;
 pub mod pace;
+mod parked;
 pub mod piece;
 #[cfg(feature = "test-hooks")]
 pub mod platform;
@@ -34,6 +35,7 @@ use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
 pub use arrival::{Arrival, Content, Intake, NotTaken, Offered, Sender, Taken, Written};
 pub use pace::{Pace, Rate};
+pub use parked::Parked;
 pub use piece::{Piece, Receipt};
 pub use registry::Channels;
 pub use shown::Shown;

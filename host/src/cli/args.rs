@@ -11,7 +11,7 @@ use super::account::args::AccountVerb;
 use super::chats::args::{
     ApprovalVerb, ChannelVerb, HookVerb, KeyVerb, PairArgs, RoleVerb, TermsArgs, UserVerb, WireArgs,
 };
-use super::words::{ChatWord, LetterWord, SessionWord, usage_by};
+use super::words::{ChatWord, LetterWord, LettersOf, SessionWord, usage_by};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -267,8 +267,8 @@ pub(super) enum SessionVerb {
 pub(super) enum DeadLetterVerb {
     /// List those that wait for a decision
     List {
-        /// Of this group only
-        group: Option<Folder>,
+        /// Of this group only; @own are Cofferdam's own words
+        group: Option<LettersOf>,
         /// Also those that were retried or dropped
         #[arg(long)]
         all: bool,
@@ -289,9 +289,9 @@ pub(super) struct SettleArgs {
     /// The letters, as `dead-letter list` shows them: GROUP/NUMBER
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "LETTER")]
     pub letters: Vec<LetterWord>,
-    /// All that wait in this group
+    /// All that wait in this group, or in @own
     #[arg(long, value_name = "GROUP")]
-    pub all: Option<Folder>,
+    pub all: Option<LettersOf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use cofferdam_protocol::admin::{
-    BackupReport, BackupRequest, ErrorKind, FilesCopied, GroupRestore, RestoreReport, RestoreRequest,
+    BackupReport, BackupRequest, ErrorKind, FilesCopied, GroupRestore, HomeRestore, RestoreReport, RestoreRequest,
     SharedRestore, WorkEvent,
 };
 use serde::Serialize;
@@ -66,7 +66,8 @@ pub(super) async fn restore(context: &Context, args: RestoreArgs) -> Result<u8, 
         terminal::out_json(&report)?;
     } else {
         let shared = report.shared.iter().map(restored_shared);
-        let texts: Vec<String> = report.groups.iter().map(restored).chain(shared).collect();
+        let home = report.home.iter().flat_map(restored_home);
+        let texts: Vec<String> = report.groups.iter().map(restored).chain(shared).chain(home).collect();
         terminal::out(&texts.join("\n"))?;
     }
     let shared = report.shared.iter().map(|shared| &shared.copied);
@@ -154,6 +155,24 @@ fn restored_shared(shared: &SharedRestore) -> String {
     terminal::clean(&lines.join("\n"))
 }
 
+/// What came back besides the groups, line by line.
+fn restored_home(home: &HomeRestore) -> Vec<String> {
+    let named = |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")));
+    let counted = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
+    let lines = [
+        named("channels", &home.channels),
+        named("channels that were here stay as they are", &home.channels_kept),
+        named(
+            "people whom nobody knew here; see whether each should be let in (`cofferdam user list`)",
+            &home.people,
+        ),
+        counted(home.approvals, "approvals wait (`cofferdam approval list`)"),
+        counted(home.posts, "messages of Cofferdam's own were on their way, or wait as dead letters"),
+    ];
+    let to_do = home.to_do.iter().map(|what| format!("to do: {what}"));
+    lines.into_iter().flatten().chain(to_do).map(|line| terminal::clean_line(&line, 1000)).collect()
+}
+
 /// What of the copy is to be told, and where that is now which it replaced.
 fn put(name: &str, copied: &FilesCopied, aside: &[String]) -> Vec<String> {
     let left_out = left_out(name, copied).into_iter().map(|note| terminal::clean_line(&note, 400));
@@ -179,6 +198,12 @@ fn restored(group: &GroupRestore) -> String {
     lines.extend(
         group.wired_elsewhere.iter().map(|chat| format!("{chat} reaches another group here, and stays so")),
     );
+    if !group.roles.is_empty() {
+        lines.push(format!("roles in it again: {}", group.roles.join(", ")));
+    }
+    lines.extend(group.no_channel.iter().map(|name| {
+        format!("its chats on '{name}' wait for that channel: `cofferdam channel add {name} KIND` adds it")
+    }));
     terminal::clean(&lines.join("\n"))
 }
 
@@ -246,6 +271,8 @@ mod tests {
                 TableRestore { table: "outbox".into(), saved: 0, lost: None, unusable: 0 },
             ],
             wired_elsewhere: Vec::new(),
+            no_channel: vec!["tg".into()],
+            roles: vec!["Ada: member".into()],
         };
         insta::assert_snapshot!(restored(&group), @r#"
         group demo is restored
@@ -253,6 +280,26 @@ mod tests {
         inbox   3      1        0
         outbox  0      unknown  0
         what was there is now /h/state.db.broken-1
+        roles in it again: Ada: member
+        its chats on 'tg' wait for that channel: `cofferdam channel add tg KIND` adds it
         "#);
+    }
+
+    #[test]
+    fn a_restored_home_says_what_came_back_and_what_is_to_do() {
+        let home = HomeRestore {
+            channels: vec!["tg".into()],
+            channels_kept: vec![],
+            people: vec!["Ada (owner)".into(), "Eve\u{1b}[2J (member of demo)".into()],
+            approvals: 1,
+            posts: 0,
+            to_do: vec!["channel tg: it has no secret".into()],
+        };
+        insta::assert_snapshot!(restored_home(&home).join("\n"), @r"
+        channels: tg
+        people whom nobody knew here; see whether each should be let in (`cofferdam user list`): Ada (owner), Eve (member of demo)
+        1 approvals wait (`cofferdam approval list`)
+        to do: channel tg: it has no secret
+        ");
     }
 }

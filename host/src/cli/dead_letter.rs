@@ -1,7 +1,6 @@
 //! `cofferdam dead-letter …`: what was tried for the last time, and what becomes of it.
 
 use cofferdam_protocol::admin::{DeadLetter, ErrorKind, SettledLetters};
-use cofferdam_protocol::ids::Folder;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -11,7 +10,7 @@ use super::connect::{self, Mode};
 use super::error::CliError;
 use super::group::{set_aside_of_all, tell_missing};
 use super::table::{Table, ago, pairs};
-use super::words::LetterWord;
+use super::words::{LetterWord, LettersOf};
 use super::{Context, terminal};
 
 const PATH: &str = "/v1/dead-letters";
@@ -33,12 +32,16 @@ pub(super) async fn run(context: &Context, verb: DeadLetterVerb) -> Result<u8, C
     Ok(0)
 }
 
-async fn list(context: &Context, group: Option<&Folder>, all: bool) -> Result<(), CliError> {
-    let of = group.map(|group| format!("&group={group}")).unwrap_or_default();
-    let path = format!("{PATH}?all={all}{of}");
+async fn list(context: &Context, of: Option<&LettersOf>, all: bool) -> Result<(), CliError> {
+    let only = of.map(|of| format!("&group={of}")).unwrap_or_default();
+    let path = format!("{PATH}?all={all}{only}");
     let get = async |client: &Client| {
         let letters = client.get::<Vec<DeadLetter>>(&path).await?;
-        Ok((letters, set_aside_of_all(client, group).await?))
+        let aside = match of {
+            Some(LettersOf::Own) => Vec::new(),
+            of => set_aside_of_all(client, of.and_then(LettersOf::group)).await?,
+        };
+        Ok((letters, aside))
     };
     let (letters, aside) = connect::with(&context.home, Mode::Query, get).await?;
     tell_missing("dead letters", &aside);
@@ -69,7 +72,11 @@ fn table(letters: &[DeadLetter], now: Timestamp) -> String {
 }
 
 fn what(letter: &DeadLetter) -> &'static str {
-    if letter.reply.is_some() { "reply" } else { "message" }
+    match (&letter.group, letter.reply) {
+        (None, _) => "post",
+        (_, Some(_)) => "reply",
+        (_, None) => "message",
+    }
 }
 
 async fn show(context: &Context, letter: &LetterWord) -> Result<(), CliError> {
@@ -88,7 +95,7 @@ fn shown(letter: &DeadLetter, now: Timestamp) -> String {
         ("letter", Some(letter.reference.clone())),
         ("what", Some(format!("{} {id}", what(letter)))),
         ("chat", Some(letter.chat.clone())),
-        ("session", Some(letter.session.to_string())),
+        ("session", letter.session.as_ref().map(ToString::to_string)),
         ("turn", letter.turn.map(|turn| turn.to_string())),
         ("cause", Some(letter.cause.clone())),
         ("error", Some(letter.error.clone())),
@@ -103,7 +110,7 @@ fn shown(letter: &DeadLetter, now: Timestamp) -> String {
 async fn settle(context: &Context, args: SettleArgs, decision: Decision) -> Result<(), CliError> {
     let connection = connect::connect_or_host(&context.home, Mode::Query).await?;
     let settled = match &args.all {
-        Some(group) => settle_all(connection.client(), group, decision).await,
+        Some(of) => settle_all(connection.client(), of, decision).await,
         None => settle_each(connection.client(), &args.letters, decision).await,
     };
     let daemon = connection.is_remote();
@@ -116,10 +123,10 @@ async fn settle(context: &Context, args: SettleArgs, decision: Decision) -> Resu
     terminal::out(&words(&settled, decision, daemon))
 }
 
-async fn settle_all(client: &Client, group: &Folder, decision: Decision) -> Result<Vec<String>, CliError> {
+async fn settle_all(client: &Client, of: &LettersOf, decision: Decision) -> Result<Vec<String>, CliError> {
     let answer: SettledLetters = match decision {
-        Decision::Retry => client.post_for(&format!("{PATH}/{group}/retry")).await?,
-        Decision::Drop => client.delete_for(&format!("{PATH}/{group}")).await?,
+        Decision::Retry => client.post_for(&format!("{PATH}/{of}/retry")).await?,
+        Decision::Drop => client.delete_for(&format!("{PATH}/{of}")).await?,
     };
     Ok(answer.settled)
 }
@@ -176,9 +183,9 @@ mod tests {
     fn letter() -> DeadLetter {
         DeadLetter {
             reference: "demo/3".into(),
-            group: "demo".parse().unwrap(),
+            group: "demo".parse().ok(),
             number: 3,
-            session: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+            session: "0123456789abcdef0123456789abcdef".parse().ok(),
             chat: "terminal:demo".into(),
             message: Some(MessageId(7)),
             reply: None,

@@ -45,11 +45,18 @@ fn render(status: &Status, now: Timestamp) -> String {
         ("engine", status.engine_error.clone()),
         ("disk", status.disk.as_ref().map(disk)),
         ("channels", channels(&status.channels)),
-        ("approvals", approvals(status.approvals)),
+        ("approvals", approvals(status.approvals, status.unasked)),
         ("dead letters", dead_letters(&status.dead_letters)),
     ]);
     for note in &status.notes {
         text += &format!("\nnote: {}", terminal::clean_line(note, 400));
+    }
+    for lost in &status.lost_secrets {
+        text += &format!(
+            "\nnote: {}; {}",
+            terminal::clean_line(&lost.what, 200),
+            terminal::clean_line(&lost.mend, 200)
+        );
     }
     if !status.sessions.is_empty() {
         text += &format!("\n\n{}", session::table(&status.sessions, now));
@@ -79,13 +86,24 @@ fn channels(channels: &[Channel]) -> Option<String> {
     (!stand.is_empty()).then(|| stand.join("; "))
 }
 
-fn approvals(open: u64) -> Option<String> {
-    (open > 0).then(|| format!("{open} waiting for a person; `cofferdam approval list` shows them"))
+fn approvals(open: u64, unasked: u64) -> Option<String> {
+    let nobody = match unasked {
+        0 => String::new(),
+        n => format!(
+            ", {n} of which nobody could be asked: no owner or admin has a direct chat with the bot. `cofferdam pair` makes a \
+             code for one"
+        ),
+    };
+    (open > 0).then(|| format!("{open} waiting for a person{nobody}; `cofferdam approval list` shows them"))
 }
 
 /// Groups with dead letters, in one line.
 fn dead_letters(groups: &[OpenLetters]) -> Option<String> {
-    let counts: Vec<_> = groups.iter().map(|open| format!("{} in {}", open.count, open.group)).collect();
+    let count = |open: &OpenLetters| match &open.group {
+        Some(group) => format!("{} in {group}", open.count),
+        None => format!("{} of Cofferdam's own words", open.count),
+    };
+    let counts: Vec<_> = groups.iter().map(count).collect();
     (!counts.is_empty()).then(|| format!("{}; `cofferdam dead-letter list` shows them", counts.join(", ")))
 }
 
@@ -112,7 +130,9 @@ mod tests {
             engine_error: None,
             disk: None,
             channels: vec![],
+            lost_secrets: vec![],
             approvals: 0,
+            unasked: 0,
             notes: vec![],
             dropped: vec![],
             dead_letters: vec![],
@@ -140,7 +160,12 @@ mod tests {
             engine_error: Some("the Docker engine does not answer".into()),
             disk: Some(DiskTrouble { path: "/h/data".into(), why: "no space".into(), free_bytes: 4096 }),
             notes: vec!["demo: container.json has errors".into()],
-            dead_letters: vec![OpenLetters { group: "demo".parse().unwrap(), count: 2 }],
+            approvals: 2,
+            unasked: 1,
+            dead_letters: vec![
+                OpenLetters { group: "demo".parse().ok(), count: 2 },
+                OpenLetters { group: None, count: 1 },
+            ],
             dropped: vec![Dropped { chat: "terminal:x".into(), reason: "no wiring".into(), count: 2 }],
             sessions: vec![session::tests::session(SessionState::Queued, Some("waits for a place"))],
             ..status()
@@ -154,7 +179,8 @@ mod tests {
         groups:       1
         engine:       the Docker engine does not answer
         disk:         /h/data cannot be written: no space; 4 KiB free; what comes is refused, what is under way waits
-        dead letters: 2 in demo; `cofferdam dead-letter list` shows them
+        approvals:    2 waiting for a person, 1 of which nobody could be asked: no owner or admin has a direct chat with the bot. `cofferdam pair` makes a code for one; `cofferdam approval list` shows them
+        dead letters: 2 in demo, 1 of Cofferdam's own words; `cofferdam dead-letter list` shows them
         note: demo: container.json has errors
 
         SESSION       GROUP  CHAT           STATE   TURNS  WAITING  ACTIVE  NOTE

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cofferdam_protocol::admin::UsageBy;
+use cofferdam_protocol::admin::{OWN_LETTERS, UsageBy};
 use cofferdam_protocol::ids::Folder;
 
 /// A session's id or the beginning of one: hex digits only, so it is safe in a URL.
@@ -49,10 +49,47 @@ impl FromStr for ChatWord {
     }
 }
 
-/// A dead letter: `GROUP/NUMBER`.
+/// Whose dead letters: a group's, or Cofferdam's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LettersOf {
+    Group(Folder),
+    Own,
+}
+
+impl LettersOf {
+    /// The group, if it is one.
+    pub(super) fn group(&self) -> Option<&Folder> {
+        match self {
+            Self::Group(folder) => Some(folder),
+            Self::Own => None,
+        }
+    }
+}
+
+impl FromStr for LettersOf {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == OWN_LETTERS {
+            return Ok(Self::Own);
+        }
+        text.parse().map(Self::Group).map_err(|error| format!("{error}; {OWN_LETTERS} are Cofferdam's own words"))
+    }
+}
+
+impl fmt::Display for LettersOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(folder) => folder.fmt(f),
+            Self::Own => f.write_str(OWN_LETTERS),
+        }
+    }
+}
+
+/// A dead letter: `GROUP/NUMBER`, or `@own/NUMBER`.
 #[derive(Debug, Clone)]
 pub(super) struct LetterWord {
-    group: Folder,
+    of: LettersOf,
     number: i64,
 }
 
@@ -61,15 +98,15 @@ impl FromStr for LetterWord {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WRONG: &str = "not a dead letter: it is GROUP/NUMBER, as `cofferdam dead-letter list` shows it";
-        let (group, number) = text.split_once('/').ok_or(WRONG)?;
+        let (of, number) = text.split_once('/').ok_or(WRONG)?;
         let number = number.parse().ok().filter(|number| *number > 0).ok_or(WRONG)?;
-        Ok(Self { group: group.parse().map_err(|_| WRONG)?, number })
+        Ok(Self { of: of.parse().map_err(|_| WRONG)?, number })
     }
 }
 
 impl fmt::Display for LetterWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.group, self.number)
+        write!(f, "{}/{}", self.of, self.number)
     }
 }
 

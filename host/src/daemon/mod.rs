@@ -193,6 +193,9 @@ impl Daemon {
         let supervisor = shared.supervisor();
         let desk = shared.desk(&supervisor);
         let switchboard = shared.switchboard(&desk);
+        if mode == Mode::Serve {
+            switchboard.hold_places().await?;
+        }
         if mode != Mode::Query {
             supervisor.recover();
         }

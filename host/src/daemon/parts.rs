@@ -11,7 +11,7 @@ use crate::config::home::Home;
 use crate::config::host::{Environment, HostConfig};
 use crate::config::retries::Retries;
 use crate::delivery::Delivery;
-use crate::desk::{Desk, Tells};
+use crate::desk::{Desk, Stillness, Tells};
 use crate::gateway::accounts::Sources;
 use crate::gateway::{Account, Accounts, Gateway, Ledger};
 use crate::live::Hub;
@@ -101,11 +101,16 @@ impl Shared {
 
     /// Takes in what channels hand in.
     pub(super) fn desk(&self, supervisor: &Supervisor) -> Desk {
-        let (accepts, deliver, post) = (supervisor.clone(), self.delivery.clone(), self.delivery.clone());
+        let (accepts, deliver) = (supervisor.clone(), self.delivery.clone());
+        let (post, still) = (self.delivery.clone(), self.delivery.clone());
         let tells = Tells {
             accepted: Box::new(move |folder, accepted| accepts.accepted(folder, accepted)),
             deliver: Box::new(move |due| deliver.nudge(due)),
             post: Box::new(move |chat| post.look_own(chat)),
+            still: Box::new(move |chat| {
+                let still = still.clone();
+                Box::pin(async move { Box::new(still.still(&chat).await) as Stillness })
+            }),
         };
         Desk::new(self.home.clone(), self.stores.clone(), self.channels.clone(), tells)
     }

@@ -109,6 +109,7 @@ impl Inner {
             return Ok(Then::Wait);
         }
         let Some(slot) = self.pass((channel.as_ref(), &gate), &due.chat).await else { return Ok(Then::End) };
+        let _over = self.still.hand_over(&due.chat).await;
         let durable = !channel.abilities().idempotent;
         let NextReply::Leased(reply) = store.lease(&due.chat, durable).await? else { return Ok(Then::Next) };
         crate::hooks::crash_point("lease.after_commit");

@@ -13,6 +13,7 @@ mod gate;
 mod hand_over;
 mod lane;
 mod pieces;
+mod still;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use self::gate::Gate;
 use self::lane::Lane;
+use self::still::Still;
 use crate::channels::{Channel, Channels, Shown};
 use crate::hooks;
 use crate::model::chat::{ChatRef, Due};
@@ -43,6 +45,7 @@ struct Inner {
     complete: bool,
     gates: Mutex<HashMap<String, Arc<Gate>>>,
     shown: Shown,
+    still: Still,
     lanes: Mutex<HashMap<Whose, Arc<Lane>>>,
     /// A lane had nothing more to do.
     left: Notify,
@@ -68,6 +71,7 @@ impl Delivery {
             complete,
             gates: Mutex::default(),
             shown,
+            still: Still::default(),
             lanes: Mutex::default(),
             left: Notify::new(),
             tasks: TaskTracker::new(),
@@ -119,6 +123,11 @@ impl Delivery {
     pub fn look_again(&self) {
         let lanes = lock(&self.inner.lanes);
         lanes.values().for_each(|lane| lane.nudge());
+    }
+
+    /// Waits until nothing is being handed over to a chat, whatever its thread; nothing is until the answer is dropped.
+    pub async fn still(&self, chat: &ChatRef) -> impl Send + Sync + use<> {
+        self.inner.still.hold(chat).await
     }
 
     /// Waits until nothing of a group is being handed over or waits for its next try, at most `deadline`.

@@ -173,7 +173,7 @@ impl Desk {
             Decided::Unknown => return Err(DecideError::Unknown(id)),
         }
         tracing::info!(approval = id, choice = made.word, by = by.name(), "decided");
-        self.inner.decided.notify_one();
+        self.look_soon();
         Ok((row, made))
     }
 

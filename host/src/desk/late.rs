@@ -152,6 +152,7 @@ impl Desk {
 
     /// Takes in a message that waited here, for its sender's pace or for an approval.
     pub(super) async fn take_again(&self, arrival: &Arrival, placed: Vec<Placed>) -> Result<(), NotTaken> {
+        let arrival = &self.where_it_is(arrival.clone()).await?;
         let Content::Message(written) = &arrival.content else { return Ok(()) };
         let mut found = self.find(arrival, &written.text).await.map_err(failed)?;
         found.placed = placed;

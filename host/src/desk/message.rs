@@ -48,6 +48,7 @@ impl Desk {
         let direct = arrival.kind == ChatKind::Direct;
         if sender.person.is_some() && direct && sender.direct.as_deref() != Some(&chat.chat_id) {
             central.put_direct(&chat.channel, &arrival.sender.id, &chat.chat_id).await?;
+            self.look_soon();
         }
         let (asks, placed) = (Asks::parse(text), Vec::new());
         Ok(Found { wirings, chat: row, sender, engaged, late, asks, placed })

@@ -12,6 +12,7 @@
 //! - [`message`]: what becomes of a message. - `edit`: of a change of one. - `files`, [`placing`]: what came with it.
 //! - `floods`, `late`: who writes too fast, and what of it waits. - `patterns`: compiled.
 //! - [`approvals`]: what waits for a person. - [`pairing`]: codes. - `own`: commands. - `press`: buttons. - `words`: ours.
+//! - [`moves`]: chats that got another id.
 
 mod approvals;
 mod edit;
@@ -19,6 +20,7 @@ mod files;
 mod floods;
 mod late;
 mod message;
+mod moves;
 mod own;
 mod pairing;
 mod patterns;
@@ -31,12 +33,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cofferdam_protocol::ids::Folder;
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::channels::{Arrival, Channels, Content, Intake, NotTaken, Taken};
 use crate::config::home::Home;
 use crate::error_chain;
-use crate::model::chat::{ChatRef, Due};
+use crate::model::chat::{ChatRef, Due, Move};
 use crate::router::DropReason;
 use crate::store::group::inbox::Accepted;
 use crate::store::{StoreError, Stores};
@@ -50,6 +53,9 @@ const EVERY: Duration = Duration::from_secs(15);
 /// Is told of an accepted message.
 pub type Accepts = Box<dyn Fn(&Folder, &Accepted) + Send + Sync>;
 
+/// What is held while nothing may be handed over to a chat.
+pub type Stillness = Box<dyn Send + Sync>;
+
 /// Whom the desk tells.
 pub struct Tells {
     /// ① Something is in an inbox.
@@ -58,6 +64,8 @@ pub struct Tells {
     pub deliver: Box<dyn Fn(Due) + Send + Sync>,
     /// A chat may have posts that are due.
     pub post: Box<dyn Fn(ChatRef) + Send + Sync>,
+    /// Waits until nothing is being handed over to a chat, in any of its threads; nothing is until the answer is dropped.
+    pub still: Box<dyn Fn(ChatRef) -> BoxFuture<'static, Stillness> + Send + Sync>,
 }
 
 /// The desk. Clones are the same.
@@ -76,8 +84,10 @@ struct Inner {
     /// Somebody's message waits for its pace.
     late: tokio::sync::Notify,
     codes: pairing::Tries,
-    /// Something was decided: what was held for it may be taken in.
-    decided: tokio::sync::Notify,
+    /// Something is due by itself, such as what was held for an approval that was given.
+    due: tokio::sync::Notify,
+    /// One moves what chats have at a time.
+    moving: tokio::sync::Mutex<()>,
 }
 
 impl Desk {
@@ -92,7 +102,8 @@ impl Desk {
             floods: floods::Floods::default(),
             late: tokio::sync::Notify::new(),
             codes: pairing::Tries::default(),
-            decided: tokio::sync::Notify::new(),
+            due: tokio::sync::Notify::new(),
+            moving: tokio::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -102,8 +113,9 @@ impl Desk {
         Arc::new(Counter { desk: self.clone(), channel: channel.to_owned() })
     }
 
-    /// Does what is due by itself, until it is told to stop: takes in what was held for approvals that were given and for its
-    /// sender's pace, ends approvals whose time is over, and nudges posts.
+    /// Does what is due by itself, until it is told to stop: moves what chats have that got another id, takes in what was held
+    /// for approvals that were given and for its sender's pace, asks who became known after the question, ends approvals whose
+    /// time is over, and nudges posts.
     pub async fn attend(&self, stop: CancellationToken) {
         tokio::join!(self.look_around(stop.clone()), self.catch_up(stop));
     }
@@ -115,15 +127,22 @@ impl Desk {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.inner.decided.notified() => {}
+                () = self.inner.due.notified() => {}
                 () = tokio::time::sleep(EVERY) => {}
             }
         }
     }
 
+    /// Has [`Desk::attend`] look soon: somebody became known, or may do more.
+    pub fn look_soon(&self) {
+        self.inner.due.notify_one();
+    }
+
     async fn look(&self) -> Result<(), StoreError> {
+        self.move_all().await?;
         let central = self.inner.stores.central();
         let mut news = central.expire_approvals().await?;
+        news.extend(central.ask_the_others().await?);
         news.extend(central.due_posts().await?);
         self.told(news);
         self.take_held().await
@@ -135,7 +154,7 @@ impl Desk {
     }
 
     async fn take(&self, arrival: Arrival) -> Result<Taken, NotTaken> {
-        let arrival = words::harmless(arrival);
+        let arrival = self.where_it_is(words::harmless(arrival)).await?;
         match &arrival.content {
             Content::Press(data) => self.press(&arrival, data).await,
             Content::Message(written) => self.message(&arrival, written).await,
@@ -182,6 +201,10 @@ impl Intake for Counter {
                 tracing::warn!(%chat, error = %error_chain(&error), "its replies wait for the next look");
             }
         }
+    }
+
+    async fn moved(&self, from: &str, to: &str) -> Result<(), NotTaken> {
+        self.desk.moved(Move { channel: self.channel.clone(), from: from.to_owned(), to: to.to_owned() }).await
     }
 
     async fn cursor(&self) -> Result<Option<String>, NotTaken> {

@@ -116,6 +116,8 @@ impl Desk {
         let group = folder.map(Folder::as_str);
         let words = words::paired(paired.role, group.filter(|_| paired.role != Role::Owner), group);
         self.answer(arrival, Some(NewPost::new(arrival.chat.clone(), words.clone()))).await?;
+        // Behind the greeting comes what they may decide.
+        self.look_soon();
         Ok(Taken::Done(words))
     }
 

@@ -179,6 +179,7 @@ fn desk(
         }),
         deliver: Box::new(|_| {}),
         post: Box::new(|_| {}),
+        still: Box::new(|_| Box::pin(async { Box::new(()) as Stillness })),
     };
     let channels = Channels::default();
     channels.add(Arc::new(channel));
@@ -313,4 +314,66 @@ async fn what_is_said_to_others_is_kept_for_the_next_turn_and_wakes_nobody() {
     assert!(!store.has_due().await.unwrap());
     f.says("3", group("-5"), "bot, order").await;
     assert_eq!(f.accepted(), ["demo"]);
+}
+
+#[tokio::test]
+async fn who_becomes_known_is_asked_what_waits_and_only_what_they_may_decide() {
+    let f = Fixture::new().await;
+    f.wire(direct("9"), "demo", Some(UnknownPolicy::Ask)).await;
+    f.says("9", direct("9"), "may I?").await;
+    f.says(STRANGER, direct(STRANGER), "hello").await;
+    let central = f.stores.central();
+    assert_eq!((central.unasked_approvals().await.unwrap(), f.posts(direct(OWNER)).await.len()), (2, 0));
+    // An admin of one group, who was made known on the host, and writes for the first time.
+    let user = crate::store::people::NewUser {
+        channel: "tg".into(),
+        user_id: "5".into(),
+        name: "Bea".into(),
+        direct: None,
+    };
+    central.put_user(user, Some((Role::Admin, Some("demo".parse().unwrap()))), "me").await.unwrap();
+    f.desk.look().await.unwrap();
+    assert_eq!(central.unasked_approvals().await.unwrap(), 2, "nobody can be reached yet");
+    f.says("5", direct("5"), "/status").await;
+    f.posts(direct("5")).await;
+    f.desk.look().await.unwrap();
+    let asked = f.posts(direct("5")).await;
+    assert_eq!(asked.len(), 1, "the sender's, and not the unwired chat's: {asked:?}");
+    assert!(asked[0].text.contains("may I?") && asked[0].buttons.len() == 3);
+    assert_eq!(central.unasked_approvals().await.unwrap(), 1);
+    // An owner pairs, and is asked both; one press decides.
+    let new = NewCode { role: Role::Owner, folder: None, person: None, lasts: Duration::from_secs(60) };
+    let code = f.desk.new_code(new).await.unwrap();
+    f.says(OWNER, direct(OWNER), &format!("/pair {code}")).await;
+    f.desk.look().await.unwrap();
+    f.desk.look().await.unwrap();
+    let told = f.posts(direct(OWNER)).await;
+    assert_eq!(told.len(), 3, "the greeting, and each once: {told:?}");
+    assert!(told[0].text.contains("You are an owner"));
+    assert_eq!(central.unasked_approvals().await.unwrap(), 0);
+    let wiring = told.iter().find(|post| post.text.contains("hello")).unwrap();
+    assert_eq!(f.presses(OWNER, direct(OWNER), &wiring.buttons[0].data).await, Taken::Done("demo".into()));
+    f.desk.look().await.unwrap();
+    assert_eq!(f.accepted(), ["demo"], "what was held is taken in");
+}
+
+#[tokio::test]
+async fn what_comes_under_an_old_id_is_of_the_chat_that_it_is_now() {
+    let f = Fixture::owned().await;
+    f.wire(group("-5"), "demo", Some(UnknownPolicy::Public)).await;
+    f.says("2", group("-5"), "before").await;
+    let written = Written { text: "twice".into(), addressed: true, ..Written::default() };
+    let twice = f.arrival("2", group("-5"), Content::Message(written));
+    f.counter.take(twice.clone()).await.unwrap();
+    f.counter.moved("-5", "-1005").await.unwrap();
+    f.counter.moved("-5", "-1005").await.unwrap();
+    assert_eq!(f.counter.take(twice).await.unwrap(), Taken::Known, "what was read before is known");
+    assert_eq!(f.says("2", group("-5"), "late").await, Taken::Accepted);
+    assert_eq!(f.says("2", group("-1005"), "after").await, Taken::Accepted);
+    assert_eq!(f.accepted(), ["demo"; 4]);
+    let store = f.stores.group(&"demo".parse().unwrap()).await.unwrap();
+    let sessions = store.due_sessions().await.unwrap();
+    assert_eq!(sessions.len(), 1, "one conversation");
+    assert!(f.stores.central().pending_moves().await.unwrap().is_empty());
+    assert_eq!(f.stores.central().wirings_of("tg", "-1005").await.unwrap().len(), 1);
 }

@@ -26,6 +26,40 @@ impl fmt::Display for ChatRef {
     }
 }
 
+/// A chat that its platform gave another id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The channel.
+    pub channel: String,
+    /// The id that it had.
+    pub from: String,
+    /// The id that it has.
+    pub to: String,
+}
+
+impl Move {
+    /// What a message of before is known by from then on: in a chat with another id the platform numbers anew.
+    pub fn message(&self, platform_id: &str) -> String {
+        format!("{}/{platform_id}", self.from)
+    }
+
+    /// The key from then on of a session that has this one; none: it is not the chat's own.
+    pub fn session_key(&self, key: &str) -> Option<String> {
+        let chat = |id: &str| format!("{}/{}", part(&self.channel), part(id));
+        let (old, new) = (chat(&self.from), chat(&self.to));
+        if key.strip_prefix("chat/") == Some(&old) {
+            return Some(format!("chat/{new}"));
+        }
+        let thread = key.strip_prefix("thread/")?.strip_prefix(&old)?.strip_prefix('/')?;
+        Some(format!("thread/{new}/{thread}"))
+    }
+}
+
+/// A part of a session's key. Lengths make the parts unambiguous whatever characters a platform's ids have.
+fn part(text: &str) -> String {
+    format!("{}:{text}", text.len())
+}
+
 /// What sort of chat it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,8 +132,6 @@ super::sql_state!(SessionMode { Shared = "shared", PerThread = "per-thread", Gro
 impl SessionMode {
     /// The key of the session that a message in `chat` belongs to; unique within a group.
     pub fn session_key(self, chat: &ChatRef) -> String {
-        // Lengths make the parts unambiguous whatever characters a platform's ids have.
-        let part = |text: &str| format!("{}:{text}", text.len());
         match self {
             Self::Group => "group".to_owned(),
             Self::Shared => format!("chat/{}/{}", part(&chat.channel), part(&chat.chat_id)),
@@ -129,6 +161,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_moved_chats_sessions_have_the_keys_that_its_new_id_makes_and_no_others_are_touched(
+            from in ".{0,8}", to in ".{0,8}", other in ".{0,8}", thread in proptest::option::of(".{0,8}"),
+        ) {
+            let moved = Move { channel: "t".into(), from: from.clone(), to: to.clone() };
+            for mode in [SessionMode::Shared, SessionMode::PerThread] {
+                let of = |id: &str| mode.session_key(&chat(id, thread.as_deref()));
+                prop_assert_eq!(moved.session_key(&of(&from)), Some(of(&to)));
+                if other != from {
+                    prop_assert_eq!(moved.session_key(&of(&other)), None);
+                }
+            }
+            prop_assert_eq!(moved.session_key("group"), None);
+        }
+
         #[test]
         fn different_threads_never_share_a_session(
             a in ".{0,8}", b in ".{0,8}", x in proptest::option::of(".{0,8}"), y in proptest::option::of(".{0,8}"),

@@ -31,6 +31,12 @@ pub const LONGEST_PAUSE: i64 = 3_600_000;
 /// before the clock went back, and is due.
 pub const FURTHEST: i64 = LONGEST_PAUSE + LONGEST_PAUSE / 5;
 
+/// Whether a time of a next try is yet to come.
+pub fn is_ahead(at: i64, now: i64) -> bool {
+    // Further away than any pause: the clock went back since.
+    at > now && at.saturating_sub(now) <= FURTHEST
+}
+
 /// Why a channel does not have a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Miss {

@@ -39,6 +39,11 @@ pub fn next(ends: u32, now: i64, chance: f64) -> Option<i64> {
     if ends <= AT_ONCE { Some(now) } else { PAUSES.next(ends - AT_ONCE, now, chance) }
 }
 
+/// Why a reply that the daemon ended over so often is given up, for people.
+pub fn words(lost: u32) -> String {
+    format!("the daemon ended {lost} times while it was handed over; it may have arrived")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use super::own_states::step_approval;
 use super::people::{NewUser, approvers, put_role, put_user};
 use super::posts::{self, NewPost};
 use super::wirings::{self, ChatRow, Wiring};
-use super::{Central, StoreError, now_ms};
+use super::{Central, StoreError, moves, now_ms};
 use crate::model::approval::{ApprovalEvent, ApprovalKind, ApprovalState, Choice, MOST_HELD, MOST_OPEN, WAITS};
 use crate::model::chat::ChatRef;
 use crate::model::people::Role;
@@ -163,6 +163,34 @@ impl Central {
             .await
     }
 
+    /// Asks whoever may decide and was not asked yet, such as somebody who became known after the question. Answers the chats
+    /// that have news.
+    pub async fn ask_the_others(&self) -> Result<Vec<ChatRef>, StoreError> {
+        self.db
+            .write(Durability::Durable, |tx| {
+                let mut news = Vec::new();
+                for row in open(tx)? {
+                    for chat in unasked(tx, &row)? {
+                        put_question(tx, &chat, row.id, &row.words, &row.choices)?;
+                        news.push(chat);
+                    }
+                }
+                Ok(news)
+            })
+            .await
+    }
+
+    /// How many wait that nobody was asked about.
+    pub async fn unasked_approvals(&self) -> Result<u64, StoreError> {
+        self.db
+            .read(|tx| {
+                let sql = "SELECT count(*) FROM approvals WHERE state = 'open'
+                               AND NOT EXISTS (SELECT 1 FROM posts WHERE approval = approvals.id)";
+                Ok(tx.query_row(sql, [], |row| row.get(0))?)
+            })
+            .await
+    }
+
     /// What was held for approvals that were given: to be taken in, in order, and then forgotten with [`Central::let_go`].
     pub async fn held(&self) -> Result<Vec<(i64, String)>, StoreError> {
         self.db
@@ -222,8 +250,7 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
     tx.execute("INSERT INTO held (approval, arrival) VALUES (?1, ?2)", params![id, arrival])?;
     let mut told = approvers(tx, new.folder.as_ref().map(Folder::as_str))?;
     for chat in &told {
-        let text = format!("{}\n{}", new.words, how(id, &new.choices));
-        posts::insert(tx, &NewPost { chat: chat.clone(), text, approval: Some(id) })?;
+        put_question(tx, chat, id, &new.words, &new.choices)?;
     }
     if let Some(words) = &new.told
         && !told.contains(&new.chat)
@@ -232,6 +259,41 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
         told.push(new.chat.clone());
     }
     Ok(Asked::New(id, told))
+}
+
+fn put_question(
+    tx: &Savepoint<'_>,
+    chat: &ChatRef,
+    id: i64,
+    words: &str,
+    choices: &[Choice],
+) -> Result<(), StoreError> {
+    let text = format!("{words}\n{}", how(id, choices));
+    posts::insert(tx, &NewPost { chat: chat.clone(), text, approval: Some(id) }).map(drop)
+}
+
+/// Those that wait, oldest first.
+fn open(tx: &Savepoint<'_>) -> Result<Vec<ApprovalRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM approvals WHERE state = 'open' ORDER BY id");
+    let mut statement = tx.prepare_cached(&sql)?;
+    let rows = statement.query_and_then([], row_of)?;
+    rows.collect()
+}
+
+/// Where those can be reached who may decide and were not asked, in none of their chats.
+fn unasked(tx: &Savepoint<'_>, row: &ApprovalRow) -> Result<Vec<ChatRef>, StoreError> {
+    let mut asked = tx.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM posts JOIN users ON users.channel = posts.channel AND users.direct = posts.chat_id
+             WHERE posts.approval = ?1 AND users.person =
+                 (SELECT person FROM users WHERE channel = ?2 AND direct = ?3 LIMIT 1))",
+    )?;
+    let mut missing = Vec::new();
+    for chat in approvers(tx, row.folder.as_ref().map(Folder::as_str))? {
+        if !asked.query_row(params![row.id, chat.channel, chat.chat_id], |row| row.get(0))? {
+            missing.push(chat);
+        }
+    }
+    Ok(missing)
 }
 
 /// How it is answered where there are no buttons.
@@ -293,12 +355,20 @@ fn insert(tx: &Savepoint<'_>, new: &NewApproval) -> Result<i64, StoreError> {
 }
 
 fn apply(tx: &Savepoint<'_>, effect: &Effect, by: &str) -> Result<(), StoreError> {
-    if let Some(wiring) = &effect.wiring
+    // It may have been asked under an id that the chat has no more.
+    let wiring = effect.wiring.clone().map(|mut wiring| {
+        if let Some(gone) = moves::now_of(tx, &wiring.channel, &wiring.chat_id)? {
+            wiring.chat_id = gone.to;
+        }
+        Ok::<_, StoreError>(wiring)
+    });
+    let wiring = wiring.transpose()?;
+    if let Some(wiring) = &wiring
         && !wirings::put(tx, wiring, false)?
     {
         return Err(StoreError::NoGroup(wiring.folder.clone()));
     }
-    if let (Some(wiring), Some(chat)) = (&effect.wiring, &effect.chat) {
+    if let (Some(wiring), Some(chat)) = (&wiring, &effect.chat) {
         wirings::put_chat(tx, &wiring.channel, &wiring.chat_id, chat)?;
     }
     if let Some((user, role, folder)) = &effect.user {

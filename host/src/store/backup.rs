@@ -8,15 +8,15 @@ use cofferdam_protocol::ids::Folder;
 use rusqlite::{Connection, OpenFlags, ffi, params};
 
 use super::central::{GroupRow, group_row};
-use super::db::{Durability, connect, not_hollow, open};
+use super::db::{connect, not_hollow, open};
 use super::schema::Kind;
 use super::wirings::{self, Wiring, wiring_row};
-use super::{Central, StoreError, now_ms};
+use super::{StoreError, now_ms};
 use crate::model::turn::TurnState;
 
 /// How far the numbers of a restored database begin beyond its own. The original went on after the copy was made, and
 /// what it did then is in the threads beside it: a message of ours must never have the number of one of its.
-const NUMBERS_BEYOND: i64 = 100_000;
+pub(super) const NUMBERS_BEYOND: i64 = 100_000;
 
 /// Where a database that is to be used comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,17 +79,39 @@ pub fn copy_central(from: &Path, to: &Path, only: Option<&[Folder]>) -> Result<u
 fn leave_out(path: &Path, only: Option<&[Folder]>) -> Result<(), StoreError> {
     let conn = open(path, OpenFlags::default())?;
     conn.pragma_update(None, "foreign_keys", true)?;
-    // A credential belongs into no copy, also not sealed; and an old login that is used again ends the living one.
-    conn.execute_batch("DELETE FROM accounts; DELETE FROM secrets; DELETE FROM meta WHERE key = 'account';")?;
+    // A credential belongs into no copy, also not sealed; and an old login that is used again ends the living one. That there was
+    // a secret is kept, so that it is asked for again.
+    conn.execute_batch(
+        "INSERT OR IGNORE INTO lost_secrets (purpose, name) SELECT purpose, name FROM secrets;
+         DELETE FROM accounts; DELETE FROM secrets; DELETE FROM pairings; DELETE FROM meta WHERE key = 'account';",
+    )?;
     if let Some(only) = only {
         let kept = serde_json::to_string(only).unwrap_or_default();
         conn.execute("DELETE FROM groups WHERE folder NOT IN (SELECT value FROM json_each(?1))", [kept])?;
-        // What was dropped may name anybody's chats.
-        conn.execute_batch("DELETE FROM drops;")?;
+        conn.execute_batch(LEAVE_OUT_OTHERS)?;
     }
     conn.execute_batch("VACUUM;")?;
     File::open(path).and_then(|file| file.sync_all()).map_err(|error| failed(path, error))
 }
+
+/// What is not of the groups that are still there: what was dropped, said or read may be of anybody's chats. A channel stays
+/// with its settings where one of their chats is on it, and people with their roles in these groups alone.
+const LEAVE_OUT_OTHERS: &str = "
+    DELETE FROM drops; DELETE FROM posts; DELETE FROM answered; DELETE FROM late;
+    DELETE FROM chat_moves;
+    DELETE FROM approvals WHERE folder IS NULL;
+    DELETE FROM roles WHERE folder IS NULL;
+    DELETE FROM people WHERE id NOT IN (SELECT person FROM roles);
+    DELETE FROM chats WHERE (channel, chat_id) NOT IN (SELECT channel, chat_id FROM wirings);
+    DELETE FROM moved_chats WHERE (channel, now_id) NOT IN (SELECT channel, chat_id FROM wirings);
+    DELETE FROM channels WHERE name NOT IN (SELECT channel FROM wirings);
+    UPDATE channels SET cursor = NULL;
+    DELETE FROM hooks WHERE (channel, 'hook/' || name) NOT IN (SELECT channel, chat_id FROM wirings);
+    DELETE FROM api_keys WHERE (channel, 'key/' || name) NOT IN (SELECT channel, chat_id FROM wirings);
+    DELETE FROM api_threads WHERE (channel, key) NOT IN (SELECT channel, name FROM api_keys);
+    DELETE FROM lost_secrets WHERE purpose = 'channel' AND name NOT IN (SELECT name FROM channels);
+    DELETE FROM lost_secrets WHERE purpose = 'hook' AND name NOT IN (SELECT channel || '/' || name FROM hooks);
+";
 
 /// What a copy of `central.db` has of groups. It is brought up to date for that: give a copy of the copy.
 pub fn read_central(path: &Path) -> Result<(Vec<GroupRow>, Vec<Wiring>), StoreError> {
@@ -103,35 +125,6 @@ pub fn read_central(path: &Path) -> Result<(Vec<GroupRow>, Vec<Wiring>), StoreEr
         .query_and_then([], wiring_row)?
         .collect::<Result<_, _>>()?;
     Ok((groups, wirings))
-}
-
-impl Central {
-    /// Registers a group as a backup has it, with its wirings and the mark that it may have due work. A group that is
-    /// registered, and a chat that is wired, stay as they are; answers the wirings of chats that reach another group.
-    pub async fn take_in(&self, group: GroupRow, wirings: Vec<Wiring>) -> Result<Vec<Wiring>, StoreError> {
-        self.db
-            .write(Durability::Durable, move |tx| {
-                let folder = group.folder.as_str();
-                tx.execute(
-                    "INSERT OR IGNORE INTO groups (folder, config, config_hash, registered_at) VALUES (?1, ?2, ?3, ?4)",
-                    params![folder, group.config, group.config_hash, group.registered_at],
-                )?;
-                tx.execute("INSERT OR IGNORE INTO busy_groups (folder) VALUES (?1)", [folder])?;
-                let mut elsewhere = Vec::new();
-                for wiring in wirings {
-                    // Who joins a chat that another group has by now is for a person to say.
-                    let others = "SELECT EXISTS (SELECT 1 FROM wirings WHERE channel = ?1 AND chat_id = ?2 AND folder <> ?3)";
-                    let key = params![wiring.channel, wiring.chat_id, folder];
-                    if tx.query_row(others, key, |row| row.get(0))? {
-                        elsewhere.push(wiring);
-                    } else {
-                        wirings::put(tx, &wiring, false)?;
-                    }
-                }
-                Ok(elsewhere)
-            })
-            .await
-    }
 }
 
 /// Makes a group's database one to go on with: brings its schema up to date, looks through all of it, and puts it ahead of

@@ -42,6 +42,11 @@ impl SecretOf {
         Self { purpose: "channel".to_owned(), name: name.to_owned() }
     }
 
+    /// Whether it is a webhook's.
+    pub fn is_hook(&self) -> bool {
+        self.purpose == "hook"
+    }
+
     /// A webhook's.
     pub fn hook(channel: &str, hook: &str) -> Self {
         Self { purpose: "hook".to_owned(), name: format!("{channel}/{hook}") }
@@ -64,8 +69,10 @@ impl Central {
                      ON CONFLICT DO UPDATE SET settings = excluded.settings",
                     params![row.name, row.kind.as_str(), row.settings, now_ms()],
                 )?;
-                if let Some(sealed) = &sealed {
-                    put_secret(tx, &SecretOf::channel(&row.name), sealed)?;
+                match &sealed {
+                    Some(sealed) => put_secret(tx, &SecretOf::channel(&row.name), sealed)?,
+                    // Whoever adds it without one says that it goes without.
+                    None => found_again(tx, &SecretOf::channel(&row.name))?,
                 }
                 Ok(true)
             })
@@ -77,11 +84,23 @@ impl Central {
         let name = name.to_owned();
         self.db
             .write(Durability::Durable, move |tx| {
-                tx.execute("DELETE FROM secrets WHERE purpose = 'channel' AND name = ?1", [&name])?;
-                tx.execute("DELETE FROM secrets WHERE purpose = 'hook' AND name GLOB ?1 || '/*'", [&name])?;
-                for table in
-                    ["wirings", "engaged_threads", "chats", "users", "posts", "answered", "approvals", "late"]
-                {
+                for table in ["secrets", "lost_secrets"] {
+                    tx.execute(&format!("DELETE FROM {table} WHERE purpose = 'channel' AND name = ?1"), [&name])?;
+                    let hooks = format!("DELETE FROM {table} WHERE purpose = 'hook' AND name GLOB ?1 || '/*'");
+                    tx.execute(&hooks, [&name])?;
+                }
+                for table in [
+                    "wirings",
+                    "engaged_threads",
+                    "chats",
+                    "users",
+                    "posts",
+                    "answered",
+                    "approvals",
+                    "late",
+                    "moved_chats",
+                    "chat_moves",
+                ] {
                     tx.execute(&format!("DELETE FROM {table} WHERE channel = ?1"), [&name])?;
                 }
                 tx.execute("DELETE FROM people WHERE id NOT IN (SELECT person FROM users)", [])?;
@@ -139,6 +158,29 @@ impl Central {
             .await
     }
 
+    /// Whether this is one of them.
+    pub async fn has_lost_secret(&self, of: SecretOf) -> Result<bool, StoreError> {
+        self.db
+            .read(move |tx| {
+                let sql = "SELECT EXISTS (SELECT 1 FROM lost_secrets WHERE purpose = ?1 AND name = ?2)";
+                Ok(tx.query_row(sql, params![of.purpose, of.name], |row| row.get(0))?)
+            })
+            .await
+    }
+
+    /// Secrets that a backup had none of, and that nobody gave again.
+    pub async fn lost_secrets(&self) -> Result<Vec<SecretOf>, StoreError> {
+        self.db
+            .read(|tx| {
+                let mut statement =
+                    tx.prepare_cached("SELECT purpose, name FROM lost_secrets ORDER BY purpose, name")?;
+                let rows =
+                    statement.query_map([], |row| Ok(SecretOf { purpose: row.get(0)?, name: row.get(1)? }))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
     /// Whether any secret of others than accounts is sealed.
     pub async fn has_sealed(&self) -> Result<bool, StoreError> {
         self.db.read(|tx| Ok(tx.query_row("SELECT EXISTS (SELECT 1 FROM secrets)", [], |row| row.get(0))?)).await
@@ -150,6 +192,12 @@ pub(super) fn put_secret(tx: &Savepoint<'_>, of: &SecretOf, sealed: &[u8]) -> Re
         "INSERT OR REPLACE INTO secrets (purpose, name, sealed) VALUES (?1, ?2, ?3)",
         params![of.purpose, of.name, sealed],
     )?;
+    found_again(tx, of)
+}
+
+/// A secret that no backup had is not asked for any more.
+fn found_again(tx: &Savepoint<'_>, of: &SecretOf) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM lost_secrets WHERE purpose = ?1 AND name = ?2", params![of.purpose, of.name])?;
     Ok(())
 }
 

@@ -126,7 +126,10 @@ impl Central {
         self.db
             .write(Durability::Durable, move |tx| {
                 let of = SecretOf::hook(&channel, &name);
-                tx.execute("DELETE FROM secrets WHERE purpose = ?1 AND name = ?2", [of.purpose, of.name])?;
+                for table in ["secrets", "lost_secrets"] {
+                    let sql = format!("DELETE FROM {table} WHERE purpose = ?1 AND name = ?2");
+                    tx.execute(&sql, [&of.purpose, &of.name])?;
+                }
                 unwire(tx, &channel, &format!("hook/{name}"))?;
                 Ok(tx.execute("DELETE FROM hooks WHERE channel = ?1 AND name = ?2", [&channel, &name])? > 0)
             })

@@ -5,7 +5,7 @@
 //! - [`central`]: what spans groups; [`looked`]: all that an arrival asks of it; [`late`]: who writes too fast. - [`accounts`]: credentials, sealed.
 //! - [`group`]: one group's sessions, inbox, turns and outbox, one file per table of concerns.
 //! - [`registry`]: which group databases are open. - `aside`: which are not used.
-//! - [`boot`]: what a power cut may have taken. - [`backup`]: copies. - [`salvage`]: what can be read of a damaged one.
+//! - [`boot`]: what a power cut may have taken. - [`backup`]: copies; [`taken_back`]: what comes back of one besides groups. - [`salvage`]: what can be read of a damaged one.
 
 pub mod accounts;
 mod api_threads;
@@ -23,14 +23,17 @@ pub mod group;
 pub mod hooks;
 pub mod late;
 pub mod looked;
+pub mod moves;
 pub mod outboxes;
 mod own_states;
 pub mod people;
 pub mod pools;
+pub mod post_letters;
 pub mod posts;
 pub mod registry;
 pub mod salvage;
 pub mod schema;
+pub mod taken_back;
 pub mod wirings;
 
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ use rusqlite::{Savepoint, params};
 
 use super::{StoreError, now_ms};
 use crate::model::approval::{ApprovalEvent, ApprovalState};
+use crate::model::dead_letter::{DeadLetterEvent, DeadLetterState};
 use crate::model::reply::{ReplyEvent, ReplyState};
 
 /// A post's next state.
@@ -12,6 +13,15 @@ pub(super) fn step_post(tx: &Savepoint<'_>, post: ReplyId, event: ReplyEvent) ->
     let state: String = tx.query_row("SELECT state FROM posts WHERE id = ?1", [post.0], |row| row.get(0))?;
     let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
     tx.execute("UPDATE posts SET state = ?1 WHERE id = ?2", params![state.next(event)?.as_str(), post.0])?;
+    Ok(())
+}
+
+/// A person's decision about a post's dead letter.
+pub(super) fn step_post_letter(tx: &Savepoint<'_>, number: i64, event: DeadLetterEvent) -> Result<(), StoreError> {
+    let state: String = tx.query_row("SELECT state FROM dead_letters WHERE id = ?1", [number], |row| row.get(0))?;
+    let state =
+        DeadLetterState::parse(&state).ok_or(StoreError::Unknown { what: "dead letter's state", value: state })?;
+    tx.execute("UPDATE dead_letters SET state = ?1 WHERE id = ?2", params![state.next(event)?.as_str(), number])?;
     Ok(())
 }
 

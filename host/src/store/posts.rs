@@ -6,13 +6,15 @@ use sha2::{Digest, Sha256};
 
 use super::db::Durability;
 use super::group::chat_of;
-use super::group::outbox::{NextReply, Sent, sent_of};
+use super::group::outbox::{NextReply, Sent, sent_of, shortened};
 use super::own_states::step_post;
+use super::post_letters::bury;
 use super::{Central, StoreError, chance, now_ms};
 use crate::model::approval::Choice;
 use crate::model::button::Button;
 use crate::model::chat::ChatRef;
-use crate::model::delivery::{Miss, Next, Tried};
+use crate::model::delivery::{self, Miss, Next, Tried};
+use crate::model::outage;
 use crate::model::reply::{Labelled, Outbound, ReplyEvent, ReplyKind, ReplyState};
 
 /// Posts that are over are kept for so long, ms: to be changed when what they ask is decided.
@@ -70,27 +72,21 @@ impl Central {
         let chat = chat.clone();
         self.db
             .read(move |tx| {
-                let Some((_, _, at)) = oldest(tx, &chat)? else { return Ok(NextReply::None) };
-                Ok(if at > now_ms() { NextReply::At(at) } else { NextReply::Due })
+                let Some(oldest) = oldest(tx, &chat)? else { return Ok(NextReply::None) };
+                Ok(oldest.waits_until(now_ms()).map_or(NextReply::Due, NextReply::At))
             })
             .await
     }
 
-    /// ⑤ Takes the oldest. There is one worker per chat: a lease that is found was lost by a crash, and counts as a doubt.
+    /// ⑤ Takes the oldest. There is one worker per chat: a lease that is found was lost by a crash, and counts as a doubt. One
+    /// that crashes took again and again waits ([`outage`]), and is a dead letter in the end.
     pub async fn lease_post(&self, chat: &ChatRef) -> Result<NextReply, StoreError> {
         let chat = chat.clone();
         self.db
             .write(Durability::Durable, move |tx| {
-                let Some((mut outbound, state, at)) = oldest(tx, &chat)? else { return Ok(NextReply::None) };
-                if at > now_ms() {
-                    return Ok(NextReply::At(at));
-                }
-                if state == ReplyState::Leased {
-                    outbound.doubts += 1;
-                    tx.execute("UPDATE posts SET doubt = doubt + 1 WHERE id = ?1", [outbound.id.0])?;
-                }
-                step_post(tx, outbound.id, ReplyEvent::Lease)?;
-                Ok(NextReply::Leased(Box::new(outbound)))
+                let next = take(tx, &chat)?;
+                crate::hooks::crash_point("lease.before_commit");
+                Ok(next)
             })
             .await
     }
@@ -132,11 +128,14 @@ impl Central {
                     Next::Dead => (ReplyEvent::GiveUp, 0),
                 };
                 step_post(tx, post, event)?;
-                let why: String = why.chars().take(500).collect();
+                let why = shortened(&why);
                 tx.execute(
                     "UPDATE posts SET next_try_at = ?1, tries = ?2, doubt = ?3, last_error = ?4 WHERE id = ?5",
                     params![at, tried.failed, tried.doubts, why, post.0],
                 )?;
+                if next == Next::Dead {
+                    bury(tx, post, &why, tried.failed)?;
+                }
                 Ok(next)
             })
             .await
@@ -149,7 +148,8 @@ impl Central {
                 let now = now_ms();
                 tx.execute(
                     "DELETE FROM posts WHERE state IN ('delivered', 'dead') AND created_at < ?1
-                         AND NOT EXISTS (SELECT 1 FROM approvals WHERE approvals.id = approval AND approvals.state = 'open')",
+                         AND NOT EXISTS (SELECT 1 FROM approvals WHERE approvals.id = approval AND approvals.state = 'open')
+                         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE post = posts.id AND dead_letters.state = 'open')",
                     [now - KEPT],
                 )?;
                 tx.execute("DELETE FROM answered WHERE at < ?1", [now - REMEMBERED])?;
@@ -201,7 +201,20 @@ fn put(tx: &Savepoint<'_>, post: &NewPost, of: Option<ReplyId>) -> Result<ReplyI
     Ok(ReplyId(tx.last_insert_rowid()))
 }
 
-type Oldest = (Outbound, ReplyState, i64);
+/// The oldest post of a chat that is not delivered.
+struct Oldest {
+    outbound: Outbound,
+    state: ReplyState,
+    next_try_at: i64,
+}
+
+impl Oldest {
+    /// Until when it is not to be tried, ms.
+    fn waits_until(&self, now: i64) -> Option<i64> {
+        let at = self.next_try_at;
+        (self.state == ReplyState::Pending && delivery::is_ahead(at, now)).then_some(at)
+    }
+}
 
 fn oldest(tx: &Savepoint<'_>, chat: &ChatRef) -> Result<Option<Oldest>, StoreError> {
     let mut statement = tx.prepare_cached(
@@ -213,8 +226,52 @@ fn oldest(tx: &Savepoint<'_>, chat: &ChatRef) -> Result<Option<Oldest>, StoreErr
     let Some(row) = rows.next()? else { return Ok(None) };
     let state: String = row.get(12)?;
     let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
-    let at = if state == ReplyState::Pending { row.get(11)? } else { 0 };
-    Ok(Some((outbound(tx, row)?, state, at)))
+    Ok(Some(Oldest { outbound: outbound(tx, row)?, state, next_try_at: row.get(11)? }))
+}
+
+fn take(tx: &Savepoint<'_>, chat: &ChatRef) -> Result<NextReply, StoreError> {
+    while let Some(oldest) = oldest(tx, chat)? {
+        if let Some(at) = oldest.waits_until(now_ms()) {
+            return Ok(NextReply::At(at));
+        }
+        let Oldest { mut outbound, state, .. } = oldest;
+        if state == ReplyState::Leased {
+            outbound.doubts += 1;
+            match lost_again(tx, outbound.id)? {
+                Some(at) if at > now_ms() => return Ok(NextReply::At(at)),
+                Some(_) => {}
+                None => continue,
+            }
+        }
+        step_post(tx, outbound.id, ReplyEvent::Lease)?;
+        return Ok(NextReply::Leased(Box::new(outbound)));
+    }
+    Ok(NextReply::None)
+}
+
+/// A lease was lost, with the daemon that had it. Answers when the post is handed over again, ms; none: it is dead.
+fn lost_again(tx: &Savepoint<'_>, post: ReplyId) -> Result<Option<i64>, StoreError> {
+    let (lost, failed): (u32, u32) = tx
+        .prepare_cached("UPDATE posts SET doubt = doubt + 1, lost = lost + 1 WHERE id = ?1 RETURNING lost, tries")?
+        .query_row([post.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let now = now_ms();
+    let next = outage::next(lost, now, chance());
+    match next {
+        Some(at) if at > now => {
+            tracing::warn!(%post, lost, "the daemon ended again and again while it was handed over; it waits");
+            step_post(tx, post, ReplyEvent::Retry)?;
+            tx.prepare_cached("UPDATE posts SET next_try_at = ?1 WHERE id = ?2")?.execute([at, post.0])?;
+        }
+        Some(_) => {}
+        None => {
+            tracing::error!(%post, lost, "not handed over any more; `cofferdam dead-letter list` has it");
+            step_post(tx, post, ReplyEvent::GiveUp)?;
+            let why = outage::words(lost);
+            tx.prepare_cached("UPDATE posts SET last_error = ?1 WHERE id = ?2")?.execute(params![why, post.0])?;
+            bury(tx, post, &why, failed.saturating_add(lost))?;
+        }
+    }
+    Ok(next)
 }
 
 fn outbound(tx: &Savepoint<'_>, row: &Row<'_>) -> Result<Outbound, StoreError> {
@@ -267,3 +324,6 @@ fn key(post: i64, created_at: i64) -> String {
     bytes.copy_from_slice(&hash[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,26 @@ use crate::channels::telegram::Telegram;
 use crate::channels::{BadSettings, Channel};
 use crate::model::channel::ChannelKind;
 
+/// Whether a channel of this kind cannot be without its secret.
+pub(super) fn needs_secret(kind: ChannelKind) -> bool {
+    match kind {
+        ChannelKind::Telegram => true,
+        ChannelKind::Exec | ChannelKind::Http => false,
+    }
+}
+
+/// Why a channel does not run that has no secret any more, and what to do.
+pub(super) fn has_no_secret(name: &str, kind: ChannelKind) -> String {
+    let add = format!("cofferdam channel add {name} {}", kind.as_str());
+    let how = match kind {
+        ChannelKind::Telegram => format!("`{add}` asks for it"),
+        ChannelKind::Exec | ChannelKind::Http => {
+            format!("`{add} --secret-file FILE` gives it again; --no-secret goes on without")
+        }
+    };
+    format!("its secret is not here, as no backup has one; its settings are. {how}")
+}
+
 /// Makes a channel; touches nothing yet.
 pub(super) fn make(
     board: &Board,

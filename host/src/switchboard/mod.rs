@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::channels::{BadSettings, Channel, Channels, SendError, State};
+use crate::channels::{BadSettings, Channel, Channels, Parked, SendError, State};
 use crate::config::home::Home;
 use crate::desk::Desk;
 use crate::error_chain;
@@ -74,6 +74,9 @@ pub enum ChannelError {
     /// The vault does not give or take its secret.
     #[error(transparent)]
     Secret(#[from] AccountError),
+    /// It has no secret any more.
+    #[error("{0}")]
+    NoSecret(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -139,9 +142,26 @@ impl Switchboard {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Holds the places of the channels until they run: what is on its way to them waits, rather than being nobody's.
+    pub async fn hold_places(&self) -> Result<(), StoreError> {
+        for row in self.inner.board.stores.central().channels().await? {
+            self.inner.board.channels.add(Arc::new(Parked::new(&row.name, "it does not run yet")));
+        }
+        Ok(())
+    }
+
     /// Runs every channel of the home. One that cannot be made is told of, and keeps no other from running.
     pub async fn start(&self) {
         self.inner.serves.cancel();
+        self.look().await;
+    }
+
+    /// Runs the channels that are not, such as those that a restore brought.
+    pub async fn look(&self) {
+        let _alone = self.inner.changing.lock().await;
+        if !self.inner.serves.is_cancelled() || self.inner.ended.is_cancelled() {
+            return;
+        }
         let rows = match self.inner.board.stores.central().channels().await {
             Ok(rows) => rows,
             Err(error) => {
@@ -150,9 +170,14 @@ impl Switchboard {
             }
         };
         for row in rows {
+            if self.lock().contains_key(&row.name) {
+                continue;
+            }
             if let Err(error) = self.plug_row(&row).await {
                 let why = error_chain(&error);
                 tracing::error!(channel = row.name, why, "the channel does not run");
+                // What is on its way to it waits.
+                self.inner.board.channels.add(Arc::new(Parked::new(&row.name, &why)));
                 self.lock_broken().insert(row.name, why);
             }
         }
@@ -160,10 +185,28 @@ impl Switchboard {
 
     async fn plug_row(&self, row: &ChannelRow) -> Result<(), ChannelError> {
         let settings = serde_json::from_str(&row.settings).map_err(|error| BadSettings(error.to_string()))?;
+        if let Some(why) = self.lacks_secret(row).await? {
+            return Err(ChannelError::NoSecret(why));
+        }
         let secret = self.inner.board.secrets.open_other(SecretOf::channel(&row.name)).await?;
         let channel = kinds::make(&self.inner.board, (&row.name, row.kind), settings, secret)?;
         self.plug(channel);
         Ok(())
+    }
+
+    /// What a channel lacks before it can run, and what to do, in words.
+    pub async fn lacks(&self, name: &str) -> Result<Option<String>, StoreError> {
+        match self.row(name).await? {
+            Some(row) => self.lacks_secret(&row).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn lacks_secret(&self, row: &ChannelRow) -> Result<Option<String>, StoreError> {
+        let (central, of) = (self.inner.board.stores.central(), SecretOf::channel(&row.name));
+        let lost = central.has_lost_secret(of.clone()).await?;
+        let lacks = lost || kinds::needs_secret(row.kind) && central.sealed(of).await?.is_none();
+        Ok(lacks.then(|| kinds::has_no_secret(&row.name, row.kind)))
     }
 
     fn plug(&self, channel: Arc<dyn Channel>) {
@@ -180,8 +223,8 @@ impl Switchboard {
 
     async fn unplug(&self, name: &str) {
         let line = self.lock().remove(name);
+        self.inner.board.channels.remove(name);
         if let Some(line) = line {
-            self.inner.board.channels.remove(name);
             end(line).await;
         }
         self.lock_broken().remove(name);
@@ -245,8 +288,12 @@ impl Switchboard {
     /// Asks a channel's platform whether all is well.
     pub async fn test(&self, name: &str) -> Result<String, ChannelError> {
         let row = self.row(name).await?.ok_or_else(|| ChannelError::Unknown(name.to_owned()))?;
-        if let Some(channel) = self.inner.board.channels.get(name) {
+        let runs = self.lock().get(name).map(|line| line.channel.clone());
+        if let Some(channel) = runs {
             return tested(channel.as_ref()).await;
+        }
+        if let Some(why) = self.lacks_secret(&row).await? {
+            return Err(ChannelError::NoSecret(why));
         }
         let settings = serde_json::from_str(&row.settings).map_err(|error| BadSettings(error.to_string()))?;
         let secret = self.inner.board.secrets.open_other(SecretOf::channel(name)).await?;
@@ -257,13 +304,19 @@ impl Switchboard {
     /// All channels of the home.
     pub async fn list(&self) -> Result<Vec<Seen>, StoreError> {
         let rows = self.inner.board.stores.central().channels().await?;
-        let state = |row: &ChannelRow| {
-            if let Some(why) = self.lock_broken().get(&row.name) {
-                return Some(State::Stopped { why: why.clone() });
-            }
-            self.lock().get(&row.name).map(|line| line.channel.state())
-        };
-        Ok(rows.into_iter().map(|row| Seen { state: state(&row), row }).collect())
+        let mut seen = Vec::with_capacity(rows.len());
+        for row in rows {
+            let lacks = self.lacks_secret(&row).await?;
+            seen.push(Seen { state: lacks.map(|why| State::Stopped { why }).or_else(|| self.state(&row)), row });
+        }
+        Ok(seen)
+    }
+
+    fn state(&self, row: &ChannelRow) -> Option<State> {
+        if let Some(why) = self.lock_broken().get(&row.name) {
+            return Some(State::Stopped { why: why.clone() });
+        }
+        self.lock().get(&row.name).map(|line| line.channel.state())
     }
 
     /// Nothing is taken in any more; replies still go out.

@@ -100,6 +100,26 @@ pub struct RestoreReport {
     pub groups: Vec<GroupRestore>,
     /// The folder that all groups share, when it came from the backup.
     pub shared: Option<SharedRestore>,
+    /// What chats need besides their groups, when all of the backup was taken.
+    #[serde(default)]
+    pub home: Option<HomeRestore>,
+}
+
+/// What came back of a home besides its groups. What was here stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeRestore {
+    /// Channels, with how far they read, their webhooks and their keys.
+    pub channels: Vec<String>,
+    /// Channels of the backup that were here.
+    pub channels_kept: Vec<String>,
+    /// People whom nobody knew here, each with their roles.
+    pub people: Vec<String>,
+    /// Approvals that wait.
+    pub approvals: u64,
+    /// Cofferdam's own words to chats that are on their way, or wait as dead letters.
+    pub posts: u64,
+    /// What a person has to do now, such as giving secrets again.
+    pub to_do: Vec<String>,
 }
 
 /// The restored folder that all groups share.
@@ -131,6 +151,12 @@ pub struct GroupRestore {
     pub tables: Vec<TableRestore>,
     /// Chats of the backup that reach another group here, as `channel:chat`.
     pub wired_elsewhere: Vec<String>,
+    /// Channels of its chats that this home does not have.
+    #[serde(default)]
+    pub no_channel: Vec<String>,
+    /// People who have their role in it again, as `name: role`.
+    #[serde(default)]
+    pub roles: Vec<String>,
 }
 
 /// What was saved of a table.

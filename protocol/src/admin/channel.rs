@@ -43,3 +43,12 @@ pub struct ChannelTested {
     /// Who the channel is there, for people.
     pub words: String,
 }
+
+/// A secret that is to be given again after a restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostSecret {
+    /// Whose, and what does not work without it.
+    pub what: String,
+    /// What to do.
+    pub mend: String,
+}

@@ -4,22 +4,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Folder, MessageId, ReplyId, SessionId, TurnId};
 
+/// Where the dead letters of Cofferdam's own words are, which are no group's: in a group's place in references and paths.
+pub const OWN_LETTERS: &str = "@own";
+
 /// A message that was never answered, or a reply that never reached its chat. Times are RFC 3339, UTC.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// How people name it: `GROUP/NUMBER`.
+    /// How people name it: `GROUP/NUMBER`, or [`OWN_LETTERS`]`/NUMBER`.
     pub reference: String,
-    /// Its group.
-    pub group: Folder,
+    /// Its group; none is Cofferdam itself.
+    #[serde(default)]
+    pub group: Option<Folder>,
     /// Its number there.
     pub number: i64,
-    /// Its session.
-    pub session: SessionId,
+    /// Its session; Cofferdam's own words have none.
+    #[serde(default)]
+    pub session: Option<SessionId>,
     /// `channel:chat` and `#thread`, if any: where it came from, or was to go to.
     pub chat: String,
     /// The message, if it is one.
     pub message: Option<MessageId>,
-    /// The reply, if it is one.
+    /// The reply, if it is one; of Cofferdam's own words their number among these.
     pub reply: Option<ReplyId>,
     /// The newest turn over the message, or the turn that the reply came from.
     pub turn: Option<TurnId>,
@@ -49,8 +54,9 @@ pub struct SettledLetters {
 /// How many dead letters of a group wait for a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenLetters {
-    /// The group.
-    pub group: Folder,
+    /// The group; none is Cofferdam itself.
+    #[serde(default)]
+    pub group: Option<Folder>,
     /// How many.
     pub count: u64,
 }

@@ -29,6 +29,7 @@
 //! | `GET /v1/approvals?all=` · `POST /v1/approvals/{id}` ([`Verdict`]) | [`Vec<Approval>`] · [`Approval`] |
 //! | `GET /v1/drops` | [`Vec<Drops>`], newest first |
 //! | `GET /v1/dead-letters?group=&all=` · `GET /v1/dead-letters/{group}/{number}` | [`Vec<DeadLetter>`], open ones unless `all` · [`DeadLetter`] |
+//! | | the group of Cofferdam's own words is [`OWN_LETTERS`] |
 //! | `POST /v1/dead-letters/{group}/{number}/retry` · `DELETE` without `/retry` drops it | [`DeadLetter`] |
 //! | `POST /v1/dead-letters/{group}/retry` · `DELETE /v1/dead-letters/{group}`: all that are open | [`SettledLetters`] |
 //! | `POST /v1/files?group=&name=` with a body of at most [`MAX_FILE_BYTES`] | [`StagedFile`], for a message of the group |
@@ -61,15 +62,15 @@ pub use account::{
     Credential, Hidden, KeyRotated, MAX_POOL_MEMBERS, PassedOver, PoolStrategy,
 };
 pub use backup::{
-    BackupReport, BackupRequest, FilesCopied, GroupBackup, GroupRestore, RestoreReport, RestoreRequest,
-    SharedRestore, TableRestore, WorkEvent,
+    BackupReport, BackupRequest, FilesCopied, GroupBackup, GroupRestore, HomeRestore, RestoreReport,
+    RestoreRequest, SharedRestore, TableRestore, WorkEvent,
 };
-pub use channel::{Channel, ChannelPut, ChannelTested};
+pub use channel::{Channel, ChannelPut, ChannelTested, LostSecret};
 pub use chat::{
     ChatEvent, ChatOutcome, ChatRequest, Finished, MAX_FILE_BYTES, MAX_FILES, MAX_MESSAGE_BYTES, MAX_SCHEMA_BYTES,
     Outlook, StagedFile, Timings,
 };
-pub use dead_letter::{DeadLetter, OpenLetters, SettledLetters};
+pub use dead_letter::{DeadLetter, OWN_LETTERS, OpenLetters, SettledLetters};
 pub use people::{
     Approval, Drops, GivenRole, NewPerson, PairCode, PairRequest, Person, PersonLink, RoleChange, User, Verdict,
 };
@@ -269,9 +270,15 @@ pub struct Status {
     /// The home's channels.
     #[serde(default)]
     pub channels: Vec<Channel>,
+    /// Secrets of webhooks that no backup has, and that were not given again. A channel without its own is stopped.
+    #[serde(default)]
+    pub lost_secrets: Vec<LostSecret>,
     /// Approvals that wait for a person.
     #[serde(default)]
     pub approvals: u64,
+    /// Of these, so many that nobody was asked about: no owner or admin can be reached.
+    #[serde(default)]
+    pub unasked: u64,
     /// Messages that the router dropped, by reason.
     pub dropped: Vec<Dropped>,
     /// Groups with dead letters that wait for a decision.

@@ -208,12 +208,20 @@ impl Telegram {
         self.inside.change();
     }
 
-    /// The group becomes a supergroup. Answers its new number.
+    /// The group becomes a supergroup, which is told in both. Answers its new number.
     pub fn migrates(&self, group: i64) -> i64 {
         let title = self.inside.state().chat(group).title.clone();
         let to = self.supergroup(&title, &[]);
         self.write(group, Post::default().field("migrate_to_chat_id", to.into()));
         self.write(to, Post::default().field("migrate_from_chat_id", group.into()));
+        self.inside.state().chat(group).moved_to = Some(to);
+        to
+    }
+
+    /// The same, and no update tells it: only a call into the group does.
+    pub fn migrates_unseen(&self, group: i64) -> i64 {
+        let title = self.inside.state().chat(group).title.clone();
+        let to = self.supergroup(&title, &[]);
         self.inside.state().chat(group).moved_to = Some(to);
         to
     }

@@ -1,6 +1,6 @@
 //! What people do arrives as it was done, once, and nothing else does.
 
-use cofferdam::channels::{Channel as _, Content, State};
+use cofferdam::channels::{Channel as _, Content, NotTaken, State};
 use cofferdam::model::chat::ChatKind;
 use cofferdam_tests::telegram::{Fault, Person, Post, Press, Telegram, at_bot};
 use serde_json::{Value, json};
@@ -124,7 +124,30 @@ async fn bots_and_services_are_nobodys_message_and_a_block_is_only_noted() {
     telegram.until("all are confirmed", |telegram| telegram.unconfirmed().is_empty().then_some(())).await;
     assert_eq!(desk.taken().len(), 2);
     assert!(logged().contains("the person blocked the bot"));
-    assert!(logged().contains(&format!("cofferdam wire tg:{to} GROUP")), "the new id is said");
+    let moved = (group.to_string(), to.to_string());
+    assert_eq!(desk.moves(), [moved.clone(), moved], "told in both chats");
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_said_in_a_new_supergroup_comes_behind_what_waits_in_its_group() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let group = telegram.group("Team");
+    desk.stick(group, NotTaken::Full(1));
+    let bot = Bot::start(&telegram, &desk);
+    let first = telegram.write(group, "one");
+    let to = telegram.migrates(group);
+    telegram.write(to, "two");
+    desk.until("the first is offered", |desk| (desk.handed(group, first) >= 2).then_some(())).await;
+    telegram.until("all are read", |telegram| telegram.unconfirmed().is_empty().then_some(())).await;
+    assert!(desk.taken().is_empty() && desk.moves().is_empty(), "nothing overtakes it");
+    desk.unstick();
+    let taken = desk.takes(2).await;
+    let texts: Vec<_> = taken.iter().map(|arrival| written(arrival).text.as_str()).collect();
+    assert_eq!(texts, ["one", "two"]);
+    assert_eq!(desk.moves().len(), 2);
+    telegram.write(to, "three");
+    desk.takes(3).await;
     bot.stop().await;
 }
 

@@ -35,6 +35,8 @@ struct State {
     /// Every hand-in: chat and id.
     handed: Vec<(String, String)>,
     cursor: Option<String>,
+    /// Chats that got another id.
+    moves: Vec<(String, String)>,
     stuck: HashMap<String, NotTaken>,
     keeps_no_cursor: bool,
     answer: Option<String>,
@@ -77,6 +79,11 @@ impl Desk {
     /// The cursor as it is kept.
     pub fn cursor(&self) -> Option<String> {
         self.state().cursor.clone()
+    }
+
+    /// The chats that got another id, each time that it was told.
+    pub fn moves(&self) -> Vec<(String, String)> {
+        self.state().moves.clone()
     }
 
     /// Takes nothing of a chat from now on.
@@ -197,6 +204,12 @@ impl Intake for Desk {
     }
 
     async fn present(&self, _: ChatRef) {}
+
+    async fn moved(&self, from: &str, to: &str) -> Result<(), NotTaken> {
+        self.state().moves.push((from.to_owned(), to.to_owned()));
+        self.change();
+        Ok(())
+    }
 
     async fn cursor(&self) -> Result<Option<String>, NotTaken> {
         Ok(self.state().cursor.clone())

@@ -6,7 +6,8 @@ use cofferdam::model::reply::{Outbound, ReplyKind};
 use cofferdam_protocol::ids::{MessageId, QuestionId, ReplyId};
 use cofferdam_tests::telegram::{Fault, Telegram};
 
-use super::bot::{channel, doing, hand, logged, nothing_has_the_token, reply, send};
+use super::bot::{Bot, channel, doing, hand, logged, nothing_has_the_token, reply, send};
+use super::desk::Desk;
 
 fn id(receipt: &Receipt) -> &str {
     receipt.id.as_deref().expect("an id")
@@ -183,16 +184,25 @@ async fn a_change_that_broke_off_is_made_again_without_a_doubt() {
 }
 
 #[tokio::test]
-async fn a_reply_follows_a_group_to_its_new_id() {
-    let telegram = Telegram::start().await;
-    let (channel, group) = (channel(&telegram), telegram.group("Team"));
-    let to = telegram.migrates(group);
-    send(&channel, &reply(group, "one"), None).await.expect("sent");
-    send(&channel, &reply(group, "two"), None).await.expect("sent");
+async fn a_reply_follows_a_group_to_its_new_id_when_that_is_noted() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let group = telegram.group("Team");
+    let to = telegram.migrates_unseen(group);
+    let alone = channel(&telegram);
+    let error = send(&alone, &reply(group, "one"), None).await.expect_err("nobody notes it yet");
+    assert!(matches!(error, SendError::Later { .. }), "{error:?}");
+    let bot = Bot::start(&telegram, &desk);
+    bot.connects().await;
+    send(&bot.channel, &reply(group, "one"), None).await.expect("sent");
+    assert_eq!(desk.moves(), [(group.to_string(), to.to_string())]);
+    send(&bot.channel, &reply(group, "two"), Some("1")).await.expect("sent");
     let texts: Vec<_> = telegram.from_bot(to).into_iter().map(|message| message.text).collect();
-    assert_eq!(texts, ["one", "two"]);
-    assert_eq!(telegram.calls("sendMessage").len(), 3, "it is told once");
-    assert!(logged().contains("the group has a new id"));
+    assert_eq!(texts, ["one", "two"], "no message of the new chat is changed by the number of an old one");
+    assert_eq!(telegram.calls("sendMessage").len(), 4, "it is told once to each channel");
+    let old = Action::React { message: MessageId(1), platform_id: "1".into(), emoji: "👍".into() };
+    let error = send(&bot.channel, &doing(group, old), None).await.expect_err("of before");
+    assert!(matches!(&error, SendError::Refused { why } if why.contains("before the group")), "{error:?}");
+    bot.stop().await;
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ mod webhook;
 mod wire;
 mod words;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -45,6 +45,7 @@ use self::failure::Failure;
 use self::progress::Displays;
 use self::send::Moved;
 use self::settings::{Settings, Webhook};
+use self::taking::Taking;
 use self::wire::Me;
 use super::{
     Abilities, BadSettings, Channel, Intake, Offered, Pace, Pauses, Piece, Progress, Rate, Receipt, SendError,
@@ -83,6 +84,8 @@ struct Inner {
     standing: Standing,
     displays: Displays,
     moved: Moved,
+    /// Where arrivals go, once it runs.
+    intake: Mutex<Option<Arc<dyn Intake>>>,
 }
 
 impl Telegram {
@@ -102,6 +105,7 @@ impl Telegram {
             standing: Standing::default(),
             displays: Displays::default(),
             moved: Moved::default(),
+            intake: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -131,6 +135,7 @@ impl Channel for Telegram {
 
     async fn run(&self, intake: Arc<dyn Intake>, stop: CancellationToken) {
         let inner = self.inner.clone();
+        *inner.intake.lock().unwrap_or_else(PoisonError::into_inner) = Some(intake.clone());
         let Some(me) = inner.clone().hello(&stop).await else { return };
         match inner.webhook.clone() {
             Some(webhook) => webhook::run(inner, webhook, intake, me, stop).await,
@@ -201,6 +206,10 @@ fn is_group(chat: &ChatRef) -> bool {
 }
 
 impl Inner {
+    fn taking(&self, intake: Arc<dyn Intake>) -> Taking {
+        Taking { api: self.api.clone(), moved: self.moved.clone(), intake }
+    }
+
     async fn me(&self) -> Result<Me, Failure> {
         self.api.call("getMe", &json!({}), CALL).await
     }

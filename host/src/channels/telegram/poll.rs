@@ -20,7 +20,6 @@ use super::cursor::Cursor;
 use super::failure::Failure;
 use super::queues::Queues;
 use super::seen::{Seen, seen};
-use super::taking::Taking;
 use super::wire::{Me, WebhookInfo};
 use crate::channels::{Intake, NotTaken, Pauses, State};
 use crate::clock::now_ms;
@@ -76,7 +75,7 @@ enum Round {
 
 impl Poll {
     pub(super) fn new(inner: Arc<Inner>, intake: Arc<dyn Intake>, me: Me, stop: CancellationToken) -> Self {
-        let taking = Taking { api: inner.api.clone(), intake: intake.clone() };
+        let taking = inner.taking(intake.clone());
         let stop = stop.child_token();
         let queues = Queues::new(taking, stop.clone());
         Self {
@@ -209,7 +208,7 @@ impl Poll {
         let bytes = update.to_string().len();
         let id = update.get("update_id").and_then(Value::as_i64);
         if let Some((seen, update)) = readable(&self.inner.name, &self.me, id, update, bytes) {
-            self.queues.push(update, bytes, seen);
+            self.queues.push(&self.inner.name, update, bytes, seen);
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::post::{Target, Text, message_id};
+use super::send::Way;
 use super::words::{cut, escape};
 use super::{Inner, text};
 use crate::channels::{Progress, SendError, Status};
@@ -74,16 +75,20 @@ impl Inner {
         progress: &Progress,
         shown: Option<&str>,
     ) -> Result<Option<String>, SendError> {
-        let target = self.moved.now(Target::of(chat)?);
+        let Way { target, anew } = self.way(chat)?;
         let key = (chat.clone(), progress.turn);
         let Status::Working { status, draft } = &progress.status else {
             self.displays.forget(&key);
-            if let Some(message) = shown.and_then(message_id) {
+            if let Some(message) = shown.and_then(message_id).filter(|_| !anew) {
                 self.api.delete(target, message).await?;
             }
             return Ok(None);
         };
         self.typing(target).await?;
+        // What the turn showed is in the chat of before; its replies come as new messages.
+        if anew {
+            return Ok(None);
+        }
         let (since, before) = self.displays.known(&key);
         if draft.trim().is_empty() && since < AFTER && shown.is_none() {
             return Ok(None);

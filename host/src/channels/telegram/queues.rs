@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::seen::Seen;
-use super::taking::Taking;
-use crate::channels::{Arrival, Pauses};
+use super::taking::{Taking, Task};
+use crate::channels::Pauses;
 use crate::model::chat::ChatRef;
 
 /// The most updates that wait, and their most bytes, before nothing more is read; the last batch may go beyond. They are kept
@@ -43,6 +43,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     chats: HashMap<ChatRef, VecDeque<Item>>,
+    /// Supergroups whose group's queue has their move: what is said there comes behind it.
+    behind: HashMap<String, ChatRef>,
     /// What waits, as it was read, in the order of reading.
     held: BTreeMap<u64, (Value, usize)>,
     bytes: usize,
@@ -52,8 +54,7 @@ struct State {
 #[derive(Clone)]
 struct Item {
     number: u64,
-    arrival: Arrival,
-    press: Option<String>,
+    task: Task,
 }
 
 impl Queues {
@@ -68,17 +69,19 @@ impl Queues {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Queues what an update says; `raw` is the update itself.
-    pub(super) fn push(&self, raw: Value, bytes: usize, seen: Seen) {
-        let (arrival, press) = match seen {
-            Seen::Wrote(arrival) => (arrival, None),
-            Seen::Pressed(arrival, id) => (arrival, Some(id)),
-            Seen::Nothing(why) => return tracing::debug!(why, "an update is passed over"),
+    /// Queues what an update of the channel with this name says; `raw` is the update itself.
+    pub(super) fn push(&self, channel: &str, raw: Value, bytes: usize, seen: Seen) {
+        let task = match Task::of(seen) {
+            Ok(task) => task,
+            Err(why) => return tracing::debug!(why, "an update is passed over"),
         };
-        let chat = arrival.chat.clone();
         let mut state = self.inner.state();
+        let chat = state.queue_of(task.chat(channel));
+        if let Task::Move(moving) = &task {
+            state.behind.insert(moving.to.to_string(), chat.clone());
+        }
         state.number += 1;
-        let item = Item { number: state.number, arrival, press };
+        let item = Item { number: state.number, task };
         state.held.insert(item.number, (raw, bytes));
         state.bytes += bytes;
         self.inner.waiting.send_replace(state.held.len());
@@ -120,6 +123,13 @@ impl Queues {
     }
 }
 
+impl State {
+    /// The queue that a chat's next one goes into.
+    fn queue_of(&self, chat: ChatRef) -> ChatRef {
+        self.behind.get(&chat.chat_id).cloned().unwrap_or(chat)
+    }
+}
+
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -127,32 +137,33 @@ impl Inner {
 
     async fn take_all(self: Arc<Self>, chat: ChatRef) {
         while let Some(item) = self.first(&chat) {
-            if !self.take(&chat, &item).await {
+            if !self.take(&chat, &item).await || !self.taken(&chat, item.number) {
                 return;
             }
-            self.taken(&chat, item.number);
         }
     }
 
-    /// The first of a chat; forgets a chat that has none.
     fn first(&self, chat: &ChatRef) -> Option<Item> {
-        let mut state = self.state();
-        let first = state.chats.get(chat)?.front().cloned();
-        if first.is_none() {
-            state.chats.remove(chat);
-        }
-        first
+        self.state().chats.get(chat)?.front().cloned()
     }
 
-    fn taken(&self, chat: &ChatRef, number: u64) {
+    /// Forgets what was taken. Answers whether more waits; a chat that has none is forgotten, and the next one that comes has a
+    /// worker of its own.
+    fn taken(&self, chat: &ChatRef, number: u64) -> bool {
         let mut state = self.state();
-        if let Some(queue) = state.chats.get_mut(chat) {
+        let more = state.chats.get_mut(chat).is_some_and(|queue| {
             queue.pop_front();
+            !queue.is_empty()
+        });
+        if !more {
+            state.chats.remove(chat);
+            state.behind.retain(|_, before| before != chat);
         }
         if let Some((_, bytes)) = state.held.remove(&number) {
             state.bytes -= bytes;
         }
         self.waiting.send_replace(state.held.len());
+        more
     }
 
     /// Hands one in until it is taken. Answers whether it was: not when we end.
@@ -160,9 +171,9 @@ impl Inner {
         let mut pauses = Pauses::default();
         let mut said = false;
         while !self.stop.is_cancelled() {
-            let Err(why) = self.taking.take(item.arrival.clone(), item.press.clone()).await else { return true };
+            let Err(why) = self.taking.done(item.task.clone()).await else { return true };
             if !said {
-                tracing::warn!(%chat, message = item.arrival.platform_id, %why, "not taken; tried again by itself");
+                tracing::warn!(%chat, message = item.task.name(), %why, "not taken; tried again by itself");
                 said = true;
             }
             tokio::select! {

@@ -19,8 +19,19 @@ pub(super) enum Seen {
     Wrote(Arrival),
     /// Somebody pressed a button; Telegram waits to be told that we know, by this id.
     Pressed(Arrival, String),
+    /// A group became a supergroup, which has another id. Told in both of them.
+    Moved(Moving),
     /// Nothing for anybody, for this reason.
     Nothing(&'static str),
+}
+
+/// A group that became a supergroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moving {
+    /// The group's id.
+    pub(super) from: i64,
+    /// The supergroup's.
+    pub(super) to: i64,
 }
 
 /// Reads an update of the channel with this name.
@@ -38,14 +49,8 @@ pub(super) fn seen(channel: &str, me: &Me, update: Update) -> Seen {
 }
 
 fn wrote(channel: &str, me: &Me, message: &Message, content: fn(Written) -> Content) -> Seen {
-    if let Some(to) = message.migrate_to_chat_id {
-        let (from, to) = (message.chat.id, to);
-        tracing::warn!(
-            channel,
-            from,
-            to,
-            "the group has a new id; wire the new one: `cofferdam wire {channel}:{to} GROUP`"
-        );
+    if let Some(moving) = moving(message) {
+        return Seen::Moved(moving);
     }
     let Some(kind) = kind(&message.chat) else { return Seen::Nothing("a channel's post") };
     let Some(sender) = sender(message) else { return Seen::Nothing("from another bot, or from nobody") };
@@ -62,6 +67,18 @@ fn wrote(channel: &str, me: &Me, message: &Message, content: fn(Written) -> Cont
     let written = Written { text, addressed: words.addressed, files, output_schema: None };
     let id = message.message_id.to_string();
     Seen::Wrote(arrival(channel, message, kind, (id, sender), content(written)))
+}
+
+/// Only Telegram writes such messages: they have no sender's words.
+fn moving(message: &Message) -> Option<Moving> {
+    let here = message.chat.id;
+    let moving = match (message.chat.kind.as_str(), message.migrate_to_chat_id, message.migrate_from_chat_id) {
+        ("group", Some(to), _) => Moving { from: here, to },
+        ("supergroup", _, Some(from)) => Moving { from, to: here },
+        _ => return None,
+    };
+    // Groups have negative ids.
+    (moving.from < 0 && moving.to < 0 && moving.from != moving.to).then_some(moving)
 }
 
 fn pressed(channel: &str, press: CallbackQuery) -> Seen {
@@ -237,11 +254,26 @@ mod tests {
             message(json!({"text": "x", "from": null})),
             message(json!({"text": "x", "chat": {"id": -5, "type": "channel"}})),
             message(json!({"new_chat_title": "x"})),
+            // A supergroup becomes nothing else, and a group was nothing else.
             message(json!({"migrate_to_chat_id": -1007})),
             json!({"update_id": 1, "edited_channel_post": {}}),
+            message(json!({"migrate_from_chat_id": 7})),
+            message(json!({"migrate_from_chat_id": -1, "chat": {"id": -5, "type": "group"}})),
             json!({"update_id": 1, "callback_query": {"id": "1", "from": {"id": 9}}}),
         ] {
             assert!(matches!(read(nothing.clone()), Seen::Nothing(_)), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_becomes_a_supergroup_is_told_in_both() {
+        let told = [
+            message(json!({"migrate_to_chat_id": -1007, "chat": {"id": -5, "type": "group"}})),
+            message(json!({"migrate_from_chat_id": -5, "chat": {"id": -1007, "type": "supergroup"}})),
+        ];
+        for update in told {
+            let seen = read(update.clone());
+            assert!(matches!(seen, Seen::Moved(Moving { from: -5, to: -1007 })), "{update}: {seen:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Hands a piece of a reply over.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use frankenstein::methods::SetMessageReactionParams;
 use frankenstein::types::{ReactionType, ReactionTypeEmoji};
@@ -9,68 +9,99 @@ use serde::de::IgnoredAny;
 
 use super::failure::Failure;
 use super::post::{Target, Text, message_id};
+use super::seen::Moving;
 use super::words::escape;
 use super::{CALL, Inner, ask, files, text};
-use crate::channels::{Piece, Receipt, SendError};
+use crate::channels::{Intake, NotTaken, Piece, Receipt, SendError};
 use crate::model::action::{Action, Asked};
+use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
 
-/// The most groups whose new id is remembered; it is told again at the next try.
+/// The most groups whose new id is remembered; Telegram tells it again.
 const REMEMBERED: usize = 256;
 
-/// The ids that groups got when Telegram made them supergroups.
-#[derive(Default)]
-pub(super) struct Moved(Mutex<HashMap<i64, i64>>);
+/// The ids that groups got when Telegram made them supergroups. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Moved(Arc<Mutex<HashMap<i64, i64>>>);
 
 impl Moved {
-    /// Where the chat is now.
-    pub(super) fn now(&self, target: Target) -> Target {
-        let moved = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Target { chat: moved.get(&target.chat).copied().unwrap_or(target.chat), ..target }
+    /// Where the chat is, if it has another id now.
+    fn from(&self, chat: i64) -> Option<i64> {
+        self.lock().get(&chat).copied()
     }
 
-    fn note(&self, from: i64, to: i64) {
-        let mut moved = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Tells the intake, and from then on sends there.
+    pub(super) async fn tell(&self, intake: &dyn Intake, moving: Moving) -> Result<(), NotTaken> {
+        intake.moved(&moving.from.to_string(), &moving.to.to_string()).await?;
+        let mut moved = self.lock();
         if moved.len() >= REMEMBERED {
             moved.clear();
         }
-        moved.insert(from, to);
+        moved.insert(moving.from, moving.to);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<i64, i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Where a reply goes, and whether that is another chat than it was meant for: there no message of before has its number.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    pub(super) target: Target,
+    pub(super) anew: bool,
+}
+
 impl Inner {
+    /// Where a chat is now.
+    pub(super) fn way(&self, chat: &ChatRef) -> Result<Way, Failure> {
+        let target = Target::of(chat)?;
+        Ok(match self.moved.from(target.chat) {
+            Some(now) => Way { target: Target { chat: now, ..target }, anew: true },
+            None => Way { target, anew: false },
+        })
+    }
+
     pub(super) async fn send(
         &self,
         reply: &Outbound,
         piece: &Piece,
         onto: Option<&str>,
     ) -> Result<Receipt, SendError> {
-        let target = self.moved.now(Target::of(&reply.chat)?);
-        let onto = onto.and_then(message_id);
-        let failure = match self.hand(target, reply, piece, onto).await {
+        let way = self.way(&reply.chat)?;
+        let failure = match self.hand(way, reply, piece, onto.and_then(message_id)).await {
             Ok(receipt) => return Ok(receipt),
             Err(failure) => failure,
         };
         let Failure::No(no) = &failure else { return Err(failure.into()) };
-        let Some(to) = no.moved_to.filter(|to| *to != target.chat) else { return Err(failure.into()) };
-        let (channel, from) = (&self.name, target.chat);
-        tracing::warn!(
-            channel,
-            from,
-            to,
-            "the group has a new id, where this reply goes; wire the new one: `cofferdam wire {channel}:{to} GROUP`"
-        );
-        self.moved.note(from, to);
-        Ok(self.hand(Target { chat: to, ..target }, reply, piece, onto).await?)
+        let from = way.target.chat;
+        let Some(to) = no.moved_to.filter(|to| *to != from) else { return Err(failure.into()) };
+        self.tell_moved(Moving { from, to }).await?;
+        let way = Way { target: Target { chat: to, ..way.target }, anew: true };
+        Ok(self.hand(way, reply, piece, None).await?)
+    }
+
+    /// The group is a supergroup now, as Telegram's refusal says. Nothing was sent yet, so this can wait.
+    async fn tell_moved(&self, moving: Moving) -> Result<(), SendError> {
+        let (channel, Moving { from, to }) = (&self.name, moving);
+        tracing::info!(channel, from, to, "the group has another id, as Telegram says when it refuses a message");
+        let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(intake) = intake else {
+            return Err(SendError::later("the group's new id is not noted yet", None));
+        };
+        let told = self.moved.tell(intake.as_ref(), moving).await;
+        told.map_err(|why| SendError::later(format!("the group's new id could not be noted: {why}"), None))
     }
 
     async fn hand(
         &self,
-        target: Target,
+        Way { target, anew }: Way,
         reply: &Outbound,
         piece: &Piece,
         onto: Option<i32>,
     ) -> Result<Receipt, Failure> {
+        let onto = onto.filter(|_| !anew);
         match (piece, &reply.action) {
             (Piece::Gone, _) => self.gone(target, onto).await,
             (Piece::Text { markup, plain }, _) => self.text(target, reply, (markup, plain), onto).await,
@@ -83,6 +114,9 @@ impl Inner {
                 files::send(&self.api, target, file).await.map(Receipt::of)
             }
             (Piece::Whole, Some(Action::Question(asked))) => self.ask(target, reply, asked, onto).await,
+            (Piece::Whole, Some(Action::React { .. })) if anew => {
+                Err(Failure::Never("the message is of before the group became a supergroup".to_owned()))
+            }
             (Piece::Whole, Some(Action::React { platform_id, emoji, .. })) => {
                 self.react(target, platform_id, emoji).await
             }
@@ -126,8 +160,12 @@ impl Inner {
     }
 
     async fn react(&self, target: Target, message: &str, emoji: &str) -> Result<Receipt, Failure> {
-        let message = message_id(message)
-            .ok_or_else(|| Failure::Never("only messages can be reacted to, not presses".to_owned()))?;
+        let message = message_id(message).ok_or_else(|| {
+            Failure::Never(
+                "only messages can be reacted to, not presses, and none of before a group became a supergroup"
+                    .to_owned(),
+            )
+        })?;
         let emoji = ReactionType::Emoji(ReactionTypeEmoji::builder().emoji(emoji).build());
         let params = SetMessageReactionParams::builder()
             .chat_id(target.chat)

@@ -6,8 +6,11 @@ use std::time::Duration;
 use frankenstein::methods::AnswerCallbackQueryParams;
 
 use super::api::Api;
+use super::seen::{Moving, Seen};
+use super::send::Moved;
 use super::words::cut;
 use crate::channels::{Arrival, Intake, NotTaken, Taken};
+use crate::model::chat::ChatRef;
 
 /// The longest text that a press is answered with, in characters (Telegram's own limit).
 const ANSWER: usize = 200;
@@ -18,12 +21,59 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Taking {
     pub(super) api: Arc<Api>,
+    pub(super) moved: Moved,
     pub(super) intake: Arc<dyn Intake>,
 }
 
+/// What an update has for somebody.
+#[derive(Debug, Clone)]
+pub(super) enum Task {
+    /// To be handed in; with what Telegram waits by for an answer, if it is a press.
+    Take(Arrival, Option<String>),
+    /// A group has another id.
+    Move(Moving),
+}
+
+impl Task {
+    /// Of what was seen, if that is for anybody.
+    pub(super) fn of(seen: Seen) -> Result<Self, &'static str> {
+        match seen {
+            Seen::Wrote(arrival) => Ok(Self::Take(arrival, None)),
+            Seen::Pressed(arrival, id) => Ok(Self::Take(arrival, Some(id))),
+            Seen::Moved(moving) => Ok(Self::Move(moving)),
+            Seen::Nothing(why) => Err(why),
+        }
+    }
+
+    /// The chat that it is of, on this channel; a group's move comes behind what was said in the group.
+    pub(super) fn chat(&self, channel: &str) -> ChatRef {
+        match self {
+            Self::Take(arrival, _) => arrival.chat.clone(),
+            Self::Move(moving) => {
+                ChatRef { channel: channel.to_owned(), chat_id: moving.from.to_string(), thread_id: None }
+            }
+        }
+    }
+
+    /// The platform's id of the message, for people.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Take(arrival, _) => &arrival.platform_id,
+            Self::Move(_) => "(the group's new id)",
+        }
+    }
+}
+
 impl Taking {
-    /// Hands it in. `press` is what Telegram waits by for an answer.
-    pub(super) async fn take(&self, arrival: Arrival, press: Option<String>) -> Result<(), NotTaken> {
+    /// Does what is to be done for it, durably.
+    pub(super) async fn done(&self, task: Task) -> Result<(), NotTaken> {
+        match task {
+            Task::Take(arrival, press) => self.take(arrival, press).await,
+            Task::Move(moving) => self.moved.tell(self.intake.as_ref(), moving).await,
+        }
+    }
+
+    async fn take(&self, arrival: Arrival, press: Option<String>) -> Result<(), NotTaken> {
         let taken = self.intake.take(arrival).await?;
         if let Some(id) = press {
             let text = match taken {

@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use super::poll::{Leftovers, WANTED, readable};
-use super::seen::Seen;
+use super::seen::Moving;
 use super::settings::Webhook;
-use super::taking::Taking;
+use super::taking::{Taking, Task};
 use super::wire::Me;
 use crate::channels::{Intake, Pauses, State};
 use crate::model::chat::ChatRef;
@@ -57,7 +57,7 @@ pub(super) async fn run(
     let ends = stop.child_token();
     let leftovers = Leftovers::new(inner.clone(), intake.clone(), me.clone(), ends.clone());
     let leftovers = tokio::spawn(leftovers.take());
-    let taking = Taking { api: inner.api.clone(), intake };
+    let taking = inner.taking(intake);
     let hook = Arc::new(Hook {
         name: inner.name.clone(),
         me,
@@ -150,16 +150,17 @@ async fn called(Shared(hook): Shared<Arc<Hook>>, request: Request) -> StatusCode
     let bytes = update.to_string().len();
     // What cannot be read now cannot be read later.
     let Some((seen, _)) = readable(&hook.name, &hook.me, id, update, bytes) else { return StatusCode::OK };
-    let (arrival, press) = match seen {
-        Seen::Wrote(arrival) => (arrival, None),
-        Seen::Pressed(arrival, id) => (arrival, Some(id)),
-        Seen::Nothing(_) => return StatusCode::OK,
-    };
+    let Ok(task) = Task::of(seen) else { return StatusCode::OK };
     // A caller that leaves does not end the taking.
     let own = hook.clone();
     let taken = tokio::spawn(async move {
-        let _alone = own.alone(&arrival.chat).await;
-        own.taking.take(arrival, press).await
+        let _alone = own.alone(&task.chat(&own.name)).await;
+        // A group's move is told in both; what follows in the new one is behind this.
+        let _there = match &task {
+            Task::Move(moving) => Some(own.alone(&there(&own.name, moving)).await),
+            Task::Take(..) => None,
+        };
+        own.taking.done(task).await
     });
     match taken.await {
         Ok(Ok(())) => StatusCode::OK,
@@ -169,6 +170,10 @@ async fn called(Shared(hook): Shared<Arc<Hook>>, request: Request) -> StatusCode
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
+}
+
+fn there(channel: &str, moving: &Moving) -> ChatRef {
+    ChatRef { channel: channel.to_owned(), chat_id: moving.to.to_string(), thread_id: None }
 }
 
 /// Why there is no update in a call.

@@ -112,6 +112,7 @@ pub(super) struct Message {
     pub(super) location: Option<Location>,
     pub(super) contact: Option<Contact>,
     pub(super) migrate_to_chat_id: Option<i64>,
+    pub(super) migrate_from_chat_id: Option<i64>,
 }
 
 /// A part of a text that means something. Offsets and lengths are in UTF-16 units.

@@ -3,6 +3,7 @@
 //! Works without a daemon, beside one, and without an engine: a check that cannot be made says why.
 
 mod accounts;
+mod chats;
 mod checks;
 mod engine;
 mod vault;
@@ -82,6 +83,7 @@ pub(super) async fn run(context: &Context) -> Result<u8, CliError> {
     let groups = checks::settings(home);
     report.extend(accounts::accounts(home, config.as_ref().filter(|_| is_usable), &groups).await);
     report.push(vault::key(home, is_usable).await);
+    report.extend(chats::chats(home, is_usable).await);
     report.extend(checks::groups(home));
     report.extend(checks::network(&groups));
     let failed = report.iter().filter(|check| check.outcome == Outcome::Failed).count();

@@ -94,6 +94,12 @@ CREATE TABLE channels (
     cursor     TEXT,
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE chat_moves (
+    channel TEXT NOT NULL,
+    chat_id TEXT NOT NULL,
+    folder  TEXT NOT NULL,
+    PRIMARY KEY (channel, chat_id, folder)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE chats (
     channel TEXT NOT NULL,
     chat_id TEXT NOT NULL,
@@ -103,6 +109,17 @@ CREATE TABLE chats (
     unknown TEXT CHECK (unknown IN ('drop', 'ask', 'public')),
     PRIMARY KEY (channel, chat_id)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE dead_letters (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    post       INTEGER NOT NULL REFERENCES posts (id) ON DELETE CASCADE,
+    error      TEXT NOT NULL,
+    tries      INTEGER NOT NULL,
+    state      TEXT NOT NULL CHECK (state IN ('open', 'retried', 'dropped')),
+    at         INTEGER NOT NULL,
+    settled_at INTEGER
+) STRICT;
+CREATE INDEX dead_letters_open ON dead_letters (id) WHERE state = 'open';
+CREATE INDEX dead_letters_post ON dead_letters (post);
 CREATE TABLE "drops" (
     channel TEXT NOT NULL,
     chat_id TEXT NOT NULL,
@@ -157,10 +174,23 @@ CREATE TABLE late (
     UNIQUE (channel, chat_id, platform_id)
 ) STRICT;
 CREATE INDEX late_writer ON late (channel, user_id, id);
+CREATE TABLE lost_secrets (
+    purpose TEXT NOT NULL CHECK (purpose IN ('channel', 'hook')),
+    name    TEXT NOT NULL,
+    PRIMARY KEY (purpose, name)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE moved_chats (
+    channel TEXT NOT NULL,
+    chat_id TEXT NOT NULL,
+    now_id  TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (channel, chat_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX moved_chats_now ON moved_chats (channel, now_id);
 CREATE TABLE pairings (
     code       BLOB PRIMARY KEY,
     role       TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member', 'guest')),
@@ -191,7 +221,7 @@ CREATE TABLE posts (
     delivered_at INTEGER,
     sent         TEXT,
     last_error   TEXT
-) STRICT;
+, lost INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE INDEX posts_approval ON posts (approval) WHERE approval IS NOT NULL;
 CREATE INDEX posts_due ON posts (channel, chat_id, id) WHERE state IN ('pending', 'leased');
 CREATE TABLE roles (

@@ -5,7 +5,7 @@
 //!   a failure that can pass. - [`dead_letters`]: one that did not. - [`steering`]: what changes while a turn runs.
 //! - [`earlier`]: a turn and those before it over the same messages.
 //! - [`compactions`], [`mcp`], [`models`]: what runners report. - [`clock`]: a wall clock that was set back.
-//! - [`context`]: what was said to others. - [`shown`]: what turns show.
+//! - [`moves`]: a chat with another id. - [`context`]: what was said to others. - [`shown`]: what turns show.
 //! - [`tools`]: calls of the host's tools. - [`questions`]: the agent's, and their answers. - [`files`]: people's.
 //! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`undelivered`]: what never arrived, for the agent. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
 //!   at; [`stand`]: callers; [`detail`]: in depth. - [`usage`]: what model calls cost.
@@ -28,6 +28,7 @@ pub mod history;
 pub mod inbox;
 pub mod mcp;
 pub mod models;
+pub mod moves;
 pub mod outbox;
 pub mod questions;
 mod retries;

@@ -184,11 +184,8 @@ struct Oldest {
 impl Oldest {
     /// Until when it is not to be tried, ms.
     fn waits_until(&self, now: i64) -> Option<i64> {
-        // Further away than any pause: the clock went back since.
-        let waits = self.state == ReplyState::Pending
-            && self.next_try_at > now
-            && self.next_try_at.saturating_sub(now) <= delivery::FURTHEST;
-        waits.then_some(self.next_try_at)
+        let at = self.next_try_at;
+        (self.state == ReplyState::Pending && delivery::is_ahead(at, now)).then_some(at)
     }
 }
 
@@ -246,8 +243,7 @@ fn lost_again(tx: &Savepoint<'_>, reply: ReplyId) -> Result<Option<i64>, StoreEr
             tracing::error!(%reply, lost, "not handed over any more; `cofferdam dead-letter list` has it");
             step_reply(tx, reply, ReplyEvent::GiveUp)?;
             let Leased { session, tried } = tried(tx, reply)?;
-            let why = format!("the daemon ended {lost} times while it was handed over; it may have arrived");
-            bury(tx, &session, reply, &why, tried.failed.saturating_add(lost))?;
+            bury(tx, &session, reply, &outage::words(lost), tried.failed.saturating_add(lost))?;
         }
     }
     Ok(next)
@@ -297,7 +293,7 @@ fn keep_miss(tx: &Savepoint<'_>, reply: ReplyId, miss: Miss, why: &str) -> Resul
 }
 
 /// What a platform said may be a page.
-fn shortened(why: &str) -> String {
+pub(in crate::store) fn shortened(why: &str) -> String {
     const MOST_CHARS: usize = 500;
     why.chars().take(MOST_CHARS).collect()
 }

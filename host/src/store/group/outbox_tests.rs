@@ -77,6 +77,11 @@ impl GroupDb {
         .await
     }
 
+    /// Changes rows.
+    pub(crate) async fn run_sql(&self, sql: &'static str) {
+        self.run(move |tx| Ok(tx.execute_batch(sql)?)).await;
+    }
+
     /// Lets the time pass that replies wait for another try.
     pub(crate) async fn reply_time_passes(&self) {
         self.run(|tx| Ok(tx.execute("UPDATE outbox SET next_try_at = 1 WHERE next_try_at > 1", [])?)).await;

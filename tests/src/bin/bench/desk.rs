@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cofferdam::channels::{Arrival, Channels, Content, Intake, Sender, Taken, Written};
-use cofferdam::desk::{Desk, Tells};
+use cofferdam::desk::{Desk, Stillness, Tells};
 use cofferdam::model::chat::{ChatKind, ChatRef};
 use cofferdam::model::engage::EngageMode;
 use cofferdam::model::people::Role;
@@ -36,7 +36,12 @@ pub async fn arrivals(bench: &Bench) -> Result<Vec<Row>, Trouble> {
         let folder = name(group).parse().map_err(|_| Trouble::Odd(name(group)))?;
         stores.central().put_group(&folder, "{}".to_owned(), String::new()).await?;
     }
-    let tells = Tells { accepted: Box::new(|_, _| {}), deliver: Box::new(|_| {}), post: Box::new(|_| {}) };
+    let tells = Tells {
+        accepted: Box::new(|_, _| {}),
+        deliver: Box::new(|_| {}),
+        post: Box::new(|_| {}),
+        still: Box::new(|_| Box::pin(async { Box::new(()) as Stillness })),
+    };
     let desk = Desk::new(home.home.clone(), stores.clone(), Channels::default(), tells);
     let intake = desk.intake("bench");
     let mut rows = Vec::new();

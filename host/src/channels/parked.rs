@@ -1,0 +1,47 @@
+//! A channel of the home that does not run: its secret is missing, say. What is on its way to it waits.
+
+use async_trait::async_trait;
+
+use super::{Abilities, Channel, Piece, Receipt, SendError, State};
+use crate::model::chat::ChatRef;
+use crate::model::reply::Outbound;
+
+/// In the place of a channel that could not be made.
+pub struct Parked {
+    name: String,
+    why: String,
+}
+
+impl Parked {
+    /// The channel of this name does not run, for this reason.
+    pub fn new(name: &str, why: &str) -> Self {
+        Self { name: name.to_owned(), why: why.to_owned() }
+    }
+}
+
+#[async_trait]
+impl Channel for Parked {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
+    fn state(&self) -> State {
+        State::Stopped { why: self.why.clone() }
+    }
+
+    async fn test(&self) -> Result<String, SendError> {
+        Err(SendError::Refused { why: self.why.clone() })
+    }
+
+    fn is_there(&self, _: &ChatRef) -> bool {
+        false
+    }
+
+    async fn send(&self, _: &Outbound, _: (usize, &Piece), _: Option<&str>) -> Result<Receipt, SendError> {
+        Err(SendError::Absent)
+    }
+}
