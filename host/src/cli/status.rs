@@ -45,7 +45,7 @@ fn render(status: &Status, now: Timestamp) -> String {
         ("engine", status.engine_error.clone()),
         ("disk", status.disk.as_ref().map(disk)),
         ("channels", channels(&status.channels)),
-        ("approvals", approvals(status.approvals)),
+        ("approvals", waiting(status.approvals, status.questions)),
         ("dead letters", dead_letters(&status.dead_letters)),
     ]);
     for note in &status.notes {
@@ -79,8 +79,17 @@ fn channels(channels: &[Channel]) -> Option<String> {
     (!stand.is_empty()).then(|| stand.join("; "))
 }
 
-fn approvals(open: u64) -> Option<String> {
-    (open > 0).then(|| format!("{open} waiting for a person; `cofferdam approval list` shows them"))
+/// What waits for a person, in one line.
+fn waiting(approvals: u64, questions: u64) -> Option<String> {
+    let count = |many: u64, what: &str| match many {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        many => Some(format!("{many} {what}s")),
+    };
+    let counts: Vec<_> =
+        [count(approvals, "approval"), count(questions, "question")].into_iter().flatten().collect();
+    (!counts.is_empty())
+        .then(|| format!("{} for a person; `cofferdam approval list` shows what waits", counts.join(" and ")))
 }
 
 /// Groups with dead letters, in one line.
@@ -113,6 +122,7 @@ mod tests {
             disk: None,
             channels: vec![],
             approvals: 0,
+            questions: 0,
             notes: vec![],
             dropped: vec![],
             dead_letters: vec![],
@@ -141,6 +151,8 @@ mod tests {
             disk: Some(DiskTrouble { path: "/h/data".into(), why: "no space".into(), free_bytes: 4096 }),
             notes: vec!["demo: container.json has errors".into()],
             dead_letters: vec![OpenLetters { group: "demo".parse().unwrap(), count: 2 }],
+            approvals: 2,
+            questions: 1,
             dropped: vec![Dropped { chat: "terminal:x".into(), reason: "no wiring".into(), count: 2 }],
             sessions: vec![session::tests::session(SessionState::Queued, Some("waits for a place"))],
             ..status()
@@ -154,6 +166,7 @@ mod tests {
         groups:       1
         engine:       the Docker engine does not answer
         disk:         /h/data cannot be written: no space; 4 KiB free; what comes is refused, what is under way waits
+        approvals:    2 approvals and 1 question for a person; `cofferdam approval list` shows what waits
         dead letters: 2 in demo; `cofferdam dead-letter list` shows them
         note: demo: container.json has errors
 

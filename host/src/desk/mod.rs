@@ -10,15 +10,17 @@
 //! ```
 //!
 //! - [`message`]: what becomes of a message. - `files`: what came with it. - `floods`: who writes too fast.
-//! - [`approvals`]: what waits for a person. - [`pairing`]: codes. - `own`: commands. - `press`: buttons. - `words`: ours.
+//! - [`approvals`], [`questions`]: what waits for a person; [`decider`]: who may decide on it. - [`pairing`]: codes. - `own`: commands. - `press`: buttons. - `words`: ours.
 
 mod approvals;
+mod decider;
 mod files;
 mod floods;
 mod message;
 mod own;
 mod pairing;
 mod press;
+mod questions;
 mod words;
 
 use std::sync::Arc;
@@ -36,7 +38,7 @@ use crate::router::DropReason;
 use crate::store::group::inbox::Accepted;
 use crate::store::{StoreError, Stores};
 
-pub use approvals::{DecideError, Decider};
+pub use decider::{DecideError, Decider};
 pub use pairing::NewCode;
 
 /// How often approvals whose time is over, and posts whose nudge was lost, are looked for.
@@ -135,6 +137,14 @@ impl Desk {
         let central = self.inner.stores.central();
         central.record_drop(&chat.channel, &chat.chat_id, sender, reason.as_str()).await.map_err(failed)?;
         Ok(Taken::Dropped(reason.as_str()))
+    }
+}
+
+/// The store's refusals.
+fn not_taken(error: StoreError) -> NotTaken {
+    match error {
+        StoreError::Full(waiting) => NotTaken::Full(waiting),
+        error => failed(error),
     }
 }
 
