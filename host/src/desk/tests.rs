@@ -294,7 +294,7 @@ impl Fixture {
             options,
             timeout_secs: 600,
         };
-        let key = CallKey { session, attempt, turn: claimed.turn, call_id: "c".into() };
+        let key = CallKey { session, attempt, turn: claimed.turn, call_id: format!("c{number}") };
         let limits = CallLimits { calls: 9, posts: 9 };
         let call = NewCall { key, tool: "ask_user".into(), summary: String::new(), limits };
         store.call(call, Deed::Ask(question)).await.unwrap();
