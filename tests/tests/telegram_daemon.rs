@@ -173,8 +173,9 @@ async fn a_command_in_another_chat_answers_a_question_and_its_own_words_do_in_it
     stage.says("Question demo/1: Yes, go on").await;
     stage.says_in(group, "from elsewhere by Ada: Yes, go on").await;
     stage.closed_in(group, question.id, "→ answered by Ada: Yes, go on").await;
+    let ask = json!({"question": "And now?", "options": ["Stop", "Again"]});
     stage.telegram.write(stage.chat, format!("!tool ask_user {ask}").as_str());
-    let own = stage.says("Go on?").await;
+    let own = stage.says("And now?").await;
     stage.telegram.write(stage.chat, "rather not");
     stage.closed(own.id, "→ answered by Ada: rather not").await;
 }
