@@ -55,6 +55,8 @@ struct Shown {
 
 struct Faulty {
     idempotent: bool,
+    /// Has edits and buttons.
+    edits: std::sync::atomic::AtomicBool,
     pace: Pace,
     /// By text; what is not there is taken.
     script: Mutex<HashMap<String, VecDeque<Answer>>>,
@@ -81,7 +83,8 @@ impl Channel for Faulty {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { idempotent: self.idempotent, ..Abilities::default() }
+        let edits = self.edits.load(std::sync::atomic::Ordering::Relaxed);
+        Abilities { idempotent: self.idempotent, edit: edits, buttons: edits, ..Abilities::default() }
     }
 
     fn pace(&self) -> Pace {
@@ -158,6 +161,7 @@ impl Fixture {
         let db = stores.group(&"demo".parse().unwrap()).await.unwrap();
         let channel = Arc::new(Faulty {
             idempotent,
+            edits: Default::default(),
             pace,
             script: Mutex::default(),
             shown: watch::Sender::default(),

@@ -11,10 +11,11 @@
 //!
 //! - [`message`]: what becomes of a message. - `edit`: of a change of one. - `files`, [`placing`]: what came with it.
 //! - `floods`, `late`: who writes too fast, and what of it waits. - `patterns`: compiled.
-//! - [`approvals`]: what waits for a person. - [`pairing`]: codes. - `own`: commands. - `press`: buttons. - `words`: ours.
-//! - [`moves`]: chats that got another id.
+//! - [`approvals`], [`questions`]: what waits for a person; [`decider`]: who may decide on it. - [`pairing`]: codes.
+//! - `own`: commands. - `press`: buttons. - `words`: ours. - [`moves`]: chats that got another id.
 
 mod approvals;
+mod decider;
 mod edit;
 mod files;
 mod floods;
@@ -26,6 +27,7 @@ mod pairing;
 mod patterns;
 pub mod placing;
 mod press;
+mod questions;
 mod words;
 
 use std::sync::Arc;
@@ -44,7 +46,7 @@ use crate::router::DropReason;
 use crate::store::group::inbox::Accepted;
 use crate::store::{StoreError, Stores};
 
-pub use approvals::{DecideError, Decider};
+pub use decider::{DecideError, Decider};
 pub use pairing::NewCode;
 
 /// How often approvals whose time is over, and posts whose nudge was lost, are looked for.
@@ -169,6 +171,14 @@ impl Desk {
         let central = self.inner.stores.central();
         central.record_drop(&chat.channel, &chat.chat_id, sender, reason.as_str()).await.map_err(failed)?;
         Ok(Taken::Dropped(reason.as_str()))
+    }
+}
+
+/// The store's refusals.
+fn not_taken(error: StoreError) -> NotTaken {
+    match error {
+        StoreError::Full(waiting) => NotTaken::Full(waiting),
+        error => failed(error),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::edit::may_write;
 use super::message::inbound;
-use super::{DecideError, Decider, Desk, failed};
+use super::{DecideError, Decider, Desk, failed, not_taken};
 use crate::channels::{Arrival, NotTaken, Taken};
 use crate::model::button::{self, Button};
 use crate::router::DropReason;
+use crate::store::group::answers::Answer;
 
 impl Desk {
     pub(super) async fn press(&self, arrival: &Arrival, data: &str) -> Result<Taken, NotTaken> {
@@ -36,8 +37,7 @@ impl Desk {
         }
     }
 
-    /// An option of an agent's question: taken in as the message that it stands for, so that whatever holds for answers holds
-    /// for it.
+    /// An option of an agent's question: taken in as a message that says it, so that whatever holds for answers holds for it.
     async fn pressed_option(
         &self,
         arrival: &Arrival,
@@ -53,22 +53,20 @@ impl Desk {
             return self.dropped(arrival, DropReason::UnknownSender).await;
         }
         let store = self.inner.stores.group(&wiring.folder).await.map_err(failed)?;
-        let Some(asked) = store.asked(question).await.map_err(failed)? else {
+        let Some(asked) = store.question(question).await.map_err(failed)? else {
             return self.dropped(arrival, DropReason::BadPress).await;
         };
         let here = (&asked.chat.channel, &asked.chat.chat_id) == (&arrival.chat.channel, &arrival.chat.chat_id);
         let Some(words) = asked.options.get(option).filter(|_| here) else {
             return self.dropped(arrival, DropReason::BadPress).await;
         };
-        let mut message = inbound(arrival, words, None);
-        message.chat = asked.chat;
-        if !asked.open && !store.has_message(&message.chat, &message.platform_id).await.map_err(failed)? {
-            return Ok(Taken::Done("This question is over.".to_owned()));
-        }
-        let words = words.clone();
-        match self.accept_as(&wiring.folder, wiring, message, None).await? {
-            Taken::Accepted | Taken::Known => Ok(Taken::Done(words)),
-            other => Ok(other),
+        let answer = Answer { message: inbound(arrival, words, None), elsewhere: false };
+        match self.give(&wiring.folder, question, answer).await {
+            Ok(()) => Ok(Taken::Done(words.clone())),
+            // It was pressed twice, or by two.
+            Err(error @ DecideError::Before { .. }) => Ok(Taken::Done(error.to_string())),
+            Err(DecideError::Store(error)) => Err(not_taken(error)),
+            Err(_) => self.dropped(arrival, DropReason::BadPress).await,
         }
     }
 }

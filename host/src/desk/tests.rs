@@ -8,6 +8,7 @@ use super::*;
 
 mod edits;
 mod late;
+mod questions;
 
 use cofferdam_protocol::runner::ProviderKind;
 use tokio::io::{AsyncWrite, AsyncWriteExt};

@@ -144,7 +144,7 @@ pub fn renew(path: &Path, origin: Origin) -> Result<(), StoreError> {
         tx.execute_batch("UPDATE outbox SET doubt = doubt + 1 WHERE state IN ('pending', 'leased')")?;
     }
     tx.execute("UPDATE sqlite_sequence SET seq = seq + ?1", [NUMBERS_BEYOND])?;
-    for table in ["inbox", "turns", "outbox"] {
+    for table in ["inbox", "turns", "outbox", "questions"] {
         tx.execute(
             "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, ?2
              WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?1)",

@@ -21,6 +21,7 @@ const GROUP: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/group/0006_pin.sql")),
     M::up(include_str!("../../../migrations/group/0007_usage.sql")),
     M::up(include_str!("../../../migrations/group/0008_chats.sql")),
+    M::up(include_str!("../../../migrations/group/0009_questions.sql")),
 ];
 
 /// Which schema a database has.

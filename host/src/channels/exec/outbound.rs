@@ -5,7 +5,7 @@ use super::orders::{Button, FileLine, React, Sending};
 use super::wire::Markup;
 use crate::channels::Piece;
 use crate::channels::markup::{self, Measure};
-use crate::model::action::{Action, Asked};
+use crate::model::action::{Action, Asked, question_words};
 use crate::model::reply::{Labelled, Outbound, ReplyKind};
 
 /// The longest option that a button shows in full on most platforms, in characters.
@@ -19,6 +19,7 @@ pub(super) fn pieces(hello: &Hello, reply: &Outbound) -> Vec<Piece> {
         Some(Action::React { .. }) if can.react => vec![Piece::Whole],
         Some(Action::File(file)) => texts(hello, &file.words()),
         Some(Action::Question(asked)) if has_buttons(hello, asked) => texts(hello, &asked.question),
+        Some(Action::Close(closed)) => closed_text(hello, &closed.asked, &reply.text).into_iter().collect(),
         // Our own words are no Markdown.
         None if reply.kind == ReplyKind::Notice && hello.markup == Markup::Plain => parts(hello, &reply.text),
         _ => texts(hello, &reply.text),
@@ -92,6 +93,21 @@ fn split(text: &str, room: usize, measure: Measure) -> Vec<String> {
 fn has_buttons(hello: &Hello, asked: &Asked) -> bool {
     let fits = |option: &String| option.chars().count() <= ON_A_BUTTON;
     hello.abilities.buttons && !asked.options.is_empty() && asked.options.iter().all(fits)
+}
+
+/// The message that had a question's buttons, with how it ended; as it was where that does not fit.
+fn closed_text(hello: &Hello, asked: &Asked, end: &str) -> Option<Piece> {
+    let words = match has_buttons(hello, asked) {
+        true => asked.question.clone(),
+        false => question_words(&asked.question, &asked.options),
+    };
+    let Some(Piece::Text { mut markup, mut plain }) = texts(hello, &words).pop() else { return None };
+    let line = format!("\n→ {end}");
+    if hello.measure.of_text(&markup) + hello.measure.of_text(&line) <= hello.limit {
+        markup += &line;
+        plain += &line;
+    }
+    Some(Piece::Text { markup, plain })
 }
 
 /// What a program is told of a piece; its call is still to come. None: there is nothing in it that could be shown.

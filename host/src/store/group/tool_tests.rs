@@ -16,6 +16,7 @@ use crate::model::reply::{Outbound, ReplyKind};
 use crate::model::said::By;
 use jiff::tz::TimeZone;
 
+mod answered;
 mod retried;
 mod stand;
 
@@ -123,12 +124,14 @@ impl Fixture {
         (view.state, view.turn.map(|turn| turn.id))
     }
 
+    /// What the chat is told; how messages of questions change is left out.
     async fn outbox(&self) -> Vec<Outbound> {
         let mut all = Vec::new();
         while let NextReply::Leased(reply) = self.db.lease(&chat(), false).await.unwrap() {
             self.db.delivered(reply.id).await.unwrap();
             all.push(*reply);
         }
+        all.retain(|reply| !matches!(reply.action, Some(Action::Close(_))));
         all
     }
 }
