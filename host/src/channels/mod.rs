@@ -41,6 +41,16 @@ pub use registry::Channels;
 pub use shown::Shown;
 pub use state::{Pauses, Standing, State};
 
+/// Who writes on a platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writers {
+    /// People, and whoever says so.
+    People,
+    /// Programs, each let in by a secret that somebody gave it for one group: nobody is asked about them, and their channel
+    /// bounds their calls, so they have no pace.
+    Programs,
+}
+
 /// A chat platform's adapter. One value is one channel of the home: a bot, a server, a program.
 #[async_trait]
 pub trait Channel: Send + Sync {
@@ -50,6 +60,11 @@ pub trait Channel: Send + Sync {
     /// What it can do besides showing text. An action that it lacks is not asked of it; a question comes all the same,
     /// its text with the options as a list.
     fn abilities(&self) -> Abilities;
+
+    /// Who writes there.
+    fn writers(&self) -> Writers {
+        Writers::People
+    }
 
     /// How it stands.
     fn state(&self) -> State {

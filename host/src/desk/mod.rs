@@ -38,7 +38,7 @@ use cofferdam_protocol::ids::Folder;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::channels::{Arrival, Channels, Content, Intake, NotTaken, Taken};
+use crate::channels::{Arrival, Channels, Content, Intake, NotTaken, Taken, Writers};
 use crate::config::home::Home;
 use crate::error_chain;
 use crate::model::chat::{ChatRef, Due, Move};
@@ -111,8 +111,8 @@ impl Desk {
     }
 
     /// What the channel of this name hands in to.
-    pub fn intake(&self, channel: &str) -> Arc<dyn Intake> {
-        Arc::new(Counter { desk: self.clone(), channel: channel.to_owned() })
+    pub fn intake(&self, channel: &str, writers: Writers) -> Arc<dyn Intake> {
+        Arc::new(Counter { desk: self.clone(), channel: channel.to_owned(), writers })
     }
 
     /// Does what is due by itself, until it is told to stop: moves what chats have that got another id, takes in what was held
@@ -155,11 +155,11 @@ impl Desk {
         chats.into_iter().for_each(|chat| (self.inner.tells.post)(chat));
     }
 
-    async fn take(&self, arrival: Arrival) -> Result<Taken, NotTaken> {
+    async fn take(&self, arrival: Arrival, writers: Writers) -> Result<Taken, NotTaken> {
         let arrival = self.where_it_is(words::harmless(arrival)).await?;
         match &arrival.content {
             Content::Press(data) => self.press(&arrival, data).await,
-            Content::Message(written) => self.message(&arrival, written).await,
+            Content::Message(written) => self.message(&arrival, written, writers).await,
             Content::Edit(written) => self.edit(&arrival, written).await,
         }
     }
@@ -191,6 +191,7 @@ fn failed(error: StoreError) -> NotTaken {
 struct Counter {
     desk: Desk,
     channel: String,
+    writers: Writers,
 }
 
 #[async_trait]
@@ -198,7 +199,7 @@ impl Intake for Counter {
     async fn take(&self, mut arrival: Arrival) -> Result<Taken, NotTaken> {
         // No channel speaks for another.
         arrival.chat.channel.clone_from(&self.channel);
-        self.desk.take(arrival).await
+        self.desk.take(arrival, self.writers).await
     }
 
     async fn present(&self, chat: ChatRef) {

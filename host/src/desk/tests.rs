@@ -14,7 +14,7 @@ use cofferdam_protocol::runner::ProviderKind;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
-use crate::channels::{Abilities, Channel, Offered, Piece, Receipt, SendError, Sender, Written};
+use crate::channels::{Abilities, Channel, Offered, Piece, Receipt, SendError, Sender, Writers, Written};
 use crate::model::chat::ChatKind;
 use crate::model::people::{Role, UnknownPolicy};
 use crate::model::reply::Outbound;
@@ -81,7 +81,7 @@ impl Fixture {
         }
         let (accepted, count) = (Arc::default(), Arc::new(watch::Sender::new(0)));
         let desk = desk(home, &stores, &accepted, &count, Mute { has_files: false });
-        let counter = desk.intake("tg");
+        let counter = desk.intake("tg", Writers::People);
         Self { _dir: dir, stores, desk, counter, accepted, count, next: Mutex::new(0) }
     }
 
@@ -89,7 +89,7 @@ impl Fixture {
     fn starts_anew(&mut self, channel: Mute) {
         let home = self.desk.inner.home.clone();
         self.desk = desk(home, &self.stores, &self.accepted, &self.count, channel);
-        self.counter = self.desk.intake("tg");
+        self.counter = self.desk.intake("tg", Writers::People);
     }
 
     /// With an owner who is known, in the direct chat `1`.

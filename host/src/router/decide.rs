@@ -71,6 +71,20 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// The same where nobody is to be asked.
+    #[must_use]
+    pub fn unasked(self) -> Self {
+        let unasked = |fate| match fate {
+            Fate::AskSender => Fate::Drop(DropReason::UnknownSender),
+            fate => fate,
+        };
+        match self {
+            Self::AskWiring => Self::Drop(DropReason::Unwired),
+            Self::Groups(fates) => Self::Groups(fates.into_iter().map(unasked).collect()),
+            decision => decision,
+        }
+    }
+
     /// Whether somebody has to do something about it: an agent, an approver, or Cofferdam with an answer.
     pub fn wakes(&self) -> bool {
         match self {

@@ -47,7 +47,7 @@ use self::settings::Settings;
 use self::waiting::Waiting;
 use super::{
     Abilities, Arrival, BadSettings, Channel, Intake, NotTaken, Offered, Pauses, Piece, Progress, Receipt,
-    SendError, Standing, State, Status, Taken,
+    SendError, Standing, State, Status, Taken, Writers,
 };
 use crate::model::action::Action;
 use crate::model::chat::ChatRef;
@@ -159,6 +159,10 @@ impl Channel for Http {
     fn abilities(&self) -> Abilities {
         // A file cannot be handed to whoever waits for text: the agent is told so, rather than the caller a name.
         Abilities { threads: true, progress: true, ..Abilities::default() }
+    }
+
+    fn writers(&self) -> Writers {
+        Writers::Programs
     }
 
     fn state(&self) -> State {

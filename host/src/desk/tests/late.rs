@@ -144,3 +144,18 @@ async fn files_of_what_waits_are_fetched_before_its_platform_may_forget_them() {
     let texts = f.texts("demo").await;
     assert_eq!(texts[AT_ONCE], "look\n[the file a.txt could not be taken: it is gone]");
 }
+
+#[tokio::test(start_paused = true)]
+async fn programs_have_no_pace_and_nobody_is_asked_about_them() {
+    let mut f = Fixture::open_chat().await;
+    f.wire(direct("7"), "demo", Some(UnknownPolicy::Ask)).await;
+    f.counter = f.desk.intake("tg", Writers::Programs);
+    let many = AT_ONCE * 3;
+    for number in numbers(many) {
+        assert_eq!(f.says("2", group("-5"), &number).await, Taken::Accepted);
+    }
+    assert_eq!((f.accepted().len(), f.waiting().await.len()), (many, 0));
+    assert_eq!(f.says("2", group("-6"), "hello").await, Taken::Dropped("unwired"));
+    assert_eq!(f.says("2", direct("7"), "hello").await, Taken::Dropped("unknown-sender"));
+    assert!(f.stores.central().approvals(true, 9).await.unwrap().is_empty());
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cofferdam::channels::{Arrival, Channels, Content, Intake, Sender, Taken, Written};
+use cofferdam::channels::{Arrival, Channels, Content, Intake, Sender, Taken, Writers, Written};
 use cofferdam::desk::{Desk, Stillness, Tells};
 use cofferdam::model::chat::{ChatKind, ChatRef};
 use cofferdam::model::engage::EngageMode;
@@ -43,7 +43,7 @@ pub async fn arrivals(bench: &Bench) -> Result<Vec<Row>, Trouble> {
         still: Box::new(|_| Box::pin(async { Box::new(()) as Stillness })),
     };
     let desk = Desk::new(home.home.clone(), stores.clone(), Channels::default(), tells);
-    let intake = desk.intake("bench");
+    let intake = desk.intake("bench", Writers::People);
     let mut rows = Vec::new();
     for (mode, what) in [(EngageMode::Mention, "a mention"), (EngageMode::Pattern, "a pattern")] {
         wire(&stores, mode).await?;
