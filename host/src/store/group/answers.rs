@@ -198,7 +198,7 @@ fn give(tx: &Savepoint<'_>, question: QuestionId, answer: &Answer) -> Result<Giv
             tx.prepare_cached("SELECT turn FROM inbox WHERE id = ?1")?.query_row([id.0], |row| row.get(0))?;
         insert_reply(tx, &row.session, turn.map(TurnId), &row.chat, ReplyKind::Notice, &words)?;
     }
-    let news = Some(row.chat);
+    let news = Some(Box::new(row.chat));
     Ok(Given::Now(Accepted { message: id, session: row.session, duplicate: false, answered: None, news }))
 }
 

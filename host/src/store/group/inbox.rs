@@ -32,7 +32,7 @@ pub struct Accepted {
     /// What it ended at once: a `/stop` and what waited.
     pub answered: Option<Answered>,
     /// A chat with something new in the outbox: what it answered is changed there.
-    pub news: Option<ChatRef>,
+    pub news: Option<Box<ChatRef>>,
 }
 
 /// Messages of one chat that ended in a notice, without a turn.
@@ -75,7 +75,7 @@ impl GroupDb {
                 let answered =
                     if kind == MessageKind::Stop { stop(tx, &session, id, &message.chat)? } else { None };
                 hooks::crash_point("accept.before_commit");
-                let news = is_answer.then_some(message.chat);
+                let news = is_answer.then(|| Box::new(message.chat));
                 Ok(Accepted { message: id, session, duplicate: false, answered, news })
             })
             .await
@@ -97,7 +97,7 @@ impl GroupDb {
                 let session = session_for(tx, &session_key, &message.chat, now)?;
                 let id = insert(tx, &session, &message, MessageKind::Stop, now)?;
                 let answered = answer(tx, &session, &message.chat, vec![id], &words)?;
-                let news = Some(message.chat);
+                let news = Some(Box::new(message.chat));
                 Ok(Accepted { message: id, session, duplicate: false, answered: Some(answered), news })
             })
             .await

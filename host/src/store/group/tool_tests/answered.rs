@@ -53,7 +53,7 @@ async fn a_question_is_answered_once_by_its_number_and_its_chat_is_told_by_whom(
     f.shows(1).await;
     let second = f.db.answer(QuestionId(2), answer("x", "Ada", "2")).await.unwrap();
     let Given::Now(accepted) = second else { panic!("{second:?}") };
-    assert_eq!(accepted.news, Some(chat()));
+    assert_eq!(accepted.news.as_deref(), Some(&chat()));
     assert_eq!(f.state_of(accepted.message).await, (MessageState::Claimed, Some(f.turn)));
     assert_eq!(f.db.waiting(&f.key("c2")).await.unwrap(), Waiting::Over(done("Blue"), None), "that one");
     assert!(matches!(f.db.waiting(&f.key("c1")).await.unwrap(), Waiting::Until(_)), "and no other");
