@@ -7,19 +7,12 @@ set -euo pipefail
 log=${DOCKERD_LOG:-/var/log/cofferdam-dockerd.log}
 socket=${DOCKER_HOST:-unix:///var/run/docker.sock}
 
-say() { printf '%s\n' "$*" >&2; }
-fail() { say "engine: $*"; exit 1; }
-root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
-has() { command -v "$1" >/dev/null 2>&1; }
+NAME=engine
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
 answers() { has docker && docker version >/dev/null 2>&1; }
 answers_root() { has docker && root docker version >/dev/null 2>&1; }
-debian() { [ -r /etc/os-release ] && grep -Eq '^ID(_LIKE)?="?.*debian' /etc/os-release; }
-
-agreed() {
-    if [ "${YES:-}" = 1 ] || [ ! -t 0 ]; then return 0; fi
-    read -r -p "$1 [Y/n] " answer </dev/tty
-    case "$answer" in [nN]*) return 1 ;; esac
-}
 
 # What of the image build is not there. mmdebstrap is needed only where no registry answers, but then at once.
 missing() {
@@ -35,29 +28,18 @@ missing() {
 
 install_missing() {
     local packages
-    packages=$(missing | tr '\n' ' ')
-    [ -n "$packages" ] || return 0
+    mapfile -t packages < <(missing | tr ' ' '\n')
+    [ "${#packages[@]}" != 0 ] || return 0
     if ! debian; then
         answers && return 0
         fail "no Docker engine, and this is not Debian: install Docker Engine 20.10 or newer, start it, and try again"
     fi
-    [ "$(id -u)" = 0 ] || has sudo || fail "installing $packages needs root: run this as root, or install sudo"
-    if ! agreed "Install $packages with apt-get?"; then
+    may_install "${packages[@]}"
+    if ! agreed "Install ${packages[*]} with apt-get?"; then
         answers && return 0
-        fail "without an engine nothing can run: install $packages, then try again"
+        fail "without an engine nothing can run: install ${packages[*]}, then try again"
     fi
-    say "engine: installing $packages"
-    local out
-    out=$(mktemp)
-    # shellcheck disable=SC2086 # a list of words
-    if ! { root env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
-        root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l \
-            apt-get install -y -qq --no-install-recommends $packages; } >"$out" 2>&1 </dev/null; then
-        tail -n 20 "$out" >&2
-        rm -f "$out"
-        fail "apt-get failed: mend what it says above, then try again"
-    fi
-    rm -f "$out"
+    install_packages "${packages[@]}"
 }
 
 # Waits up to $1 seconds, as long as the process $2 (if given) lives.
@@ -84,11 +66,11 @@ forget_dead_engine() {
 }
 
 start() {
-    say "engine: starting dockerd"
+    say "starting dockerd"
     if [ -z "${DOCKERD_FLAGS:-}" ]; then
         if [ -d /run/systemd/system ] && has systemctl; then
             root systemctl start docker >/dev/null 2>&1 && wait_for 60 && return 0
-            say "engine: systemd could not start docker; starting dockerd directly"
+            say "systemd could not start docker; starting dockerd directly"
         elif has service && [ -x /etc/init.d/docker ]; then
             root service docker start >/dev/null 2>&1 && wait_for 15 && return 0
         fi
@@ -100,7 +82,7 @@ start() {
     root sh -c 'log=$1; shift; setsid nohup dockerd "$@" >>"$log" 2>&1 </dev/null & echo $! >"$log.pid"' sh \
         "$log" --host "$socket" ${DOCKERD_FLAGS:-}
     if ! wait_for 60 "$(root cat "$log.pid")"; then
-        say "engine: the end of $log:"
+        say "the end of $log:"
         root tail -n 20 "$log" >&2
         fail "dockerd does not run here: mend what its log says (it needs root's rights, cgroups and overlayfs)"
     fi
@@ -110,7 +92,7 @@ start() {
 grant() {
     local path=${socket#unix://}
     [ -S "$path" ] || fail "the engine at $socket answers to root only"
-    say "engine: letting $(id -un) use $path (whoever may use Docker has root's rights on this machine)"
+    say "letting $(id -un) use $path (whoever may use Docker has root's rights on this machine)"
     root usermod -aG docker "$(id -un)" 2>/dev/null || true
     root chown "$(id -u)" "$path"
 }
@@ -123,4 +105,4 @@ if ! answers && ! answers_root; then
 fi
 answers || grant
 answers || fail "the engine does not answer at $socket: see $log"
-say "engine: Docker $(docker version --format '{{.Server.Version}}') answers"
+say "Docker $(docker version --format '{{.Server.Version}}') answers"

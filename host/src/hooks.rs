@@ -57,6 +57,8 @@ pub const POINTS: &[&str] = &[
 
 /// Where the end of a container with a turn can be killed: noted but not told, and told but not seen.
 pub const OF_END: &[&str] = &["end.noted", "end.told"];
+/// Where a message that waited for its sender's pace can be killed: taken in, and not forgotten where it waited.
+pub const OF_LATE: &[&str] = &["late.taken"];
 /// Where the restore of a group can be killed: with everything copied, and with the places exchanged.
 pub const OF_RESTORE: &[&str] = &["restore.before_exchange", "restore.after_exchange"];
 /// Where the move of a chat that got another id can be killed: before and after it is noted, and with one group's rows moved
@@ -96,6 +98,7 @@ pub fn crash_point(name: &str) {
         [
             POINTS,
             OF_END,
+            OF_LATE,
             OF_RESTORE,
             OF_MOVE,
             OF_BACKUP,

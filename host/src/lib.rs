@@ -27,6 +27,7 @@ pub mod switchboard;
 pub mod tools;
 pub mod trust;
 pub mod unix_socket;
+mod untaken;
 pub mod vault;
 
 /// An error and its causes on one line, for logs and for people.

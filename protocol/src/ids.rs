@@ -1,9 +1,13 @@
 //! Newtypes for identifiers.
 
+mod waiting;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use waiting::{BadWaitingId, WaitingId};
 
 /// A group's folder name, which is also its identity: `[a-z0-9][a-z0-9_-]{0,62}`.
 ///

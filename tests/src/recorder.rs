@@ -84,7 +84,7 @@ impl Book {
         let of_chat = self.arrivals.iter().filter(|arrival| arrival.chat.chat_id == chat);
         of_chat
             .filter_map(|arrival| match &arrival.content {
-                Content::Message(written) => Some(written.text.as_str()),
+                Content::Message(written) | Content::Edit(written) => Some(written.text.as_str()),
                 Content::Press(_) => None,
             })
             .collect()
@@ -102,7 +102,10 @@ impl Intake for Recorder {
         let mut known = false;
         self.book.send_modify(|book| {
             known = book.arrivals.iter().any(|other| {
-                other.platform_id == arrival.platform_id && other.chat.chat_id == arrival.chat.chat_id
+                let same = (&other.platform_id, &other.content) == (&arrival.platform_id, &arrival.content);
+                let changed = matches!(arrival.content, Content::Edit(_));
+                (same || !changed && other.platform_id == arrival.platform_id)
+                    && other.chat.chat_id == arrival.chat.chat_id
             });
             if !known {
                 book.arrivals.push(arrival);
@@ -186,8 +189,8 @@ impl<C: Channel + 'static> Running<C> {
     pub async fn deliver(&self, reply: &Outbound) {
         let there = || async { self.channel.is_there(&reply.chat).then_some(()) };
         crate::eventually("somebody is there", there).await;
-        for piece in self.channel.pieces(reply) {
-            let sent = self.channel.send(reply, &piece, None).await;
+        for piece in self.channel.pieces(reply).iter().enumerate() {
+            let sent = self.channel.send(reply, piece, None).await;
             assert!(sent.is_ok(), "{sent:?}");
         }
     }

@@ -14,6 +14,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("live", &["model"]),
     ("unix_socket", &[]),
+    ("untaken", &[]),
     ("fair", &[]),
     ("trust", &[]),
     ("files", &[]),
@@ -94,7 +95,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 ];
 
 /// What the crate's root has besides the rooms.
-const ROOT: &[&str] = &["clock", "error_chain", "hooks", "unix_socket"];
+const ROOT: &[&str] = &["clock", "error_chain", "hooks", "unix_socket", "untaken"];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join("host/src")

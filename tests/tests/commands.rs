@@ -149,6 +149,59 @@ async fn a_compact_is_a_turn_that_ends_in_a_notice() {
 }
 
 #[tokio::test]
+async fn cofferdams_own_commands_are_answered_in_the_terminal_and_wake_no_container() {
+    let mut home = mock(json!({})).await;
+    let admin = home.admin();
+    let (help, answer) = command(&admin, "/help").await;
+    assert!(help.contains("/stop") && help.contains("/model") && help.contains("/approve"), "{help}");
+    let (status, _) = command(&admin, "/Status").await;
+    assert!(status.starts_with("demo: is idle"), "{status}");
+    assert_eq!(command(&admin, "/approve").await.0, "Nothing waits for an approval.");
+    assert!(command(&admin, "/deny demo/7").await.0.contains("There is no question demo/7"));
+    let session = admin.session(&answer.finished.session).await;
+    assert_eq!((session.state, session.attempt, session.waiting), (SessionState::Stopped, Attempt(0), 0));
+    // Once, also over a crash.
+    let request = message("demo", "/status");
+    let first = admin.request(&request).await.expect("accepted").end().await;
+    home.crash().await;
+    home.up().await;
+    let again = home.admin().request(&request).await.expect("accepted").end().await;
+    assert_eq!((again.notices(), again.finished.turn), (first.notices(), None));
+    home.stop().await;
+    let alone = home.cli(&["chat", "demo", "/status"]).await;
+    assert!(alone.code == 0 && format!("{}{}", alone.stdout, alone.stderr).contains("demo: is idle"), "{alone:?}");
+    let json = home.cli(&["chat", "demo", "/help", "--json"]).await.json();
+    assert!(json["notices"][0].as_str().is_some_and(|help| help.contains("/compact")), "{json}");
+    assert_eq!((&json["outcome"], &json["replies"]), (&json!("replied"), &json!([])));
+}
+
+#[tokio::test]
+async fn a_question_is_answered_by_a_command_in_the_terminals_chat_and_in_another_one() {
+    let home = mock(json!({})).await;
+    let admin = home.admin();
+    let ask = r#"!tool ask_user {"question": "Go on?", "options": ["Yes", "No"]}"#;
+    let is_question = |event: &ChatEvent| matches!(event, ChatEvent::Question { .. });
+    let mut asking = admin.send_text("demo", ask).await;
+    asking.until("the question", is_question).await;
+    assert!(command(&admin, "/status").await.0.contains("waits for your answer"));
+    assert_eq!(command(&admin, "/deny").await.0, "Question demo/1: No");
+    assert!(asking.end().await.text().contains("No"));
+    let mut asking = admin.send_text("demo", ask).await;
+    asking.until("the question", is_question).await;
+    let mut elsewhere = message("demo", "/approve demo/2 do as you like");
+    elsewhere.thread = Some("other".to_owned());
+    let said = admin.request(&elsewhere).await.expect("accepted").end().await;
+    assert_eq!(said.notices(), ["Question demo/2: do as you like"]);
+    let answer = asking.end().await;
+    assert!(answer.text().contains("do as you like"), "{}", answer.text());
+    assert!(
+        answer.notices().iter().any(|notice| notice.contains("from elsewhere by the host")),
+        "{:?}",
+        answer.notices()
+    );
+}
+
+#[tokio::test]
 async fn what_is_not_a_command_is_the_agents() {
     let home = mock(json!({})).await;
     let text = home.admin().chat("demo", "/review this").await.text();

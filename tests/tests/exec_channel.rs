@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cofferdam::channels::exec::Exec;
-use cofferdam::channels::{Channel, Content, NotTaken, Offered, Progress, SendError, State, Status, Taken};
+use cofferdam::channels::{
+    Channel, Content, NotTaken, Offered, Progress, SendError, State, Status, Taken, Written,
+};
 use cofferdam::model::action::{Action, Asked, SentFile};
 use cofferdam::model::chat::ChatRef;
 use cofferdam::model::reply::ReplyKind;
@@ -96,8 +98,8 @@ async fn dies(pid: &str) {
 async fn send(channel: &Exec, text: &str) -> Result<Option<String>, SendError> {
     let reply = reply(&chat("#c"), text);
     let mut last = None;
-    for piece in channel.pieces(&reply) {
-        last = channel.send(&reply, &piece, None).await?.id;
+    for piece in channel.pieces(&reply).iter().enumerate() {
+        last = channel.send(&reply, piece, None).await?.id;
     }
     Ok(last)
 }
@@ -138,7 +140,7 @@ note("ended", 1)
     assert_eq!(
         sent,
         json!({
-            "type": "send", "call": 1, "chat": "#c", "thread": null, "key": reply(&chat("#c"), "").key,
+            "type": "send", "call": 1, "chat": "#c", "thread": null, "key": format!("{}/0", reply(&chat("#c"), "").key),
             "kind": "reply", "text": "two", "plain": null, "onto": null, "gone": false, "buttons": null, "file": null,
             "react": null,
         })
@@ -342,7 +344,7 @@ answer_all()
     // Nobody reads its answer meanwhile; it is awaited all the same.
     let reply = reply(&chat("#other"), "x");
     let pieces = running.channel.pieces(&reply);
-    let sending = running.channel.send(&reply, &pieces[0], None);
+    let sending = running.channel.send(&reply, (0, &pieces[0]), None);
     let (sent, ()) = tokio::join!(sending, async { intake.refuse("#c", None) });
     assert!(sent.is_ok(), "{sent:?}");
     let book = intake.until("all of it", |book| book.arrivals.len() == 3000).await;
@@ -516,6 +518,40 @@ answer_all()
     running.close().await;
 }
 
+#[tokio::test]
+async fn a_change_comes_in_as_one_and_is_acknowledged_as_a_message_is() {
+    let bench = Bench::new(
+        r##"
+hello()
+message(1, "one", cursor="c1")
+message(1, "two", edit=True, cursor="c2")
+heard = []
+while len(heard) < 2:
+    if (line := hear())["type"] == "taken": heard.append(line["id"])
+note("taken", heard)
+answer_all()
+"##,
+    );
+    let running = bench.run();
+    assert_eq!(bench.notes("taken").await, "['1', '1']");
+    let book =
+        running.intake.until("the cursor", |book| book.cursors.last().is_some_and(|last| last == "c2")).await;
+    let changed = Written { text: "two".into(), ..Written::default() };
+    assert_eq!(book.arrivals[1].content, Content::Edit(changed));
+    assert_eq!(book.arrivals[0].platform_id, book.arrivals[1].platform_id);
+    running.close().await;
+}
+
+#[tokio::test]
+async fn equal_messages_of_a_reply_have_keys_of_their_places() {
+    let lines = told("limit=64", None, &"a".repeat(150), None).await;
+    assert_eq!(lines[0]["text"], lines[1]["text"], "equal in everything but their places");
+    let own = reply(&chat("#c"), "").key;
+    let keys: Vec<_> = lines.iter().map(|line| line["key"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(keys, (0..lines.len()).map(|place| format!("{own}/{place}")).collect::<Vec<_>>());
+    assert!(keys.len() >= 3 && keys.iter().all(|key| key.len() <= 64));
+}
+
 /// What a program that can all is told of a reply's pieces: it answers with the lines themselves.
 async fn told(hello: &str, action: Option<Action>, text: &str, onto: Option<&str>) -> Vec<Value> {
     let bench = Bench::new(&format!(
@@ -534,8 +570,8 @@ while (line := hear())["type"] not in ("stop", "gone"):
     out.buttons = action.as_ref().map(buttons).unwrap_or_default();
     out.action = action;
     let mut lines = Vec::new();
-    for piece in running.channel.pieces(&out) {
-        running.channel.send(&out, &piece, onto).await.unwrap();
+    for piece in running.channel.pieces(&out).iter().enumerate() {
+        running.channel.send(&out, piece, onto).await.unwrap();
         let line: Value = serde_json::from_str(&bench.noted(&format!("line{}", lines.len() + 1)).unwrap()).unwrap();
         if let Some(path) = line["file"]["path"].as_str().filter(|path| path.contains("/state/files/")) {
             assert!(!Path::new(path).exists(), "it is gone after the call");

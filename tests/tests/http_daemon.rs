@@ -84,12 +84,12 @@ async fn the_official_client_talks_with_a_real_agent() {
     let told = run_script("daemon.py", &[format!("{}/v1", stage.url), key.clone()]).await;
     for (case, wanted) in [
         ("model", "demo"),
-        ("first", "**First** answer."),
-        ("second", "Second answer."),
-        ("streamed", "These words come one after the other, so that a stream has many of them."),
-        ("one", "One."),
-        ("two", "Two."),
-        ("again", "One."),
+        ("first", "[offline model] **First** answer."),
+        ("second", "[offline model] Second answer."),
+        ("streamed", "[offline model] These words come one after the other, so that a stream has many of them."),
+        ("one", "[offline model] One."),
+        ("two", "[offline model] Two."),
+        ("again", "[offline model] One."),
     ] {
         assert_eq!(told[case], json!(wanted), "{case}: {told}");
     }
@@ -210,5 +210,5 @@ async fn an_intruder_gets_nowhere_and_each_attempt_is_counted() {
     assert_eq!(stage.home.cli(&["hook", "remove", "ci"]).await.code, 0);
     assert_eq!(told(stage.signed("ci", &secret, &body)).await.0, 401, "it is gone");
     let again = stage.home.cli(&["key", "add", "one", "demo"]).await;
-    assert_eq!(again.code, 6, "{again:?}");
+    assert_eq!(again.code, 5, "{again:?}");
 }

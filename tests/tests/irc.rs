@@ -46,8 +46,8 @@ impl Bot {
 
     async fn sends(&self, to: &str, text: &str) -> Result<(), SendError> {
         let reply = reply(&chat(to), text);
-        for piece in self.running.channel.pieces(&reply) {
-            self.running.channel.send(&reply, &piece, None).await?;
+        for piece in self.running.channel.pieces(&reply).iter().enumerate() {
+            self.running.channel.send(&reply, piece, None).await?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Telegram from one end to the other: the fake Bot API on a real socket, a daemon, a real engine, a real Codex.
 
 use cofferdam_tests::home::TestHome;
-use cofferdam_tests::telegram::{Message, Person, Post, Telegram, at_bot};
+use cofferdam_tests::telegram::{Fault, Message, Person, Post, Telegram, at_bot};
 use serde_json::{Value, json};
 
 struct Stage {
@@ -14,8 +14,16 @@ struct Stage {
 impl Stage {
     /// A daemon with the channel `tg` and an owner, Ada, whose direct chat is wired to `demo`.
     async fn new(provider: &str) -> Self {
+        Self::with(provider, &[]).await
+    }
+
+    /// The same, with these variables in the daemon's environment.
+    async fn with(provider: &str, env: &[(&str, &str)]) -> Self {
         let telegram = Telegram::start().await;
         let mut home = TestHome::new();
+        for (name, value) in env {
+            home.env(name, value);
+        }
         home.up().await;
         home.group("demo", &json!({"provider": provider})).await;
         let settings = format!("api_url={}", telegram.url());
@@ -42,6 +50,29 @@ impl Stage {
         let has =
             |telegram: &Telegram| telegram.from_bot(chat).into_iter().find(|message| message.text.contains(words));
         self.telegram.until(words, has).await
+    }
+
+    /// A group in which everybody wakes `demo`.
+    async fn open_group(&self) -> i64 {
+        let group = self.telegram.supergroup("Team", &[]);
+        let chat = format!("tg:{group}");
+        let wired = self.home.cli(&["wire", &chat, "demo", "--engage", "always", "--unknown", "public"]).await;
+        assert_eq!(wired.code, 0, "{wired:?}");
+        self.telegram.reads_groups();
+        group
+    }
+
+    /// Waits until a message has no buttons, and these words.
+    async fn closed(&self, message: i64, words: &str) {
+        self.closed_in(self.chat, message, words).await;
+    }
+
+    async fn closed_in(&self, chat: i64, message: i64, words: &str) {
+        let closed = |telegram: &Telegram| {
+            let shown = telegram.from_bot(chat).into_iter().find(|shown| shown.id == message)?;
+            (shown.all_buttons().is_empty() && shown.text.contains(words)).then_some(())
+        };
+        self.telegram.until(words, closed).await;
     }
 
     async fn json(&self, words: &[&str]) -> Value {
@@ -86,15 +117,85 @@ async fn a_button_answers_a_question_and_a_second_press_changes_nothing() {
     let ask = json!({"question": "Which colour?", "options": ["Red", "Blue"]});
     stage.telegram.write(stage.chat, format!("!tool ask_user {ask}").as_str());
     let question = stage.says("Which colour?").await;
+    let red = question.all_buttons()[0].data.clone();
     stage.telegram.press(stage.chat, question.id, "Blue", &stage.ada);
     let told = |telegram: &Telegram| {
         let told = telegram.from_bot(stage.chat);
         told.into_iter().find(|message| message.text.contains("Blue") && message.id != question.id)
     };
     stage.telegram.until("the answer's use", told).await;
-    let again = stage.telegram.press(stage.chat, question.id, "Red", &stage.ada);
-    let over = |telegram: &Telegram| format!("{:?}", telegram.pressed(&again)).contains("over").then_some(());
+    stage.closed(question.id, "Which colour?\n→ answered by Ada: Blue").await;
+    let again = stage.telegram.press_data(stage.chat, question.id, &red, &stage.ada);
+    let over = |telegram: &Telegram| {
+        format!("{:?}", telegram.pressed(&again)).contains("is over: answered by Ada: Blue").then_some(())
+    };
     stage.telegram.until("that it is over", over).await;
+}
+
+#[tokio::test]
+async fn a_question_is_listed_and_answered_on_the_host_and_its_chat_shows_that_also_over_a_crash() {
+    let mut stage = Stage::new("mock").await;
+    let ask = json!({"question": "Which colour?", "options": ["Red", "Blue"]});
+    stage.telegram.write(stage.chat, format!("!tool ask_user {ask}").as_str());
+    let question = stage.says("Which colour?").await;
+    let list = stage.json(&["approval", "list"]).await;
+    let waits = &list[0];
+    assert_eq!(
+        (&waits["id"], &waits["kind"], &waits["group"]),
+        (&json!("demo/1"), &json!("question"), &json!("demo"))
+    );
+    assert_eq!((&waits["words"], &waits["choices"]), (&json!("Which colour?"), &json!(["Red", "Blue"])));
+    assert_eq!(stage.json(&["status"]).await["questions"], json!(1));
+    let shown = stage.home.cli(&["approval", "list"]).await;
+    assert!(
+        shown.stdout.contains("demo/1 question tg:1001") && shown.stdout.contains("1. Red, 2. Blue"),
+        "{shown:?}"
+    );
+    let unclear = stage.home.cli(&["approval", "deny", "demo/1"]).await;
+    assert!(unclear.code != 0 && unclear.stderr.contains("approval approve demo/1 ANSWER"), "{unclear:?}");
+    // Telegram is away for the change: it waits, and is made after a crash.
+    stage.telegram.fail("editMessageText", vec![Fault::No(500, "Internal Server Error"); 2]);
+    let answered = stage.json(&["approval", "approve", "demo/1", "2"]).await;
+    assert_eq!((&answered["state"], &answered["choice"]), (&json!("answered"), &json!("Blue")));
+    assert_eq!(answered["decided_by"], json!("the host"));
+    stage.says("Answered from elsewhere by the host: Blue").await;
+    stage.telegram.called("editMessageText", 1).await;
+    stage.home.crash().await;
+    stage.home.up().await;
+    stage.closed(question.id, "→ answered by the host: Blue").await;
+    let again = stage.home.cli(&["approval", "approve", "demo/1", "1"]).await;
+    assert!(
+        again.code != 0 && again.stderr.contains("question demo/1 is over: answered by the host: Blue"),
+        "{again:?}"
+    );
+    assert_eq!(stage.json(&["approval", "list"]).await, json!([]));
+    let all = stage.json(&["approval", "list", "--all"]).await;
+    assert_eq!((&all[0]["id"], &all[0]["state"]), (&json!("demo/1"), &json!("answered")));
+    assert_eq!(stage.json(&["status"]).await["questions"], json!(0));
+    let told = stage.telegram.from_bot(stage.chat);
+    assert_eq!(told.iter().filter(|message| message.text.contains("from elsewhere")).count(), 1, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_command_in_another_chat_answers_a_question_and_its_own_words_do_in_its_chat() {
+    let stage = Stage::new("mock").await;
+    let group = stage.telegram.supergroup("Team", &[]);
+    let wired = stage.home.cli(&["wire", &format!("tg:{group}"), "demo", "--unknown", "public"]).await;
+    assert_eq!(wired.code, 0, "{wired:?}");
+    let ask = json!({"question": "Go on?", "options": ["Yes, go on", "No"]});
+    stage.telegram.write(group, Post::text(format!("{} \n!tool ask_user {ask}", at_bot())).from(&stage.ada));
+    let question = stage.says_in(group, "Go on?").await;
+    stage.telegram.write(stage.chat, "/approve");
+    stage.says("demo/1 Go on?").await;
+    stage.telegram.write(stage.chat, "/approve demo/1");
+    stage.says("Question demo/1: Yes, go on").await;
+    stage.says_in(group, "from elsewhere by Ada: Yes, go on").await;
+    stage.closed_in(group, question.id, "→ answered by Ada: Yes, go on").await;
+    let ask = json!({"question": "And now?", "options": ["Stop", "Again"]});
+    stage.telegram.write(stage.chat, format!("!tool ask_user {ask}").as_str());
+    let own = stage.says("And now?").await;
+    stage.telegram.write(stage.chat, "rather not");
+    stage.closed(own.id, "→ answered by Ada: rather not").await;
 }
 
 #[tokio::test]
@@ -204,4 +305,58 @@ async fn groups_wake_on_a_mention_and_hear_what_was_said_before() {
     assert!(answer.text.contains("lunch at noon?"), "{}", answer.text);
     let status = stage.home.cli(&["status"]).await;
     assert!(status.stdout.contains("tg connected"), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_flooder_holds_up_nobody_and_what_waits_is_neither_lost_nor_doubled_by_a_death() {
+    // Dead with the last of them taken in and not forgotten.
+    let mut stage = Stage::with("mock", &[("COFFERDAM_CRASH_AT", "late.taken:3")]).await;
+    let (group, eve) = (stage.open_group().await, Person::new(2002, "Eve"));
+    let mut lines: Vec<String> = (0..23).map(|number| format!("of Eve {number}.")).collect();
+    for line in &lines {
+        stage.telegram.write(group, Post::text(line).from(&eve));
+    }
+    stage.telegram.write(group, Post::text("of Ada.").from(&stage.ada));
+    stage.home.ended().await;
+    stage.home.unset("COFFERDAM_CRASH_AT");
+    stage.telegram.write(group, Post::text("of Ada again.").from(&stage.ada));
+    stage.home.up().await;
+    lines.extend(["of Ada.".to_owned(), "of Ada again.".to_owned()]);
+    let said = |telegram: &Telegram| {
+        telegram.from_bot(group).into_iter().map(|message| message.text + "\n").collect::<String>()
+    };
+    let all =
+        |telegram: &Telegram| Some(said(telegram)).filter(|said| lines.iter().all(|line| said.contains(line)));
+    let said = stage.telegram.until("an answer to each", all).await;
+    for line in &lines {
+        assert_eq!(said.matches(line.as_str()).count(), 1, "{line}\n{said}");
+    }
+    let at = |line: &str| said.find(line).unwrap_or_default();
+    assert!((1..23).all(|number| at(&lines[number - 1]) < at(&lines[number])), "in their order:\n{said}");
+    assert!(at("of Ada.") < at(&lines[22]), "Ada did not wait for Eve:\n{said}");
+    assert_eq!(said.matches("You write faster").count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn a_message_that_waits_is_answered_as_it_was_changed() {
+    let stage = Stage::with("mock", &[("COFFERDAM_MAX_SESSIONS", "1")]).await;
+    stage.home.group("busy", &json!({"provider": "mock"})).await;
+    let admin = stage.home.admin();
+    // Has the only place.
+    let mut busy = admin.send_text("busy", "!silent").await;
+    busy.started().await;
+    let message = stage.telegram.write(stage.chat, "the first form");
+    stage.telegram.change(stage.chat, message, "the second form");
+    // Answered at once, and so behind the change.
+    stage.telegram.write(stage.chat, "/status");
+    stage.says("demo:").await;
+    admin.stop(&busy.session()).await;
+    stage.says("mock reply to: the second form").await;
+    let told = stage.telegram.from_bot(stage.chat);
+    assert!(told.iter().all(|message| !message.text.contains("first form")), "{told:?}");
+    stage.telegram.change(stage.chat, message, "the third form");
+    stage.telegram.write(stage.chat, "and another");
+    stage.says("mock reply to: and another").await;
+    let told = stage.telegram.from_bot(stage.chat);
+    assert!(told.iter().all(|message| !message.text.contains("third form")), "it was read: {told:?}");
 }

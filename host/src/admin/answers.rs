@@ -47,7 +47,7 @@ pub(super) async fn status(
     let mut notes: Vec<String> = ending.note(turns).into_iter().collect();
     notes.extend(notes_of_groups(&admin).await?);
     notes.extend(admin.accounts.at_rest());
-    let (mut sessions, mut dead_letters) = (Vec::new(), Vec::new());
+    let (mut sessions, mut dead_letters, mut questions) = (Vec::new(), Vec::new(), 0);
     for folder in &folders {
         let all = match sessions_of(&admin, folder).await {
             Ok(all) => all,
@@ -56,8 +56,10 @@ pub(super) async fn status(
                 continue;
             }
         };
-        // A group with open dead letters stays marked as busy, so that no others have to be asked.
-        let count = admin.stores.group(folder).await?.open_dead_letters().await?;
+        // A group with open dead letters or questions stays marked as busy, so that no others have to be asked.
+        let store = admin.stores.group(folder).await?;
+        questions += store.open_questions().await?;
+        let count = store.open_dead_letters().await?;
         if count > 0 {
             dead_letters.push(OpenLetters { group: Some(folder.clone()), count });
         }
@@ -99,7 +101,8 @@ pub(super) async fn status(
         notes,
         dead_letters,
         channels: channels::all(&admin).await?,
-        approvals: admin.stores.central().approvals(false, usize::MAX >> 1).await?.len() as u64,
+        approvals: admin.stores.central().open_approvals().await?,
+        questions,
         lost_secrets: channels::lost_secrets(&admin).await?,
         unasked: admin.stores.central().unasked_approvals().await?,
         dropped: admin.stores.central().drops(DROPS).await?.into_iter().map(dropped).collect(),

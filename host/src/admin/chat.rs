@@ -1,6 +1,7 @@
 //! The terminal's messages: accepted durably, then followed until their turn's replies were handed over ([`follower`]).
 
 mod follower;
+mod own;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -37,14 +38,23 @@ pub(super) async fn chat(
     Admitted { request, accepting, following }: Admitted,
 ) -> Result<Response, Failed> {
     let (group, staged) = (request.group.clone(), request.files.clone());
-    let inbound = inbound(&admin, request).await?;
+    let own = own::asked(&admin, &request).await?;
+    let inbound = match own {
+        // What comes with a command of ours is for nobody.
+        Some(_) => plain(request, None),
+        None => inbound(&admin, request).await?,
+    };
     let (chat, platform_id) = (inbound.chat.clone(), inbound.platform_id.clone());
     // Attached before the message exists, so that no reply can pass by.
     let replies = admin.terminal.attach(chat.clone());
     let progress = admin.terminal.watch_progress(&chat);
     let accepted_at = Instant::now();
-    let stop = Command::parse(&inbound.text) == Some(Command::Stop);
-    let (store, accepted) = accept(&admin, inbound, &group).await?;
+    let stop = own.is_some() || Command::parse(&inbound.text) == Some(Command::Stop);
+    let woken = own.is_none();
+    let (store, accepted) = match own {
+        Some(own) => own.done(&admin, inbound).await?,
+        None => accept(&admin, inbound, &group).await?,
+    };
     drop(accepting);
     let folder = store.folder().clone();
     files::forget(&admin, &folder, staged);
@@ -65,32 +75,45 @@ pub(super) async fn chat(
     let follower = Follower::new(followed, Sources { live, replies, progress }, events);
     tokio::spawn(follower.follow(accepted.duplicate));
     admin.delivery.nudge(due);
-    admin.supervisor.accepted(&folder, &accepted);
+    if woken {
+        admin.supervisor.accepted(&folder, &accepted);
+    }
     Ok(streamed(body))
 }
 
-/// The message as any channel hands it in, its files in the workspace.
-async fn inbound(admin: &Admin, request: ChatRequest) -> Result<Inbound, Failed> {
-    let chat = ChatRef {
+/// The chat that a message is written in.
+fn chat_of(request: &ChatRequest) -> ChatRef {
+    ChatRef {
         channel: terminal::NAME.to_owned(),
         chat_id: request.group.to_string(),
-        thread_id: request.thread,
-    };
-    let mut inbound = Inbound {
-        chat,
+        thread_id: request.thread.clone(),
+    }
+}
+
+/// The message as any channel hands it in, without its files.
+fn plain(request: ChatRequest, output_schema: Option<String>) -> Inbound {
+    Inbound {
+        chat: chat_of(&request),
         platform_id: request.message_id,
         sender: request.sender,
         sender_id: None,
         text: request.text,
-        output_schema: schema::checked(request.schema)?,
+        output_schema,
         files: Vec::new(),
-    };
+    }
+}
+
+/// The message with its files in the workspace.
+async fn inbound(admin: &Admin, mut request: ChatRequest) -> Result<Inbound, Failed> {
+    let schema = schema::checked(request.schema.take())?;
+    let (group, with) = (request.group.clone(), std::mem::take(&mut request.files));
+    let mut inbound = plain(request, schema);
     // A message that is refused leaves no file in the workspace.
-    if !request.files.is_empty() {
+    if !with.is_empty() {
         if let Some(reason) = router::before_files(&admin.stores, &inbound).await? {
-            return Err(dropped(reason, &request.group));
+            return Err(dropped(reason, &group));
         }
-        inbound.files = files::place(admin, &request.group, &inbound, &request.files).await?;
+        inbound.files = files::place(admin, &group, &inbound, &with).await?;
     }
     Ok(inbound)
 }

@@ -9,7 +9,9 @@ use crate::model::reply::{Outbound, ReplyKind};
 pub(super) fn of(outbound: Outbound) -> ChatEvent {
     let Outbound { turn, id: reply, text, action, kind, .. } = outbound;
     match (kind, action) {
-        (ReplyKind::Notice, _) => ChatEvent::Notice { turn, reply, text },
+        (ReplyKind::Notice, _) | (ReplyKind::Reply, Some(Action::Close(_))) => {
+            ChatEvent::Notice { turn, reply, text }
+        }
         (ReplyKind::Reply, None) => ChatEvent::Reply { turn, reply, text },
         (ReplyKind::Reply, Some(Action::File(file))) => ChatEvent::File {
             turn,

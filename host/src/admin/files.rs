@@ -17,12 +17,12 @@ use tokio::io::AsyncWriteExt;
 use super::Admin;
 use super::answers::{parse, registered};
 use super::error::Failed;
+use crate::desk::placing::{self, NoInbox};
 use crate::error_chain;
 use crate::files::beneath::OpenError;
-use crate::files::inbox::{self, Inbox};
-use crate::files::{is_image, safe_name};
+use crate::files::inbox::Inbox;
+use crate::files::safe_name;
 use crate::model::chat::{Attachment, Inbound};
-use crate::sandbox::mounts;
 
 /// How long a file waits for its message.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -113,9 +113,10 @@ pub(super) async fn place(
     }
     let (home, files) = (admin.home.clone(), files.to_vec());
     let placed = tokio::task::spawn_blocking(move || {
-        let user = mounts::container_user();
-        let workspace = mounts::own_workspace(&home, &folder, user).map_err(|error| disk(&error))?;
-        let inbox = Inbox::open(&workspace, (user.uid, user.gid)).map_err(|error| refused(&error))?;
+        let inbox = placing::open(&home, &folder).map_err(|error| match error {
+            NoInbox::Workspace(error) => disk(&error),
+            NoInbox::Folder(error) => refused(&error),
+        })?;
         files.iter().map(|id| place_one(&home.staging(&folder), id, &inbox)).collect()
     });
     placed.await.map_err(|error| disk(&error))?
@@ -132,9 +133,7 @@ fn place_one(staging: &Path, id: &FileId, inbox: &Inbox) -> Result<Attachment, F
         let message = format!("there is no file {id} for this group");
         return Err(Failed::not_found(message, "hand it in with `POST /v1/files`; it waits for a day"));
     };
-    let path = format!("{}-{name}", prefix(id));
-    let (bytes, head) = inbox.put(&path, &mut file).map_err(|error| disk(&error))?;
-    Ok(Attachment { name, path: format!("{}/{path}", inbox::NAME), bytes, image: is_image(&head, bytes) })
+    placing::put(inbox, &prefix(id), name, &mut file).map_err(|error| disk(&error))
 }
 
 /// When the file came, and what tells it from others of that second.

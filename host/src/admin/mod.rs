@@ -170,6 +170,7 @@ fn routes(admin: Arc<Admin>, ending: &Ending) -> Router {
         .route("/v1/pairings", post(people::pair))
         .route("/v1/approvals", get(approvals::list))
         .route("/v1/approvals/{id}", post(approvals::decide))
+        .route("/v1/approvals/{folder}/{number}", post(approvals::answer))
         .route("/v1/drops", get(approvals::drops))
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/{folder}", delete(dead_letters::let_all_go))

@@ -21,7 +21,6 @@ use crate::store::wirings::{self, ChatRow, Terms};
 
 /// The longest pattern, in bytes, and the most memory that one may take when it is compiled.
 const MOST_PATTERN: usize = 1000;
-const PATTERN_BYTES: usize = 1 << 20;
 
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Answer<Vec<Wiring>> {
     let central = admin.stores.central();
@@ -150,7 +149,7 @@ fn checked(pattern: &str) -> Result<(), Failed> {
     if pattern.len() > MOST_PATTERN {
         return Err(usage(&format!("the pattern has over {MOST_PATTERN} bytes"), "write a shorter one"));
     }
-    match regex::RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build() {
+    match crate::model::engage::compiled(pattern) {
         Ok(_) => Ok(()),
         Err(error) => {
             let why = error.to_string();

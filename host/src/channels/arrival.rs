@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::chat::{ChatKind, ChatRef};
 
-/// Something that somebody did on a platform: wrote a message, or pressed a button.
+/// Something that somebody did on a platform: wrote a message, changed one, or pressed a button.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
     /// Where.
@@ -14,7 +14,7 @@ pub struct Arrival {
     pub kind: ChatKind,
     /// The chat's name, for people.
     pub title: Option<String>,
-    /// The platform's id of the message or of the press, by which a repeated one is known.
+    /// The platform's id of the message or of the press, by which a repeated one is known. Of a change: the message's.
     pub platform_id: String,
     /// Who.
     pub sender: Sender,
@@ -36,6 +36,9 @@ pub struct Sender {
 pub enum Content {
     /// Wrote.
     Message(Written),
+    /// Changed what they wrote to this. While nobody has read it, its text is replaced; else this is too late, and nothing
+    /// happens.
+    Edit(Written),
     /// Pressed a button of a message of ours; what we put behind it, as it came back: hostile until it is looked up.
     Press(String),
 }
@@ -93,7 +96,8 @@ pub enum NotTaken {
 #[async_trait]
 pub trait Intake: Send + Sync {
     /// Takes an arrival durably, or knows that it was taken before. After an error it is to be handed in again. Arrivals of
-    /// one chat are handed in one after the other; those of different chats may be at once.
+    /// one chat are handed in one after the other; those of different chats may be at once. Who writes too fast is not waited
+    /// for here: their messages wait on the disk.
     async fn take(&self, arrival: Arrival) -> Result<Taken, NotTaken>;
 
     /// A chat that was [`SendError::Absent`](super::SendError::Absent) can be reached.

@@ -41,6 +41,16 @@ pub use registry::Channels;
 pub use shown::Shown;
 pub use state::{Pauses, Standing, State};
 
+/// Who writes on a platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writers {
+    /// People, and whoever says so.
+    People,
+    /// Programs, each let in by a secret that somebody gave it for one group: nobody is asked about them, and their channel
+    /// bounds their calls, so they have no pace.
+    Programs,
+}
+
 /// A chat platform's adapter. One value is one channel of the home: a bot, a server, a program.
 #[async_trait]
 pub trait Channel: Send + Sync {
@@ -50,6 +60,11 @@ pub trait Channel: Send + Sync {
     /// What it can do besides showing text. An action that it lacks is not asked of it; a question comes all the same,
     /// its text with the options as a list.
     fn abilities(&self) -> Abilities;
+
+    /// Who writes there.
+    fn writers(&self) -> Writers {
+        Writers::People
+    }
 
     /// How it stands.
     fn state(&self) -> State {
@@ -104,9 +119,15 @@ pub trait Channel: Send + Sync {
     }
 
     /// Hands a piece of a reply over: as a new message, or by changing the message `onto`, which has that id on the platform
-    /// (from an earlier [`Receipt`] or from [`Channel::progress`]). `Ok` means that the platform has it. Called for one
-    /// piece of a chat at a time, and for many chats at once. May be dropped at any await.
-    async fn send(&self, reply: &Outbound, piece: &Piece, onto: Option<&str>) -> Result<Receipt, SendError>;
+    /// (from an earlier [`Receipt`] or from [`Channel::progress`]). The piece comes with its place among the reply's pieces,
+    /// from 0. `Ok` means that the platform has it. Called for one piece of a chat at a time, and for many chats at once. May be
+    /// dropped at any await.
+    async fn send(
+        &self,
+        reply: &Outbound,
+        piece: (usize, &Piece),
+        onto: Option<&str>,
+    ) -> Result<Receipt, SendError>;
 
     /// Shows the chat what a turn does: a typing mark, and one message that is changed, and that goes away at the turn's end
     /// unless a reply takes its place. `shown` is that message's id on the platform, if there is one; answers which there is now.

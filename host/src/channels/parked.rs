@@ -41,7 +41,7 @@ impl Channel for Parked {
         false
     }
 
-    async fn send(&self, _: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
+    async fn send(&self, _: &Outbound, _: (usize, &Piece), _: Option<&str>) -> Result<Receipt, SendError> {
         Err(SendError::Absent)
     }
 }

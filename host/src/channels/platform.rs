@@ -166,7 +166,7 @@ impl Channel for Platform {
         PATIENCE * 2
     }
 
-    async fn send(&self, reply: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
+    async fn send(&self, reply: &Outbound, _: (usize, &Piece), _: Option<&str>) -> Result<Receipt, SendError> {
         let Some(answer) = self.inner.call(reply) else { return Err(SendError::Absent) };
         match timeout(PATIENCE, answer).await {
             Ok(Ok(FromPlatform::Later { after_ms, .. })) => {

@@ -139,7 +139,7 @@ impl Channel for Terminal {
         Pace { chat: Rate::UNLIMITED, all: Rate::UNLIMITED, at_once: AT_ONCE }
     }
 
-    async fn send(&self, reply: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
+    async fn send(&self, reply: &Outbound, _: (usize, &Piece), _: Option<&str>) -> Result<Receipt, SendError> {
         let (taken, mut answer) = mpsc::channel(1);
         let shared = Arc::new(reply.clone());
         let mut asked = Vec::new();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     async fn send(terminal: &Terminal, reply: &Outbound) -> Result<Receipt, SendError> {
-        terminal.send(reply, &Piece::Whole, None).await
+        terminal.send(reply, (0, &Piece::Whole), None).await
     }
 
     fn chat(id: &str) -> ChatRef {

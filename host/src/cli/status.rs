@@ -45,7 +45,7 @@ fn render(status: &Status, now: Timestamp) -> String {
         ("engine", status.engine_error.clone()),
         ("disk", status.disk.as_ref().map(disk)),
         ("channels", channels(&status.channels)),
-        ("approvals", approvals(status.approvals, status.unasked)),
+        ("approvals", waiting(status)),
         ("dead letters", dead_letters(&status.dead_letters)),
     ]);
     for note in &status.notes {
@@ -86,15 +86,25 @@ fn channels(channels: &[Channel]) -> Option<String> {
     (!stand.is_empty()).then(|| stand.join("; "))
 }
 
-fn approvals(open: u64, unasked: u64) -> Option<String> {
-    let nobody = match unasked {
+/// What waits for a person, in one line.
+fn waiting(status: &Status) -> Option<String> {
+    let count = |many: u64, what: &str| match many {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        many => Some(format!("{many} {what}s")),
+    };
+    let counts: Vec<_> =
+        [count(status.approvals, "approval"), count(status.questions, "question")].into_iter().flatten().collect();
+    let nobody = match status.unasked {
         0 => String::new(),
         n => format!(
             ", {n} of which nobody could be asked: no owner or admin has a direct chat with the bot. `cofferdam pair` makes a \
              code for one"
         ),
     };
-    (open > 0).then(|| format!("{open} waiting for a person{nobody}; `cofferdam approval list` shows them"))
+    (!counts.is_empty()).then(|| {
+        format!("{} for a person{nobody}; `cofferdam approval list` shows what waits", counts.join(" and "))
+    })
 }
 
 /// Groups with dead letters, in one line.
@@ -133,6 +143,7 @@ mod tests {
             lost_secrets: vec![],
             approvals: 0,
             unasked: 0,
+            questions: 0,
             notes: vec![],
             dropped: vec![],
             dead_letters: vec![],
@@ -166,6 +177,7 @@ mod tests {
                 OpenLetters { group: "demo".parse().ok(), count: 2 },
                 OpenLetters { group: None, count: 1 },
             ],
+            questions: 1,
             dropped: vec![Dropped { chat: "terminal:x".into(), reason: "no wiring".into(), count: 2 }],
             sessions: vec![session::tests::session(SessionState::Queued, Some("waits for a place"))],
             ..status()
@@ -179,7 +191,7 @@ mod tests {
         groups:       1
         engine:       the Docker engine does not answer
         disk:         /h/data cannot be written: no space; 4 KiB free; what comes is refused, what is under way waits
-        approvals:    2 waiting for a person, 1 of which nobody could be asked: no owner or admin has a direct chat with the bot. `cofferdam pair` makes a code for one; `cofferdam approval list` shows them
+        approvals:    2 approvals and 1 question for a person, 1 of which nobody could be asked: no owner or admin has a direct chat with the bot. `cofferdam pair` makes a code for one; `cofferdam approval list` shows what waits
         dead letters: 2 in demo, 1 of Cofferdam's own words; `cofferdam dead-letter list` shows them
         note: demo: container.json has errors
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Mode;
 use crate::channels::platform::{self, Platform};
-use crate::channels::{Arrival, Channel, Channels, Intake, NotTaken, Taken};
+use crate::channels::{Arrival, Channel, Channels, Intake, NotTaken, Taken, Writers};
 use crate::desk::Desk;
 use crate::model::chat::{ChatKind, ChatRef};
 use crate::model::people::UnknownPolicy;
@@ -27,7 +27,11 @@ pub(super) fn add(channels: &Channels, mode: Mode) -> Option<Platform> {
 
 /// Connects it; after the recovery, as every intake.
 pub(super) fn start(platform: &Platform, stores: &Stores, desk: &Desk) -> CancellationToken {
-    let door = Door { stores: stores.clone(), desk: desk.intake(platform::NAME), wired: Mutex::default() };
+    let door = Door {
+        stores: stores.clone(),
+        desk: desk.intake(platform::NAME, Writers::People),
+        wired: Mutex::default(),
+    };
     let (platform, stop) = (platform.clone(), CancellationToken::new());
     let stopped = stop.clone();
     tokio::spawn(async move { platform.run(Arc::new(door), stopped).await });

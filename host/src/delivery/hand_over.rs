@@ -11,6 +11,7 @@ use super::gate::Gate;
 use super::pieces::Handed;
 use super::{Inner, Whose};
 use crate::channels::{Channel, Piece, Receipt, SendError};
+use crate::model::action::Action;
 use crate::model::delivery::{Miss, Next};
 use crate::model::reply::Outbound;
 use crate::store::group::outbox::{NextReply, Sent};
@@ -62,12 +63,19 @@ impl Inner {
             let (doubts, idempotent) = (reply.doubts, channel.abilities().idempotent);
             tracing::info!(reply = %reply.id, chat = %reply.chat, doubts, idempotent, "sent again, though it may have arrived");
         }
+        if is_close(reply) && !can_close(channel, reply) {
+            return self.let_be(store, reply).await;
+        }
         let error = match self.in_pieces(store, (channel, gate), slot, reply).await? {
             Handed::Over(then) => return Ok(then),
             Handed::Short(error) => error,
         };
         if let SendError::Later { after: Some(after), whole_channel: true, .. } = &error {
             gate.pause(*after);
+        }
+        if is_close(reply) && matches!(error, SendError::Refused { .. }) {
+            tracing::info!(reply = %reply.id, chat = %reply.chat, why = %error, "a question's message stays as it is");
+            return self.let_be(store, reply).await;
         }
         let miss = match &error {
             SendError::Absent => Miss::Absent,
@@ -76,6 +84,13 @@ impl Inner {
             SendError::Doubt { .. } => Miss::Doubt { idempotent: channel.abilities().idempotent },
         };
         self.keep_miss(store, reply, miss, &error.to_string()).await
+    }
+
+    /// A question's message stays as it is: nobody misses a change of it.
+    async fn let_be(&self, store: &Outbox, reply: &Outbound) -> Result<Then, StoreError> {
+        let nothing = Sent { place: 0, id: None, shown: false };
+        let kept = self.keep(store, reply.id, Came::Over(&nothing, true)).await?;
+        Ok(if matches!(kept, Kept::Ending) { Then::End } else { Then::Next })
     }
 
     /// A chat on a channel that this home no longer has.
@@ -94,6 +109,9 @@ impl Inner {
             Kept::Short(Next::At(at)) => {
                 let (seconds, doubt) = ((at - now_ms()) / 1000, miss.is_doubt());
                 tracing::warn!(reply = %reply.id, %chat, why, tries, doubt, "not delivered; again in {seconds} s");
+            }
+            Kept::Short(Next::Dead) if is_close(reply) => {
+                tracing::info!(reply = %reply.id, %chat, why, tries, "a question's message stays as it is");
             }
             Kept::Short(Next::Dead) => {
                 tracing::error!(
@@ -129,11 +147,22 @@ impl Inner {
     }
 }
 
+/// Whether it only changes how a question's message looks.
+fn is_close(reply: &Outbound) -> bool {
+    matches!(reply.action, Some(Action::Close(_)))
+}
+
+/// Whether there are buttons to take away.
+fn can_close(channel: &dyn Channel, reply: &Outbound) -> bool {
+    let can = channel.abilities();
+    can.edit && can.buttons && !reply.onto.is_empty()
+}
+
 /// Hands a piece over within the channel's time. What breaks inside the channel leaves the same doubt as silence.
 pub(super) async fn send(
     channel: &dyn Channel,
     reply: &Outbound,
-    piece: &Piece,
+    piece: (usize, &Piece),
     onto: Option<&str>,
 ) -> Result<Receipt, SendError> {
     let patience = channel.patience(reply);

@@ -70,7 +70,7 @@ impl Inner {
             None => None,
         };
         let onto = reply.onto.get(place).or(shown.as_ref().map(|shown| &shown.id)).map(String::as_str);
-        let receipt = match send(channel, reply, piece, onto).await {
+        let receipt = match send(channel, reply, (place, piece), onto).await {
             Ok(receipt) => receipt,
             Err(error) => return Ok(Err(error)),
         };

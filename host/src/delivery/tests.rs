@@ -55,6 +55,8 @@ struct Shown {
 
 struct Faulty {
     idempotent: bool,
+    /// Has edits and buttons.
+    edits: std::sync::atomic::AtomicBool,
     pace: Pace,
     /// By text; what is not there is taken.
     script: Mutex<HashMap<String, VecDeque<Answer>>>,
@@ -81,7 +83,8 @@ impl Channel for Faulty {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { idempotent: self.idempotent, ..Abilities::default() }
+        let edits = self.edits.load(std::sync::atomic::Ordering::Relaxed);
+        Abilities { idempotent: self.idempotent, edit: edits, buttons: edits, ..Abilities::default() }
     }
 
     fn pace(&self) -> Pace {
@@ -100,7 +103,7 @@ impl Channel for Faulty {
         PATIENCE
     }
 
-    async fn send(&self, reply: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
+    async fn send(&self, reply: &Outbound, _: (usize, &Piece), _: Option<&str>) -> Result<Receipt, SendError> {
         self.sent.send_modify(|sent| sent.push(reply.text.clone()));
         let answer = self.script.lock().unwrap().get_mut(&reply.text).and_then(VecDeque::pop_front);
         let why = "as told".to_owned();
@@ -158,6 +161,7 @@ impl Fixture {
         let db = stores.group(&"demo".parse().unwrap()).await.unwrap();
         let channel = Arc::new(Faulty {
             idempotent,
+            edits: Default::default(),
             pace,
             script: Mutex::default(),
             shown: watch::Sender::default(),

@@ -1,68 +1,22 @@
 //! What waits for a person: asked, decided from a button, by a command or on the host, and what was held meanwhile taken in.
 
-use cofferdam_protocol::ids::Folder;
+use cofferdam_protocol::ids::{Folder, WaitingId};
 
-use super::{Desk, failed, words};
-use crate::channels::{Arrival, Content, NotTaken, Taken, Written};
+use super::{DecideError, Decider, Desk, failed, words};
+use crate::channels::{Arrival, NotTaken, Taken, Written};
 use crate::model::approval::{ApprovalEvent, ApprovalKind, ApprovalState, Choice, DENY};
 use crate::model::chat::ChatKind;
-use crate::model::people::{Act, Role, UnknownPolicy};
+use crate::model::people::{Role, UnknownPolicy};
 use crate::router::DropReason;
 use crate::store::StoreError;
 use crate::store::approvals::{ApprovalRow, Asked, Decided, Effect, NewApproval};
-use crate::store::people::{Known, NewUser};
+use crate::store::people::NewUser;
 use crate::store::wirings::{ChatRow, Terms, Wiring};
 
 /// The most groups that a wiring is offered for; another is wired on the host.
 const MOST_GROUPS: usize = 6;
 /// Behind a group's name: everybody in the chat may write.
 const EVERYBODY: &str = ":all";
-
-/// Who decides.
-#[derive(Debug, Clone)]
-pub enum Decider {
-    /// Whoever has the host.
-    Host,
-    /// A person on a platform.
-    Person {
-        /// How they are called.
-        name: String,
-        /// What they may.
-        known: Known,
-    },
-}
-
-/// Why nothing was decided.
-#[derive(Debug, thiserror::Error)]
-pub enum DecideError {
-    /// There is none.
-    #[error("there is no approval {0}")]
-    Unknown(i64),
-    /// It was decided.
-    #[error("approval {id} is {} already", state.as_str())]
-    Before {
-        /// Which.
-        id: i64,
-        /// How it stands.
-        state: ApprovalState,
-    },
-    /// That is none of its answers.
-    #[error("approval {id} does not take '{word}'; it takes {}", takes.join(", "))]
-    Word {
-        /// Which.
-        id: i64,
-        /// What was said.
-        word: String,
-        /// What it takes.
-        takes: Vec<String>,
-    },
-    /// Not theirs to decide.
-    #[error("deciding on approval {0} takes the role admin")]
-    Role(i64),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 impl Desk {
     /// Nobody listens in this chat: which group is it for?
@@ -146,19 +100,20 @@ impl Desk {
         word: Option<&str>,
     ) -> Result<(ApprovalRow, Choice), DecideError> {
         let central = self.inner.stores.central();
-        let row = central.approval(id).await?.ok_or(DecideError::Unknown(id))?;
-        if !by.may(&row) {
-            return Err(DecideError::Role(id));
+        let named = WaitingId::Approval(id);
+        let row = central.approval(id).await?.ok_or_else(|| DecideError::Unknown(named.clone()))?;
+        if !by.may(row.folder.as_ref()) {
+            return Err(DecideError::Role(named));
         }
         if row.state != ApprovalState::Open {
-            return Err(DecideError::Before { id, state: row.state });
+            return Err(before(&row));
         }
         let made = match word {
             Some(word) => row.choices.iter().find(|choice| choice.word.eq_ignore_ascii_case(word)),
             None => row.choices.iter().find(|choice| choice.word != DENY),
         };
         let made = made.cloned().ok_or_else(|| DecideError::Word {
-            id,
+            id: named.clone(),
             word: word.unwrap_or_default().to_owned(),
             takes: row.choices.iter().map(|choice| choice.word.clone()).collect(),
         })?;
@@ -169,8 +124,8 @@ impl Desk {
         let said = (made.word.clone(), by.name());
         match central.decide(id, event, said, effect).await? {
             Decided::Now(news) => self.told(news),
-            Decided::Before(state) => return Err(DecideError::Before { id, state }),
-            Decided::Unknown => return Err(DecideError::Unknown(id)),
+            Decided::Before(state) => return Err(before(&ApprovalRow { state, ..row })),
+            Decided::Unknown => return Err(DecideError::Unknown(named)),
         }
         tracing::info!(approval = id, choice = made.word, by = by.name(), "decided");
         self.look_soon();
@@ -230,43 +185,24 @@ impl Desk {
         let central = self.inner.stores.central();
         for (held, kept) in central.held().await? {
             if let Ok(arrival) = serde_json::from_str::<Arrival>(&kept)
-                && let Err(error) = self.take_again(&arrival).await
+                && let Err(error) = self.take_again(&arrival, Vec::new()).await
             {
                 tracing::warn!(chat = %arrival.chat, %error, "held back longer");
                 continue;
             }
-            central.let_go(held).await?;
+            central.let_go(held, kept).await?;
         }
         Ok(())
     }
-
-    async fn take_again(&self, arrival: &Arrival) -> Result<(), NotTaken> {
-        let arrival = self.where_it_is(arrival.clone()).await?;
-        let Content::Message(written) = &arrival.content else { return Ok(()) };
-        self.message(&arrival, written).await.map(|_| ())
-    }
 }
 
-impl Decider {
-    fn may(&self, row: &ApprovalRow) -> bool {
-        match self {
-            Self::Host => true,
-            Self::Person { known, .. } => {
-                let role = match &row.folder {
-                    Some(folder) => known.role(folder),
-                    None => known.everywhere(),
-                };
-                role.is_some_and(|role| role.may(Act::Decide))
-            }
-        }
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Self::Host => "the host".to_owned(),
-            Self::Person { name, .. } => name.clone(),
-        }
-    }
+/// It was decided, so and by whom.
+fn before(row: &ApprovalRow) -> DecideError {
+    let how = match (&row.choice, &row.decided_by) {
+        (Some(choice), Some(by)) => format!("{} by {by} ({choice})", row.state.as_str()),
+        _ => row.state.as_str().to_owned(),
+    };
+    DecideError::Before { id: WaitingId::Approval(row.id), how }
 }
 
 fn choice(word: &str, label: &str) -> Choice {

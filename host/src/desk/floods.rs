@@ -1,31 +1,22 @@
-//! Who writes faster than anybody reads. They are slowed first, with one notice, and dropped when that does not help.
+//! Who writes faster than anybody reads. What they write beyond that waits on the disk (`late`), with one notice.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::store::late::Writer;
+
 /// Messages at once, and then one for each [`EVERY`]: more than a person types, fewer than a script sends.
-const BURST: u32 = 20;
-const EVERY: Duration = Duration::from_secs(2);
-/// The longest that a message is held back; what comes faster still is dropped.
-const LONGEST: Duration = Duration::from_secs(60);
+pub(super) const BURST: u32 = 20;
+pub(super) const EVERY: Duration = Duration::from_secs(2);
+/// The most messages of one sender that wait, which is a minute of them; what comes faster still is dropped.
+pub(super) const MOST_WAITING: u64 = 30;
 /// Senders that are remembered before those at rest are forgotten.
 const REMEMBERED: usize = 4096;
 
-/// What becomes of a message for its sender's pace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// It goes on, after this time.
-    After(Duration),
-    /// The same, and the sender is told, once for each flood.
-    FirstAfter(Duration),
-    /// It is dropped.
-    Over,
-}
-
-/// A sender's account: when everything that came is paid off.
+/// A sender's account: when everything that was taken is paid off.
 #[derive(Clone, Copy)]
 struct Debt {
     paid_at: Instant,
@@ -34,30 +25,54 @@ struct Debt {
 
 /// Everybody's.
 #[derive(Default)]
-pub(super) struct Floods(Mutex<HashMap<(String, String), Debt>>);
+pub(super) struct Floods(Mutex<HashMap<Writer, Debt>>);
 
 impl Floods {
-    /// Counts a message of a sender on a channel.
-    pub(super) fn count(&self, channel: &str, sender: &str) -> Pace {
+    /// Whether a message of this sender may be taken now; it is counted then.
+    pub(super) fn may(&self, writer: &Writer) -> bool {
+        self.pay(writer).is_ok()
+    }
+
+    /// Waits until a message of this sender may be taken, and counts it.
+    pub(super) async fn until_may(&self, writer: &Writer) {
+        while let Err(wait) = self.pay(writer) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Whether this flood's sender was told of it.
+    pub(super) fn is_told(&self, writer: &Writer) -> bool {
+        self.senders().get(writer).is_some_and(|debt| debt.told)
+    }
+
+    /// Notes that they were.
+    pub(super) fn told(&self, writer: &Writer) {
+        if let Some(debt) = self.senders().get_mut(writer) {
+            debt.told = true;
+        }
+    }
+
+    /// The error is how long it takes.
+    fn pay(&self, writer: &Writer) -> Result<(), Duration> {
         let now = Instant::now();
-        let mut senders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut senders = self.senders();
         if senders.len() >= REMEMBERED {
             senders.retain(|_, debt| debt.paid_at > now);
         }
-        let key = (channel.to_owned(), sender.to_owned());
-        let debt = senders.entry(key).or_insert(Debt { paid_at: now, told: false });
+        let debt = senders.entry(writer.clone()).or_insert(Debt { paid_at: now, told: false });
         if debt.paid_at <= now {
             *debt = Debt { paid_at: now, told: false };
         }
         let wait = (debt.paid_at - now).saturating_sub(EVERY * (BURST - 1));
-        if wait > LONGEST {
-            return Pace::Over;
+        if !wait.is_zero() {
+            return Err(wait);
         }
         debt.paid_at += EVERY;
-        if wait.is_zero() {
-            return Pace::After(wait);
-        }
-        if std::mem::replace(&mut debt.told, true) { Pace::After(wait) } else { Pace::FirstAfter(wait) }
+        Ok(())
+    }
+
+    fn senders(&self) -> MutexGuard<'_, HashMap<Writer, Debt>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,22 +80,38 @@ impl Floods {
 mod tests {
     use super::*;
 
+    fn writer(id: &str) -> Writer {
+        Writer { channel: "tg".to_owned(), user_id: id.to_owned() }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_burst_goes_on_and_a_flood_is_slowed_with_one_notice_and_then_dropped() {
+    async fn a_burst_goes_on_and_what_follows_goes_at_a_pace() {
         let floods = Floods::default();
         for _ in 0..BURST {
-            assert_eq!(floods.count("tg", "a"), Pace::After(Duration::ZERO));
+            assert!(floods.may(&writer("a")));
         }
-        assert_eq!(floods.count("tg", "a"), Pace::FirstAfter(EVERY));
-        assert_eq!(floods.count("tg", "a"), Pace::After(EVERY * 2), "told once");
-        let more = (0..1000).filter(|_| floods.count("tg", "a") != Pace::Over).count();
-        assert_eq!(more, 28, "a minute of them is held back");
-        assert_eq!(floods.count("tg", "b"), Pace::After(Duration::ZERO), "nobody else is slowed");
-        tokio::time::sleep(Duration::from_secs(3600)).await;
-        assert_eq!(floods.count("tg", "a"), Pace::After(Duration::ZERO));
-        for _ in 1..BURST {
-            floods.count("tg", "a");
+        assert!(!floods.may(&writer("a")));
+        assert!(floods.may(&writer("b")), "nobody else is slowed");
+        let begun = Instant::now();
+        for number in 1..=10 {
+            floods.until_may(&writer("a")).await;
+            assert_eq!(begun.elapsed().as_secs(), (EVERY * number).as_secs());
+            assert!(!floods.may(&writer("a")));
         }
-        assert_eq!(floods.count("tg", "a"), Pace::FirstAfter(EVERY), "another flood is told of again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_told_of_once_and_another_after_a_rest_again() {
+        let floods = Floods::default();
+        let flood = || (0..BURST * 2).filter(|_| floods.may(&writer("a"))).count();
+        flood();
+        assert!(!floods.is_told(&writer("a")));
+        floods.told(&writer("a"));
+        tokio::time::sleep(EVERY * 3).await;
+        flood();
+        assert!(floods.is_told(&writer("a")), "it is the same flood");
+        tokio::time::sleep(EVERY * (BURST + 1)).await;
+        flood();
+        assert!(!floods.is_told(&writer("a")));
     }
 }

@@ -2,15 +2,17 @@
 
 use cofferdam_protocol::ids::Folder;
 
-use super::floods::Pace;
+use super::files::Placed;
 use super::{Desk, failed, words};
-use crate::channels::{Arrival, NotTaken, Taken, Written};
-use crate::model::chat::Inbound;
+use crate::channels::{Arrival, NotTaken, Taken, Writers, Written};
+use crate::model::chat::{ChatKind, Inbound};
 use crate::model::engage::EngageMode;
 use crate::model::own_command::Asks;
 use crate::model::people::{Act, UnknownPolicy};
 use crate::router::decide::{Decision, Fate, Listener, Said, decide};
 use crate::router::{self, DropReason, MAX_MESSAGE_BYTES, Routed};
+use crate::store::StoreError;
+use crate::store::looked::Looked;
 use crate::store::people::Known;
 use crate::store::posts::NewPost;
 use crate::store::wirings::{ChatRow, Wiring};
@@ -20,24 +22,47 @@ pub(super) struct Found {
     pub(super) wirings: Vec<Wiring>,
     pub(super) chat: Option<ChatRow>,
     pub(super) sender: Known,
+    /// The groups with which its thread goes on.
+    engaged: Vec<Folder>,
+    /// Earlier ones of its sender's that wait for their pace.
+    pub(super) late: u64,
     pub(super) asks: Asks,
+    /// Its files, where they are in a workspace already.
+    pub(super) placed: Vec<Placed>,
 }
 
 impl Desk {
-    pub(super) async fn message(&self, arrival: &Arrival, written: &Written) -> Result<Taken, NotTaken> {
-        match self.inner.floods.count(&arrival.chat.channel, &arrival.sender.id) {
-            Pace::After(wait) => tokio::time::sleep(wait).await,
-            Pace::FirstAfter(wait) => {
-                let post = NewPost::new(arrival.chat.clone(), words::flood());
-                self.inner.stores.central().post(post).await.map_err(failed)?;
-                self.told([arrival.chat.clone()]);
-                tokio::time::sleep(wait).await;
-            }
-            Pace::Over => return self.dropped(arrival, DropReason::Flood).await,
+    pub(super) async fn message(
+        &self,
+        arrival: &Arrival,
+        written: &Written,
+        writers: Writers,
+    ) -> Result<Taken, NotTaken> {
+        let found = self.find(arrival, &written.text).await.map_err(failed)?;
+        let decision = self.decided(arrival, written, &found);
+        if writers == Writers::Programs {
+            return self.done(arrival, written, &found, decision.unasked()).await;
         }
-        let found = self.find(arrival, written).await.map_err(failed)?;
-        let listeners = self.listeners(arrival, written, &found).await?;
-        let policy = policy(arrival, &found);
+        match self.slow(arrival, written, &found, &decision).await? {
+            Some(taken) => Ok(taken),
+            None => self.done(arrival, written, &found, decision).await,
+        }
+    }
+
+    /// Looks up all that a decision takes.
+    pub(super) async fn find(&self, arrival: &Arrival, text: &str) -> Result<Found, StoreError> {
+        let (central, chat) = (self.inner.stores.central(), &arrival.chat);
+        let Looked { sender, chat: row, wirings, engaged, late } = central.look(chat, &arrival.sender.id).await?;
+        let direct = arrival.kind == ChatKind::Direct;
+        if sender.person.is_some() && direct && sender.direct.as_deref() != Some(&chat.chat_id) {
+            central.put_direct(&chat.channel, &arrival.sender.id, &chat.chat_id).await?;
+            self.look_soon();
+        }
+        let (asks, placed) = (Asks::parse(text), Vec::new());
+        Ok(Found { wirings, chat: row, sender, engaged, late, asks, placed })
+    }
+
+    pub(super) fn decided(&self, arrival: &Arrival, written: &Written, found: &Found) -> Decision {
         let said = Said {
             kind: arrival.kind,
             addressed: written.addressed,
@@ -45,51 +70,36 @@ impl Desk {
             empty: written.text.trim().is_empty() && written.files.is_empty(),
             too_large: written.text.len() > MAX_MESSAGE_BYTES,
         };
-        match decide(said, policy, found.sender.anywhere(), &listeners) {
-            Decision::Own => self.own(arrival, &found).await,
+        let listeners: Vec<Listener> = found
+            .wirings
+            .iter()
+            .map(|wiring| Listener {
+                fits: self.inner.patterns.fits(wiring, &written.text),
+                goes_on: goes_on(wiring) && found.engaged.contains(&wiring.folder),
+                ..router::listener(wiring, found.sender.role(&wiring.folder))
+            })
+            .collect();
+        decide(said, policy(arrival, found), found.sender.anywhere(), &listeners)
+    }
+
+    /// Does what was decided.
+    pub(super) async fn done(
+        &self,
+        arrival: &Arrival,
+        written: &Written,
+        found: &Found,
+        decision: Decision,
+    ) -> Result<Taken, NotTaken> {
+        match decision {
+            Decision::Own => self.own(arrival, found).await,
             Decision::AskWiring => self.ask_wiring(arrival, written).await,
             Decision::Drop(DropReason::AboveRole) => {
                 let act = found.asks.act().unwrap_or(Act::Decide);
                 self.refuse(arrival, act).await
             }
             Decision::Drop(reason) => self.dropped(arrival, reason).await,
-            Decision::Groups(fates) => self.groups(arrival, written, &found, fates).await,
+            Decision::Groups(fates) => self.groups(arrival, written, found, fates).await,
         }
-    }
-
-    async fn find(&self, arrival: &Arrival, written: &Written) -> Result<Found, crate::store::StoreError> {
-        let (central, chat) = (self.inner.stores.central(), &arrival.chat);
-        let sender = central.known(&chat.channel, &arrival.sender.id).await?;
-        let direct = arrival.kind == crate::model::chat::ChatKind::Direct;
-        if sender.person.is_some() && direct && sender.direct.as_deref() != Some(&chat.chat_id) {
-            central.put_direct(&chat.channel, &arrival.sender.id, &chat.chat_id).await?;
-            self.look_soon();
-        }
-        Ok(Found {
-            wirings: central.wirings_of(&chat.channel, &chat.chat_id).await?,
-            chat: central.chat(&chat.channel, &chat.chat_id).await?,
-            sender,
-            asks: Asks::parse(&written.text),
-        })
-    }
-
-    async fn listeners(
-        &self,
-        arrival: &Arrival,
-        written: &Written,
-        found: &Found,
-    ) -> Result<Vec<Listener>, NotTaken> {
-        let mut listeners = Vec::with_capacity(found.wirings.len());
-        for wiring in &found.wirings {
-            let mut listener = router::listener(wiring, found.sender.role(&wiring.folder));
-            listener.fits = fits(wiring, &written.text);
-            if wiring.terms.sticky && wiring.terms.engage != EngageMode::Always {
-                let central = self.inner.stores.central();
-                listener.goes_on = central.is_engaged(&arrival.chat, &wiring.folder).await.map_err(failed)?;
-            }
-            listeners.push(listener);
-        }
-        Ok(listeners)
     }
 
     /// Each group's fate. What one did not take, all are offered again: the others know it by its id.
@@ -128,9 +138,12 @@ impl Desk {
             Asks::Agent | Asks::Own(_) => None,
         };
         let mut message = inbound(arrival, &written.text, written.output_schema.clone());
-        self.place(&wiring.folder, written, &mut message).await?;
+        let name = (&arrival.chat, arrival.platform_id.as_str());
+        let placed = self.placed(&wiring.folder, written, name, &found.placed).await?;
+        message.text += &placed.notes;
+        message.files = placed.files;
         let taken = self.accept_as(&wiring.folder, wiring, message, command).await?;
-        if wiring.terms.sticky && wiring.terms.engage != EngageMode::Always {
+        if goes_on(wiring) {
             let central = self.inner.stores.central();
             central.engage(&arrival.chat, &wiring.folder).await.map_err(failed)?;
         }
@@ -191,10 +204,9 @@ pub(super) fn policy(arrival: &Arrival, found: &Found) -> UnknownPolicy {
     said.unwrap_or(UnknownPolicy::of(arrival.kind))
 }
 
-/// Whether a wiring's pattern fits a text. It was checked when it was made; one that is none fits nothing.
-fn fits(wiring: &Wiring, text: &str) -> bool {
-    let pattern = wiring.terms.pattern.as_deref();
-    pattern.and_then(|pattern| regex::Regex::new(pattern).ok()).is_some_and(|pattern| pattern.is_match(text))
+/// Whether a thread in which one engaged goes on by itself.
+fn goes_on(wiring: &Wiring) -> bool {
+    wiring.terms.sticky && wiring.terms.engage != EngageMode::Always
 }
 
 /// The message as a group takes it.

@@ -9,18 +9,25 @@
 //!                          └─ press ─▶ an approval, or an agent's question
 //! ```
 //!
-//! - [`message`]: what becomes of a message. - `files`: what came with it. - `floods`: who writes too fast.
-//! - [`approvals`]: what waits for a person. - [`pairing`]: codes. - `own`: commands. - `press`: buttons. - `words`: ours.
-//! - [`moves`]: chats that got another id.
+//! - [`message`]: what becomes of a message. - `edit`: of a change of one. - `files`, [`placing`]: what came with it.
+//! - `floods`, `late`: who writes too fast, and what of it waits. - `patterns`: compiled.
+//! - [`approvals`], [`questions`]: what waits for a person; [`decider`]: who may decide on it. - [`pairing`]: codes.
+//! - `own`: commands. - `press`: buttons. - `words`: ours. - [`moves`]: chats that got another id.
 
 mod approvals;
+mod decider;
+mod edit;
 mod files;
 mod floods;
+mod late;
 mod message;
 mod moves;
 mod own;
 mod pairing;
+mod patterns;
+pub mod placing;
 mod press;
+mod questions;
 mod words;
 
 use std::sync::Arc;
@@ -31,7 +38,7 @@ use cofferdam_protocol::ids::Folder;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::channels::{Arrival, Channels, Content, Intake, NotTaken, Taken};
+use crate::channels::{Arrival, Channels, Content, Intake, NotTaken, Taken, Writers};
 use crate::config::home::Home;
 use crate::error_chain;
 use crate::model::chat::{ChatRef, Due, Move};
@@ -39,7 +46,7 @@ use crate::router::DropReason;
 use crate::store::group::inbox::Accepted;
 use crate::store::{StoreError, Stores};
 
-pub use approvals::{DecideError, Decider};
+pub use decider::{DecideError, Decider};
 pub use pairing::NewCode;
 
 /// How often approvals whose time is over, and posts whose nudge was lost, are looked for.
@@ -74,7 +81,10 @@ struct Inner {
     stores: Stores,
     channels: Channels,
     tells: Tells,
+    patterns: patterns::Patterns,
     floods: floods::Floods,
+    /// Somebody's message waits for its pace.
+    late: tokio::sync::Notify,
     codes: pairing::Tries,
     /// Something is due by itself, such as what was held for an approval that was given.
     due: tokio::sync::Notify,
@@ -90,7 +100,9 @@ impl Desk {
             stores,
             channels,
             tells,
+            patterns: patterns::Patterns::default(),
             floods: floods::Floods::default(),
+            late: tokio::sync::Notify::new(),
             codes: pairing::Tries::default(),
             due: tokio::sync::Notify::new(),
             moving: tokio::sync::Mutex::default(),
@@ -99,13 +111,18 @@ impl Desk {
     }
 
     /// What the channel of this name hands in to.
-    pub fn intake(&self, channel: &str) -> Arc<dyn Intake> {
-        Arc::new(Counter { desk: self.clone(), channel: channel.to_owned() })
+    pub fn intake(&self, channel: &str, writers: Writers) -> Arc<dyn Intake> {
+        Arc::new(Counter { desk: self.clone(), channel: channel.to_owned(), writers })
     }
 
     /// Does what is due by itself, until it is told to stop: moves what chats have that got another id, takes in what was held
-    /// for approvals that were given, asks who became known after the question, ends those whose time is over, and nudges posts.
+    /// for approvals that were given and for its sender's pace, asks who became known after the question, ends approvals whose
+    /// time is over, and nudges posts.
     pub async fn attend(&self, stop: CancellationToken) {
+        tokio::join!(self.look_around(stop.clone()), self.catch_up(stop));
+    }
+
+    async fn look_around(&self, stop: CancellationToken) {
         loop {
             if let Err(error) = self.look().await {
                 tracing::error!(error = %error_chain(&error), "what is due at the desk could not be read; tried again");
@@ -138,11 +155,12 @@ impl Desk {
         chats.into_iter().for_each(|chat| (self.inner.tells.post)(chat));
     }
 
-    async fn take(&self, arrival: Arrival) -> Result<Taken, NotTaken> {
+    async fn take(&self, arrival: Arrival, writers: Writers) -> Result<Taken, NotTaken> {
         let arrival = self.where_it_is(words::harmless(arrival)).await?;
         match &arrival.content {
             Content::Press(data) => self.press(&arrival, data).await,
-            Content::Message(written) => self.message(&arrival, written).await,
+            Content::Message(written) => self.message(&arrival, written, writers).await,
+            Content::Edit(written) => self.edit(&arrival, written).await,
         }
     }
 
@@ -156,6 +174,14 @@ impl Desk {
     }
 }
 
+/// The store's refusals.
+fn not_taken(error: StoreError) -> NotTaken {
+    match error {
+        StoreError::Full(waiting) => NotTaken::Full(waiting),
+        error => failed(error),
+    }
+}
+
 /// The store's refusals; a full inbox is told apart before.
 fn failed(error: StoreError) -> NotTaken {
     NotTaken::Failed(error_chain(&error))
@@ -165,6 +191,7 @@ fn failed(error: StoreError) -> NotTaken {
 struct Counter {
     desk: Desk,
     channel: String,
+    writers: Writers,
 }
 
 #[async_trait]
@@ -172,7 +199,7 @@ impl Intake for Counter {
     async fn take(&self, mut arrival: Arrival) -> Result<Taken, NotTaken> {
         // No channel speaks for another.
         arrival.chat.channel.clone_from(&self.channel);
-        self.desk.take(arrival).await
+        self.desk.take(arrival, self.writers).await
     }
 
     async fn present(&self, chat: ChatRef) {

@@ -1,13 +1,12 @@
 //! Buttons that somebody pressed.
 
+use super::edit::may_write;
 use super::message::inbound;
-use super::{DecideError, Decider, Desk, failed};
+use super::{DecideError, Decider, Desk, failed, not_taken};
 use crate::channels::{Arrival, NotTaken, Taken};
 use crate::model::button::{self, Button};
-use crate::model::people::{Act, Role, UnknownPolicy};
 use crate::router::DropReason;
-use crate::store::StoreError;
-use crate::store::wirings::Wiring;
+use crate::store::group::answers::Answer;
 
 impl Desk {
     pub(super) async fn press(&self, arrival: &Arrival, data: &str) -> Result<Taken, NotTaken> {
@@ -22,7 +21,7 @@ impl Desk {
 
     async fn pressed_choice(&self, arrival: &Arrival, id: i64, choice: usize) -> Result<Taken, NotTaken> {
         let central = self.inner.stores.central();
-        let known = central.known(&arrival.chat.channel, &arrival.sender.id).await.map_err(failed)?;
+        let known = self.find(arrival, "").await.map_err(failed)?.sender;
         let row = central.approval(id).await.map_err(failed)?;
         let Some(word) = row.and_then(|row| row.choices.get(choice).map(|choice| choice.word.clone())) else {
             return self.dropped(arrival, DropReason::BadPress).await;
@@ -38,8 +37,7 @@ impl Desk {
         }
     }
 
-    /// An option of an agent's question: taken in as the message that it stands for, so that whatever holds for answers holds
-    /// for it.
+    /// An option of an agent's question: taken in as a message that says it, so that whatever holds for answers holds for it.
     async fn pressed_option(
         &self,
         arrival: &Arrival,
@@ -47,45 +45,28 @@ impl Desk {
         question: cofferdam_protocol::ids::QuestionId,
         option: usize,
     ) -> Result<Taken, NotTaken> {
-        let Some(wiring) = self.asked_here(arrival, group).await.map_err(failed)? else {
+        let found = self.find(arrival, "").await.map_err(failed)?;
+        let Some(wiring) = found.wirings.iter().find(|wiring| button::tag(&wiring.folder) == group) else {
             return self.dropped(arrival, DropReason::BadPress).await;
         };
-        if !self.may_write(arrival, &wiring).await.map_err(failed)? {
+        if !may_write(arrival, &found, &wiring.folder) {
             return self.dropped(arrival, DropReason::UnknownSender).await;
         }
         let store = self.inner.stores.group(&wiring.folder).await.map_err(failed)?;
-        let Some(asked) = store.asked(question).await.map_err(failed)? else {
+        let Some(asked) = store.question(question).await.map_err(failed)? else {
             return self.dropped(arrival, DropReason::BadPress).await;
         };
         let here = (&asked.chat.channel, &asked.chat.chat_id) == (&arrival.chat.channel, &arrival.chat.chat_id);
         let Some(words) = asked.options.get(option).filter(|_| here) else {
             return self.dropped(arrival, DropReason::BadPress).await;
         };
-        let mut message = inbound(arrival, words, None);
-        message.chat = asked.chat;
-        if !asked.open && !store.has_message(&message.chat, &message.platform_id).await.map_err(failed)? {
-            return Ok(Taken::Done("This question is over.".to_owned()));
+        let answer = Answer { message: inbound(arrival, words, None), elsewhere: false };
+        match self.give(&wiring.folder, question, answer).await {
+            Ok(()) => Ok(Taken::Done(words.clone())),
+            // It was pressed twice, or by two.
+            Err(error @ DecideError::Before { .. }) => Ok(Taken::Done(error.to_string())),
+            Err(DecideError::Store(error)) => Err(not_taken(error)),
+            Err(_) => self.dropped(arrival, DropReason::BadPress).await,
         }
-        let words = words.clone();
-        let folder = wiring.folder.clone();
-        match self.accept_as(&folder, &wiring, message, None).await? {
-            Taken::Accepted | Taken::Known => Ok(Taken::Done(words)),
-            other => Ok(other),
-        }
-    }
-
-    /// The wiring of the chat whose group a button names.
-    async fn asked_here(&self, arrival: &Arrival, group: &str) -> Result<Option<Wiring>, StoreError> {
-        let wirings = self.inner.stores.central().wirings_of(&arrival.chat.channel, &arrival.chat.chat_id).await?;
-        Ok(wirings.into_iter().find(|wiring| button::tag(&wiring.folder) == group))
-    }
-
-    async fn may_write(&self, arrival: &Arrival, wiring: &Wiring) -> Result<bool, StoreError> {
-        let central = self.inner.stores.central();
-        let known = central.known(&arrival.chat.channel, &arrival.sender.id).await?;
-        let chat = central.chat(&arrival.chat.channel, &arrival.chat.chat_id).await?;
-        let policy = chat.and_then(|chat| chat.unknown).unwrap_or(UnknownPolicy::of(arrival.kind));
-        let public = (policy == UnknownPolicy::Public).then_some(Role::Guest);
-        Ok(known.role(&wiring.folder).max(public).is_some_and(|role| role.may(Act::Write)))
     }
 }

@@ -5,14 +5,28 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use super::*;
-use crate::channels::{Abilities, Channel, Piece, Receipt, SendError, Sender, Written};
+
+mod edits;
+mod late;
+mod questions;
+
+use cofferdam_protocol::runner::ProviderKind;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+
+use crate::channels::{Abilities, Channel, Offered, Piece, Receipt, SendError, Sender, Writers, Written};
 use crate::model::chat::ChatKind;
 use crate::model::people::{Role, UnknownPolicy};
 use crate::model::reply::Outbound;
+use crate::store::group::claim::Claim;
+use crate::store::group::models::Inherited;
 use crate::store::group::outbox::NextReply;
 use crate::store::wirings::{ChatRow, Terms, Wiring};
 
-struct Mute;
+/// Says nothing; it may have files, but not the one that is gone.
+struct Mute {
+    has_files: bool,
+}
 
 #[async_trait]
 impl Channel for Mute {
@@ -24,8 +38,21 @@ impl Channel for Mute {
         Abilities::default()
     }
 
-    async fn send(&self, _: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
+    async fn send(&self, _: &Outbound, _: (usize, &Piece), _: Option<&str>) -> Result<Receipt, SendError> {
         Ok(Receipt::NONE)
+    }
+
+    async fn fetch(
+        &self,
+        file: &Offered,
+        into: &mut (dyn AsyncWrite + Send + Unpin),
+        _: u64,
+    ) -> Result<u64, SendError> {
+        if !self.has_files || file.reference == "gone" {
+            return Err(SendError::Refused { why: "it is gone".to_owned() });
+        }
+        into.write_all(b"content").await.unwrap();
+        Ok(7)
     }
 }
 
@@ -35,6 +62,8 @@ struct Fixture {
     desk: Desk,
     counter: Arc<dyn Intake>,
     accepted: Arc<Mutex<Vec<String>>>,
+    /// How many were accepted until now.
+    count: Arc<watch::Sender<usize>>,
     next: Mutex<u32>,
 }
 
@@ -50,19 +79,17 @@ impl Fixture {
         for group in ["demo", "ops"] {
             stores.central().put_group(&group.parse().unwrap(), "{}".into(), String::new()).await.unwrap();
         }
-        let accepted: Arc<Mutex<Vec<String>>> = Arc::default();
-        let notes = accepted.clone();
-        let tells = Tells {
-            accepted: Box::new(move |folder, _| notes.lock().unwrap().push(folder.to_string())),
-            deliver: Box::new(|_| {}),
-            post: Box::new(|_| {}),
-            still: Box::new(|_| Box::pin(async { Box::new(()) as Stillness })),
-        };
-        let channels = Channels::default();
-        channels.add(Arc::new(Mute));
-        let desk = Desk::new(home, stores.clone(), channels, tells);
-        let counter = desk.intake("tg");
-        Self { _dir: dir, stores, desk, counter, accepted, next: Mutex::new(0) }
+        let (accepted, count) = (Arc::default(), Arc::new(watch::Sender::new(0)));
+        let desk = desk(home, &stores, &accepted, &count, Mute { has_files: false });
+        let counter = desk.intake("tg", Writers::People);
+        Self { _dir: dir, stores, desk, counter, accepted, count, next: Mutex::new(0) }
+    }
+
+    /// The daemon starts anew on the same home, with this channel: what was only in memory is gone.
+    fn starts_anew(&mut self, channel: Mute) {
+        let home = self.desk.inner.home.clone();
+        self.desk = desk(home, &self.stores, &self.accepted, &self.count, channel);
+        self.counter = self.desk.intake("tg", Writers::People);
     }
 
     /// With an owner who is known, in the direct chat `1`.
@@ -125,6 +152,39 @@ impl Fixture {
     fn accepted(&self) -> Vec<String> {
         std::mem::take(&mut *self.accepted.lock().unwrap())
     }
+
+    /// What a turn over all that waits in a group's first session would have, in order.
+    async fn texts(&self, group: &str) -> Vec<String> {
+        let store = self.stores.group(&group.parse().unwrap()).await.unwrap();
+        let session = store.due_sessions().await.unwrap().remove(0);
+        let attempt = store.begin_attempt(&session, ProviderKind::Mock, "hash".into()).await.unwrap();
+        match store.claim(&session, attempt, Inherited::default()).await.unwrap() {
+            Claim::Turn(claimed) => claimed.messages.into_iter().map(|message| message.text).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn desk(
+    home: Home,
+    stores: &Stores,
+    accepted: &Arc<Mutex<Vec<String>>>,
+    count: &Arc<watch::Sender<usize>>,
+    channel: Mute,
+) -> Desk {
+    let (notes, count) = (accepted.clone(), count.clone());
+    let tells = Tells {
+        accepted: Box::new(move |folder, _| {
+            notes.lock().unwrap().push(folder.to_string());
+            count.send_modify(|count| *count += 1);
+        }),
+        deliver: Box::new(|_| {}),
+        post: Box::new(|_| {}),
+        still: Box::new(|_| Box::pin(async { Box::new(()) as Stillness })),
+    };
+    let channels = Channels::default();
+    channels.add(Arc::new(channel));
+    Desk::new(home, stores.clone(), channels, tells)
 }
 
 fn chat(id: &str) -> ChatRef {
@@ -218,7 +278,7 @@ async fn an_owners_code_may_name_a_group_and_wires_the_chat_to_it() {
     assert!(matches!(f.says(OWNER, direct(OWNER), &format!("/pair {code}")).await, Taken::Done(_)));
     assert_eq!(f.says(OWNER, direct(OWNER), "hello").await, Taken::Accepted);
     assert_eq!(f.accepted(), ["ops"]);
-    let known = f.stores.central().known("tg", OWNER).await.unwrap();
+    let known = f.stores.central().look(&chat(OWNER), OWNER).await.unwrap().sender;
     assert_eq!(known.everywhere(), Some(Role::Owner));
 }
 
@@ -311,10 +371,10 @@ async fn what_comes_under_an_old_id_is_of_the_chat_that_it_is_now() {
     assert_eq!(f.counter.take(twice).await.unwrap(), Taken::Known, "what was read before is known");
     assert_eq!(f.says("2", group("-5"), "late").await, Taken::Accepted);
     assert_eq!(f.says("2", group("-1005"), "after").await, Taken::Accepted);
-    assert_eq!(f.accepted(), ["demo"; 4]);
     let store = f.stores.group(&"demo".parse().unwrap()).await.unwrap();
     let sessions = store.due_sessions().await.unwrap();
     assert_eq!(sessions.len(), 1, "one conversation");
     assert!(f.stores.central().pending_moves().await.unwrap().is_empty());
     assert_eq!(f.stores.central().wirings_of("tg", "-1005").await.unwrap().len(), 1);
+    assert_eq!(f.texts("demo").await, ["before", "twice", "late", "after"]);
 }

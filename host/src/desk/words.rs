@@ -15,7 +15,7 @@ pub(super) fn harmless(mut arrival: Arrival) -> Arrival {
     }
     arrival.title = arrival.title.map(|title| name(&title)).filter(|title| !title.is_empty());
     // What a database's text cannot be searched for.
-    if let Content::Message(written) = &mut arrival.content {
+    if let Content::Message(written) | Content::Edit(written) = &mut arrival.content {
         written.text = written.text.replace('\0', "");
     }
     arrival
@@ -66,7 +66,9 @@ pub(super) fn help(role: Option<Role>) -> String {
         lines.push("/model [NAME|default] · /effort [LEVEL|default] · /account [NAME|default]".into());
     }
     if may(Act::Decide) {
-        lines.push("/approve [NUMBER] [WORD] · /deny [NUMBER] decide on what waits".into());
+        lines.push(
+            "/approve [ID] [WORD] · /deny [ID] decide on what waits, and answer a question of the agent".into(),
+        );
     }
     if role.is_none() {
         lines.push("/pair CODE shows me who you are".into());
@@ -93,6 +95,10 @@ fn article(role: Role) -> &'static str {
 pub(super) fn bad_code() -> String {
     "That code opens nothing: it was used, it is over, or it has a mistake. `cofferdam pair` makes a new one."
         .to_owned()
+}
+
+pub(super) fn owner_already() -> String {
+    "Whoever writes here is an owner already. A code is for a chat on another channel: send it there.".to_owned()
 }
 
 /// Who and where, for an approver.

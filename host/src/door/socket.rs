@@ -3,22 +3,20 @@
 //! What bounds a container here is that each of its calls has a connection: HTTP/2 would let one have many, and hold back each
 //! answer by itself.
 
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Sleep, sleep};
+use tokio::net::UnixListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
 
 use crate::hooks;
+use crate::untaken::Placed;
 
 /// How long the other end may take nothing of what it is answered, before its connection is closed, and with that whatever
 /// answers it. It is a process of the same host: the kernel keeps some 200 KiB for it that it need not take at once.
@@ -45,7 +43,7 @@ pub(super) async fn serve(listener: UnixListener, places: usize, app: Router) {
                 continue;
             }
         };
-        let io = TokioIo::new(Placed { stream, _place: place, untaken, waits: None });
+        let io = TokioIo::new(Placed::new(stream, place, untaken));
         let connection = http.serve_connection(io, TowerToHyperService::new(app.clone()));
         let mut closed = closed.clone();
         tokio::spawn(async move {
@@ -61,61 +59,5 @@ pub(super) async fn serve(listener: UnixListener, places: usize, app: Router) {
                 tracing::debug!(error = %crate::error_chain(&error), "a connection of a door broke");
             }
         });
-    }
-}
-
-/// A connection that gives back its place when it closes.
-struct Placed {
-    stream: UnixStream,
-    _place: OwnedSemaphorePermit,
-    untaken: Duration,
-    /// While something waits to be taken: until when.
-    waits: Option<Pin<Box<Sleep>>>,
-}
-
-impl Placed {
-    /// An attempt to write; too long without one that does anything is an error.
-    fn wrote(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if polled.is_ready() {
-            self.waits = None;
-            return polled;
-        }
-        let untaken = self.untaken;
-        ready!(self.waits.get_or_insert_with(|| Box::pin(sleep(untaken))).as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nothing was taken for too long")))
-    }
-}
-
-impl AsyncRead for Placed {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Placed {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.wrote(cx, polled)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.wrote(cx, polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

@@ -45,6 +45,18 @@ pub enum Action {
     },
     /// Asks.
     Question(Asked),
+    /// Changes the message of a question that is over: its buttons go, and the text, one line, is added. Nothing where the
+    /// message is not there, or the channel has no such changes.
+    Close(Closed),
+}
+
+/// A question that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// The reply that asked it.
+    pub reply: ReplyId,
+    /// The question, as it was asked.
+    pub asked: Asked,
 }
 
 /// A file for the chat: our own copy, taken when the agent sent it.
@@ -130,16 +142,13 @@ mod tests {
 
     #[test]
     fn the_kept_form_reads_back() {
+        let asked = Asked { id: QuestionId(1), question: "?".into(), options: vec!["a".into()], expires_at: 5 };
         let actions = [
             Action::File(SentFile { name: "a".into(), path: "b".into(), bytes: 1, caption: None }),
             Action::Edit { reply: ReplyId(3) },
             Action::React { message: MessageId(1), platform_id: "p".into(), emoji: "👍".into() },
-            Action::Question(Asked {
-                id: QuestionId(1),
-                question: "?".into(),
-                options: vec!["a".into()],
-                expires_at: 5,
-            }),
+            Action::Question(asked.clone()),
+            Action::Close(Closed { reply: ReplyId(3), asked: asked.clone() }),
         ];
         for action in actions {
             let text = serde_json::to_string(&action).unwrap();
@@ -147,5 +156,7 @@ mod tests {
         }
         let edit = serde_json::to_string(&Action::Edit { reply: ReplyId(3) }).unwrap();
         assert_eq!(edit, r#"{"edit":{"reply":3}}"#, "history looks for this path");
+        let close = serde_json::to_value(Action::Close(Closed { reply: ReplyId(3), asked })).unwrap();
+        assert!(close["close"].is_object(), "the outbox looks for this path");
     }
 }

@@ -100,8 +100,11 @@ pub struct Inbound {
     pub files: Vec<Attachment>,
 }
 
+/// What a line about a file that could not be taken begins with, behind a message's text.
+pub const FILE_NOTE: &str = "\n[the file ";
+
 /// A file that came with a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// Its name, made safe.
     pub name: String,

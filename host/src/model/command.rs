@@ -8,7 +8,7 @@ const MOST_CHARS: usize = 128;
 pub enum MessageKind {
     /// An answer of the agent.
     Message,
-    /// `/stop`.
+    /// `/stop`, and what Cofferdam answers itself: done when it is accepted.
     Stop,
     /// `/clear`.
     Clear,

@@ -1,5 +1,15 @@
 //! Which messages of a chat wake an agent.
 
+use regex::{Regex, RegexBuilder};
+
+/// The most bytes of a compiled pattern, and of what a search with it may keep. A person's patterns take a few hundred.
+const PATTERN_BYTES: usize = 1 << 20;
+
+/// Compiles the pattern of an [`EngageMode::Pattern`]. Its searches take time in proportion to the text, whatever the pattern is.
+pub fn compiled(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES).build()
+}
+
 /// When a wiring's group is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EngageMode {

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::failure::MOST_TRIES;
+use super::question::shortened;
 
 /// What a notice of a failure can say besides the failure itself.
 #[derive(Debug, Clone, Default)]
@@ -247,6 +248,12 @@ pub fn group_removed() -> String {
 /// The notice for a group whose `container.json` cannot be used.
 pub fn bad_config(what: &str) -> String {
     format!("The session cannot start: {} Mend that first.", sentence(what))
+}
+
+/// The notice for a question that was answered in another place than its chat.
+pub fn answered_elsewhere(question: &str, answer: &str, by: &str) -> String {
+    let (question, answer) = (shortened(question), shortened(answer));
+    format!("Answered from elsewhere by {by}: {answer} (to “{question}”)")
 }
 
 /// The notice for a question that nobody answered.

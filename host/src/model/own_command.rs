@@ -1,5 +1,7 @@
 //! Commands that are no conversation's: Cofferdam answers them itself, at once, whatever a turn does.
 
+use cofferdam_protocol::ids::WaitingId;
+
 use super::command::Command;
 use super::people::Act;
 
@@ -10,9 +12,9 @@ pub enum OwnCommand {
     Help,
     /// `/status`.
     Status,
-    /// `/approve [NUMBER] [WORD]`.
+    /// `/approve [ID] [WORD]`.
     Approve(Verdict),
-    /// `/deny [NUMBER]`.
+    /// `/deny [ID]`.
     Deny(Verdict),
     /// `/pair CODE`; `/start CODE`, as a link has it.
     Pair(String),
@@ -21,9 +23,9 @@ pub enum OwnCommand {
 /// What is decided.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Which approval; none is the only one that waits.
-    pub approval: Option<i64>,
-    /// Which of its choices, by word; none is the first.
+    /// About what; none is what waits in the chat, or the only approval that waits.
+    pub of: Option<WaitingId>,
+    /// Which of its choices, by word, or words that answer a question; none is a plain yes.
     pub word: Option<String>,
 }
 
@@ -54,14 +56,13 @@ impl OwnCommand {
 
 impl Verdict {
     fn of(arguments: &[&str]) -> Option<Self> {
-        let number = |word: &str| word.trim_start_matches('#').parse::<i64>().ok().filter(|number| *number > 0);
-        match arguments {
-            [] => Some(Self::default()),
-            [one] => Some(match number(one) {
-                Some(approval) => Self { approval: Some(approval), word: None },
-                None => Self { approval: None, word: Some((*one).to_owned()) },
-            }),
-            [first, word] => Some(Self { approval: Some(number(first)?), word: Some((*word).to_owned()) }),
+        let Some((first, words)) = arguments.split_first() else { return Some(Self::default()) };
+        let said = |words: &[&str]| (!words.is_empty()).then(|| words.join(" "));
+        match (first.parse().ok(), words.len()) {
+            (None, 0) => Some(Self { of: None, word: said(arguments) }),
+            (Some(of @ WaitingId::Question(..)), _) | (Some(of @ WaitingId::Approval(_)), 0 | 1) => {
+                Some(Self { of: Some(of), word: said(words) })
+            }
             _ => None,
         }
     }
@@ -106,7 +107,12 @@ mod tests {
 
     #[test]
     fn own_commands_are_told_from_the_conversations_and_the_agents() {
-        let verdict = |approval, word: Option<&str>| Verdict { approval, word: word.map(Into::into) };
+        let verdict = |of: Option<i64>, word: Option<&str>| Verdict {
+            of: of.map(WaitingId::Approval),
+            word: word.map(Into::into),
+        };
+        let question =
+            |word: Option<&str>| Verdict { of: Some("demo/7".parse().unwrap()), word: word.map(Into::into) };
         let own = |command| Asks::Own(command);
         for (text, asks) in [
             ("/help", own(OwnCommand::Help)),
@@ -118,6 +124,10 @@ mod tests {
             ("/approve 12", own(OwnCommand::Approve(verdict(Some(12), None)))),
             ("/approve #12 demo", own(OwnCommand::Approve(verdict(Some(12), Some("demo"))))),
             ("/approve demo", own(OwnCommand::Approve(verdict(None, Some("demo"))))),
+            ("/approve demo/7", own(OwnCommand::Approve(question(None)))),
+            ("/approve demo/7  the blue one", own(OwnCommand::Approve(question(Some("the blue one"))))),
+            ("/deny demo/7", own(OwnCommand::Deny(question(None)))),
+            ("/approve 7 the blue one", Asks::Agent),
             ("/deny 3", own(OwnCommand::Deny(verdict(Some(3), None)))),
             ("/stop", Asks::Conversation(Command::Stop)),
             ("/help me", Asks::Agent),

@@ -55,6 +55,44 @@ impl QuestionState {
     }
 }
 
+/// The longest answer in a line about it, in characters.
+const SHOWN: usize = 200;
+/// First words of an option that is a plain yes or no.
+const YES: [&str; 6] = ["yes", "approve", "allow", "accept", "ok", "okay"];
+const NO: [&str; 7] = ["no", "deny", "decline", "reject", "refuse", "cancel", "abort"];
+
+/// The option that is a plain yes, or no; none where it is not clear which one that is.
+pub fn plain(options: &[String], yes: bool) -> Option<&str> {
+    let words: &[&str] = if yes { &YES } else { &NO };
+    let first = |option: &str| {
+        let word = option.trim().split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        word.to_lowercase()
+    };
+    let mut fit = options.iter().filter(|option| words.contains(&first(option).as_str()));
+    fit.next().filter(|_| fit.next().is_none()).map(String::as_str)
+}
+
+/// How a question ended, in one short line; `answer` is what was said and by whom.
+pub fn ended(state: QuestionState, answer: Option<(&str, &str)>) -> String {
+    match (state, answer) {
+        (QuestionState::Answered, Some((answer, by))) => format!("answered by {by}: {}", shortened(answer)),
+        (QuestionState::Answered, None) => "answered".to_owned(),
+        // One that still waits, and whose time is over.
+        (QuestionState::Open | QuestionState::Expired, _) => "nobody answered in time".to_owned(),
+        (QuestionState::Withdrawn, _) => "no longer asked".to_owned(),
+    }
+}
+
+/// An answer in one line, bounded.
+pub fn shortened(text: &str) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line: String = line.chars().filter(|c| !c.is_control()).collect();
+    match line.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -74,6 +112,25 @@ mod tests {
             ends: vec![Answered, Expired, Withdrawn],
             revivals: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_plain_yes_or_no_is_taken_only_where_one_option_says_it() {
+        let options = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let both = options(&["Yes, go on", "No", "Ask me later"]);
+        assert_eq!((plain(&both, true), plain(&both, false)), (Some("Yes, go on"), Some("No")));
+        assert_eq!(plain(&options(&["No", "Cancel all"]), false), None, "which?");
+        assert_eq!(plain(&options(&["Nothing", "Yesterday"]), false), None);
+        assert_eq!(plain(&options(&["Nothing", "Yesterday"]), true), None);
+        assert_eq!(plain(&[], true), None);
+    }
+
+    #[test]
+    fn an_end_is_one_short_line() {
+        let long = format!("a\n{}", "b ".repeat(500));
+        let line = ended(Answered, Some((&long, "Ada")));
+        assert!(line.starts_with("answered by Ada: a b b") && line.ends_with('…'), "{line}");
+        assert!(line.chars().count() < 230 && !line.contains('\n'));
     }
 
     #[test]

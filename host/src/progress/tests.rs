@@ -31,7 +31,7 @@ impl Channel for Noting {
         "terminal"
     }
 
-    async fn send(&self, _: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
+    async fn send(&self, _: &Outbound, _: (usize, &Piece), _: Option<&str>) -> Result<Receipt, SendError> {
         Ok(Receipt::NONE)
     }
 

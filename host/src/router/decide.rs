@@ -70,6 +70,39 @@ pub enum Decision {
     Groups(Vec<Fate>),
 }
 
+impl Decision {
+    /// The same where nobody is to be asked.
+    #[must_use]
+    pub fn unasked(self) -> Self {
+        let unasked = |fate| match fate {
+            Fate::AskSender => Fate::Drop(DropReason::UnknownSender),
+            fate => fate,
+        };
+        match self {
+            Self::AskWiring => Self::Drop(DropReason::Unwired),
+            Self::Groups(fates) => Self::Groups(fates.into_iter().map(unasked).collect()),
+            decision => decision,
+        }
+    }
+
+    /// Whether somebody has to do something about it: an agent, an approver, or Cofferdam with an answer.
+    pub fn wakes(&self) -> bool {
+        match self {
+            Self::Own | Self::AskWiring | Self::Drop(DropReason::AboveRole) => true,
+            Self::Drop(_) => false,
+            Self::Groups(fates) => {
+                fates.iter().any(|fate| matches!(fate, Fate::Accept | Fate::AskSender | Fate::Refuse(_)))
+            }
+        }
+    }
+
+    /// Whether nothing is kept of it, and nobody answers.
+    pub fn is_drop(&self) -> bool {
+        let kept = |fates: &[Fate]| fates.contains(&Fate::Context);
+        !self.wakes() && !matches!(self, Self::Groups(fates) if kept(fates))
+    }
+}
+
 /// Decides. Absent policy is a drop (invariant 5).
 pub fn decide(said: Said<'_>, policy: UnknownPolicy, anywhere: Option<Role>, listeners: &[Listener]) -> Decision {
     if said.empty {

@@ -147,6 +147,19 @@ fn a_chat_that_reaches_nobody_asks_to_be_wired_when_it_speaks_to_the_bot_and_is_
 }
 
 #[test]
+fn where_nobody_is_to_be_asked_what_would_ask_is_dropped_and_nothing_else_changes() {
+    for case in all() {
+        let decision = decided(case);
+        let asks = matches!(&decision, Decision::Groups(fates) if fates.contains(&Fate::AskSender));
+        let unasked = decision.clone().unasked();
+        assert_eq!(unasked == decision, !asks && decision != Decision::AskWiring, "{case:?}");
+        let still = matches!(&unasked, Decision::Groups(fates) if fates.contains(&Fate::AskSender));
+        assert!(!still && unasked != Decision::AskWiring, "{case:?}");
+    }
+    assert_eq!(Decision::AskWiring.unasked(), Decision::Drop(DropReason::Unwired));
+}
+
+#[test]
 fn what_is_empty_or_too_large_is_dropped_whoever_says_it() {
     let asks = Asks::Agent;
     let empty = Said { empty: true, ..said(&asks) };

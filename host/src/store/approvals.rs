@@ -127,6 +127,11 @@ impl Central {
             .await
     }
 
+    /// How many wait.
+    pub async fn open_approvals(&self) -> Result<u64, StoreError> {
+        self.db.read(count_open).await
+    }
+
     /// Decides, once; everything that follows is done in the same transaction, and everybody who was asked is told.
     pub async fn decide(
         &self,
@@ -215,11 +220,11 @@ impl Central {
             .await
     }
 
-    /// Forgets an arrival that was held and is taken.
-    pub async fn let_go(&self, held: i64) -> Result<(), StoreError> {
+    /// Forgets an arrival that was held and is taken, unless it was changed since it was read.
+    pub async fn let_go(&self, held: i64, arrival: String) -> Result<(), StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
-                tx.execute("DELETE FROM held WHERE id = ?1", [held])?;
+                tx.execute("DELETE FROM held WHERE id = ?1 AND arrival = ?2", params![held, arrival])?;
                 Ok(())
             })
             .await
@@ -241,8 +246,7 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
     if let Some((_, ApprovalState::Denied)) = known {
         return Ok(Asked::Denied);
     }
-    let open: u64 = tx.query_row("SELECT count(*) FROM approvals WHERE state = 'open'", [], |row| row.get(0))?;
-    if open >= MOST_OPEN {
+    if count_open(tx)? >= MOST_OPEN {
         return Ok(Asked::Full);
     }
     let id = insert(tx, new)?;
@@ -294,6 +298,11 @@ fn unasked(tx: &Savepoint<'_>, row: &ApprovalRow) -> Result<Vec<ChatRef>, StoreE
         }
     }
     Ok(missing)
+}
+
+fn count_open(tx: &Savepoint<'_>) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM approvals WHERE state = 'open'";
+    Ok(tx.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
 /// How it is answered where there are no buttons.

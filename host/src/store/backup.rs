@@ -97,7 +97,8 @@ fn leave_out(path: &Path, only: Option<&[Folder]>) -> Result<(), StoreError> {
 /// What is not of the groups that are still there: what was dropped, said or read may be of anybody's chats. A channel stays
 /// with its settings where one of their chats is on it, and people with their roles in these groups alone.
 const LEAVE_OUT_OTHERS: &str = "
-    DELETE FROM drops; DELETE FROM posts; DELETE FROM answered; DELETE FROM chat_moves;
+    DELETE FROM drops; DELETE FROM posts; DELETE FROM answered; DELETE FROM late;
+    DELETE FROM chat_moves;
     DELETE FROM approvals WHERE folder IS NULL;
     DELETE FROM roles WHERE folder IS NULL;
     DELETE FROM people WHERE id NOT IN (SELECT person FROM roles);
@@ -143,7 +144,7 @@ pub fn renew(path: &Path, origin: Origin) -> Result<(), StoreError> {
         tx.execute_batch("UPDATE outbox SET doubt = doubt + 1 WHERE state IN ('pending', 'leased')")?;
     }
     tx.execute("UPDATE sqlite_sequence SET seq = seq + ?1", [NUMBERS_BEYOND])?;
-    for table in ["inbox", "turns", "outbox"] {
+    for table in ["inbox", "turns", "outbox", "questions"] {
         tx.execute(
             "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, ?2
              WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?1)",

@@ -97,6 +97,7 @@ impl Central {
                     "posts",
                     "answered",
                     "approvals",
+                    "late",
                     "moved_chats",
                     "chat_moves",
                 ] {

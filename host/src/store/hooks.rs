@@ -274,3 +274,7 @@ fn key_row(row: &Row<'_>) -> rusqlite::Result<KeyRow> {
         created_at: row.get(6)?,
     })
 }
+
+#[cfg(test)]
+#[path = "hooks_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! - [`db`]: one SQLite file behind one writer thread that commits in groups.
 //! - [`schema`] has the migrations. - [`fault`]: what a refusal of SQLite means.
-//! - [`central`]: what spans groups. - [`accounts`]: credentials, sealed.
+//! - [`central`]: what spans groups; [`looked`]: all that an arrival asks of it; [`late`]: who writes too fast. - [`accounts`]: credentials, sealed.
 //! - [`group`]: one group's sessions, inbox, turns and outbox, one file per table of concerns.
 //! - [`registry`]: which group databases are open. - `aside`: which are not used.
 //! - [`boot`]: what a power cut may have taken. - [`backup`]: copies; [`taken_back`]: what comes back of one besides groups. - [`salvage`]: what can be read of a damaged one.
@@ -21,6 +21,8 @@ pub mod fault;
 pub mod ground;
 pub mod group;
 pub mod hooks;
+pub mod late;
+pub mod looked;
 pub mod moves;
 pub mod outboxes;
 mod own_states;

@@ -102,21 +102,6 @@ pub struct Pairing {
 }
 
 impl Central {
-    /// What is known of a sender.
-    pub async fn known(&self, channel: &str, user_id: &str) -> Result<Known, StoreError> {
-        let (channel, user_id) = (channel.to_owned(), user_id.to_owned());
-        self.db
-            .read(move |tx| {
-                let user: Option<(i64, Option<String>)> = tx
-                    .prepare_cached("SELECT person, direct FROM users WHERE channel = ?1 AND user_id = ?2")?
-                    .query_row([&channel, &user_id], |row| Ok((row.get(0)?, row.get(1)?)))
-                    .optional()?;
-                let Some((person, direct)) = user else { return Ok(Known::default()) };
-                Ok(Known { person: Some(person), direct, roles: roles_of(tx, person)? })
-            })
-            .await
-    }
-
     /// Notes in which chat a user can be reached.
     pub async fn put_direct(&self, channel: &str, user_id: &str, chat_id: &str) -> Result<(), StoreError> {
         let key = (channel.to_owned(), user_id.to_owned(), chat_id.to_owned());
@@ -279,6 +264,16 @@ impl Central {
             })
             .await
     }
+}
+
+/// What is known of a sender.
+pub(super) fn known(tx: &Savepoint<'_>, channel: &str, user_id: &str) -> Result<Known, StoreError> {
+    let user: Option<(i64, Option<String>)> = tx
+        .prepare_cached("SELECT person, direct FROM users WHERE channel = ?1 AND user_id = ?2")?
+        .query_row([channel, user_id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((person, direct)) = user else { return Ok(Known::default()) };
+    Ok(Known { person: Some(person), direct, roles: roles_of(tx, person)? })
 }
 
 pub(super) fn put_user(tx: &Savepoint<'_>, new: &NewUser, meant: Option<i64>) -> Result<i64, StoreError> {

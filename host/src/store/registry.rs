@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use cofferdam_protocol::ids::Folder;
+use cofferdam_protocol::ids::{Folder, QuestionId};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::aside::Errand;
@@ -17,6 +17,7 @@ use crate::hooks;
 use crate::model::chat::Inbound;
 use crate::model::command::Command;
 
+use super::group::answers::{Answer, Given};
 use super::group::inbox::Accepted;
 
 /// All databases of one home.
@@ -125,6 +126,32 @@ impl Stores {
         hooks::crash_point("accept.after_commit");
         drop(guard);
         Ok((store, accepted))
+    }
+
+    /// ① Accepts a message that Cofferdam answered itself, with its answer.
+    pub async fn accept_answered(
+        &self,
+        folder: &Folder,
+        message: Inbound,
+        key: String,
+        words: String,
+    ) -> Result<(Arc<GroupDb>, Accepted), StoreError> {
+        let guard = self.busy(folder).await?;
+        let store = self.group(folder).await?;
+        let accepted = store.accept_answered(message, key, words).await;
+        let accepted = accepted.map_err(|error| self.as_told(folder, error))?;
+        drop(guard);
+        Ok((store, accepted))
+    }
+
+    /// ① Takes an answer to a question of a group's agent.
+    pub async fn answer(&self, folder: &Folder, question: QuestionId, answer: Answer) -> Result<Given, StoreError> {
+        let guard = self.busy(folder).await?;
+        let store = self.group(folder).await?;
+        let given = store.answer(question, answer).await.map_err(|error| self.as_told(folder, error))?;
+        hooks::crash_point("accept.after_commit");
+        drop(guard);
+        Ok(given)
     }
 
     /// Notes centrally that the group has work; it stays noted at least until what is answered is dropped. Refused while

@@ -267,6 +267,7 @@ const MENDS: &[&str] = &[
     "UPDATE turns SET earlier = NULL WHERE earlier NOT IN (SELECT id FROM turns)",
     "UPDATE compactions SET turn = NULL WHERE turn NOT IN (SELECT id FROM turns)",
     "UPDATE questions SET message = NULL WHERE message NOT IN (SELECT id FROM inbox)",
+    "UPDATE questions SET reply = NULL WHERE reply NOT IN (SELECT id FROM outbox)",
 ];
 
 /// Messages of a turn that was lost.

@@ -9,7 +9,8 @@ const CENTRAL: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/central/0004_accounts.sql")),
     M::up(include_str!("../../../migrations/central/0005_pools.sql")),
     M::up(include_str!("../../../migrations/central/0006_chats.sql")),
-    M::up(include_str!("../../../migrations/central/0007_kept.sql")),
+    M::up(include_str!("../../../migrations/central/0007_late.sql")),
+    M::up(include_str!("../../../migrations/central/0008_kept.sql")),
 ];
 const GROUP: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/group/0001_init.sql")),
@@ -20,6 +21,7 @@ const GROUP: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/group/0006_pin.sql")),
     M::up(include_str!("../../../migrations/group/0007_usage.sql")),
     M::up(include_str!("../../../migrations/group/0008_chats.sql")),
+    M::up(include_str!("../../../migrations/group/0009_questions.sql")),
 ];
 
 /// Which schema a database has.

@@ -104,6 +104,10 @@ impl Central {
                 for table in ["hooks", "api_keys", "api_threads"] {
                     Copying::of(table).all(&from, tx, |line| Ok(fresh.contains(line.text("channel"))))?;
                 }
+                Copying::of("late").each(&from, |mut line| {
+                    line.unset("id");
+                    if fresh.contains(line.text("channel")) { line.put(tx).map(drop) } else { Ok(()) }
+                })?;
                 secrets(tx, &from, &fresh)?;
                 for table in ["chats", "answered"] {
                     Copying::of(table).all(&from, tx, |line| is_there(tx, line, &others))?;

@@ -107,15 +107,7 @@ impl Central {
     /// The wirings of a chat, by group.
     pub async fn wirings_of(&self, channel: &str, chat_id: &str) -> Result<Vec<Wiring>, StoreError> {
         let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
-        self.db
-            .read(move |tx| {
-                let sql =
-                    format!("SELECT {COLUMNS} FROM wirings WHERE channel = ?1 AND chat_id = ?2 ORDER BY folder");
-                let mut statement = tx.prepare_cached(&sql)?;
-                let rows = statement.query_and_then([&channel, &chat_id], wiring_row)?;
-                rows.collect()
-            })
-            .await
+        self.db.read(move |tx| wirings_of(tx, &channel, &chat_id)).await
     }
 
     /// All wirings, by channel and chat.
@@ -133,34 +125,13 @@ impl Central {
     /// A chat, as far as it is known.
     pub async fn chat(&self, channel: &str, chat_id: &str) -> Result<Option<ChatRow>, StoreError> {
         let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
-        self.db
-            .read(move |tx| {
-                let mut statement = tx
-                    .prepare_cached("SELECT kind, title, unknown FROM chats WHERE channel = ?1 AND chat_id = ?2")?;
-                let mut rows = statement.query_and_then([&channel, &chat_id], chat_row)?;
-                rows.next().transpose()
-            })
-            .await
+        self.db.read(move |tx| known_chat(tx, &channel, &chat_id)).await
     }
 
     /// Notes what a chat is. Its policy for unknown senders changes only when one is given.
     pub async fn put_chat(&self, channel: &str, chat_id: &str, row: ChatRow) -> Result<(), StoreError> {
         let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
         self.db.write(Durability::Durable, move |tx| put_chat(tx, &channel, &chat_id, &row)).await
-    }
-
-    /// Whether a thread goes on with a sticky wiring's group.
-    pub async fn is_engaged(&self, chat: &ChatRef, folder: &Folder) -> Result<bool, StoreError> {
-        let Some(thread) = chat.thread_id.clone() else { return Ok(false) };
-        let (chat, folder) = (chat.clone(), folder.as_str().to_owned());
-        self.db
-            .read(move |tx| {
-                let sql = "SELECT EXISTS (SELECT 1 FROM engaged_threads
-                           WHERE channel = ?1 AND chat_id = ?2 AND thread_id = ?3 AND folder = ?4)";
-                let row = params![chat.channel, chat.chat_id, thread, folder];
-                Ok(tx.prepare_cached(sql)?.query_row(row, |row| row.get(0))?)
-            })
-            .await
     }
 
     /// Notes that a thread goes on with a sticky wiring's group.
@@ -183,6 +154,22 @@ impl Central {
             })
             .await
     }
+}
+
+/// The wirings of a chat, by group.
+pub(super) fn wirings_of(tx: &Savepoint<'_>, channel: &str, chat_id: &str) -> Result<Vec<Wiring>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM wirings WHERE channel = ?1 AND chat_id = ?2 ORDER BY folder");
+    let mut statement = tx.prepare_cached(&sql)?;
+    let rows = statement.query_and_then([channel, chat_id], wiring_row)?;
+    rows.collect()
+}
+
+/// A chat, as far as it is known.
+pub(super) fn known_chat(tx: &Savepoint<'_>, channel: &str, chat_id: &str) -> Result<Option<ChatRow>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT kind, title, unknown FROM chats WHERE channel = ?1 AND chat_id = ?2")?;
+    let mut rows = statement.query_and_then([channel, chat_id], chat_row)?;
+    rows.next().transpose()
 }
 
 pub(super) fn put(tx: &Savepoint<'_>, wiring: &Wiring, renew: bool) -> Result<bool, StoreError> {

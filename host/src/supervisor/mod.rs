@@ -189,6 +189,9 @@ impl Supervisor {
             self.inner.parts.hub.tell(&accepted.session, live);
             (self.inner.parts.deliver)(Due { folder: folder.clone(), chat: answered.chat.clone() });
         }
+        if let Some(chat) = accepted.news.as_deref() {
+            (self.inner.parts.deliver)(Due { folder: folder.clone(), chat: chat.clone() });
+        }
         self.nudge(folder, &accepted.session);
     }
 

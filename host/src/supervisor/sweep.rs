@@ -86,6 +86,7 @@ impl Supervisor {
                 tracing::warn!(group = %folder, ms, "the clock was set back while no daemon ran; due times follow it");
             }
         }
+        store.expire_questions().await?;
         let sessions = store.due_sessions().await?;
         for session in &sessions {
             self.call(folder, session, Call::Look);

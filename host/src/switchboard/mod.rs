@@ -212,7 +212,7 @@ impl Switchboard {
     fn plug(&self, channel: Arc<dyn Channel>) {
         let name = channel.name().to_owned();
         let stop = self.inner.ended.child_token();
-        let (intake, stopped) = (self.inner.board.desk.intake(&name), stop.clone());
+        let (intake, stopped) = (self.inner.board.desk.intake(&name, channel.writers()), stop.clone());
         self.inner.board.channels.add(channel.clone());
         self.lock_broken().remove(&name);
         let runs = channel.clone();

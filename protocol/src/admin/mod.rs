@@ -26,7 +26,7 @@
 //! | `GET /v1/people` · `POST /v1/people` ([`NewPerson`]) · `GET`, `DELETE /v1/people/{id}` | [`Vec<Person>`] · [`Person`] · 204 |
 //! | `PUT /v1/people/{id}/role` ([`RoleChange`]) · `POST …/link` ([`PersonLink`]) | [`Person`] |
 //! | `POST /v1/pairings` ([`PairRequest`]) | [`PairCode`] |
-//! | `GET /v1/approvals?all=` · `POST /v1/approvals/{id}` ([`Verdict`]) | [`Vec<Approval>`] · [`Approval`] |
+//! | `GET /v1/approvals?all=` · `POST /v1/approvals/{id}` · `…/{folder}/{number}` ([`Verdict`]) | [`Vec<Approval>`] · [`Approval`] |
 //! | `GET /v1/drops` | [`Vec<Drops>`], newest first |
 //! | `GET /v1/dead-letters?group=&all=` · `GET /v1/dead-letters/{group}/{number}` | [`Vec<DeadLetter>`], open ones unless `all` · [`DeadLetter`] |
 //! | | the group of Cofferdam's own words is [`OWN_LETTERS`] |
@@ -279,6 +279,9 @@ pub struct Status {
     /// Of these, so many that nobody was asked about: no owner or admin can be reached.
     #[serde(default)]
     pub unasked: u64,
+    /// Questions of agents that do.
+    #[serde(default)]
+    pub questions: u64,
     /// Messages that the router dropped, by reason.
     pub dropped: Vec<Dropped>,
     /// Groups with dead letters that wait for a decision.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::Folder;
+use crate::ids::{Folder, WaitingId};
 
 /// A person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,9 +112,9 @@ pub struct PairCode {
 /// Something that waits for a person, or did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
-    /// Its number.
-    pub id: i64,
-    /// What is asked: `wiring` or `sender`.
+    /// How it is named: a number, or of a question `GROUP/NUMBER`.
+    pub id: WaitingId,
+    /// What is asked: `wiring` or `sender`, or `question` for what an agent asks.
     pub kind: String,
     /// `channel:chat` that it is about.
     pub chat: String,
@@ -123,11 +123,11 @@ pub struct Approval {
     pub group: Option<Folder>,
     /// The question.
     pub words: String,
-    /// The words that it takes.
+    /// The words that it takes. A question takes others too.
     pub choices: Vec<String>,
-    /// `open`, `approved`, `denied` or `expired`.
+    /// `open`, `approved`, `denied` or `expired`; of a question `open`, `answered`, `expired` or `withdrawn`.
     pub state: String,
-    /// What was chosen.
+    /// What was chosen, or answered.
     #[serde(default)]
     pub choice: Option<String>,
     /// Who decided.
@@ -139,11 +139,12 @@ pub struct Approval {
     pub expires_at: String,
 }
 
-/// Decides: the body of `POST /v1/approvals/{id}`.
+/// Decides, or answers a question: the body of `POST /v1/approvals/{id}`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verdict {
-    /// One of its words; none is the first, and `deny` denies.
+    /// One of its words; none is the first, and `deny` denies. Of a question an option, its number, or other words; none and
+    /// `deny` are its one option that says yes or no.
     #[serde(default)]
     pub word: Option<String>,
 }

@@ -11,7 +11,7 @@ use cofferdam::model::action::{Action, Asked};
 use cofferdam::model::chat::ChatRef;
 use cofferdam::model::reply::{Outbound, ReplyKind};
 use cofferdam_protocol::ids::{QuestionId, ReplyId, TurnId};
-use cofferdam_tests::LIMIT;
+use cofferdam_tests::{LIMIT, recorder};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
@@ -176,22 +176,15 @@ impl Agent {
         Outbound {
             id: ReplyId(notes.replies),
             key: format!("key-{}", notes.replies),
-            chat: chat.clone(),
             turn: Some(turn),
             kind,
-            text: text.to_owned(),
-            action: None,
-            buttons: Vec::new(),
-            tries: 0,
-            doubts: 0,
-            sent: Vec::new(),
-            onto: Vec::new(),
+            ..recorder::reply(chat, text)
         }
     }
 
     async fn send(&self, reply: Outbound) {
         let http = self.http.get().expect("a channel");
-        http.send(&reply, &Piece::Whole, None).await.expect("taken, whoever waits");
+        http.send(&reply, (0, &Piece::Whole), None).await.expect("taken, whoever waits");
     }
 
     async fn show(&self, chat: &ChatRef, turn: TurnId, status: Status) {

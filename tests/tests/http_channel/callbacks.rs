@@ -47,7 +47,7 @@ async fn send(world: &World, url: &str) -> Result<Receipt, SendError> {
     world.agent.put_hook("ci", hook);
     let chat = ChatRef { channel: "http".into(), chat_id: "hook/ci".into(), thread_id: Some("t".into()) };
     let reply = world.agent.reply(&chat, TurnId(1), ReplyKind::Reply, "It is mended.");
-    world.http.send(&reply, &Piece::Whole, None).await
+    world.http.send(&reply, (0, &Piece::Whole), None).await
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_reply_for_nobody_counts_as_taken_and_one_for_a_hook_that_is_gone_is_r
     let send = async |chat: &str| {
         let chat = ChatRef { channel: "http".into(), chat_id: chat.into(), thread_id: None };
         let reply = world.agent.reply(&chat, TurnId(1), ReplyKind::Reply, "x");
-        Arc::clone(&world.http).send(&reply, &Piece::Whole, None).await
+        Arc::clone(&world.http).send(&reply, (0, &Piece::Whole), None).await
     };
     assert_eq!(send("hook/ci").await, Ok(Receipt::NONE));
     assert_eq!(send("key/k").await, Ok(Receipt::NONE));

@@ -93,13 +93,27 @@ async fn a_press_arrives_with_what_is_behind_the_button_and_is_answered() {
 }
 
 #[tokio::test]
-async fn changes_bots_and_services_are_nobodys_message_and_a_block_is_only_noted() {
+async fn a_change_comes_in_behind_its_message_with_the_same_id() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let ada = telegram.person(1001, "Ada");
+    let bot = Bot::start(&telegram, &desk);
+    let message = telegram.write(ada, "one");
+    telegram.change(ada, message, "changed");
+    telegram.write(ada, "two");
+    let taken = desk.takes(3).await;
+    assert_eq!(desk.texts(ada), ["one", "changed", "two"]);
+    assert!(matches!(taken[1].content, Content::Edit(_)), "{taken:?}");
+    assert_eq!((&taken[1].platform_id, &taken[1].sender), (&message.to_string(), &taken[0].sender));
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn bots_and_services_are_nobodys_message_and_a_block_is_only_noted() {
     let (telegram, desk) = (Telegram::start().await, Desk::default());
     let (ada, group) = (telegram.person(1001, "Ada"), telegram.group("Team"));
     let bot = Bot::start(&telegram, &desk);
-    let message = telegram.write(ada, "one");
+    telegram.write(ada, "one");
     desk.takes(1).await;
-    telegram.change(ada, message, "changed");
     telegram.write(group, Post::text("x").field("from", json!({"id": 5, "is_bot": true, "first_name": "B"})));
     telegram.write(group, Post::default().field("new_chat_title", "Other".into()));
     telegram.blocks(ada, true);

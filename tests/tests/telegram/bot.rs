@@ -7,11 +7,10 @@ use cofferdam::channels::telegram::Telegram as Channel;
 use cofferdam::channels::{Channel as _, Intake, Piece, Receipt, SendError, State};
 use cofferdam::model::action::Action;
 use cofferdam::model::chat::ChatRef;
-use cofferdam::model::reply::{Outbound, ReplyKind};
+use cofferdam::model::reply::Outbound;
 use cofferdam::trust::Trust;
-use cofferdam_protocol::ids::ReplyId;
 use cofferdam_tests::eventually;
-use cofferdam_tests::recorder::buttons;
+use cofferdam_tests::recorder::{self, buttons};
 use cofferdam_tests::telegram::{SECRET, Telegram};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -141,20 +140,7 @@ pub fn nothing_has_the_token() {
 
 /// A reply into a chat.
 pub fn reply(chat: i64, text: &str) -> Outbound {
-    Outbound {
-        id: ReplyId(1),
-        key: "key".to_owned(),
-        chat: ChatRef { channel: "tg".to_owned(), chat_id: chat.to_string(), thread_id: None },
-        turn: None,
-        kind: ReplyKind::Reply,
-        text: text.to_owned(),
-        action: None,
-        buttons: Vec::new(),
-        tries: 0,
-        doubts: 0,
-        sent: Vec::new(),
-        onto: Vec::new(),
-    }
+    recorder::reply(&ChatRef { channel: "tg".to_owned(), chat_id: chat.to_string(), thread_id: None }, text)
 }
 
 /// A reply that does something instead of showing its text.
@@ -178,7 +164,7 @@ pub async fn hand(
     piece: &Piece,
     onto: Option<&str>,
 ) -> Result<Receipt, SendError> {
-    let sent = channel.send(reply, piece, onto).await;
+    let sent = channel.send(reply, (0, piece), onto).await;
     if let Err(error) = &sent {
         assert!(!format!("{error:?} {error}").contains(SECRET), "{error:?}");
     }

@@ -62,7 +62,9 @@ impl Desk {
     /// The texts that were taken from a chat.
     pub fn texts(&self, chat: i64) -> Vec<String> {
         let of = |arrival: &Arrival| match &arrival.content {
-            Content::Message(written) if arrival.chat.chat_id == chat.to_string() => Some(written.text.clone()),
+            Content::Message(written) | Content::Edit(written) if arrival.chat.chat_id == chat.to_string() => {
+                Some(written.text.clone())
+            }
             _ => None,
         };
         self.state().taken.iter().filter_map(of).collect()
@@ -165,7 +167,11 @@ impl Desk {
 
     fn take_now(&self, arrival: Arrival) -> Result<Taken, NotTaken> {
         let mut state = self.state();
-        let key = (arrival.chat.chat_id.clone(), arrival.platform_id.clone());
+        let mut key = (arrival.chat.chat_id.clone(), arrival.platform_id.clone());
+        if matches!(arrival.content, Content::Edit(_)) {
+            // A change is no repetition of its message.
+            key.1 += " changed";
+        }
         state.handed.push(key.clone());
         if let Some(why) = state.stuck.get(&arrival.chat.chat_id) {
             return Err(why.clone());
@@ -175,7 +181,7 @@ impl Desk {
         }
         let answer = match &arrival.content {
             Content::Press(_) => state.answer.clone(),
-            Content::Message(_) => None,
+            Content::Message(_) | Content::Edit(_) => None,
         };
         state.taken.push(arrival);
         Ok(answer.map_or(Taken::Accepted, Taken::Done))
@@ -232,7 +238,7 @@ impl Intake for Desk {
 /// What was written, of an arrival that is a message.
 pub fn written(arrival: &Arrival) -> &Written {
     match &arrival.content {
-        Content::Message(written) => written,
+        Content::Message(written) | Content::Edit(written) => written,
         Content::Press(data) => panic!("a press: {data}"),
     }
 }

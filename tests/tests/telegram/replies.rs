@@ -1,7 +1,7 @@
 //! Replies as people see them, and what comes of those that Telegram does not take.
 
 use cofferdam::channels::{Channel as _, Piece, Receipt, SendError};
-use cofferdam::model::action::{Action, Asked};
+use cofferdam::model::action::{Action, Asked, Closed};
 use cofferdam::model::reply::{Outbound, ReplyKind};
 use cofferdam_protocol::ids::{MessageId, QuestionId, ReplyId};
 use cofferdam_tests::telegram::{Fault, Telegram};
@@ -216,4 +216,45 @@ async fn the_rates_keep_to_what_telegram_publishes() {
     let all = channel.pace().all;
     assert!(f64::from(all.burst) + 1.0 / all.every.as_secs_f64() <= 30.0, "30 a second in all");
     assert!(channel.progress_pace(&group).as_secs() >= 3);
+}
+
+fn asked(question: &str) -> Asked {
+    Asked { id: QuestionId(7), question: question.to_owned(), options: vec!["Red".to_owned()], expires_at: 0 }
+}
+
+#[tokio::test]
+async fn a_question_that_is_over_loses_its_buttons_and_says_how_it_ended() {
+    let telegram = Telegram::start().await;
+    let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
+    for question in ["**Which** one?".to_owned(), "word ".repeat(818) + "word."] {
+        let sent = send(&channel, &doing(ada, Action::Question(asked(&question))), None).await.expect("sent");
+        let id = id(sent.last().expect("a receipt")).to_owned();
+        let shows = |telegram: &Telegram| {
+            telegram.from_bot(ada).into_iter().find(|message| message.id.to_string() == id).expect("it is there")
+        };
+        assert_eq!(shows(&telegram).all_buttons().len(), 1);
+        let close = Action::Close(Closed { reply: ReplyId(1), asked: asked(&question) });
+        let close = Outbound {
+            kind: ReplyKind::Notice,
+            text: "answered by <b>Eve</b>: Red".to_owned(),
+            ..doing(ada, close)
+        };
+        for _ in 0..2 {
+            send(&channel, &close, Some(&id)).await.expect("changed, and not modified is as good");
+        }
+        let shown = shows(&telegram);
+        assert!(shown.all_buttons().is_empty() && shown.edits == 1, "{shown:?}");
+        if question.len() < 100 {
+            assert_eq!(shown.text, "Which one?\n→ answered by <b>Eve</b>: Red");
+            assert!(shown.has("bold"), "the question is as it was");
+        } else {
+            assert!(shown.text.starts_with("word") && !shown.text.contains("answered"), "there is no room");
+        }
+        // Somebody took it away, or it is too old: that is all right, and nothing new is said.
+        let messages = telegram.from_bot(ada).len();
+        hand(&channel, &reply(ada, ""), &Piece::Gone, Some(&id)).await.expect("gone");
+        send(&channel, &close, Some(&id)).await.expect("quiet");
+        send(&channel, &close, None).await.expect("quiet");
+        assert_eq!(telegram.from_bot(ada).len(), messages - 1);
+    }
 }

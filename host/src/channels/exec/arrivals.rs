@@ -26,7 +26,8 @@ pub(super) fn message(
     }
     let files = files.into_iter().map(|file| offered(words, file)).collect::<Result<_, _>>()?;
     let written = Written { text, addressed: line.addressed, files, output_schema: None };
-    Ok((arrival(words, channel, line, Content::Message(written))?, cursor))
+    let content = if line.edit { Content::Edit(written) } else { Content::Message(written) };
+    Ok((arrival(words, channel, line, content)?, cursor))
 }
 
 /// A press, and the cursor that came with it.

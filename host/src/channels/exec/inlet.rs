@@ -254,7 +254,7 @@ impl Queues {
 impl Waiting {
     fn bytes(&self) -> usize {
         let text = match &self.arrival.content {
-            Content::Message(written) => {
+            Content::Message(written) | Content::Edit(written) => {
                 written.text.len()
                     + written.files.iter().map(|file| file.reference.len() + file.name.len()).sum::<usize>()
             }

@@ -169,14 +169,19 @@ impl Channel for Exec {
         self.hello().map(|hello| outbound::pieces(&hello, reply)).unwrap_or_default()
     }
 
-    async fn send(&self, reply: &Outbound, piece: &Piece, onto: Option<&str>) -> Result<Receipt, SendError> {
+    async fn send(
+        &self,
+        reply: &Outbound,
+        (place, piece): (usize, &Piece),
+        onto: Option<&str>,
+    ) -> Result<Receipt, SendError> {
         let Some((wire, hello)) = self.inner.link.reach(&reply.chat) else { return Err(SendError::Absent) };
         let loose = match piece {
             Piece::File { name, content } => Some((self.loose(name, content)?, name, content.len())),
             _ => None,
         };
-        let key = outbound::key(&hello, reply, piece);
-        let Some(mut line) = outbound::sending(&hello, reply, piece, &key, onto) else {
+        let key = outbound::key(reply, place);
+        let Some(mut line) = outbound::sending(&hello, reply, (place, piece), &key, onto) else {
             return Err(not_shown(&hello, reply));
         };
         if let Some((loose, name, bytes)) = &loose {

@@ -5,7 +5,7 @@ use super::orders::{Button, FileLine, React, Sending};
 use super::wire::Markup;
 use crate::channels::Piece;
 use crate::channels::markup::{self, Measure};
-use crate::model::action::{Action, Asked};
+use crate::model::action::{Action, Asked, question_words};
 use crate::model::reply::{Labelled, Outbound, ReplyKind};
 
 /// The longest option that a button shows in full on most platforms, in characters.
@@ -19,6 +19,7 @@ pub(super) fn pieces(hello: &Hello, reply: &Outbound) -> Vec<Piece> {
         Some(Action::React { .. }) if can.react => vec![Piece::Whole],
         Some(Action::File(file)) => texts(hello, &file.words()),
         Some(Action::Question(asked)) if has_buttons(hello, asked) => texts(hello, &asked.question),
+        Some(Action::Close(closed)) => closed_text(hello, &closed.asked, &reply.text).into_iter().collect(),
         // Our own words are no Markdown.
         None if reply.kind == ReplyKind::Notice && hello.markup == Markup::Plain => parts(hello, &reply.text),
         _ => texts(hello, &reply.text),
@@ -94,11 +95,26 @@ fn has_buttons(hello: &Hello, asked: &Asked) -> bool {
     hello.abilities.buttons && !asked.options.is_empty() && asked.options.iter().all(fits)
 }
 
+/// The message that had a question's buttons, with how it ended; as it was where that does not fit.
+fn closed_text(hello: &Hello, asked: &Asked, end: &str) -> Option<Piece> {
+    let words = match has_buttons(hello, asked) {
+        true => asked.question.clone(),
+        false => question_words(&asked.question, &asked.options),
+    };
+    let Some(Piece::Text { mut markup, mut plain }) = texts(hello, &words).pop() else { return None };
+    let line = format!("\n→ {end}");
+    if hello.measure.of_text(&markup) + hello.measure.of_text(&line) <= hello.limit {
+        markup += &line;
+        plain += &line;
+    }
+    Some(Piece::Text { markup, plain })
+}
+
 /// What a program is told of a piece; its call is still to come. None: there is nothing in it that could be shown.
 pub(super) fn sending<'a>(
     hello: &Hello,
     reply: &'a Outbound,
-    piece: &'a Piece,
+    (place, piece): (usize, &'a Piece),
     key: &'a str,
     onto: Option<&'a str>,
 ) -> Option<Sending<'a>> {
@@ -136,7 +152,7 @@ pub(super) fn sending<'a>(
         }
         (Piece::Whole, _) => return None,
     }
-    if hello.abilities.buttons && !reply.buttons.is_empty() && pieces(hello, reply).last() == Some(piece) {
+    if hello.abilities.buttons && !reply.buttons.is_empty() && pieces(hello, reply).len() == place + 1 {
         line.buttons = Some(buttons(&reply.buttons));
     }
     Some(line)
@@ -146,13 +162,9 @@ fn buttons(buttons: &[Labelled]) -> Vec<Button<'_>> {
     buttons.iter().map(|button| Button { label: &button.label, data: &button.data }).collect()
 }
 
-/// What a platform knows a piece by when it comes again: of its reply, and of its place among the pieces. Two pieces of a
-/// reply that say the same have the same key.
-pub(super) fn key(hello: &Hello, reply: &Outbound, piece: &Piece) -> String {
-    match pieces(hello, reply).iter().position(|other| other == piece) {
-        None | Some(0) => reply.key.clone(),
-        Some(place) => format!("{}-{place}", reply.key),
-    }
+/// What a platform knows a piece by when it comes again: its reply's key and its place among the reply's pieces.
+pub(super) fn key(reply: &Outbound, place: usize) -> String {
+    format!("{}/{place}", reply.key)
 }
 
 #[cfg(test)]

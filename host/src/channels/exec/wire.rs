@@ -163,6 +163,9 @@ pub(super) struct Arrived {
     pub(super) data: Option<String>,
     #[serde(default)]
     pub(super) addressed: bool,
+    /// The message of this id was changed to this.
+    #[serde(default)]
+    pub(super) edit: bool,
     #[serde(default)]
     pub(super) files: Vec<OfferedFile>,
     #[serde(default)]

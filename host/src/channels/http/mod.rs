@@ -47,7 +47,7 @@ use self::settings::Settings;
 use self::waiting::Waiting;
 use super::{
     Abilities, Arrival, BadSettings, Channel, Intake, NotTaken, Offered, Pauses, Piece, Progress, Receipt,
-    SendError, Standing, State, Status, Taken,
+    SendError, Standing, State, Status, Taken, Writers,
 };
 use crate::model::action::Action;
 use crate::model::chat::ChatRef;
@@ -161,6 +161,10 @@ impl Channel for Http {
         Abilities { threads: true, progress: true, ..Abilities::default() }
     }
 
+    fn writers(&self) -> Writers {
+        Writers::Programs
+    }
+
     fn state(&self) -> State {
         self.inner.standing.state()
     }
@@ -202,7 +206,7 @@ impl Channel for Http {
         }
     }
 
-    async fn send(&self, reply: &Outbound, _: &Piece, _: Option<&str>) -> Result<Receipt, SendError> {
+    async fn send(&self, reply: &Outbound, _: (usize, &Piece), _: Option<&str>) -> Result<Receipt, SendError> {
         let inner = &self.inner;
         if matches!(reply.action, Some(Action::React { .. })) {
             return Ok(Receipt::NONE);

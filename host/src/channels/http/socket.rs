@@ -1,23 +1,21 @@
 //! Serves connections: HTTP/1.1 and nothing else, so many at once, and nobody for ever who does not send or read.
 
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::settings::Limits;
+use crate::untaken::Placed;
 
 /// The most that the head of a request may have, and what a connection keeps of an answer that is not taken, in bytes.
 const BUFFER: usize = 64 * 1024;
@@ -60,7 +58,7 @@ async fn accept(
         };
         // Words of a stream are small, and wanted at once.
         let _ = stream.set_nodelay(true);
-        let io = TokioIo::new(Placed { stream, _place: place, untaken: limits.untaken, waits: None });
+        let io = TokioIo::new(Placed::new(stream, place, limits.untaken));
         let connection = http.serve_connection(io, TowerToHyperService::new(app.clone()));
         let closed = closed.clone();
         connections.spawn(async move {
@@ -76,61 +74,5 @@ async fn accept(
                 tracing::debug!(error = %crate::error_chain(&error), "a connection broke");
             }
         });
-    }
-}
-
-/// A connection that gives back its place when it closes.
-struct Placed {
-    stream: TcpStream,
-    _place: OwnedSemaphorePermit,
-    untaken: Duration,
-    /// While something waits to be taken: until when.
-    waits: Option<Pin<Box<Sleep>>>,
-}
-
-impl Placed {
-    /// An attempt to write; too long without one that does anything is an error.
-    fn wrote(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if polled.is_ready() {
-            self.waits = None;
-            return polled;
-        }
-        let untaken = self.untaken;
-        ready!(self.waits.get_or_insert_with(|| Box::pin(sleep(untaken))).as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nothing was taken for too long")))
-    }
-}
-
-impl AsyncRead for Placed {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Placed {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.wrote(cx, polled)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.wrote(cx, polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

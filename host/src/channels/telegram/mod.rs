@@ -168,7 +168,12 @@ impl Channel for Telegram {
         text::pieces(reply)
     }
 
-    async fn send(&self, reply: &Outbound, piece: &Piece, onto: Option<&str>) -> Result<Receipt, SendError> {
+    async fn send(
+        &self,
+        reply: &Outbound,
+        (_, piece): (usize, &Piece),
+        onto: Option<&str>,
+    ) -> Result<Receipt, SendError> {
         self.inner.send(reply, piece, onto).await
     }
 

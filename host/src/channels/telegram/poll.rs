@@ -25,8 +25,12 @@ use crate::channels::{Intake, NotTaken, Pauses, State};
 use crate::clock::now_ms;
 
 /// The updates that we want.
-pub(super) const WANTED: [AllowedUpdate; 3] =
-    [AllowedUpdate::Message, AllowedUpdate::CallbackQuery, AllowedUpdate::MyChatMember];
+pub(super) const WANTED: [AllowedUpdate; 4] = [
+    AllowedUpdate::Message,
+    AllowedUpdate::EditedMessage,
+    AllowedUpdate::CallbackQuery,
+    AllowedUpdate::MyChatMember,
+];
 /// How long Telegram waits for an update, in seconds.
 const LONG: u32 = 50;
 /// Who has nothing and answers sooner did not wait at all.

@@ -76,6 +76,20 @@ impl Api {
         self.call("sendMessage", &params, CALL).await
     }
 
+    /// Changes a message. One that is not there, or too old for that, is left alone.
+    pub(super) async fn change_if_there(
+        &self,
+        target: Target,
+        text: &Text<'_>,
+        onto: Option<i32>,
+    ) -> Result<(), Failure> {
+        let Some(onto) = onto else { return Ok(()) };
+        match self.change(target, text, onto).await {
+            Err(failure) if failure.says(&NOT_THERE) => Ok(()),
+            changed => changed,
+        }
+    }
+
     async fn change(&self, target: Target, text: &Text<'_>, onto: i32) -> Result<(), Failure> {
         match self.change_to(target, text, onto, true).await {
             Err(failure) if failure.says(&BAD_MARKUP) => {

@@ -15,7 +15,7 @@ const ID: usize = 512;
 /// An update, read.
 #[derive(Debug)]
 pub(super) enum Seen {
-    /// Somebody wrote.
+    /// Somebody wrote, or changed what they wrote.
     Wrote(Arrival),
     /// Somebody pressed a button; Telegram waits to be told that we know, by this id.
     Pressed(Arrival, String),
@@ -37,7 +37,8 @@ pub(super) struct Moving {
 /// Reads an update of the channel with this name.
 pub(super) fn seen(channel: &str, me: &Me, update: Update) -> Seen {
     match update {
-        Update { message: Some(message), .. } => wrote(channel, me, &message),
+        Update { message: Some(message), .. } => wrote(channel, me, &message, Content::Message),
+        Update { edited_message: Some(message), .. } => wrote(channel, me, &message, Content::Edit),
         Update { callback_query: Some(press), .. } => pressed(channel, press),
         Update { my_chat_member: Some(change), .. } => {
             membership(channel, &change);
@@ -47,7 +48,7 @@ pub(super) fn seen(channel: &str, me: &Me, update: Update) -> Seen {
     }
 }
 
-fn wrote(channel: &str, me: &Me, message: &Message) -> Seen {
+fn wrote(channel: &str, me: &Me, message: &Message, content: fn(Written) -> Content) -> Seen {
     if let Some(moving) = moving(message) {
         return Seen::Moved(moving);
     }
@@ -65,7 +66,7 @@ fn wrote(channel: &str, me: &Me, message: &Message) -> Seen {
     let text = cut(&text, TEXT);
     let written = Written { text, addressed: words.addressed, files, output_schema: None };
     let id = message.message_id.to_string();
-    Seen::Wrote(arrival(channel, message, kind, (id, sender), Content::Message(written)))
+    Seen::Wrote(arrival(channel, message, kind, (id, sender), content(written)))
 }
 
 /// Only Telegram writes such messages: they have no sender's words.
@@ -231,6 +232,16 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_message_has_the_messages_id_and_all_of_its_new_words() {
+        let mut update = message(json!({"text": "new words", "edit_date": 1}));
+        let message = update.as_object_mut().unwrap().remove("message").unwrap();
+        update["edited_message"] = message;
+        let Seen::Wrote(arrival) = read(update) else { panic!() };
+        assert_eq!((arrival.platform_id.as_str(), arrival.sender.id.as_str()), ("5", "9"));
+        assert_eq!(arrival.content, Content::Edit(Written { text: "new words".into(), ..Written::default() }));
+    }
+
+    #[test]
     fn anonymous_senders_are_their_own_and_bots_and_posts_are_nobody() {
         let anonymous = json!({
             "text": "x", "from": {"id": 1_087_968_824, "is_bot": true, "first_name": "Group"},
@@ -245,9 +256,9 @@ mod tests {
             message(json!({"new_chat_title": "x"})),
             // A supergroup becomes nothing else, and a group was nothing else.
             message(json!({"migrate_to_chat_id": -1007})),
+            json!({"update_id": 1, "edited_channel_post": {}}),
             message(json!({"migrate_from_chat_id": 7})),
             message(json!({"migrate_from_chat_id": -1, "chat": {"id": -5, "type": "group"}})),
-            json!({"update_id": 1, "edited_message": {}}),
             json!({"update_id": 1, "callback_query": {"id": "1", "from": {"id": 9}}}),
         ] {
             assert!(matches!(read(nothing.clone()), Seen::Nothing(_)), "{nothing}");

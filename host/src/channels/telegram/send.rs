@@ -104,6 +104,10 @@ impl Inner {
         let onto = onto.filter(|_| !anew);
         match (piece, &reply.action) {
             (Piece::Gone, _) => self.gone(target, onto).await,
+            (Piece::Text { markup, plain }, Some(Action::Close(_))) => {
+                let text = Text { markup, plain, keyboard: None, previews: false };
+                self.api.change_if_there(target, &text, onto).await.map(|()| Receipt::NONE)
+            }
             (Piece::Text { markup, plain }, _) => self.text(target, reply, (markup, plain), onto).await,
             (Piece::File { name, content }, _) => {
                 self.gone(target, onto).await?;

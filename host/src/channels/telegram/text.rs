@@ -29,6 +29,7 @@ pub(super) fn pieces(reply: &Outbound) -> Vec<Piece> {
             pieces.push(Piece::Whole);
             pieces
         }
+        Some(Action::Close(closed)) => vec![closed_text(&closed.asked, &reply.text)],
         Some(Action::Edit { .. }) | None => match reply.kind {
             ReplyKind::Reply => markdown(&reply.text),
             ReplyKind::Notice => plain(&reply.text),
@@ -48,6 +49,20 @@ pub(super) fn question(asked: &Asked) -> Vec<Piece> {
         pieces.extend(plain("What is your answer?"));
     }
     pieces
+}
+
+/// The text that had a question's buttons, with how it ended; as it was where that does not fit.
+fn closed_text(asked: &Asked, end: &str) -> Piece {
+    let (mut markup, mut plain) = match question(asked).pop() {
+        Some(Piece::Text { markup, plain }) => (markup, plain),
+        _ => (escape(&asked.question), asked.question.clone()),
+    };
+    let line = format!("\n→ {end}");
+    if plain.encode_utf16().count() + line.encode_utf16().count() <= TEXT {
+        markup += &escape(&line);
+        plain += &line;
+    }
+    Piece::Text { markup, plain }
 }
 
 /// Whether this fits below a file.

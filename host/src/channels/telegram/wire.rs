@@ -36,6 +36,7 @@ pub(super) struct WebhookInfo {
 #[derive(Debug, Deserialize)]
 pub(super) struct Update {
     pub(super) message: Option<Message>,
+    pub(super) edited_message: Option<Message>,
     pub(super) callback_query: Option<CallbackQuery>,
     pub(super) my_chat_member: Option<MemberChange>,
 }

@@ -1,6 +1,7 @@
 //! `cofferdam approval …` and `dropped`: what waits for a person, and who got nowhere.
 
 use cofferdam_protocol::admin::{Approval, Drops, Verdict};
+use cofferdam_protocol::ids::WaitingId;
 
 use super::args::ApprovalVerb;
 use crate::cli::client::Client;
@@ -14,8 +15,10 @@ const PATH: &str = "/v1/approvals";
 pub(in crate::cli) async fn run(context: &Context, verb: ApprovalVerb) -> Result<u8, CliError> {
     match verb {
         ApprovalVerb::List { all } => list(context, all).await?,
-        ApprovalVerb::Approve { id, word } => decide(context, id, word).await?,
-        ApprovalVerb::Deny { id } => decide(context, id, Some("deny".to_owned())).await?,
+        ApprovalVerb::Approve { id, answer } => {
+            decide(context, &id, (!answer.is_empty()).then(|| answer.join(" "))).await?;
+        }
+        ApprovalVerb::Deny { id } => decide(context, &id, Some("deny".to_owned())).await?,
     }
     Ok(0)
 }
@@ -35,10 +38,11 @@ async fn list(context: &Context, all: bool) -> Result<(), CliError> {
 
 fn shown(approval: &Approval) -> String {
     let how = match (&approval.choice, &approval.decided_by) {
-        (Some(choice), Some(by)) => format!("{} by {by} ({choice})", approval.state),
-        _ if approval.state == "open" => {
-            format!("takes: {} · until {}", approval.choices.join(", "), approval.expires_at)
+        (Some(choice), Some(by)) => {
+            let (by, choice) = (terminal::clean_line(by, 80), terminal::clean_line(choice, 200));
+            format!("{} by {by} ({choice})", approval.state)
         }
+        _ if approval.state == "open" => format!("takes: {} · until {}", takes(approval), approval.expires_at),
         _ => approval.state.clone(),
     };
     let words: Vec<_> =
@@ -52,7 +56,19 @@ fn shown(approval: &Approval) -> String {
     )
 }
 
-async fn decide(context: &Context, id: i64, word: Option<String>) -> Result<(), CliError> {
+/// The answers that it takes; those of a question are an agent's words.
+fn takes(approval: &Approval) -> String {
+    let mut takes: Vec<String> = approval.choices.iter().map(|choice| terminal::clean_line(choice, 200)).collect();
+    if matches!(approval.id, WaitingId::Question(..)) {
+        for (at, choice) in takes.iter_mut().enumerate() {
+            *choice = format!("{}. {choice}", at + 1);
+        }
+        takes.push("your own words".to_owned());
+    }
+    takes.join(", ")
+}
+
+async fn decide(context: &Context, id: &WaitingId, word: Option<String>) -> Result<(), CliError> {
     let path = format!("{PATH}/{id}");
     let post = async |client: &Client| Ok(client.post::<Approval>(&path, &Verdict { word: word.clone() }).await?);
     let approval = connect::with(&context.home, Mode::Query, post).await?;

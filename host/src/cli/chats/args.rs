@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Subcommand};
-use cofferdam_protocol::ids::Folder;
+use cofferdam_protocol::ids::{Folder, WaitingId};
 
 use crate::cli::words::{ChatWord, on_or_off};
 
@@ -260,16 +260,18 @@ pub(in crate::cli) enum ApprovalVerb {
         #[arg(long)]
         all: bool,
     },
-    /// Allow it
+    /// Allow it, or answer an agent's question
     Approve {
-        /// Its number
-        id: i64,
-        /// One of its words [default: the first]
-        word: Option<String>,
+        /// Its number, or of a question GROUP/NUMBER
+        id: WaitingId,
+        /// One of its words [default: the first]; of a question an option, its number, or your own words [default: the option
+        /// that says yes]
+        #[arg(value_name = "ANSWER")]
+        answer: Vec<String>,
     },
-    /// Refuse it
+    /// Refuse it; of a question the option that says no
     Deny {
-        /// Its number
-        id: i64,
+        /// Its number, or of a question GROUP/NUMBER
+        id: WaitingId,
     },
 }

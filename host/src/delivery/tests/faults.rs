@@ -188,7 +188,7 @@ async fn a_crash_between_lease_and_delivered_is_a_doubt() {
         f.db.put_reply(&chat("a"), "1").await;
         // The lane that crashed: it leased, its channel took it, and nothing was written down.
         let NextReply::Leased(reply) = f.db.lease(&chat("a"), true).await.unwrap() else { panic!("leased") };
-        f.channel.send(&reply, &Piece::Whole, None).await.unwrap();
+        f.channel.send(&reply, (0, &Piece::Whole), None).await.unwrap();
         let delivery = Fixture::delivery(&f.stores, &f.channel);
         delivery.nudge(f.due("a"));
         let kept = f.all_delivered("a").await;
@@ -277,4 +277,25 @@ async fn a_lane_whose_group_was_removed_ends_and_makes_nothing_of_it_again() {
     f.delivery.look_again();
     f.delivery.done_with(&folder, Duration::from_secs(60)).await;
     assert!(lock(&f.delivery.inner.lanes).is_empty() && !data.exists());
+}
+
+#[tokio::test]
+async fn a_question_that_is_over_is_changed_only_where_there_are_edits_and_nobody_misses_it() {
+    let f = Fixture::new(false).await;
+    f.db.put_close(&chat("a"), "quiet", "m1").await;
+    f.nudge("a");
+    f.all_delivered("a").await;
+    assert!(f.channel.sent.borrow().is_empty(), "no edits, no words");
+    f.channel.edits.store(true, std::sync::atomic::Ordering::Relaxed);
+    f.script("refused", &[Refuses]);
+    f.db.put_close(&chat("a"), "refused", "m2").await;
+    f.script("later", &[Later(Some(Duration::from_secs(600)))]);
+    f.db.put_close(&chat("a"), "later", "m3").await;
+    f.say("a", &["reply"]).await;
+    assert_eq!(f.sent(3).await, ["refused", "later", "reply"], "nothing waits for a change");
+    let kept = f.until("a", |kept| kept.iter().filter(|row| row.state != "delivered").count() == 1).await;
+    assert!(kept.iter().all(|row| row.letter.is_none()), "{kept:?}");
+    f.pause_passes("a", 1).await;
+    assert_eq!(f.sent(4).await[3], "later", "and it is not forgotten");
+    f.all_delivered("a").await;
 }

@@ -150,7 +150,7 @@ CREATE TABLE questions (
     message    INTEGER REFERENCES inbox (id),
     asked_at   INTEGER NOT NULL,
     expires_at INTEGER NOT NULL
-) STRICT;
+, reply INTEGER REFERENCES outbox (id), answered_by TEXT, ended_at INTEGER) STRICT;
 CREATE INDEX questions_open ON questions (session) WHERE state = 'open';
 CREATE INDEX questions_turn ON questions (turn);
 CREATE TABLE sessions (

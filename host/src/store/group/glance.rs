@@ -1,11 +1,9 @@
 //! How a conversation stands, in one look.
 
-use cofferdam_protocol::ids::QuestionId;
 use rusqlite::{OptionalExtension, params};
 
-use super::{GroupDb, chat_of};
+use super::GroupDb;
 use crate::model::chat::ChatRef;
-use crate::model::question::QuestionState;
 use crate::store::StoreError;
 
 /// A conversation.
@@ -55,17 +53,6 @@ impl Glance {
     }
 }
 
-/// A question of an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AskedRow {
-    /// Where it was asked.
-    pub chat: ChatRef,
-    /// What can be chosen.
-    pub options: Vec<String>,
-    /// It waits for an answer.
-    pub open: bool,
-}
-
 impl GroupDb {
     /// The conversation with this session key.
     pub async fn glance(&self, key: String) -> Result<Option<Glance>, StoreError> {
@@ -91,27 +78,6 @@ impl GroupDb {
                             effort: row.get(5)?,
                             tokens: row.get(6)?,
                             start_error: row.get(7)?,
-                        })
-                    })
-                    .optional()?)
-            })
-            .await
-    }
-
-    /// A question, by its number.
-    pub async fn asked(&self, question: QuestionId) -> Result<Option<AskedRow>, StoreError> {
-        self.db
-            .read(move |tx| {
-                Ok(tx
-                    .prepare_cached(
-                        "SELECT channel, chat_id, thread_id, options, state FROM questions WHERE id = ?1",
-                    )?
-                    .query_row([question.0], |row| {
-                        let (options, state): (String, String) = (row.get(3)?, row.get(4)?);
-                        Ok(AskedRow {
-                            chat: chat_of(row, 0)?,
-                            options: serde_json::from_str(&options).unwrap_or_default(),
-                            open: state == QuestionState::Open.as_str(),
                         })
                     })
                     .optional()?)

@@ -7,7 +7,7 @@ use super::commands::stop;
 use super::outbox::insert_reply;
 use super::questions::FETCHED;
 use super::states::step_messages;
-use super::{GroupDb, chat_of, files, questions, session_of};
+use super::{GroupDb, answers, chat_of, files, session_of};
 use crate::hooks;
 use crate::model::chat::{ChatRef, Inbound};
 use crate::model::command::{Command, MessageKind};
@@ -31,6 +31,8 @@ pub struct Accepted {
     pub duplicate: bool,
     /// What it ended at once: a `/stop` and what waited.
     pub answered: Option<Answered>,
+    /// A chat with something new in the outbox: what it answered is changed there.
+    pub news: Option<Box<ChatRef>>,
 }
 
 /// Messages of one chat that ended in a notice, without a turn.
@@ -68,19 +70,41 @@ impl GroupDb {
                 }
                 let id = insert(tx, &session, &message, kind, now)?;
                 files::attach(tx, id, &message.files)?;
-                if kind == MessageKind::Message && message.output_schema.is_none() {
-                    questions::take_answer(tx, &session, id, &message.chat, &message.text)?;
-                }
+                let takes = kind == MessageKind::Message && message.output_schema.is_none();
+                let is_answer = takes && answers::take_answer(tx, &session, id, &message)?;
                 let answered =
                     if kind == MessageKind::Stop { stop(tx, &session, id, &message.chat)? } else { None };
                 hooks::crash_point("accept.before_commit");
-                Ok(Accepted { message: id, session, duplicate: false, answered })
+                let news = is_answer.then(|| Box::new(message.chat));
+                Ok(Accepted { message: id, session, duplicate: false, answered, news })
+            })
+            .await
+    }
+
+    /// ① Puts a message into the inbox that Cofferdam answered itself, with the answer. A repeated one changes nothing.
+    pub async fn accept_answered(
+        &self,
+        message: Inbound,
+        session_key: String,
+        words: String,
+    ) -> Result<Accepted, StoreError> {
+        self.db
+            .write(Durability::Durable, move |tx| {
+                if let Some(known) = find(tx, &message)? {
+                    return Ok(known);
+                }
+                let now = now_ms();
+                let session = session_for(tx, &session_key, &message.chat, now)?;
+                let id = insert(tx, &session, &message, MessageKind::Stop, now)?;
+                let answered = answer(tx, &session, &message.chat, vec![id], &words)?;
+                let news = Some(Box::new(message.chat));
+                Ok(Accepted { message: id, session, duplicate: false, answered: Some(answered), news })
             })
             .await
     }
 }
 
-fn room_for_one(tx: &Savepoint<'_>, session: &SessionId) -> Result<(), StoreError> {
+pub(super) fn room_for_one(tx: &Savepoint<'_>, session: &SessionId) -> Result<(), StoreError> {
     let waiting: u64 = tx
         .prepare_cached(
             "SELECT count(*) FROM (SELECT 1 FROM inbox WHERE session = ?1 AND state = 'pending' LIMIT ?2)",
@@ -89,7 +113,7 @@ fn room_for_one(tx: &Savepoint<'_>, session: &SessionId) -> Result<(), StoreErro
     if waiting < MOST_WAITING { Ok(()) } else { Err(StoreError::Full(waiting)) }
 }
 
-fn insert(
+pub(super) fn insert(
     tx: &Savepoint<'_>,
     session: &SessionId,
     message: &Inbound,
@@ -118,7 +142,7 @@ fn insert(
     Ok(MessageId(tx.last_insert_rowid()))
 }
 
-fn find(tx: &Savepoint<'_>, message: &Inbound) -> Result<Option<Accepted>, StoreError> {
+pub(super) fn find(tx: &Savepoint<'_>, message: &Inbound) -> Result<Option<Accepted>, StoreError> {
     let row = tx
         .prepare_cached("SELECT id, session FROM inbox WHERE channel = ?1 AND chat_id = ?2 AND platform_id = ?3")?
         .query_row(params![message.chat.channel, message.chat.chat_id, message.platform_id], |row| {
@@ -126,7 +150,8 @@ fn find(tx: &Savepoint<'_>, message: &Inbound) -> Result<Option<Accepted>, Store
         })
         .optional()?;
     row.map(|(id, session)| {
-        Ok(Accepted { message: MessageId(id), session: session_of(session)?, duplicate: true, answered: None })
+        let (message, session) = (MessageId(id), session_of(session)?);
+        Ok(Accepted { message, session, duplicate: true, answered: None, news: None })
     })
     .transpose()
 }

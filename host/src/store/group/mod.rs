@@ -1,16 +1,19 @@
 //! One group's `state.db`.
 //!
-//! - [`inbox`]: ① accept. - [`claim`]: ② claim. - [`closing`]: ④ finish. - [`commands`]: what people ask of us in a chat.
+//! - [`inbox`]: ① accept. - [`edits`]: before anybody read it. - [`claim`]: ② claim. - [`closing`]: ④ finish. - [`commands`]: what people ask of us in a chat.
 //! - [`attempts`]: fencing, hello, a container's end. - [`starts`]: those that fail. - [`turns`]: ③ ready. - `retries`:
 //!   a failure that can pass. - [`dead_letters`]: one that did not. - [`steering`]: what changes while a turn runs.
 //! - [`earlier`]: a turn and those before it over the same messages.
 //! - [`compactions`], [`mcp`], [`models`]: what runners report. - [`clock`]: a wall clock that was set back.
 //! - [`moves`]: a chat with another id. - [`context`]: what was said to others. - [`shown`]: what turns show.
-//! - [`tools`]: calls of the host's tools. - [`questions`]: the agent's, and their answers. - [`files`]: people's.
-//! - [`outbox`]: ⑤ lease, ⑥ delivered. - [`undelivered`]: what never arrived, for the agent. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
+//! - [`tools`]: calls of the host's tools. - [`questions`]: the agent's, and what becomes of them with their turns.
+//!   - [`answers`]: who answers them from where. - [`files`]: people's.
+//! - [`outbox`]: ⑤ lease, ⑥ delivered. - `changes`: what a reply changes in its chat. - [`undelivered`]: what never arrived, for the agent. - [`digest`], [`history`]: what was said before. - [`views`]: what people look
 //!   at; [`stand`]: callers; [`detail`]: in depth. - [`usage`]: what model calls cost.
 
+pub mod answers;
 pub mod attempts;
+mod changes;
 pub mod claim;
 pub mod clock;
 pub mod closing;
@@ -21,6 +24,7 @@ pub mod dead_letters;
 pub mod detail;
 pub mod digest;
 pub mod earlier;
+pub mod edits;
 pub mod files;
 pub mod glance;
 pub mod history;

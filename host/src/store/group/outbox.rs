@@ -3,18 +3,17 @@
 use std::path::Path;
 
 use cofferdam_protocol::ids::{ReplyId, SessionId, TurnId};
-use rusqlite::{OptionalExtension, Row, Savepoint, params};
+use rusqlite::{Row, Savepoint, params};
 use sha2::{Digest, Sha256};
 
 use super::states::step_reply;
-use super::{GroupDb, chat_of, dead_letters, session_of};
+use super::{GroupDb, changes, chat_of, dead_letters, session_of};
 use crate::model::action::Action;
-use crate::model::button::{self, Button};
 use crate::model::chat::ChatRef;
 use crate::model::dead_letter::{Cause, Letter};
 use crate::model::delivery::{self, Miss, Next, Tried};
 use crate::model::outage;
-use crate::model::reply::{Labelled, Outbound, ReplyEvent, ReplyKind, ReplyState};
+use crate::model::reply::{Outbound, ReplyEvent, ReplyKind, ReplyState};
 use crate::store::db::Durability;
 use crate::store::{StoreError, chance, now_ms};
 
@@ -152,28 +151,6 @@ pub(in crate::store) fn sent_of(kept: Option<String>) -> Vec<Option<String>> {
     kept.and_then(|ids| serde_json::from_str(&ids).ok()).unwrap_or_default()
 }
 
-/// The options of a question. Its group's data directory has the group's name.
-fn buttons(reply: &Outbound, data: &Path) -> Vec<Labelled> {
-    let Some(Action::Question(asked)) = &reply.action else { return Vec::new() };
-    let folder = data.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-    let Some(group) = folder.map(|folder| button::tag(&folder)) else { return Vec::new() };
-    let labelled = |(option, label): (usize, &String)| Labelled {
-        label: label.clone(),
-        data: Button::Option { group: group.clone(), question: asked.id, option }.data(),
-    };
-    asked.options.iter().enumerate().map(labelled).collect()
-}
-
-/// The messages of the reply that an edit changes.
-fn changes(tx: &Savepoint<'_>, reply: &Outbound) -> Result<Vec<String>, StoreError> {
-    let Some(Action::Edit { reply: target }) = &reply.action else { return Ok(Vec::new()) };
-    let kept = tx
-        .prepare_cached("SELECT sent FROM outbox WHERE id = ?1")?
-        .query_row([target.0], |row| row.get::<_, Option<String>>(0))
-        .optional()?;
-    Ok(sent_of(kept.flatten()).into_iter().flatten().collect())
-}
-
 /// The oldest undelivered reply of a chat.
 struct Oldest {
     outbound: Outbound,
@@ -190,17 +167,23 @@ impl Oldest {
 }
 
 fn oldest(tx: &Savepoint<'_>, chat: &ChatRef, data: &Path) -> Result<Option<Oldest>, StoreError> {
+    // The change of a question's message waits for its next try without holding up what is behind it.
     let sql = format!(
         "SELECT {COLUMNS}, next_try_at, state FROM outbox
          WHERE channel = ?1 AND chat_id = ?2 AND thread_id IS ?3 AND state IN ('pending', 'leased')
+               AND (?4 OR NOT (state = 'pending' AND next_try_at > ?5 AND json_type(action, '$.close') IS NOT NULL))
          ORDER BY id LIMIT 1"
     );
     let mut statement = tx.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![chat.channel, chat.chat_id, chat.thread_id])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let state: String = row.get("state")?;
-    let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
-    Ok(Some(Oldest { outbound: outbound(row, data)?, state, next_try_at: row.get("next_try_at")? }))
+    for any in [false, true] {
+        let mut rows = statement.query(params![chat.channel, chat.chat_id, chat.thread_id, any, now_ms()])?;
+        let Some(row) = rows.next()? else { continue };
+        let state: String = row.get("state")?;
+        let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
+        let next_try_at = row.get("next_try_at")?;
+        return Ok(Some(Oldest { outbound: outbound(row, data)?, state, next_try_at }));
+    }
+    Ok(None)
 }
 
 fn take(tx: &Savepoint<'_>, chat: &ChatRef, data: &Path) -> Result<NextReply, StoreError> {
@@ -218,8 +201,8 @@ fn take(tx: &Savepoint<'_>, chat: &ChatRef, data: &Path) -> Result<NextReply, St
             }
         }
         step_reply(tx, outbound.id, ReplyEvent::Lease)?;
-        outbound.onto = changes(tx, &outbound)?;
-        outbound.buttons = buttons(&outbound, data);
+        outbound.onto = changes::onto(tx, &outbound)?;
+        outbound.buttons = changes::buttons(tx, &outbound, data)?;
         return Ok(NextReply::Leased(Box::new(outbound)));
     }
     Ok(NextReply::None)
@@ -254,6 +237,10 @@ fn lost_again(tx: &Savepoint<'_>, reply: ReplyId) -> Result<Option<i64>, StoreEr
 fn bury(tx: &Savepoint<'_>, session: &SessionId, reply: ReplyId, why: &str, tries: u32) -> Result<(), StoreError> {
     tx.prepare_cached("UPDATE outbox SET told = NULL, last_error = ?1 WHERE id = ?2")?
         .execute(params![shortened(why), reply.0])?;
+    // A button that stays is nothing to decide on.
+    if changes::is_close(tx, reply)? {
+        return Ok(());
+    }
     dead_letters::insert(tx, session, Letter::Reply(reply), Cause::Delivery, &shortened(why), tries)?;
     Ok(())
 }
@@ -354,10 +341,16 @@ pub(super) fn insert_action(
     text: &str,
 ) -> Result<ReplyId, StoreError> {
     let reply = insert_reply(tx, session, Some(turn), chat, ReplyKind::Reply, text)?;
+    set_action(tx, reply, action)?;
+    Ok(reply)
+}
+
+/// Makes a reply one that is more than its text.
+pub(super) fn set_action(tx: &Savepoint<'_>, reply: ReplyId, action: &Action) -> Result<(), StoreError> {
     let action = serde_json::to_string(action)
         .map_err(|error| StoreError::Unknown { what: "action", value: error.to_string() })?;
     tx.prepare_cached("UPDATE outbox SET action = ?1 WHERE id = ?2")?.execute(params![action, reply.0])?;
-    Ok(reply)
+    Ok(())
 }
 
 /// Puts a reply at the end of the outbox.

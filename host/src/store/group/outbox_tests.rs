@@ -52,6 +52,29 @@ impl GroupDb {
         self.run(move |tx| insert_reply(tx, &session, None, &chat, ReplyKind::Reply, &text)).await
     }
 
+    /// Puts the change of a question's message into the outbox, which the platform knows as `sent`.
+    pub(crate) async fn put_close(&self, chat: &ChatRef, text: &str, sent: &str) -> ReplyId {
+        let question = self.put_reply(chat, "Which?").await;
+        let close = self.put_reply(chat, text).await;
+        let asked = crate::model::action::Asked {
+            id: cofferdam_protocol::ids::QuestionId(1),
+            question: "Which?".into(),
+            options: vec!["Red".into()],
+            expires_at: 0,
+        };
+        let closed = crate::model::action::Closed { reply: question, asked };
+        let action = serde_json::to_string(&crate::model::action::Action::Close(closed)).unwrap();
+        let sent = serde_json::to_string(&[sent]).unwrap();
+        self.run(move |tx| {
+            tx.execute("UPDATE outbox SET action = ?1 WHERE id = ?2", rusqlite::params![action, close.0])?;
+            super::states::step_reply(tx, question, crate::model::reply::ReplyEvent::Lease)?;
+            super::states::step_reply(tx, question, crate::model::reply::ReplyEvent::Delivered)?;
+            Ok(tx.execute("UPDATE outbox SET sent = ?1 WHERE id = ?2", rusqlite::params![sent, question.0])?)
+        })
+        .await;
+        close
+    }
+
     /// The chat's rows, in order.
     pub(crate) async fn kept(&self, chat: &ChatRef) -> Vec<Kept> {
         let chat = chat.clone();

@@ -8,11 +8,11 @@ use cofferdam_protocol::runner::ToolAnswer;
 use rusqlite::{OptionalExtension, Savepoint, params};
 
 use super::outbox::{insert_action, insert_reply};
-use super::states::{message_state, step_message, step_messages, step_question};
+use super::states::{message_state, step_message, step_messages};
 use super::tools::{self, CallKey, Called, Known};
 use super::turns::chat_of_turn;
-use super::{GroupDb, files};
-use crate::model::action::{Action, Asked, meant, question_words};
+use super::{GroupDb, answers};
+use crate::model::action::{Action, Asked, question_words};
 use crate::model::chat::ChatRef;
 use crate::model::message::{MessageEvent, MessageState};
 use crate::model::notice;
@@ -49,26 +49,23 @@ pub(super) const FETCHED: &str = "SELECT questions.message FROM questions JOIN t
 struct Row {
     id: i64,
     state: QuestionState,
-    options: Vec<String>,
     answer: Option<String>,
     message: Option<i64>,
     asked_at: i64,
     expires_at: i64,
 }
 
-const COLUMNS: &str = "id, state, options, answer, message, asked_at, expires_at";
+const COLUMNS: &str = "id, state, answer, message, asked_at, expires_at";
 
 fn question_row(row: &rusqlite::Row<'_>) -> Result<Row, StoreError> {
-    let (state, options): (String, String) = (row.get(1)?, row.get(2)?);
+    let state: String = row.get(1)?;
     Ok(Row {
         id: row.get(0)?,
         state: QuestionState::parse(&state).ok_or(StoreError::Unknown { what: "question state", value: state })?,
-        // Ours, written as JSON; without it the answer is free.
-        options: serde_json::from_str(&options).unwrap_or_default(),
-        answer: row.get(3)?,
-        message: row.get(4)?,
-        asked_at: row.get(5)?,
-        expires_at: row.get(6)?,
+        answer: row.get(2)?,
+        message: row.get(3)?,
+        asked_at: row.get(4)?,
+        expires_at: row.get(5)?,
     })
 }
 
@@ -161,7 +158,9 @@ pub(super) fn ask(
         expires_at,
     };
     let words = question_words(&new.text, &new.options);
+    let id = asked.id;
     let reply = insert_action(tx, &key.session, key.turn, chat, &Action::Question(asked), &words)?;
+    tx.prepare_cached("UPDATE questions SET reply = ?1 WHERE id = ?2")?.execute([reply.0, id.0])?;
     Ok(Called { answer: ToolAnswer::Pending, posted: Some((chat.clone(), reply)) })
 }
 
@@ -218,7 +217,7 @@ fn look(tx: &Savepoint<'_>, key: &CallKey) -> Result<Waiting, StoreError> {
         (QuestionState::Answered, Some(text)) => (ToolAnswer::Done { success: true, text }, None),
         (QuestionState::Open, _) if row.expires_at > now_ms() => return Ok(Waiting::Until(row.expires_at)),
         (QuestionState::Open, _) => {
-            step_question(tx, row.id, QuestionEvent::Expire)?;
+            answers::end(tx, row.id, QuestionEvent::Expire)?;
             let secs = (row.expires_at - row.asked_at) / 1000;
             let chat = chat_of_turn(tx, key.turn)?;
             let text = notice::unanswered(secs);
@@ -231,46 +230,8 @@ fn look(tx: &Savepoint<'_>, key: &CallKey) -> Result<Waiting, StoreError> {
     Ok(Waiting::Over(answer, told))
 }
 
-/// Part of ①: takes a new message as the answer to the chat's open question, if there is one. The message joins the turn
-/// that asked, when that still runs; else it waits, and the turn that takes the question over takes it too.
-pub(super) fn take_answer(
-    tx: &Savepoint<'_>,
-    session: &SessionId,
-    message: MessageId,
-    chat: &ChatRef,
-    text: &str,
-) -> Result<bool, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS}, turn, (SELECT state = 'running' FROM turns WHERE id = questions.turn) FROM questions
-         WHERE session = ?1 AND state = 'open' AND channel = ?2 AND chat_id = ?3 AND thread_id IS ?4 AND expires_at > ?5
-         ORDER BY id LIMIT 1"
-    );
-    let found = tx
-        .prepare_cached(&sql)?
-        .query_and_then(params![session.as_str(), chat.channel, chat.chat_id, chat.thread_id, now_ms()], |row| {
-            Ok::<_, StoreError>((question_row(row)?, TurnId(row.get(7)?), row.get::<_, bool>(8)?))
-        })?
-        .next()
-        .transpose()?;
-    let Some((question, turn, running)) = found else { return Ok(false) };
-    let mut answer = meant(&question.options, text).to_owned();
-    for file in files::of_message(tx, message)? {
-        answer += &format!("\n[file {}]", file.path);
-    }
-    step_question(tx, question.id, QuestionEvent::Answer)?;
-    tx.prepare_cached("UPDATE questions SET answer = ?1, message = ?2 WHERE id = ?3")?.execute(params![
-        answer,
-        message.0,
-        question.id
-    ])?;
-    if running {
-        join(tx, message, turn)?;
-    }
-    Ok(true)
-}
-
 /// Makes a waiting message one of a running turn's. One that a turn has already is left there.
-fn join(tx: &Savepoint<'_>, message: MessageId, turn: TurnId) -> Result<(), StoreError> {
+pub(super) fn join(tx: &Savepoint<'_>, message: MessageId, turn: TurnId) -> Result<(), StoreError> {
     if message_state(tx, message)? != MessageState::Pending {
         return Ok(());
     }
@@ -302,7 +263,7 @@ pub(super) fn turn_ended(tx: &Savepoint<'_>, session: &SessionId, turn: TurnId) 
         .query_map([session.as_str()], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for question in open {
-        step_question(tx, question, QuestionEvent::Withdraw)?;
+        answers::end(tx, question, QuestionEvent::Withdraw)?;
     }
     calls_ended(tx, turn)
 }

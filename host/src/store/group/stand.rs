@@ -18,7 +18,7 @@ const TEXTS: &str =
      FROM inbox JOIN turns ON turns.id = ?2 JOIN outbox ON outbox.turn = turns.id
      WHERE inbox.id = ?1 AND outbox.kind = ?3
        AND outbox.channel = inbox.channel AND outbox.chat_id = inbox.chat_id AND outbox.thread_id IS inbox.thread_id
-       AND coalesce(json_type(outbox.action, '$.react'), '') <> 'object'
+       AND json_type(outbox.action, '$.react') IS NULL AND json_type(outbox.action, '$.close') IS NULL
      ORDER BY outbox.id";
 
 impl GroupDb {

@@ -16,6 +16,7 @@ use crate::model::reply::{Outbound, ReplyKind};
 use crate::model::said::By;
 use jiff::tz::TimeZone;
 
+mod answered;
 mod retried;
 mod stand;
 
@@ -123,12 +124,14 @@ impl Fixture {
         (view.state, view.turn.map(|turn| turn.id))
     }
 
+    /// What the chat is told; how messages of questions change is left out.
     async fn outbox(&self) -> Vec<Outbound> {
         let mut all = Vec::new();
         while let NextReply::Leased(reply) = self.db.lease(&chat(), false).await.unwrap() {
             self.db.delivered(reply.id).await.unwrap();
             all.push(*reply);
         }
+        all.retain(|reply| !matches!(reply.action, Some(Action::Close(_))));
         all
     }
 }
@@ -414,4 +417,14 @@ async fn history_is_what_was_said_oldest_first_and_pages() {
     assert_eq!(f.offered().await, [third]);
     let said = texts(f.db.said(&f.session, None, 50).await.unwrap());
     assert!(!said.contains(&"third".to_owned()), "only offered to the turn: {said:?}");
+}
+
+#[tokio::test]
+async fn an_answer_to_a_question_stays_as_it_was_given() {
+    let f = Fixture::new().await;
+    f.call("c1", "ask_user", question("Which?")).await;
+    let answer = Inbound { sender_id: Some("u".into()), ..message("2", "Blue") };
+    f.db.accept(answer, "key".into(), None).await.unwrap();
+    assert!(!f.db.edit(&chat(), "2", "u", "Red").await.unwrap());
+    assert_eq!(f.db.waiting(&f.key("c1")).await.unwrap(), Waiting::Over(done("Blue"), None));
 }

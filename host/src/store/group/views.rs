@@ -75,7 +75,7 @@ impl GroupDb {
             .await
     }
 
-    /// Whether anything waits here: messages, turns, containers or replies for us, dead letters for a person.
+    /// Whether anything waits here: messages, turns, containers or replies for us, questions and dead letters for a person.
     pub async fn has_due(&self) -> Result<bool, StoreError> {
         self.db
             .read(|tx| {
@@ -84,6 +84,7 @@ impl GroupDb {
                          OR EXISTS (SELECT 1 FROM turns WHERE state = 'running')
                          OR EXISTS (SELECT 1 FROM sessions WHERE container IS NOT NULL OR token_hash IS NOT NULL)
                          OR EXISTS (SELECT 1 FROM outbox WHERE state IN ('pending', 'leased'))
+                         OR EXISTS (SELECT 1 FROM questions WHERE state = 'open')
                          OR EXISTS (SELECT 1 FROM dead_letters WHERE state = 'open')",
                     [],
                     |row| row.get(0),

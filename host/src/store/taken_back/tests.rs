@@ -8,7 +8,7 @@ use super::super::backup::{copy_central, read_central};
 use super::super::channels::{ChannelRow, SecretOf};
 use super::super::ground::Ground;
 use super::super::hooks::{HookRow, KeyRow};
-use super::super::people::NewUser;
+use super::super::people::{Known, NewUser};
 use super::super::posts::NewPost;
 use super::*;
 use crate::model::approval::{ApprovalKind, Choice};
@@ -130,6 +130,11 @@ impl Place {
     }
 }
 
+async fn known(central: &Central, user: &str) -> Known {
+    let chat = ChatRef { channel: "tg".into(), chat_id: user.into(), thread_id: None };
+    central.look(&chat, user).await.unwrap().sender
+}
+
 #[tokio::test]
 async fn a_fresh_home_has_all_that_chats_need_but_the_secrets() {
     let from = Place::lived_in().await;
@@ -144,7 +149,7 @@ async fn a_fresh_home_has_all_that_chats_need_but_the_secrets() {
     assert_eq!(central.wirings_of("tg", "-5").await.unwrap().len(), 2, "both groups listen again");
     assert_eq!(central.chat("tg", "-6").await.unwrap().unwrap().unknown, Some(UnknownPolicy::Public));
     assert_eq!(central.cursor("tg").await.unwrap().as_deref(), Some("{\"next\":7,\"at\":1}"));
-    assert_eq!(central.known("tg", "1").await.unwrap().everywhere(), Some(Role::Owner));
+    assert_eq!(known(&central, "1").await.everywhere(), Some(Role::Owner));
     assert_eq!(central.key("http", [7; 32]).await.unwrap().map(|key| key.name).as_deref(), Some("laptop"));
     let lost = central.lost_secrets().await.unwrap();
     assert_eq!(lost, [SecretOf::channel("irc"), SecretOf::channel("tg"), SecretOf::hook("http", "ci")]);
@@ -184,7 +189,7 @@ async fn a_living_home_keeps_what_it_has() {
     // Since the backup: the approval is decided, Eve is no member any more, and the owner's words arrived.
     let central = &from.central;
     central.expire_approvals().await.unwrap();
-    let two = central.known("tg", "2").await.unwrap().person.unwrap();
+    let two = known(&central, "2").await.person.unwrap();
     central.set_role(two, Some(folder("demo")), None, "me").await.unwrap();
     central.keep_cursor("tg", "later".into()).await.unwrap();
     let id = central.approvals(false, 9).await.unwrap().pop().unwrap().id;
@@ -195,7 +200,7 @@ async fn a_living_home_keeps_what_it_has() {
     let back = from.takes_all(&backup).await;
     assert_eq!((back.channels.len(), back.kept.len(), back.people.len()), (0, 3, 0), "{back:?}");
     assert_eq!(central.cursor("tg").await.unwrap().as_deref(), Some("later"));
-    assert!(central.known("tg", "2").await.unwrap().roles.is_empty(), "what was taken away stays away");
+    assert!(known(&central, "2").await.roles.is_empty(), "what was taken away stays away");
     assert!(central.approvals(false, 9).await.unwrap().is_empty(), "what was decided is not asked again");
     assert_eq!(from.count("SELECT count(*) FROM posts").await, posts, "and nothing is said again");
 }
@@ -217,10 +222,10 @@ async fn one_group_brings_its_chats_and_the_roles_of_people_who_are_known() {
     assert!(to.central.channels().await.unwrap().is_empty());
     assert_eq!(to.central.people().await.unwrap().len(), 1, "nobody else is let in");
     // It is here now: another restore gives nobody what was taken away since.
-    let two = to.central.known("tg", "2").await.unwrap().person.unwrap();
+    let two = known(&to.central, "2").await.person.unwrap();
     to.central.set_role(two, Some(folder("demo")), None, "me").await.unwrap();
     let back = to.central.take_in((groups[0].clone(), wirings), source, true).await.unwrap();
-    assert!(back.roles.is_empty() && to.central.known("tg", "2").await.unwrap().roles.is_empty());
+    assert!(back.roles.is_empty() && known(&to.central, "2").await.roles.is_empty());
 }
 
 #[tokio::test]

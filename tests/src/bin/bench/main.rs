@@ -5,6 +5,7 @@ mod calls;
 mod client;
 mod cold;
 mod daemon;
+mod desk;
 mod floor;
 mod gateway;
 mod history;
@@ -64,6 +65,7 @@ enum Figure {
     Burst,
     Overload,
     Restart,
+    Desk,
 }
 
 /// What all figures need.
@@ -202,6 +204,7 @@ async fn measure(figure: Figure, bench: &Bench) -> Result<Vec<Row>, Trouble> {
         Figure::Burst => burst::into_a_live_session(bench).await,
         Figure::Overload => burst::over_many_groups(bench).await,
         Figure::Restart => restart::with_live_containers(bench).await,
+        Figure::Desk => desk::arrivals(bench).await,
     }
 }
 

@@ -24,6 +24,7 @@ mod clock;
 mod commands;
 mod dead_letters;
 mod detail;
+mod edits;
 mod events;
 mod flood;
 mod histories;

@@ -1,0 +1,166 @@
+//! Who writes too fast is slowed, and nobody else: what they write beyond their pace waits in the store, and is taken in from there,
+//! one after the other, by a task of its sender's own. The channel is told at once that it is taken: it is on the disk.
+
+use std::collections::HashMap;
+
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::files::Placed;
+use super::floods::MOST_WAITING;
+use super::message::Found;
+use super::{Desk, EVERY, failed, words};
+use crate::channels::{Arrival, Content, NotTaken, Pauses, Taken, Written};
+use crate::error_chain;
+use crate::router::DropReason;
+use crate::router::decide::{Decision, Fate};
+use crate::store::late::{Held, Late, NewLate, Writer};
+use crate::store::posts::NewPost;
+
+impl Desk {
+    /// Has a message wait when its sender writes too fast, or when earlier ones of theirs do: their order is kept. None: it goes on.
+    pub(super) async fn slow(
+        &self,
+        arrival: &Arrival,
+        written: &Written,
+        found: &Found,
+        decision: &Decision,
+    ) -> Result<Option<Taken>, NotTaken> {
+        let writer = Writer { channel: arrival.chat.channel.clone(), user_id: arrival.sender.id.clone() };
+        let floods = &self.inner.floods;
+        // What is dropped, or only overheard, costs nobody anything.
+        let behind = found.late > 0 && !decision.is_drop();
+        if !behind && (!decision.wakes() || floods.may(&writer)) {
+            return Ok(None);
+        }
+        let tells = !behind && !floods.is_told(&writer);
+        let told = tells.then(|| NewPost::new(arrival.chat.clone(), words::flood()));
+        let placed = match found.late < MOST_WAITING {
+            true => self.place_ahead(arrival, written, found, decision).await?,
+            // It does not wait, unless it does already.
+            false => Vec::new(),
+        };
+        let json = |error: serde_json::Error| NotTaken::Failed(error.to_string());
+        let late = NewLate {
+            chat: arrival.chat.clone(),
+            platform_id: arrival.platform_id.clone(),
+            user_id: arrival.sender.id.clone(),
+            arrival: serde_json::to_string(arrival).map_err(json)?,
+            placed: serde_json::to_string(&placed).map_err(json)?,
+            told,
+        };
+        match self.inner.stores.central().hold_late(late, MOST_WAITING).await.map_err(failed)? {
+            Held::Full => return self.dropped(arrival, DropReason::Flood).await.map(Some),
+            Held::Before => return Ok(Some(Taken::Known)),
+            Held::Now => {}
+        }
+        if tells {
+            floods.told(&writer);
+            self.told([arrival.chat.clone()]);
+        }
+        self.inner.late.notify_one();
+        Ok(Some(Taken::Accepted))
+    }
+
+    /// Files that come with a message that waits are fetched now: once it is said to be taken, the platform may forget them.
+    async fn place_ahead(
+        &self,
+        arrival: &Arrival,
+        written: &Written,
+        found: &Found,
+        decision: &Decision,
+    ) -> Result<Vec<Placed>, NotTaken> {
+        let Decision::Groups(fates) = decision else { return Ok(Vec::new()) };
+        let mut placed = Vec::new();
+        if !written.files.is_empty() {
+            for (wiring, fate) in found.wirings.iter().zip(fates) {
+                if *fate == Fate::Accept {
+                    let name = (&arrival.chat, arrival.platform_id.as_str());
+                    placed.push(self.placed(&wiring.folder, written, name, &[]).await?);
+                }
+            }
+        }
+        Ok(placed)
+    }
+
+    /// Takes in what waits, until it is told to stop: each sender's at that sender's pace, and as soon as anybody takes it.
+    pub(super) async fn catch_up(&self, stop: CancellationToken) {
+        let (mut tasks, mut busy) = (JoinSet::new(), HashMap::<Writer, AbortHandle>::new());
+        loop {
+            busy.retain(|_, task| !task.is_finished());
+            match self.inner.stores.central().late_writers().await {
+                Ok(writers) => {
+                    for writer in
+                        writers.into_iter().filter(|writer| !busy.contains_key(writer)).collect::<Vec<_>>()
+                    {
+                        let (desk, of) = (self.clone(), writer.clone());
+                        busy.insert(writer, tasks.spawn(async move { desk.catch_up_with(&of).await }));
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(error = %error_chain(&error), "whose messages wait could not be read; tried again");
+                }
+            }
+            tokio::select! {
+                // What a task is at is done, or done again at the next start.
+                () = stop.cancelled() => return,
+                () = self.inner.late.notified() => {}
+                Some(_) = tasks.join_next() => {}
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    /// Takes in what waits of one sender.
+    async fn catch_up_with(&self, writer: &Writer) {
+        let mut pauses = Pauses::default();
+        let mut paid = false;
+        loop {
+            let next = self.inner.stores.central().next_late(writer).await.map_err(failed);
+            let taken = match next {
+                Ok(None) => return,
+                // What waits longer than its pace asks for may be changed meanwhile: it is read again.
+                Ok(Some(_)) if !paid => {
+                    self.inner.floods.until_may(writer).await;
+                    paid = true;
+                    continue;
+                }
+                Ok(Some(late)) => self.take_late(late).await,
+                Err(why) => Err(why),
+            };
+            match taken {
+                Ok(()) => {
+                    (paid, pauses) = (false, Pauses::default());
+                }
+                Err(why) => {
+                    tracing::warn!(channel = writer.channel, sender = writer.user_id, %why, "held back longer");
+                    tokio::time::sleep(pauses.next(None)).await;
+                }
+            }
+        }
+    }
+
+    async fn take_late(&self, late: Late) -> Result<(), NotTaken> {
+        match (serde_json::from_str(&late.arrival), serde_json::from_str(&late.placed)) {
+            (Ok(arrival), Ok(placed)) => self.take_again(&arrival, placed).await?,
+            // Ours, written as JSON: a row that somebody changed by hand.
+            _ => tracing::error!(row = late.id, "a message that waited cannot be read; it is left out"),
+        }
+        crate::hooks::crash_point("late.taken");
+        self.inner.stores.central().let_go_late(late).await.map_err(failed)
+    }
+
+    /// Takes in a message that waited here, for its sender's pace or for an approval.
+    pub(super) async fn take_again(&self, arrival: &Arrival, placed: Vec<Placed>) -> Result<(), NotTaken> {
+        let arrival = &self.where_it_is(arrival.clone()).await?;
+        let Content::Message(written) = &arrival.content else { return Ok(()) };
+        let mut found = self.find(arrival, &written.text).await.map_err(failed)?;
+        found.placed = placed;
+        let decision = self.decided(arrival, written, &found);
+        if self.done(arrival, written, &found, decision).await? == Taken::Known {
+            // It was taken before, and may have been changed between that and its being forgotten here.
+            self.edit_in_groups(arrival, written, &found).await?;
+        }
+        Ok(())
+    }
+}
