@@ -422,5 +422,5 @@ async fn an_answer_to_a_question_stays_as_it_was_given() {
     let answer = Inbound { sender_id: Some("u".into()), ..message("2", "Blue") };
     f.db.accept(answer, "key".into(), None).await.unwrap();
     assert!(!f.db.edit(&chat(), "2", "u", "Red").await.unwrap());
-    assert_eq!(f.call("c1", "ask_user", question("Which?")).await.answer, done("Blue"));
+    assert_eq!(f.db.waiting(&f.key("c1")).await.unwrap(), Waiting::Over(done("Blue"), None));
 }
