@@ -3,6 +3,7 @@
 use cofferdam_protocol::ids::Folder;
 use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
+use super::asking::put_question;
 use super::central::folder_of;
 use super::db::Durability;
 use super::own_states::step_approval;
@@ -99,7 +100,7 @@ pub enum Decided {
     Unknown,
 }
 
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "id, kind, channel, chat_id, user_id, folder, words, choices, state, choice, decided_by, asked_at,
      expires_at";
 
@@ -164,34 +165,6 @@ impl Central {
                     news.extend(settle(tx, &row, ApprovalEvent::Expire, None)?);
                 }
                 Ok(news)
-            })
-            .await
-    }
-
-    /// Asks whoever may decide and was not asked yet, such as somebody who became known after the question. Answers the chats
-    /// that have news.
-    pub async fn ask_the_others(&self) -> Result<Vec<ChatRef>, StoreError> {
-        self.db
-            .write(Durability::Durable, |tx| {
-                let mut news = Vec::new();
-                for row in open(tx)? {
-                    for chat in unasked(tx, &row)? {
-                        put_question(tx, &chat, row.id, &row.words, &row.choices)?;
-                        news.push(chat);
-                    }
-                }
-                Ok(news)
-            })
-            .await
-    }
-
-    /// How many wait that nobody was asked about.
-    pub async fn unasked_approvals(&self) -> Result<u64, StoreError> {
-        self.db
-            .read(|tx| {
-                let sql = "SELECT count(*) FROM approvals WHERE state = 'open'
-                               AND NOT EXISTS (SELECT 1 FROM posts WHERE approval = approvals.id)";
-                Ok(tx.query_row(sql, [], |row| row.get(0))?)
             })
             .await
     }
@@ -265,56 +238,9 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
     Ok(Asked::New(id, told))
 }
 
-fn put_question(
-    tx: &Savepoint<'_>,
-    chat: &ChatRef,
-    id: i64,
-    words: &str,
-    choices: &[Choice],
-) -> Result<(), StoreError> {
-    let text = format!("{words}\n{}", how(id, choices));
-    posts::insert(tx, &NewPost { chat: chat.clone(), text, approval: Some(id) }).map(drop)
-}
-
-/// Those that wait, oldest first.
-fn open(tx: &Savepoint<'_>) -> Result<Vec<ApprovalRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM approvals WHERE state = 'open' ORDER BY id");
-    let mut statement = tx.prepare_cached(&sql)?;
-    let rows = statement.query_and_then([], row_of)?;
-    rows.collect()
-}
-
-/// Where those can be reached who may decide and were not asked, in none of their chats.
-fn unasked(tx: &Savepoint<'_>, row: &ApprovalRow) -> Result<Vec<ChatRef>, StoreError> {
-    let mut asked = tx.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM posts JOIN users ON users.channel = posts.channel AND users.direct = posts.chat_id
-             WHERE posts.approval = ?1 AND users.person =
-                 (SELECT person FROM users WHERE channel = ?2 AND direct = ?3 LIMIT 1))",
-    )?;
-    let mut missing = Vec::new();
-    for chat in approvers(tx, row.folder.as_ref().map(Folder::as_str))? {
-        if !asked.query_row(params![row.id, chat.channel, chat.chat_id], |row| row.get(0))? {
-            missing.push(chat);
-        }
-    }
-    Ok(missing)
-}
-
 fn count_open(tx: &Savepoint<'_>) -> Result<u64, StoreError> {
     let sql = "SELECT count(*) FROM approvals WHERE state = 'open'";
     Ok(tx.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
-}
-
-/// How it is answered where there are no buttons.
-fn how(id: i64, choices: &[Choice]) -> String {
-    let words: Vec<String> = choices
-        .iter()
-        .map(|choice| match choice.word.as_str() {
-            crate::model::approval::DENY => format!("/deny {id}"),
-            word => format!("/approve {id} {word}"),
-        })
-        .collect();
-    words.join(" · ")
 }
 
 /// The newest of the same kind and subject: one that waits, or that was denied.
@@ -427,7 +353,7 @@ fn find(tx: &Savepoint<'_>, id: i64) -> Result<Option<ApprovalRow>, StoreError> 
     rows.next().transpose()
 }
 
-fn row_of(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
+pub(super) fn row_of(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
     let (kind, state, choices): (String, String, String) = (row.get(1)?, row.get(8)?, row.get(7)?);
     Ok(ApprovalRow {
         id: row.get(0)?,

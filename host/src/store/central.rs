@@ -1,6 +1,8 @@
 //! `central.db`: groups, the install id. What else it has is in rooms of its own beside this one.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use cofferdam_protocol::ids::Folder;
 use rusqlite::{Row, params};
@@ -31,12 +33,17 @@ pub struct GroupRow {
 #[derive(Clone)]
 pub struct Central {
     pub(super) db: Db,
+    /// Whether any chat may have another id than before: most homes need not look for each arrival.
+    pub(super) has_moves: Arc<AtomicBool>,
 }
 
 impl Central {
     /// Opens or makes it.
     pub fn open(path: &Path, ground: &Ground) -> Result<Self, StoreError> {
-        Ok(Self { db: Db::on(path, Kind::Central, ground, Box::new(|_| {}))? })
+        Ok(Self {
+            db: Db::on(path, Kind::Central, ground, Box::new(|_| {}))?,
+            has_moves: Arc::new(AtomicBool::new(true)),
+        })
     }
 
     /// Closes the database in order.

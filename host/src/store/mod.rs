@@ -11,6 +11,7 @@ pub mod accounts;
 mod api_threads;
 pub mod approvals;
 mod aside;
+mod asking;
 pub mod backup;
 pub mod boot;
 pub mod central;

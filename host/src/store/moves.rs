@@ -7,6 +7,8 @@
 //! ```
 //! Whatever still comes under the old id, such as a message that was read before, is of the new one ([`Central::moves_of`]).
 
+use std::sync::atomic::Ordering;
+
 use cofferdam_protocol::ids::Folder;
 use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
@@ -38,8 +40,11 @@ impl Central {
     /// A chat has another id. What is here moves now, the rest is noted. Nothing is done for a chat that nobody knows. Answers
     /// whether something is yet to be moved.
     pub async fn chat_moved(&self, chat: Move) -> Result<bool, StoreError> {
+        let has_moves = self.has_moves.clone();
         self.db
             .write(Durability::Durable, move |tx| {
+                // In the thread in which others find that there are none.
+                has_moves.store(true, Ordering::Release);
                 let begun = begin(tx, &chat)?;
                 hooks::crash_point("move.before_commit");
                 Ok(begun)
@@ -54,9 +59,17 @@ impl Central {
 
     /// What is known of a chat's moves.
     pub async fn moves_of(&self, channel: &str, chat_id: &str) -> Result<Moves, StoreError> {
+        if !self.has_moves.load(Ordering::Acquire) {
+            return Ok(Moves::default());
+        }
         let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
+        let has_moves = self.has_moves.clone();
         self.db
             .read(move |tx| {
+                if !tx.query_row("SELECT EXISTS (SELECT 1 FROM moved_chats)", [], |row| row.get::<_, bool>(0))? {
+                    has_moves.store(false, Ordering::Release);
+                    return Ok(Moves::default());
+                }
                 let gone = now_of(tx, &channel, &chat_id)?;
                 let to = gone.as_ref().map_or(&chat_id, |gone| &gone.to);
                 let sql = format!("{PENDING} WHERE chat_moves.channel = ?1 AND moved_chats.now_id = ?2");
@@ -197,11 +210,24 @@ fn here(tx: &Savepoint<'_>, chat: &Move) -> Result<(), StoreError> {
     for table in ["wirings", "engaged_threads", "chats"] {
         tx.execute(&format!("DELETE FROM {table} WHERE channel = ?1 AND chat_id = ?2"), [channel, from])?;
     }
-    tx.execute(
-        "UPDATE OR IGNORE answered SET chat_id = ?3, platform_id = ?2 || '/' || platform_id
-         WHERE channel = ?1 AND chat_id = ?2",
-        ids,
-    )?;
+    // See `Move::message`.
+    for table in ["answered", "late"] {
+        let sql = format!(
+            "UPDATE OR IGNORE {table} SET chat_id = ?3, platform_id = ?2 || '/' || platform_id
+             WHERE channel = ?1 AND chat_id = ?2"
+        );
+        tx.execute(&sql, ids)?;
+    }
+    // What waits is known, and changed by who wrote it, by the same names.
+    for table in ["late", "held"] {
+        let sql = format!(
+            "UPDATE {table} SET arrival = json_set(arrival, '$.chat.chat_id', ?3,
+                 '$.platform_id', ?2 || '/' || json_extract(arrival, '$.platform_id'))
+             WHERE json_valid(arrival) AND json_extract(arrival, '$.chat.channel') = ?1
+                   AND json_extract(arrival, '$.chat.chat_id') = ?2"
+        );
+        tx.execute(&sql, ids)?;
+    }
     tx.execute("UPDATE users SET direct = ?3 WHERE channel = ?1 AND direct = ?2", ids)?;
     Ok(())
 }

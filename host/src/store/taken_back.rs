@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Savepoint, params, params_from_iter};
@@ -69,8 +70,10 @@ impl Central {
         source: Source,
         alone: bool,
     ) -> Result<GroupBack, StoreError> {
+        let has_moves = self.has_moves.clone();
         self.db
             .write(Durability::Durable, move |tx| {
+                has_moves.store(true, Ordering::Release);
                 let from = source.open()?;
                 let folder = group.folder.as_str();
                 let new = tx.execute(
@@ -96,8 +99,10 @@ impl Central {
     /// Takes all that chats need and this home does not have: channels with how far they read, their webhooks and keys; chats;
     /// people; what waits. To be called when the groups are there.
     pub async fn take_home(&self, source: Source) -> Result<HomeBack, StoreError> {
+        let has_moves = self.has_moves.clone();
         self.db
             .write(Durability::Durable, move |tx| {
+                has_moves.store(true, Ordering::Release);
                 let from = source.open()?;
                 let (mut back, others) = channels(tx, &from)?;
                 let fresh: HashSet<String> = back.channels.iter().map(|(name, _)| name.clone()).collect();

@@ -29,7 +29,7 @@ pub(super) struct Taking {
 #[derive(Debug, Clone)]
 pub(super) enum Task {
     /// To be handed in; with what Telegram waits by for an answer, if it is a press.
-    Take(Arrival, Option<String>),
+    Take(Box<Arrival>, Option<String>),
     /// A group has another id.
     Move(Moving),
 }
@@ -38,8 +38,8 @@ impl Task {
     /// Of what was seen, if that is for anybody.
     pub(super) fn of(seen: Seen) -> Result<Self, &'static str> {
         match seen {
-            Seen::Wrote(arrival) => Ok(Self::Take(arrival, None)),
-            Seen::Pressed(arrival, id) => Ok(Self::Take(arrival, Some(id))),
+            Seen::Wrote(arrival) => Ok(Self::Take(Box::new(arrival), None)),
+            Seen::Pressed(arrival, id) => Ok(Self::Take(Box::new(arrival), Some(id))),
             Seen::Moved(moving) => Ok(Self::Move(moving)),
             Seen::Nothing(why) => Err(why),
         }
@@ -68,7 +68,7 @@ impl Taking {
     /// Does what is to be done for it, durably.
     pub(super) async fn done(&self, task: Task) -> Result<(), NotTaken> {
         match task {
-            Task::Take(arrival, press) => self.take(arrival, press).await,
+            Task::Take(arrival, press) => self.take(*arrival, press).await,
             Task::Move(moving) => self.moved.tell(self.intake.as_ref(), moving).await,
         }
     }

@@ -86,7 +86,9 @@ async fn wirings_policy_and_what_was_answered_go_along_and_the_old_id_means_the_
         choices: vec![],
         told: None,
     };
-    f.central.ask(new, "3".into(), "{}".into()).await.unwrap();
+    let arrival = r#"{"chat":{"channel":"tg","chat_id":"-5"},"platform_id":"3","sender":{"id":"9"},
+                      "content":{"Message":{"text":"helo"}}}"#;
+    f.central.ask(new, "3".into(), arrival.into()).await.unwrap();
     // Somebody noted the new one before, without a policy.
     let row = ChatRow { kind: ChatKind::Group, title: Some("Team".into()), unknown: None };
     f.central.put_chat("tg", "-1005", row).await.unwrap();
@@ -101,6 +103,8 @@ async fn wirings_policy_and_what_was_answered_go_along_and_the_old_id_means_the_
     let gone = f.central.moves_of("tg", "-5").await.unwrap().gone.unwrap();
     assert!(!f.central.answer(&chat("-1005"), &gone.message("3"), None).await.unwrap(), "it was answered before");
     assert!(f.central.answer(&chat("-1005"), "3", None).await.unwrap(), "the new chat numbers anew");
+    let changed = f.central.edit_held(&chat("-1005"), &gone.message("3"), "9", "hello").await.unwrap();
+    assert!(changed, "what is held is changed by the name that a change comes with");
     let pending = f.central.moves_of("tg", "-1005").await.unwrap().pending;
     assert_eq!(pending.len(), 2, "the group's and our own: {pending:?}");
 }
@@ -109,6 +113,7 @@ async fn wirings_policy_and_what_was_answered_go_along_and_the_old_id_means_the_
 async fn a_chat_that_nobody_knows_and_a_way_back_leave_no_trace() {
     let f = Fixture::new().await;
     let strange = Move { from: "-7".into(), ..moving() };
+    assert_eq!(f.central.moves_of("tg", "-5").await.unwrap(), Moves::default());
     assert!(!f.central.chat_moved(strange).await.unwrap());
     assert!(f.central.chat_moved(moving()).await.unwrap());
     let back = Move { from: "-1005".into(), to: "-5".into(), ..moving() };

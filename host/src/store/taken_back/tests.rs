@@ -149,7 +149,7 @@ async fn a_fresh_home_has_all_that_chats_need_but_the_secrets() {
     assert_eq!(central.wirings_of("tg", "-5").await.unwrap().len(), 2, "both groups listen again");
     assert_eq!(central.chat("tg", "-6").await.unwrap().unwrap().unknown, Some(UnknownPolicy::Public));
     assert_eq!(central.cursor("tg").await.unwrap().as_deref(), Some("{\"next\":7,\"at\":1}"));
-    assert_eq!(known(&central, "1").await.everywhere(), Some(Role::Owner));
+    assert_eq!(known(central, "1").await.everywhere(), Some(Role::Owner));
     assert_eq!(central.key("http", [7; 32]).await.unwrap().map(|key| key.name).as_deref(), Some("laptop"));
     let lost = central.lost_secrets().await.unwrap();
     assert_eq!(lost, [SecretOf::channel("irc"), SecretOf::channel("tg"), SecretOf::hook("http", "ci")]);
@@ -189,7 +189,7 @@ async fn a_living_home_keeps_what_it_has() {
     // Since the backup: the approval is decided, Eve is no member any more, and the owner's words arrived.
     let central = &from.central;
     central.expire_approvals().await.unwrap();
-    let two = known(&central, "2").await.person.unwrap();
+    let two = known(central, "2").await.person.unwrap();
     central.set_role(two, Some(folder("demo")), None, "me").await.unwrap();
     central.keep_cursor("tg", "later".into()).await.unwrap();
     let id = central.approvals(false, 9).await.unwrap().pop().unwrap().id;
@@ -200,7 +200,7 @@ async fn a_living_home_keeps_what_it_has() {
     let back = from.takes_all(&backup).await;
     assert_eq!((back.channels.len(), back.kept.len(), back.people.len()), (0, 3, 0), "{back:?}");
     assert_eq!(central.cursor("tg").await.unwrap().as_deref(), Some("later"));
-    assert!(known(&central, "2").await.roles.is_empty(), "what was taken away stays away");
+    assert!(known(central, "2").await.roles.is_empty(), "what was taken away stays away");
     assert!(central.approvals(false, 9).await.unwrap().is_empty(), "what was decided is not asked again");
     assert_eq!(from.count("SELECT count(*) FROM posts").await, posts, "and nothing is said again");
 }
