@@ -3,16 +3,11 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-
-use super::*;
-
-mod edits;
-mod late;
-
 use cofferdam_protocol::runner::ProviderKind;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
+use super::*;
 use crate::channels::{Abilities, Channel, Offered, Piece, Receipt, SendError, Sender, Written};
 use crate::model::chat::ChatKind;
 use crate::model::people::{Role, UnknownPolicy};
@@ -21,6 +16,9 @@ use crate::store::group::claim::Claim;
 use crate::store::group::models::Inherited;
 use crate::store::group::outbox::NextReply;
 use crate::store::wirings::{ChatRow, Terms, Wiring};
+
+mod edits;
+mod late;
 
 /// Says nothing; it may have files, but not the one that is gone.
 struct Mute {
