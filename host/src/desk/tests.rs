@@ -23,6 +23,9 @@ use crate::store::group::models::Inherited;
 use crate::store::group::outbox::NextReply;
 use crate::store::wirings::{ChatRow, Terms, Wiring};
 
+mod edits;
+mod late;
+
 /// Says nothing; it may have files, but not the one that is gone.
 struct Mute {
     has_files: bool,
