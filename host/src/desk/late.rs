@@ -1,5 +1,5 @@
 //! Who writes too fast is slowed, and nobody else: what they write beyond their pace waits in the store, and is taken in from there,
-//! one after the other, by a task of its sender's own. The channel is told at once that it is taken: it is on the disk.
+//! one after the other, by a task of its sender's own. So is what was held for an approval, once that is given. The channel is told at once that it is taken: it is on the disk.
 
 use std::collections::HashMap;
 
@@ -112,7 +112,7 @@ impl Desk {
     }
 
     /// Takes in what waits of one sender.
-    async fn catch_up_with(&self, writer: &Writer) {
+    pub(super) async fn catch_up_with(&self, writer: &Writer) {
         let mut pauses = Pauses::default();
         let mut paid = false;
         loop {

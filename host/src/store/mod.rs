@@ -10,6 +10,7 @@
 pub mod accounts;
 mod api_threads;
 pub mod approvals;
+mod approvers;
 mod aside;
 pub mod backup;
 pub mod boot;
