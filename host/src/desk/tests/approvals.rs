@@ -145,6 +145,21 @@ async fn one_sender_asks_for_three_things_at_once_and_others_still_ask() {
 }
 
 #[tokio::test]
+async fn how_a_group_stands_is_told_to_whoever_may_write_to_it_and_to_nobody_else() {
+    let f = Fixture::owned().await;
+    f.wire(group("-5"), "demo", None).await;
+    f.known("2", None, Some((Role::Admin, Some("ops".parse().unwrap())))).await;
+    assert_eq!(f.says("2", group("-5"), "/status").await, Taken::Dropped("unknown-sender"));
+    f.wire(group("-5"), "ops", None).await;
+    let told = f.says("2", group("-5"), "/status").await;
+    assert_eq!(told, Taken::Done("ops: no conversation yet".into()));
+    let told = f.says(OWNER, group("-5"), "/status").await;
+    assert_eq!(told, Taken::Done("demo: no conversation yet\nops: no conversation yet".into()));
+    f.wire(group("-6"), "demo", Some(UnknownPolicy::Public)).await;
+    assert!(matches!(f.says(STRANGER, group("-6"), "/status").await, Taken::Done(_)), "everybody may write there");
+}
+
+#[tokio::test]
 async fn an_approver_whom_the_question_does_not_reach_is_asked_where_else_they_are() {
     let f = Fixture::owned().await;
     let central = f.stores.central();
