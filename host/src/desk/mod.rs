@@ -83,6 +83,8 @@ struct Inner {
     tells: Tells,
     patterns: patterns::Patterns,
     floods: floods::Floods,
+    /// Commands that wait for nothing have a pace of their own.
+    commands: floods::Floods,
     /// Somebody's message waits for its pace, or was held and may be taken in.
     late: tokio::sync::Notify,
     codes: pairing::Tries,
@@ -102,6 +104,7 @@ impl Desk {
             tells,
             patterns: patterns::Patterns::default(),
             floods: floods::Floods::default(),
+            commands: floods::Floods::default(),
             late: tokio::sync::Notify::new(),
             codes: pairing::Tries::default(),
             due: tokio::sync::Notify::new(),

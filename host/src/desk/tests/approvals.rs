@@ -1,8 +1,11 @@
 //! What is held for an approval: nothing of it is lost, or overtaken, or in anybody's way; and who is asked, and how often.
 
 use super::*;
+use crate::desk::floods::BURST;
 use crate::model::delivery::{Miss, Next};
 use crate::store::people::NewUser;
+
+const AT_ONCE: usize = BURST as usize;
 
 impl Fixture {
     /// One look at what is due, and at all that waits to be taken in.
@@ -182,4 +185,23 @@ async fn an_approver_whom_the_question_does_not_reach_is_asked_where_else_they_a
     f.known("3", Some("3"), Some((Role::Owner, None))).await;
     f.desk.look().await.unwrap();
     assert_eq!(f.posts(direct("3")).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_overtake_a_flood_and_a_flood_of_commands_does_not() {
+    let f = Fixture::open_chat().await;
+    f.known("2", None, Some((Role::Member, None))).await;
+    for number in 0..AT_ONCE + 3 {
+        f.says("2", group("-5"), &number.to_string()).await;
+    }
+    assert_eq!(f.accepted().len(), AT_ONCE);
+    assert!(matches!(f.says("2", group("-5"), "/status").await, Taken::Done(_)));
+    assert_eq!(f.says("2", group("-5"), "/stop").await, Taken::Accepted);
+    assert_eq!(f.accepted(), ["demo"], "it does not wait");
+    f.says("2", group("-5"), "/clear").await;
+    assert!(f.accepted().is_empty(), "which is of use later too, in its place");
+    for _ in 2..AT_ONCE {
+        assert!(matches!(f.says("2", group("-5"), "/help").await, Taken::Done(_)));
+    }
+    assert_eq!(f.says("2", group("-5"), "/help").await, Taken::Accepted, "it waits");
 }
