@@ -1,4 +1,4 @@
-//! What waits for a person: asked, decided from a button, by a command or on the host, and what was held meanwhile taken in.
+//! What waits for a person: asked, decided from a button, by a command or on the host, and what was held meanwhile let go.
 
 use cofferdam_protocol::ids::{Folder, WaitingId};
 
@@ -42,6 +42,7 @@ impl Desk {
         let told = Some(words::unwired());
         let new = NewApproval {
             kind: ApprovalKind::Wiring,
+            asker: arrival.sender.id.clone(),
             chat: arrival.chat.clone(),
             user_id: None,
             folder: None,
@@ -67,6 +68,7 @@ impl Desk {
         ];
         let new = NewApproval {
             kind: ApprovalKind::Sender,
+            asker: arrival.sender.id.clone(),
             chat: arrival.chat.clone(),
             user_id: Some(arrival.sender.id.clone()),
             folder: Some(folder.clone()),
@@ -128,7 +130,8 @@ impl Desk {
             Decided::Unknown => return Err(DecideError::Unknown(named)),
         }
         tracing::info!(approval = id, choice = made.word, by = by.name(), "decided");
-        self.look_soon();
+        // What was held waits with the late ones now.
+        self.inner.late.notify_one();
         Ok((row, made))
     }
 
@@ -178,21 +181,6 @@ impl Desk {
     async fn first_held(&self, approval: i64) -> Result<Option<Arrival>, StoreError> {
         let kept = self.inner.stores.central().first_held(approval).await?;
         Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()))
-    }
-
-    /// Takes in what was held for approvals that were given. What cannot be taken now waits for the next look.
-    pub(super) async fn take_held(&self) -> Result<(), StoreError> {
-        let central = self.inner.stores.central();
-        for (held, kept) in central.held().await? {
-            if let Ok(arrival) = serde_json::from_str::<Arrival>(&kept)
-                && let Err(error) = self.take_again(&arrival, Vec::new()).await
-            {
-                tracing::warn!(chat = %arrival.chat, %error, "held back longer");
-                continue;
-            }
-            central.let_go(held, kept).await?;
-        }
-        Ok(())
     }
 }
 

@@ -1,5 +1,5 @@
 //! Who writes too fast is slowed, and nobody else: what they write beyond their pace waits in the store, and is taken in from there,
-//! one after the other, by a task of its sender's own. The channel is told at once that it is taken: it is on the disk.
+//! one after the other, by a task of its sender's own. So is what was held for an approval, once that is given. The channel is told at once that it is taken: it is on the disk.
 
 use std::collections::HashMap;
 
@@ -12,6 +12,8 @@ use super::message::Found;
 use super::{Desk, EVERY, failed, words};
 use crate::channels::{Arrival, Content, NotTaken, Pauses, Taken, Written};
 use crate::error_chain;
+use crate::model::command::Command;
+use crate::model::own_command::Asks;
 use crate::router::DropReason;
 use crate::router::decide::{Decision, Fate};
 use crate::store::late::{Held, Late, NewLate, Writer};
@@ -27,6 +29,9 @@ impl Desk {
         decision: &Decision,
     ) -> Result<Option<Taken>, NotTaken> {
         let writer = Writer { channel: arrival.chat.channel.clone(), user_id: arrival.sender.id.clone() };
+        if is_urgent(found, decision) && self.inner.commands.may(&writer) {
+            return Ok(None);
+        }
         let floods = &self.inner.floods;
         // What is dropped, or only overheard, costs nobody anything.
         let behind = found.late > 0 && !decision.is_drop();
@@ -112,7 +117,7 @@ impl Desk {
     }
 
     /// Takes in what waits of one sender.
-    async fn catch_up_with(&self, writer: &Writer) {
+    pub(super) async fn catch_up_with(&self, writer: &Writer) {
         let mut pauses = Pauses::default();
         let mut paid = false;
         loop {
@@ -162,5 +167,14 @@ impl Desk {
             self.edit_in_groups(arrival, written, &found).await?;
         }
         Ok(())
+    }
+}
+
+/// Commands that are of no use later: Cofferdam's own, and the one that ends a turn. They overtake, so many at once as messages may.
+fn is_urgent(found: &Found, decision: &Decision) -> bool {
+    match decision {
+        Decision::Own => true,
+        Decision::Groups(fates) => found.asks == Asks::Conversation(Command::Stop) && fates.contains(&Fate::Accept),
+        Decision::AskWiring | Decision::Drop(_) => false,
     }
 }

@@ -83,10 +83,12 @@ struct Inner {
     tells: Tells,
     patterns: patterns::Patterns,
     floods: floods::Floods,
-    /// Somebody's message waits for its pace.
+    /// Commands that wait for nothing have a pace of their own.
+    commands: floods::Floods,
+    /// Somebody's message waits for its pace, or was held and may be taken in.
     late: tokio::sync::Notify,
     codes: pairing::Tries,
-    /// Something is due by itself, such as what was held for an approval that was given.
+    /// Something is due by itself, such as somebody who is to be asked.
     due: tokio::sync::Notify,
     /// One moves what chats have at a time.
     moving: tokio::sync::Mutex<()>,
@@ -102,6 +104,7 @@ impl Desk {
             tells,
             patterns: patterns::Patterns::default(),
             floods: floods::Floods::default(),
+            commands: floods::Floods::default(),
             late: tokio::sync::Notify::new(),
             codes: pairing::Tries::default(),
             due: tokio::sync::Notify::new(),
@@ -147,7 +150,11 @@ impl Desk {
         news.extend(central.ask_the_others().await?);
         news.extend(central.due_posts().await?);
         self.told(news);
-        self.take_held().await
+        // Of approvals that came with a backup; whoever decides lets go at once.
+        if central.release_held().await? {
+            self.inner.late.notify_one();
+        }
+        Ok(())
     }
 
     /// Chats with posts on their way.

@@ -2,6 +2,7 @@
 
 use cofferdam_protocol::ids::{Folder, WaitingId};
 
+use super::edit::may_write;
 use super::message::Found;
 use super::questions::{Place, line};
 use super::{DecideError, Decider, Desk, not_taken, words};
@@ -22,6 +23,7 @@ struct Asker<'a> {
     /// What they may do anywhere.
     role: Option<Role>,
     place: Place<'a>,
+    /// Those of the place whose groups they may write to.
     wirings: &'a [Wiring],
 }
 
@@ -56,7 +58,9 @@ impl Desk {
         let place =
             Place { chat: &arrival.chat, platform_id: &arrival.platform_id, sender_id: Some(&arrival.sender.id) };
         let by = Decider::Person { name: arrival.sender.name.clone(), known: found.sender.clone() };
-        let asker = Asker { by, role: found.sender.anywhere(), place, wirings: &found.wirings };
+        let shown = |wiring: &&Wiring| may_write(arrival, found, &wiring.folder);
+        let wirings: Vec<Wiring> = found.wirings.iter().filter(shown).cloned().collect();
+        let asker = Asker { by, role: found.sender.anywhere(), place, wirings: &wirings };
         let said = self.obey(&asker, command).await.map_err(not_taken)?;
         if said.refused {
             self.dropped(arrival, DropReason::AboveRole).await?;

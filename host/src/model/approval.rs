@@ -16,6 +16,9 @@ pub const WAITS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// The most that wait at once for all chats. More would be somebody's flood.
 pub const MOST_OPEN: u64 = 50;
 
+/// The most of these that one sender asked for: who has more to ask waits for the first answers, and others come to word.
+pub const MOST_OPEN_OF_ONE: u64 = 3;
+
 /// The most messages that are held for one.
 pub const MOST_HELD: u64 = 20;
 

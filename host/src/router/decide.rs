@@ -132,6 +132,8 @@ fn is_spoken_to(said: Said<'_>, listeners: &[Listener]) -> bool {
 fn own(command: &OwnCommand, anywhere: Option<Role>, listeners: &[Listener], policy: UnknownPolicy) -> Decision {
     let Some(act) = Asks::Own(command.clone()).act() else { return Decision::Own };
     let public = (policy == UnknownPolicy::Public && !listeners.is_empty()).then_some(Role::Guest);
+    // How a chat's groups stand is for those who may write to one of them.
+    let anywhere = anywhere.filter(|_| *command != OwnCommand::Status || listeners.is_empty());
     let best = listeners.iter().filter_map(|one| one.role).chain(anywhere).chain(public).max();
     match best {
         Some(role) if role.may(act) => Decision::Own,

@@ -3,15 +3,18 @@
 use cofferdam_protocol::ids::Folder;
 use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
+use super::approvers::approvers;
 use super::asking::put_question;
 use super::central::folder_of;
 use super::db::Durability;
 use super::own_states::step_approval;
-use super::people::{NewUser, approvers, put_role, put_user};
+use super::people::{NewUser, put_role, put_user};
 use super::posts::{self, NewPost};
 use super::wirings::{self, ChatRow, Wiring};
-use super::{Central, StoreError, moves, now_ms};
-use crate::model::approval::{ApprovalEvent, ApprovalKind, ApprovalState, Choice, MOST_HELD, MOST_OPEN, WAITS};
+use super::{Central, StoreError, late, moves, now_ms};
+use crate::model::approval::{
+    ApprovalEvent, ApprovalKind, ApprovalState, Choice, MOST_HELD, MOST_OPEN, MOST_OPEN_OF_ONE, WAITS,
+};
 use crate::model::chat::ChatRef;
 use crate::model::people::Role;
 
@@ -51,6 +54,8 @@ pub struct ApprovalRow {
 pub struct NewApproval {
     /// What.
     pub kind: ApprovalKind,
+    /// Who asks, by the platform's id.
+    pub asker: String,
     /// The chat that it is about.
     pub chat: ChatRef,
     /// The user that it is about.
@@ -169,20 +174,6 @@ impl Central {
             .await
     }
 
-    /// What was held for approvals that were given: to be taken in, in order, and then forgotten with [`Central::let_go`].
-    pub async fn held(&self) -> Result<Vec<(i64, String)>, StoreError> {
-        self.db
-            .read(|tx| {
-                let mut statement = tx.prepare_cached(
-                    "SELECT held.id, arrival FROM held JOIN approvals ON approvals.id = approval
-                     WHERE approvals.state = 'approved' ORDER BY held.id",
-                )?;
-                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                Ok(rows.collect::<Result<_, _>>()?)
-            })
-            .await
-    }
-
     /// The first arrival that is held for an approval.
     pub async fn first_held(&self, approval: i64) -> Result<Option<String>, StoreError> {
         self.db
@@ -192,39 +183,19 @@ impl Central {
             })
             .await
     }
-
-    /// Forgets an arrival that was held and is taken, unless it was changed since it was read.
-    pub async fn let_go(&self, held: i64, arrival: String) -> Result<(), StoreError> {
-        self.db
-            .write(Durability::Durable, move |tx| {
-                tx.execute("DELETE FROM held WHERE id = ?1 AND arrival = ?2", params![held, arrival])?;
-                Ok(())
-            })
-            .await
-    }
 }
 
 fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) -> Result<Asked, StoreError> {
-    let known = same(tx, new)?;
-    if let Some((id, ApprovalState::Open)) = known {
-        let held: u64 = tx.query_row("SELECT count(*) FROM held WHERE approval = ?1", [id], |row| row.get(0))?;
-        if held >= MOST_HELD {
-            return Ok(Asked::Full);
-        }
-        if posts::first_time(tx, &new.chat, platform_id)? {
-            tx.execute("INSERT INTO held (approval, arrival) VALUES (?1, ?2)", params![id, arrival])?;
-        }
-        return Ok(Asked::Waits(id));
+    match same(tx, new)? {
+        Some((id, ApprovalState::Open)) => return hold(tx, (id, &new.chat), platform_id, arrival),
+        Some((_, ApprovalState::Denied)) => return Ok(Asked::Denied),
+        _ => {}
     }
-    if let Some((_, ApprovalState::Denied)) = known {
-        return Ok(Asked::Denied);
-    }
-    if count_open(tx)? >= MOST_OPEN {
+    if count_open(tx)? >= MOST_OPEN || asked_by(tx, &new.chat.channel, &new.asker)? >= MOST_OPEN_OF_ONE {
         return Ok(Asked::Full);
     }
     let id = insert(tx, new)?;
-    posts::first_time(tx, &new.chat, platform_id)?;
-    tx.execute("INSERT INTO held (approval, arrival) VALUES (?1, ?2)", params![id, arrival])?;
+    put_held(tx, id, arrival)?;
     let mut told = approvers(tx, new.folder.as_ref().map(Folder::as_str))?;
     for chat in &told {
         put_question(tx, chat, id, &new.words, &new.choices)?;
@@ -236,6 +207,43 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
         told.push(new.chat.clone());
     }
     Ok(Asked::New(id, told))
+}
+
+/// Holds an arrival for an approval that waits. Several may hold the same one, each once.
+fn hold(
+    tx: &Savepoint<'_>,
+    (id, chat): (i64, &ChatRef),
+    platform_id: &str,
+    arrival: &str,
+) -> Result<Asked, StoreError> {
+    let (held, before): (u64, bool) = tx
+        .prepare_cached(
+            "SELECT count(*), coalesce(max(json_extract(arrival, '$.platform_id') = ?2
+                 AND json_extract(arrival, '$.chat.chat_id') = ?3), 0) FROM held WHERE approval = ?1",
+        )?
+        .query_row(params![id, platform_id, chat.chat_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if before {
+        return Ok(Asked::Waits(id));
+    }
+    if held >= MOST_HELD {
+        return Ok(Asked::Full);
+    }
+    put_held(tx, id, arrival)?;
+    Ok(Asked::Waits(id))
+}
+
+fn put_held(tx: &Savepoint<'_>, approval: i64, arrival: &str) -> Result<(), StoreError> {
+    tx.prepare_cached("INSERT INTO held (approval, arrival) VALUES (?1, ?2)")?
+        .execute(params![approval, arrival])?;
+    Ok(())
+}
+
+/// How many wait that a sender asked for, with the first message that is held for each.
+fn asked_by(tx: &Savepoint<'_>, channel: &str, asker: &str) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM approvals WHERE state = 'open' AND channel = ?1 AND ?2 =
+                   (SELECT json_extract(arrival, '$.sender.id') FROM held WHERE approval = approvals.id
+                    ORDER BY held.id LIMIT 1)";
+    Ok(tx.prepare_cached(sql)?.query_row([channel, asker], |row| row.get(0))?)
 }
 
 fn count_open(tx: &Savepoint<'_>) -> Result<u64, StoreError> {
@@ -313,7 +321,7 @@ fn apply(tx: &Savepoint<'_>, effect: &Effect, by: &str) -> Result<(), StoreError
     Ok(())
 }
 
-/// Ends an approval; what was held and is not allowed is gone. Everybody who was asked reads how it ended, in place of the
+/// Ends an approval; what was held waits to be taken in, or is gone if it is not allowed. Everybody who was asked reads how it ended, in place of the
 /// question.
 fn settle(
     tx: &Savepoint<'_>,
@@ -323,7 +331,9 @@ fn settle(
 ) -> Result<Vec<ChatRef>, StoreError> {
     let next = step_approval(tx, row.id, event, decided)?;
     let (choice, by) = decided.unzip();
-    if next != ApprovalState::Approved {
+    if next == ApprovalState::Approved {
+        late::release(tx)?;
+    } else {
         tx.execute("DELETE FROM held WHERE approval = ?1", [row.id])?;
     }
     let end = match (next, by) {

@@ -1,5 +1,5 @@
 //! Messages of somebody who writes faster than is read. They wait here, in their order, until their sender's pace lets them in;
-//! and what people change of what they wrote, while it waits for that or for an approval.
+//! so does what was held for an approval that was given; and what people change of what they wrote, while it waits for that or for an approval.
 
 use rusqlite::{OptionalExtension, Savepoint, params};
 
@@ -57,6 +57,8 @@ pub struct Late {
     pub arrival: String,
     /// Which of its files are in a workspace, as JSON.
     pub placed: String,
+    /// How often it is to be taken in anew.
+    pub again: i64,
 }
 
 impl Central {
@@ -85,22 +87,27 @@ impl Central {
             .read(move |tx| {
                 Ok(tx
                     .prepare_cached(
-                        "SELECT id, arrival, placed FROM late WHERE channel = ?1 AND user_id = ?2 ORDER BY id LIMIT 1",
+                        "SELECT id, arrival, placed, again FROM late WHERE channel = ?1 AND user_id = ?2 ORDER BY id LIMIT 1",
                     )?
                     .query_row([&writer.channel, &writer.user_id], |row| {
-                        Ok(Late { id: row.get(0)?, arrival: row.get(1)?, placed: row.get(2)? })
+                        Ok(Late { id: row.get(0)?, arrival: row.get(1)?, placed: row.get(2)?, again: row.get(3)? })
                     })
                     .optional()?)
             })
             .await
     }
 
-    /// Forgets a message that waited and is taken, unless it was changed since it was read.
+    /// Has what was held for approvals that were given wait as late messages do. Answers whether there was any.
+    pub async fn release_held(&self) -> Result<bool, StoreError> {
+        self.db.write(Durability::Durable, |tx| release(tx)).await
+    }
+
+    /// Forgets a message that waited and is taken, unless it was changed since it was read, or is to be taken in anew.
     pub async fn let_go_late(&self, late: Late) -> Result<(), StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
-                tx.prepare_cached("DELETE FROM late WHERE id = ?1 AND arrival = ?2")?
-                    .execute(params![late.id, late.arrival])?;
+                tx.prepare_cached("DELETE FROM late WHERE id = ?1 AND arrival = ?2 AND again = ?3")?
+                    .execute(params![late.id, late.arrival, late.again])?;
                 Ok(())
             })
             .await
@@ -162,6 +169,26 @@ fn hold(tx: &Savepoint<'_>, new: &NewLate, most: u64) -> Result<Held, StoreError
         posts::insert(tx, told)?;
     }
     Ok(Held::Now)
+}
+
+/// What was held for approvals that were given waits with its sender's late messages, in its order: what comes from here on stays
+/// behind it. One that another approval let go before is taken in anew where it is. Answers whether there was any.
+pub(super) fn release(tx: &Savepoint<'_>) -> Result<bool, StoreError> {
+    // A row that somebody changed by hand, so that nobody can read it, is left out.
+    tx.prepare_cached(
+        "INSERT INTO late (channel, user_id, chat_id, platform_id, arrival, placed)
+         SELECT channel, json_extract(arrival, '$.sender.id'), json_extract(arrival, '$.chat.chat_id'),
+             json_extract(arrival, '$.platform_id'), arrival, '[]'
+         FROM (SELECT held.id, channel, iif(json_valid(arrival), arrival, NULL) AS arrival
+               FROM held JOIN approvals ON approvals.id = approval WHERE approvals.state = 'approved')
+         WHERE json_extract(arrival, '$.sender.id') IS NOT NULL AND json_extract(arrival, '$.platform_id') IS NOT NULL
+             AND json_extract(arrival, '$.chat.chat_id') IS NOT NULL
+         ORDER BY id
+         ON CONFLICT (channel, chat_id, platform_id) DO UPDATE SET again = again + 1",
+    )?
+    .execute([])?;
+    let sql = "DELETE FROM held WHERE approval IN (SELECT id FROM approvals WHERE state = 'approved')";
+    Ok(tx.prepare_cached(sql)?.execute([])? > 0)
 }
 
 /// How many of a sender wait.

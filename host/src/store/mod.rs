@@ -10,6 +10,7 @@
 pub mod accounts;
 mod api_threads;
 pub mod approvals;
+mod approvers;
 mod aside;
 mod asking;
 pub mod backup;

@@ -6,7 +6,6 @@ use rusqlite::{OptionalExtension, Savepoint, params};
 use super::central::folder_of;
 use super::db::Durability;
 use super::{Central, StoreError, now_ms};
-use crate::model::chat::ChatRef;
 use crate::model::people::Role;
 
 /// A person.
@@ -216,12 +215,6 @@ impl Central {
             .await
     }
 
-    /// Where those can be reached who decide on what concerns a group, or on what concerns none: one chat for each.
-    pub async fn approvers(&self, folder: Option<&Folder>) -> Result<Vec<ChatRef>, StoreError> {
-        let folder = folder.map(|folder| folder.as_str().to_owned());
-        self.db.read(move |tx| approvers(tx, folder.as_deref())).await
-    }
-
     /// Keeps a pairing code; those that are over are forgotten.
     pub async fn put_pairing(&self, pairing: Pairing) -> Result<(), StoreError> {
         self.db
@@ -317,18 +310,6 @@ pub(super) fn put_role(
         params![person, folder.map(Folder::as_str), role.as_str(), by, now_ms()],
     )?;
     Ok(())
-}
-
-pub(super) fn approvers(tx: &Savepoint<'_>, folder: Option<&str>) -> Result<Vec<ChatRef>, StoreError> {
-    // Who can be reached in two places is asked in one.
-    let mut statement = tx.prepare_cached(
-        "SELECT channel, min(direct) FROM users WHERE direct IS NOT NULL AND person IN (
-             SELECT person FROM roles WHERE role IN ('owner', 'admin') AND (folder IS NULL OR folder = ?1))
-         GROUP BY person ORDER BY person",
-    )?;
-    let rows = statement
-        .query_map([folder], |row| Ok(ChatRef { channel: row.get(0)?, chat_id: row.get(1)?, thread_id: None }))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn exists(tx: &Savepoint<'_>, person: i64) -> Result<bool, StoreError> {

@@ -68,7 +68,7 @@ async fn what_waits_for_its_pace_or_for_an_approval_changes_too() {
     assert_eq!(f.changes("2", &asked, "throw them out").await, Taken::Known);
     assert_eq!(f.changes(STRANGER, &asked, "please let me in").await, Taken::Accepted);
     f.says(OWNER, direct(OWNER), "/approve 1 ops").await;
-    f.desk.look().await.unwrap();
+    f.looks().await;
     assert_eq!(f.texts("ops").await, ["please let me in"]);
     for _ in 0..AT_ONCE {
         f.says("2", group("-5"), "x").await;

@@ -181,7 +181,7 @@ CREATE TABLE late (
     platform_id TEXT NOT NULL,
     -- JSON: the arrival, and which of its files are in a workspace already.
     arrival     TEXT NOT NULL,
-    placed      TEXT NOT NULL,
+    placed      TEXT NOT NULL, again INTEGER NOT NULL DEFAULT 0,
     UNIQUE (channel, chat_id, platform_id)
 ) STRICT;
 CREATE INDEX late_writer ON late (channel, user_id, id);

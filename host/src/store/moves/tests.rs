@@ -78,6 +78,7 @@ async fn wirings_policy_and_what_was_answered_go_along_and_the_old_id_means_the_
         .await
         .unwrap();
     let new = NewApproval {
+        asker: "666".into(),
         kind: ApprovalKind::Sender,
         chat: chat("-5"),
         user_id: Some("9".into()),

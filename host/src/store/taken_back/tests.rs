@@ -94,6 +94,7 @@ impl Place {
 
     async fn ask(&self, from: &str) -> Asked {
         let new = NewApproval {
+            asker: "666".into(),
             kind: ApprovalKind::Sender,
             chat: chat("-5"),
             user_id: Some(from.into()),

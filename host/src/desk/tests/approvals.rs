@@ -1,0 +1,207 @@
+//! What is held for an approval: nothing of it is lost, or overtaken, or in anybody's way; and who is asked, and how often.
+
+use super::*;
+use crate::desk::floods::BURST;
+use crate::model::delivery::{Miss, Next};
+use crate::store::people::NewUser;
+
+const AT_ONCE: usize = BURST as usize;
+
+impl Fixture {
+    /// One look at what is due, and at all that waits to be taken in.
+    pub(super) async fn looks(&self) {
+        self.desk.look().await.unwrap();
+        for writer in self.stores.central().late_writers().await.unwrap() {
+            self.desk.catch_up_with(&writer).await;
+        }
+    }
+
+    /// In the chat `-5` both groups listen, and ask about strangers.
+    async fn with_two_that_ask() -> Self {
+        let f = Self::owned().await;
+        for folder in ["demo", "ops"] {
+            f.wire(group("-5"), folder, Some(UnknownPolicy::Ask)).await;
+        }
+        f
+    }
+
+    async fn approves(&self, what: &str) {
+        let said = self.says(OWNER, direct(OWNER), &format!("/approve {what}")).await;
+        assert!(matches!(&said, Taken::Done(words) if words.contains(": ")), "{said:?}");
+    }
+
+    async fn known(&self, id: &str, at: Option<&str>, may: Option<(Role, Option<Folder>)>) -> i64 {
+        let user =
+            NewUser { channel: "tg".into(), user_id: id.into(), name: id.into(), direct: at.map(Into::into) };
+        self.stores.central().put_user(user, may, "me").await.unwrap()
+    }
+
+    /// The platform refuses what is next for a chat, for good.
+    async fn is_refused_in(&self, id: &str) {
+        let central = self.stores.central();
+        let NextReply::Leased(post) = central.lease_post(&chat(id)).await.unwrap() else {
+            panic!("nothing for {id}")
+        };
+        assert_eq!(central.post_missed(post.id, Miss::Refused, "blocked".into()).await.unwrap(), Next::Dead);
+    }
+}
+
+#[tokio::test]
+async fn each_group_that_asks_about_a_sender_gets_all_that_they_wrote() {
+    let f = Fixture::with_two_that_ask().await;
+    for text in ["hello", "again"] {
+        assert_eq!(f.says(STRANGER, group("-5"), text).await, Taken::Accepted);
+    }
+    f.approves("1").await;
+    f.looks().await;
+    f.approves("2").await;
+    f.looks().await;
+    assert_eq!(f.texts("demo").await, ["hello", "again"]);
+    assert_eq!(f.texts("ops").await, ["hello", "again"]);
+}
+
+#[tokio::test]
+async fn a_message_that_comes_again_is_held_once_and_beyond_the_bound_each_is_counted() {
+    let f = Fixture::with_two_that_ask().await;
+    let written = Written { text: "0".into(), addressed: true, ..Written::default() };
+    let first = f.arrival(STRANGER, group("-5"), Content::Message(written));
+    f.counter.take(first.clone()).await.unwrap();
+    let most = usize::try_from(crate::model::approval::MOST_HELD).unwrap();
+    for number in 1..most {
+        f.says(STRANGER, group("-5"), &number.to_string()).await;
+    }
+    f.looks().await;
+    assert_eq!(f.counter.take(first).await, Ok(Taken::Accepted), "it is held already");
+    assert!(f.drops().await.is_empty());
+    f.approves("2 guest").await;
+    f.looks().await;
+    assert_eq!(f.texts("ops").await, (0..most).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_is_being_taken_in_when_another_approval_is_given_is_taken_in_anew() {
+    let f = Fixture::with_two_that_ask().await;
+    f.says(STRANGER, group("-5"), "hello").await;
+    f.approves("1").await;
+    let central = f.stores.central();
+    let writer = central.late_writers().await.unwrap().remove(0);
+    let read = central.next_late(&writer).await.unwrap().unwrap();
+    let arrival: Arrival = serde_json::from_str(&read.arrival).unwrap();
+    f.desk.take_again(&arrival, Vec::new()).await.unwrap();
+    f.approves("2").await;
+    central.let_go_late(read).await.unwrap();
+    f.looks().await;
+    assert_eq!((f.texts("demo").await, f.texts("ops").await), (vec!["hello".into()], vec!["hello".into()]));
+}
+
+#[tokio::test]
+async fn what_comes_after_a_yes_stays_behind_what_was_held() {
+    let f = Fixture::owned().await;
+    for text in ["one", "two"] {
+        f.says(STRANGER, direct(STRANGER), text).await;
+    }
+    f.approves("1 demo").await;
+    assert_eq!(f.says(STRANGER, direct(STRANGER), "three").await, Taken::Accepted);
+    assert!(f.accepted().is_empty(), "it does not overtake");
+    f.attends_until(3).await;
+    assert_eq!(f.texts("demo").await, ["one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn a_slow_file_that_was_held_is_in_nobody_elses_way() {
+    let mut f = Fixture::owned().await;
+    f.starts_anew(Mute { has_files: true });
+    let files = vec![Offered { name: "a.txt".into(), bytes: None, reference: "slow".into() }];
+    let written = Written { text: "look".into(), addressed: true, files, ..Written::default() };
+    let slow = f.arrival(STRANGER, direct(STRANGER), Content::Message(written));
+    f.counter.take(slow).await.unwrap();
+    f.says("777", direct("777"), "hello").await;
+    f.approves("1 demo").await;
+    f.approves("2 ops").await;
+    let stop = CancellationToken::new();
+    let attending = tokio::spawn({
+        let (desk, stop) = (f.desk.clone(), stop.clone());
+        async move { desk.attend(stop).await }
+    });
+    f.count.subscribe().wait_for(|count| *count == 1).await.unwrap();
+    assert_eq!(f.accepted(), ["ops"]);
+    f.says("888", direct("888"), "hello").await;
+    f.approves("3 ops").await;
+    f.count.subscribe().wait_for(|count| *count == 2).await.unwrap();
+    stop.cancel();
+    attending.await.unwrap();
+}
+
+#[tokio::test]
+async fn one_sender_asks_for_three_things_at_once_and_others_still_ask() {
+    let f = Fixture::owned().await;
+    for id in ["-1", "-2", "-3"] {
+        assert_eq!(f.says(STRANGER, group(id), "hello").await, Taken::Accepted);
+    }
+    assert_eq!(f.says(STRANGER, group("-4"), "hello").await, Taken::Dropped("too-many-ask"));
+    assert_eq!(f.drops().await, [(STRANGER.to_owned(), "too-many-ask".to_owned(), 1)]);
+    assert_eq!(f.says(STRANGER, group("-1"), "please").await, Taken::Accepted, "that waits already");
+    assert_eq!(f.says("777", group("-4"), "hello").await, Taken::Accepted);
+    assert_eq!(f.says("777", group("-2"), "hello").await, Taken::Accepted, "what another asked for is not theirs");
+    assert!(matches!(f.says(OWNER, direct(OWNER), "/deny 1").await, Taken::Done(_)));
+    assert_eq!(f.says(STRANGER, group("-5"), "hello").await, Taken::Accepted, "one less waits");
+}
+
+#[tokio::test]
+async fn how_a_group_stands_is_told_to_whoever_may_write_to_it_and_to_nobody_else() {
+    let f = Fixture::owned().await;
+    f.wire(group("-5"), "demo", None).await;
+    f.known("2", None, Some((Role::Admin, Some("ops".parse().unwrap())))).await;
+    assert_eq!(f.says("2", group("-5"), "/status").await, Taken::Dropped("unknown-sender"));
+    f.wire(group("-5"), "ops", None).await;
+    let told = f.says("2", group("-5"), "/status").await;
+    assert_eq!(told, Taken::Done("ops: no conversation yet".into()));
+    let told = f.says(OWNER, group("-5"), "/status").await;
+    assert_eq!(told, Taken::Done("demo: no conversation yet\nops: no conversation yet".into()));
+    f.wire(group("-6"), "demo", Some(UnknownPolicy::Public)).await;
+    assert!(matches!(f.says(STRANGER, group("-6"), "/status").await, Taken::Done(_)), "everybody may write there");
+}
+
+#[tokio::test]
+async fn an_approver_whom_the_question_does_not_reach_is_asked_where_else_they_are() {
+    let f = Fixture::owned().await;
+    let central = f.stores.central();
+    let owner = central.look(&chat(OWNER), OWNER).await.unwrap().sender.person.unwrap();
+    let other = f.known("1b", Some("1b"), None).await;
+    assert!(central.link(owner, other).await.unwrap());
+    f.says(STRANGER, direct(STRANGER), "hello").await;
+    f.is_refused_in(OWNER).await;
+    assert_eq!(central.unasked_approvals().await.unwrap(), 1, "nobody has read it");
+    f.desk.look().await.unwrap();
+    f.desk.look().await.unwrap();
+    assert_eq!(central.unasked_approvals().await.unwrap(), 0);
+    f.is_refused_in("1b").await;
+    f.desk.look().await.unwrap();
+    assert_eq!(central.unasked_approvals().await.unwrap(), 1);
+    for id in [OWNER, "1b"] {
+        assert!(f.posts(direct(id)).await.is_empty(), "nobody is asked again where it failed");
+    }
+    // Somebody else can be reached.
+    f.known("3", Some("3"), Some((Role::Owner, None))).await;
+    f.desk.look().await.unwrap();
+    assert_eq!(f.posts(direct("3")).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_overtake_a_flood_and_a_flood_of_commands_does_not() {
+    let f = Fixture::open_chat().await;
+    f.known("2", None, Some((Role::Member, None))).await;
+    for number in 0..AT_ONCE + 3 {
+        f.says("2", group("-5"), &number.to_string()).await;
+    }
+    assert_eq!(f.accepted().len(), AT_ONCE);
+    assert!(matches!(f.says("2", group("-5"), "/status").await, Taken::Done(_)));
+    assert_eq!(f.says("2", group("-5"), "/stop").await, Taken::Accepted);
+    assert_eq!(f.accepted(), ["demo"], "it does not wait");
+    f.says("2", group("-5"), "/clear").await;
+    assert!(f.accepted().is_empty(), "which is of use later too, in its place");
+    for _ in 2..AT_ONCE {
+        assert!(matches!(f.says("2", group("-5"), "/help").await, Taken::Done(_)));
+    }
+    assert_eq!(f.says("2", group("-5"), "/help").await, Taken::Accepted, "it waits");
+}

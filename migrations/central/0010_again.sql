@@ -1,0 +1,2 @@
+-- A message that waits is taken in anew when an approval that held it too is given while it is being taken in.
+ALTER TABLE late ADD COLUMN again INTEGER NOT NULL DEFAULT 0;
