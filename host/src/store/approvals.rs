@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Row, Savepoint, params};
 use super::central::folder_of;
 use super::db::Durability;
 use super::own_states::step_approval;
-use super::people::{NewUser, approvers, put_role, put_user};
+use super::people::{NewUser, approvers, put_user, raise_role};
 use super::posts::{self, NewPost};
 use super::wirings::{self, ChatRow, Wiring};
 use super::{Central, StoreError, moves, now_ms};
@@ -382,7 +382,7 @@ fn apply(tx: &Savepoint<'_>, effect: &Effect, by: &str) -> Result<(), StoreError
     }
     if let Some((user, role, folder)) = &effect.user {
         let person = put_user(tx, user, None)?;
-        put_role(tx, person, *role, folder.as_ref(), by)?;
+        raise_role(tx, person, *role, folder.as_ref(), by)?;
     }
     Ok(())
 }
