@@ -95,7 +95,9 @@ impl Stage {
     async fn put(&self, settings: serde_json::Value) -> Result<String, ChannelError> {
         let command = json!(["python3", self.dir.path().join("program.py")]);
         let settings = Some(json!({"command": command, "settings": settings}));
-        self.switchboard.put(NewChannel { name: "prog".into(), kind: ChannelKind::Exec, settings, secret: None }).await
+        self.switchboard
+            .put(NewChannel { name: "prog".into(), kind: ChannelKind::Exec, settings, secret: None })
+            .await
     }
 
     fn note(&self, name: &str) -> PathBuf {

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Savepoint, params};
 
 use super::central::folder_of;
 use super::db::Durability;
-use super::people::{NewUser, Known, put_user, raise_role, roles_of};
+use super::people::{Known, NewUser, put_user, raise_role, roles_of};
 use super::posts::{self, NewPost};
 use super::wirings::{self, ChatRow, Terms, Wiring};
 use super::{Central, StoreError, now_ms};

@@ -112,7 +112,9 @@ async fn a_pairing_is_one_step_so_a_code_that_did_not_do_all_is_still_good() {
     run("CREATE TRIGGER broken BEFORE INSERT ON posts BEGIN SELECT RAISE(ABORT, 'as told'); END").await;
     assert!(shows(&central, "tg").await.is_err());
     assert!(central.people().await.unwrap().is_empty(), "nobody is known");
-    assert!(central.wirings_of("tg", "5").await.unwrap().is_empty() && central.chat("tg", "5").await.unwrap().is_none());
+    assert!(
+        central.wirings_of("tg", "5").await.unwrap().is_empty() && central.chat("tg", "5").await.unwrap().is_none()
+    );
     run("DROP TRIGGER broken").await;
     assert!(shows(&central, "tg").await.unwrap().is_some(), "the same message, again");
     assert_eq!(central.wirings_of("tg", "5").await.unwrap().len(), 1);

@@ -146,7 +146,9 @@ async fn what_may_pass_is_for_later_what_cannot_is_refused_and_a_break_is_a_doub
         assert!(matches!(error, SendError::Later { after: None, .. }), "{fault:?}: {error:?}");
     }
     let failed_over_it = [Fault::Page(502), Fault::Page(504), Fault::No(500, "Internal Server Error")];
-    for fault in [Fault::Closed, Fault::DoneAndClosed, Fault::Cut, Fault::Malformed].into_iter().chain(failed_over_it) {
+    for fault in
+        [Fault::Closed, Fault::DoneAndClosed, Fault::Cut, Fault::Malformed].into_iter().chain(failed_over_it)
+    {
         let error = outcome(&telegram, ada, Some(fault.clone())).await;
         assert!(matches!(error, SendError::Doubt { .. }), "{fault:?}: {error:?}");
     }
