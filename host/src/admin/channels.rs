@@ -132,6 +132,9 @@ pub(super) fn failed(error: ChannelError) -> Failed {
             Failed::new(ErrorKind::Account, message, "`cofferdam doctor` says how the vault's key is")
         }
         ChannelError::NoSecret(_) => usage(&message, "nothing was changed"),
+        ChannelError::BrokeOff => {
+            Failed::new(ErrorKind::Internal, message, "`cofferdam channel list` shows how the channel stands")
+        }
         ChannelError::Store(error) => error.into(),
     }
 }

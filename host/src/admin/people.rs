@@ -82,8 +82,10 @@ pub(super) async fn remove(State(admin): State<Arc<Admin>>, Path(id): Path<i64>)
 pub(super) async fn pair(State(admin): State<Arc<Admin>>, Json(asked): Json<PairRequest>) -> Answer<PairCode> {
     group_is_there(&admin, asked.group.as_ref()).await?;
     let role = match &asked.role {
-        Some(word) => role(word, None)?,
-        None if !admin.stores.central().has_owner().await? => Role::Owner,
+        Some(word) => Some(role(word, None)?),
+        // Another platform of somebody who is known.
+        None if asked.person.is_some() => None,
+        None if !admin.stores.central().has_owner().await? => Some(Role::Owner),
         None => {
             let hint = "say what the code makes of its user: --role owner, admin, member or guest";
             return Err(usage("there is an owner already", hint));
@@ -102,7 +104,8 @@ pub(super) async fn pair(State(admin): State<Arc<Admin>>, Json(asked): Json<Pair
     let new = NewCode { role, folder: asked.group.clone(), person: asked.person, lasts };
     let code = admin.desk.new_code(new).await?;
     let expires_at = rfc3339(now_ms() + i64::from(minutes) * 60_000);
-    Ok(Json(PairCode { code, role: role.as_str().to_owned(), group: asked.group, expires_at }))
+    let role = role.map(|role| role.as_str().to_owned());
+    Ok(Json(PairCode { code, role, group: asked.group, person: asked.person, expires_at }))
 }
 
 /// A role that can be given there.

@@ -86,6 +86,11 @@ pub trait Channel: Send + Sync {
         true
     }
 
+    /// Whether [`Channel::test`] may run beside another value of the same channel that runs; else that one is ended before.
+    fn tests_beside(&self) -> bool {
+        true
+    }
+
     /// Asks its platform whether all is well; answers who the channel is there, for people.
     async fn test(&self) -> Result<String, SendError> {
         Ok("nothing to test".to_owned())

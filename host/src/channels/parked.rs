@@ -1,4 +1,4 @@
-//! A channel of the home that does not run: its secret is missing, say. What is on its way to it waits.
+//! A channel of the home that does not run: its secret is missing, or it is being changed. What is on its way to it waits.
 
 use async_trait::async_trait;
 
@@ -6,7 +6,7 @@ use super::{Abilities, Channel, Piece, Receipt, SendError, State};
 use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
 
-/// In the place of a channel that could not be made.
+/// In the place of a channel that does not run.
 pub struct Parked {
     name: String,
     why: String,

@@ -4,7 +4,7 @@
 //! the platform says so.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -17,7 +17,8 @@ use crate::model::delivery::LONGEST_PAUSE;
 /// Chats whose rate is remembered before those at rest are forgotten.
 const REMEMBERED: usize = 1024;
 
-/// A channel's gate. One reply goes through at a time, in the order of arrival.
+/// A channel's gate. One reply goes through at a time, in the order of arrival; what waits for its chat's own rate stands
+/// outside, in a line of the chat's own. The threads of a chat are one chat: platforms count so.
 pub(super) struct Gate {
     pace: Pace,
     slots: Semaphore,
@@ -27,9 +28,51 @@ pub(super) struct Gate {
 
 struct Meters {
     all: Meter,
-    chats: HashMap<ChatRef, Meter>,
+    /// By the platform's id of the chat.
+    chats: HashMap<String, OfChat>,
     /// The platform asked for a pause of everything.
     paused_until: Instant,
+}
+
+/// What is known of a chat.
+struct OfChat {
+    meter: Meter,
+    /// The platform asked for a pause of it.
+    paused_until: Instant,
+    /// Held by whoever of it goes next.
+    line: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Why a reply may not go now, and when it may ask again.
+enum Wait {
+    /// Its chat had too much.
+    Chat(Instant),
+    /// All chats together did.
+    All(Instant),
+}
+
+impl OfChat {
+    fn new(now: Instant) -> Self {
+        Self { meter: Meter(now), paused_until: now, line: Arc::default() }
+    }
+
+    fn free_at(&self, rate: Rate) -> Instant {
+        self.meter.free_at(rate).max(self.paused_until)
+    }
+
+    /// Nothing is lost when it is forgotten.
+    fn is_at_rest(&self, now: Instant) -> bool {
+        self.meter.0 <= now && self.paused_until <= now && Arc::strong_count(&self.line) == 1
+    }
+}
+
+impl Meters {
+    fn of(&mut self, chat: &ChatRef, now: Instant) -> &mut OfChat {
+        if self.chats.len() >= REMEMBERED && !self.chats.contains_key(&chat.chat_id) {
+            self.chats.retain(|_, of| !of.is_at_rest(now));
+        }
+        self.chats.entry(chat.chat_id.clone()).or_insert_with(|| OfChat::new(now))
+    }
 }
 
 impl Gate {
@@ -46,50 +89,73 @@ impl Gate {
 
     /// Waits until a reply may go to the chat, which takes them at this rate. What is answered is held while it goes.
     pub(super) async fn pass_at(&self, chat: &ChatRef, rate: Rate) -> Option<SemaphorePermit<'_>> {
-        // Here, where it holds up no other chat.
-        let at = self.chat_at(chat, rate);
-        if at > Instant::now() {
-            sleep_until(at).await;
+        let line = self.lock().of(chat, Instant::now()).line.clone();
+        let _next = line.lock().await;
+        let mut outside = self.lock().of(chat, Instant::now()).free_at(rate);
+        loop {
+            // Here, where it holds up no other chat.
+            if outside > Instant::now() {
+                sleep_until(outside).await;
+            }
+            let slot = self.slots.acquire().await.ok()?;
+            let _turn = self.turnstile.lock().await;
+            outside = loop {
+                match self.take(chat, rate, Instant::now()) {
+                    Ok(()) => return Some(slot),
+                    // Everybody behind waits for the same.
+                    Err(Wait::All(at)) => sleep_until(at).await,
+                    Err(Wait::Chat(at)) => break at,
+                }
+            };
         }
-        let slot = self.slots.acquire().await.ok()?;
-        let _turn = self.turnstile.lock().await;
-        while let Err(at) = self.take(chat, rate, Instant::now()) {
-            sleep_until(at).await;
-        }
-        Some(slot)
     }
 
     /// Nothing goes through for so long, or for the longest pause that is obeyed.
     pub(super) fn pause(&self, pause: Duration) {
-        let pause = pause.min(Duration::from_millis(LONGEST_PAUSE.unsigned_abs()));
-        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
-        meters.paused_until = meters.paused_until.max(Instant::now() + pause);
+        let until = Instant::now() + obeyed(pause);
+        let mut meters = self.lock();
+        meters.paused_until = meters.paused_until.max(until);
     }
 
-    fn chat_at(&self, chat: &ChatRef, rate: Rate) -> Instant {
-        let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
-        meters.chats.get(chat).map_or_else(Instant::now, |meter| meter.free_at(rate))
+    /// The same for one chat, with all its threads.
+    pub(super) fn pause_chat(&self, chat: &ChatRef, pause: Duration) {
+        let now = Instant::now();
+        let mut meters = self.lock();
+        let of = meters.of(chat, now);
+        of.paused_until = of.paused_until.max(now + obeyed(pause));
     }
 
-    /// Counts a reply, or says when it may come again.
-    fn take(&self, chat: &ChatRef, rate: Rate, now: Instant) -> Result<(), Instant> {
-        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
-        let Meters { all, chats, paused_until } = &mut *meters;
-        if chats.len() >= REMEMBERED {
-            chats.retain(|_, meter| meter.0 > now);
+    /// How long the chat still pauses because its platform asked for that.
+    pub(super) fn rest_of_pause(&self, chat: &ChatRef) -> Option<Duration> {
+        let meters = self.lock();
+        let until = meters.chats.get(&chat.chat_id)?.paused_until;
+        Some(until.saturating_duration_since(Instant::now())).filter(|rest| !rest.is_zero())
+    }
+
+    /// Counts a reply, or says when it may ask again.
+    fn take(&self, chat: &ChatRef, rate: Rate, now: Instant) -> Result<(), Wait> {
+        let mut meters = self.lock();
+        let at = meters.all.free_at(self.pace.all).max(meters.paused_until);
+        let mine = meters.of(chat, now);
+        let own = mine.free_at(rate);
+        if own > now {
+            return Err(Wait::Chat(own));
         }
-        let mut mine = chats.get(chat).copied().unwrap_or(Meter(now));
-        let at = mine.free_at(rate).max(all.free_at(self.pace.all)).max(*paused_until);
         if at > now {
-            return Err(at);
+            return Err(Wait::All(at));
         }
-        all.count(self.pace.all, now);
-        if !rate.every.is_zero() {
-            mine.count(rate, now);
-            chats.insert(chat.clone(), mine);
-        }
+        mine.meter.count(rate, now);
+        meters.all.count(self.pace.all, now);
         Ok(())
     }
+
+    fn lock(&self) -> MutexGuard<'_, Meters> {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn obeyed(pause: Duration) -> Duration {
+    pause.min(Duration::from_millis(LONGEST_PAUSE.unsigned_abs()))
 }
 
 /// A rate in one number: the time at which everything that went is paid off (the generic cell rate algorithm).
@@ -178,6 +244,53 @@ mod tests {
         assert!(start.elapsed().is_zero());
         drop(slow.await);
         assert_eq!(start.elapsed(), SECOND * 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_of_one_chat_wake_together_and_the_second_holds_up_no_other_chat() {
+        let gate = Gate::new(pace(Rate::each(SECOND * 10), Rate::UNLIMITED));
+        let thread = |id: &str| ChatRef { thread_id: Some(id.to_owned()), ..chat("a") };
+        drop(gate.pass(&chat("a")).await);
+        let start = Instant::now();
+        let went = Mutex::new(Vec::new());
+        let pass = async |chat: ChatRef, name: &str, after: Duration| {
+            tokio::time::sleep(after).await;
+            drop(gate.pass(&chat).await);
+            went.lock().unwrap().push((name.to_owned(), start.elapsed().as_secs()));
+        };
+        tokio::join!(
+            pass(thread("1"), "first", Duration::ZERO),
+            pass(thread("2"), "second", Duration::ZERO),
+            pass(chat("b"), "other", SECOND * 11),
+        );
+        let expected = [("first", 10), ("other", 11), ("second", 20)].map(|(name, at)| (name.to_owned(), at));
+        assert_eq!(*went.lock().unwrap(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_of_a_chat_holds_all_its_threads_and_no_other_chat() {
+        let gate = Gate::new(pace(Rate::UNLIMITED, Rate::UNLIMITED));
+        let thread = |id: &str| ChatRef { thread_id: Some(id.to_owned()), ..chat("a") };
+        gate.pause_chat(&thread("1"), SECOND * 5);
+        assert_eq!(gate.rest_of_pause(&thread("2")), Some(SECOND * 5));
+        assert_eq!(gate.rest_of_pause(&chat("b")), None);
+        let start = Instant::now();
+        drop(gate.pass(&chat("b")).await);
+        assert!(start.elapsed().is_zero());
+        drop(gate.pass(&thread("2")).await);
+        assert_eq!(start.elapsed(), SECOND * 5);
+        // One that comes while somebody is at the gate already.
+        let b = thread("3");
+        gate.pause(SECOND);
+        let late = gate.pass(&b);
+        tokio::pin!(late);
+        tokio::select! {
+            biased;
+            _ = &mut late => panic!("everything pauses"),
+            () = std::future::ready(()) => gate.pause_chat(&thread("1"), SECOND * 3),
+        }
+        drop(late.await);
+        assert_eq!(start.elapsed(), SECOND * 8);
     }
 
     #[tokio::test(start_paused = true)]

@@ -70,8 +70,11 @@ impl Inner {
             Handed::Over(then) => return Ok(then),
             Handed::Short(error) => error,
         };
-        if let SendError::Later { after: Some(after), whole_channel: true, .. } = &error {
-            gate.pause(*after);
+        match &error {
+            SendError::Later { after: Some(after), whole_channel: true, .. } => gate.pause(*after),
+            // Nothing waits for a change of how a question looks.
+            SendError::Later { after: Some(after), .. } if !is_close(reply) => gate.pause_chat(&reply.chat, *after),
+            _ => {}
         }
         if is_close(reply) && matches!(error, SendError::Refused { .. }) {
             tracing::info!(reply = %reply.id, chat = %reply.chat, why = %error, "a question's message stays as it is");

@@ -86,11 +86,20 @@ impl Inner {
                     }
                     continue;
                 }
-                NextReply::Due | NextReply::Leased(_) => match self.deliver_next(&store, due).await? {
-                    Then::Next => true,
-                    Then::Wait => false,
-                    Then::End => return Ok(()),
-                },
+                NextReply::Due | NextReply::Leased(_) => {
+                    if let Some(pause) = self.pause_of(&due.chat) {
+                        drop(store);
+                        if !self.rest(pause, lane).await {
+                            return Ok(());
+                        }
+                        continue;
+                    }
+                    match self.deliver_next(&store, due).await? {
+                        Then::Next => true,
+                        Then::Wait => false,
+                        Then::End => return Ok(()),
+                    }
+                }
             };
             if !goes_on && self.leave(due, lane) {
                 return Ok(());
@@ -102,13 +111,18 @@ impl Inner {
     /// Waits for the gate, leases, and hands over.
     async fn deliver_next(&self, store: &Outbox, due: &Whose) -> Result<Then, StoreError> {
         let name = due.chat.channel.as_str();
-        let Some((channel, gate)) = self.channel(name) else {
+        let Some(channel) = self.channels.get(name) else {
             return self.no_channel(store, due).await;
         };
         if !channel.is_there(&due.chat) {
             return Ok(Then::Wait);
         }
+        let gate = self.gate(channel.as_ref());
         let Some(slot) = self.pass((channel.as_ref(), &gate), &due.chat).await else { return Ok(Then::End) };
+        if !self.channels.get(name).is_some_and(|now| Arc::ptr_eq(&now, &channel)) {
+            // It was changed meanwhile.
+            return Ok(Then::Next);
+        }
         let _over = self.still.hand_over(&due.chat).await;
         let durable = !channel.abilities().idempotent;
         let NextReply::Leased(reply) = store.lease(&due.chat, durable).await? else { return Ok(Then::Next) };

@@ -171,19 +171,21 @@ impl Inner {
         })
     }
 
-    /// A channel, and what keeps it to its pace. One that was made anew has its new pace.
-    fn channel(&self, name: &str) -> Option<(Arc<dyn Channel>, Arc<Gate>)> {
-        let channel = self.channels.get(name)?;
+    /// What keeps a channel to its pace. One that was made anew has its new pace.
+    fn gate(&self, channel: &dyn Channel) -> Arc<Gate> {
         let mut gates = lock(&self.gates);
-        let gate = match gates.get(name) {
-            Some(gate) if gate.pace() == channel.pace() => gate.clone(),
-            _ => {
-                let gate = Arc::new(Gate::new(channel.pace()));
-                gates.insert(name.to_owned(), gate.clone());
-                gate
-            }
-        };
-        Some((channel, gate))
+        if let Some(gate) = gates.get(channel.name()).filter(|gate| gate.pace() == channel.pace()) {
+            return gate.clone();
+        }
+        let gate = Arc::new(Gate::new(channel.pace()));
+        gates.insert(channel.name().to_owned(), gate.clone());
+        gate
+    }
+
+    /// How long a chat still pauses because its platform asked for that.
+    fn pause_of(&self, chat: &ChatRef) -> Option<Duration> {
+        let gate = lock(&self.gates).get(&chat.channel)?.clone();
+        gate.rest_of_pause(chat)
     }
 }
 

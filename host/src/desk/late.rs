@@ -125,7 +125,7 @@ impl Desk {
             let taken = match next {
                 Ok(None) => return,
                 // What waits longer than its pace asks for may be changed meanwhile: it is read again.
-                Ok(Some(_)) if !paid => {
+                Ok(Some(late)) if !paid && !late.counted => {
                     self.inner.floods.until_may(writer).await;
                     paid = true;
                     continue;

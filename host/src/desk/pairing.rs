@@ -13,9 +13,9 @@ use crate::channels::{Arrival, NotTaken, Taken};
 use crate::model::chat::ChatKind;
 use crate::model::people::Role;
 use crate::router::DropReason;
+use crate::store::pairing::Showing;
 use crate::store::people::{NewUser, Pairing};
 use crate::store::posts::NewPost;
-use crate::store::wirings::{ChatRow, Terms, Wiring};
 use crate::store::{StoreError, now_ms};
 
 /// Letters and digits that nobody mistakes for each other: 31, so eight of them are 39 bits.
@@ -29,8 +29,8 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// What a code is made for.
 #[derive(Debug, Clone)]
 pub struct NewCode {
-    /// What its user becomes.
-    pub role: Role,
+    /// What its user becomes, unless they are more already; none changes no role.
+    pub role: Option<Role>,
     /// In this group only; the chat it is used in is wired to it too.
     pub folder: Option<Folder>,
     /// The person that is meant; none makes a new one.
@@ -99,8 +99,16 @@ impl Desk {
             name: arrival.sender.name.clone(),
             direct,
         };
-        let central = self.inner.stores.central();
-        let Some(paired) = central.pair(hash(code), user).await.map_err(failed)? else {
+        let showing = Showing {
+            code: hash(code),
+            user,
+            chat: arrival.chat.clone(),
+            kind: arrival.kind,
+            title: arrival.title.clone(),
+            platform_id: arrival.platform_id.clone(),
+        };
+        let paired = self.inner.stores.central().pair(showing, words::paired).await.map_err(failed)?;
+        let Some((paired, words)) = paired else {
             let first = self.answer(arrival, Some(NewPost::new(arrival.chat.clone(), words::bad_code()))).await?;
             if !first {
                 return Ok(Taken::Known);
@@ -108,27 +116,12 @@ impl Desk {
             self.inner.codes.wrong(sender);
             return self.dropped(arrival, DropReason::BadCode).await;
         };
-        tracing::info!(chat = %arrival.chat, sender = arrival.sender.id, role = paired.role.as_str(), "paired");
-        let folder = paired.folder.as_ref();
-        if let Some(folder) = folder {
-            self.wire_here(arrival, folder).await.map_err(failed)?;
-        }
-        let group = folder.map(Folder::as_str);
-        let words = words::paired(paired.role, group.filter(|_| paired.role != Role::Owner), group);
-        self.answer(arrival, Some(NewPost::new(arrival.chat.clone(), words.clone()))).await?;
+        let role = paired.role.map(Role::as_str);
+        tracing::info!(chat = %arrival.chat, sender = arrival.sender.id, person = paired.person, role, "paired");
+        self.told([arrival.chat.clone()]);
         // Behind the greeting comes what they may decide.
         self.look_soon();
         Ok(Taken::Done(words))
-    }
-
-    async fn wire_here(&self, arrival: &Arrival, folder: &Folder) -> Result<(), StoreError> {
-        let central = self.inner.stores.central();
-        let (channel, chat_id) = (arrival.chat.channel.clone(), arrival.chat.chat_id.clone());
-        let chat = ChatRow { kind: arrival.kind, title: arrival.title.clone(), unknown: None };
-        central.put_chat(&channel, &chat_id, chat).await?;
-        let terms = Terms::of(arrival.kind);
-        central.wire_once(Wiring { channel, chat_id, folder: folder.clone(), terms }).await?;
-        Ok(())
     }
 }
 

@@ -98,7 +98,7 @@ impl Fixture {
     /// With an owner who is known, in the direct chat `1`.
     async fn owned() -> Self {
         let f = Self::new().await;
-        let new = NewCode { role: Role::Owner, folder: None, person: None, lasts: Duration::from_secs(60) };
+        let new = NewCode { role: Some(Role::Owner), folder: None, person: None, lasts: Duration::from_secs(60) };
         let code = f.desk.new_code(new).await.unwrap();
         assert!(matches!(f.says(OWNER, direct(OWNER), &format!("/pair {code}")).await, Taken::Done(_)));
         f.posts(direct(OWNER)).await;
@@ -276,7 +276,7 @@ async fn a_command_above_a_role_is_refused_in_words_once_and_counted() {
 async fn an_owners_code_may_name_a_group_and_wires_the_chat_to_it() {
     let f = Fixture::new().await;
     let folder = Some("ops".parse().unwrap());
-    let new = NewCode { role: Role::Owner, folder, person: None, lasts: Duration::from_secs(60) };
+    let new = NewCode { role: Some(Role::Owner), folder, person: None, lasts: Duration::from_secs(60) };
     let code = f.desk.new_code(new).await.unwrap();
     assert!(matches!(f.says(OWNER, direct(OWNER), &format!("/pair {code}")).await, Taken::Done(_)));
     assert_eq!(f.says(OWNER, direct(OWNER), "hello").await, Taken::Accepted);
@@ -289,7 +289,7 @@ async fn an_owners_code_may_name_a_group_and_wires_the_chat_to_it() {
 async fn a_code_opens_once_and_a_message_is_answered_once() {
     let f = Fixture::new().await;
     let folder = Some("demo".parse().unwrap());
-    let new = NewCode { role: Role::Member, folder, person: None, lasts: Duration::from_secs(60) };
+    let new = NewCode { role: Some(Role::Member), folder, person: None, lasts: Duration::from_secs(60) };
     let code = f.desk.new_code(new).await.unwrap();
     assert!(matches!(f.says("2", direct("2"), &format!("/start {code}")).await, Taken::Done(_)));
     assert_eq!(f.says("3", direct("3"), &format!("/pair {code}")).await, Taken::Dropped("bad-code"));
@@ -346,7 +346,7 @@ async fn who_becomes_known_is_asked_what_waits_and_only_what_they_may_decide() {
     assert!(asked[0].text.contains("may I?") && asked[0].buttons.len() == 3);
     assert_eq!(central.unasked_approvals().await.unwrap(), 1);
     // An owner pairs, and is asked both; one press decides.
-    let new = NewCode { role: Role::Owner, folder: None, person: None, lasts: Duration::from_secs(60) };
+    let new = NewCode { role: Some(Role::Owner), folder: None, person: None, lasts: Duration::from_secs(60) };
     let code = f.desk.new_code(new).await.unwrap();
     f.says(OWNER, direct(OWNER), &format!("/pair {code}")).await;
     f.looks().await;

@@ -1,8 +1,11 @@
 //! The desk's own words, and what is made harmless before anybody reads it.
 
+use cofferdam_protocol::ids::Folder;
+
 use crate::channels::{Arrival, Content};
 use crate::model::chat::ChatKind;
 use crate::model::people::{Act, Role};
+use crate::store::pairing::Paired;
 
 /// The longest name of a person or a chat, in characters.
 const MOST_NAME: usize = 80;
@@ -76,13 +79,18 @@ pub(super) fn help(role: Option<Role>) -> String {
     lines.join("\n")
 }
 
-pub(super) fn paired(role: Role, group: Option<&str>, wired: Option<&str>) -> String {
-    let of = group.map(|group| format!(" of {group}")).unwrap_or_default();
-    let chat = match wired {
+pub(super) fn paired(paired: &Paired) -> String {
+    let of = |group: &Folder| format!(" of {group}");
+    let of = paired.wired.as_ref().filter(|_| paired.role != Some(Role::Owner)).map(of).unwrap_or_default();
+    let known = match paired.role {
+        Some(role) => format!("You are {} {}{of} now.", article(role), role.as_str()),
+        None => "You are known here now.".to_owned(),
+    };
+    let chat = match &paired.wired {
         Some(group) => format!(" This chat reaches {group} now: write something."),
         None => String::new(),
     };
-    format!("Hello! You are {} {}{of} now.{chat}", article(role), role.as_str())
+    format!("Hello! {known}{chat}")
 }
 
 fn article(role: Role) -> &'static str {

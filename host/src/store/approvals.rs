@@ -8,7 +8,7 @@ use super::asking::put_question;
 use super::central::folder_of;
 use super::db::Durability;
 use super::own_states::step_approval;
-use super::people::{NewUser, put_role, put_user};
+use super::people::{NewUser, put_user, raise_role};
 use super::posts::{self, NewPost};
 use super::wirings::{self, ChatRow, Wiring};
 use super::{Central, StoreError, late, moves, now_ms};
@@ -316,7 +316,7 @@ fn apply(tx: &Savepoint<'_>, effect: &Effect, by: &str) -> Result<(), StoreError
     }
     if let Some((user, role, folder)) = &effect.user {
         let person = put_user(tx, user, None)?;
-        put_role(tx, person, *role, folder.as_ref(), by)?;
+        raise_role(tx, person, *role, folder.as_ref(), by)?;
     }
     Ok(())
 }

@@ -59,6 +59,8 @@ pub struct Late {
     pub placed: String,
     /// How often it is to be taken in anew.
     pub again: i64,
+    /// It was counted when it came, and waits for no pace.
+    pub counted: bool,
 }
 
 impl Central {
@@ -87,10 +89,17 @@ impl Central {
             .read(move |tx| {
                 Ok(tx
                     .prepare_cached(
-                        "SELECT id, arrival, placed, again FROM late WHERE channel = ?1 AND user_id = ?2 ORDER BY id LIMIT 1",
+                        "SELECT id, arrival, placed, again, counted FROM late WHERE channel = ?1 AND user_id = ?2
+                         ORDER BY id LIMIT 1",
                     )?
                     .query_row([&writer.channel, &writer.user_id], |row| {
-                        Ok(Late { id: row.get(0)?, arrival: row.get(1)?, placed: row.get(2)?, again: row.get(3)? })
+                        Ok(Late {
+                            id: row.get(0)?,
+                            arrival: row.get(1)?,
+                            placed: row.get(2)?,
+                            again: row.get(3)?,
+                            counted: row.get(4)?,
+                        })
                     })
                     .optional()?)
             })
@@ -176,9 +185,9 @@ fn hold(tx: &Savepoint<'_>, new: &NewLate, most: u64) -> Result<Held, StoreError
 pub(super) fn release(tx: &Savepoint<'_>) -> Result<bool, StoreError> {
     // A row that somebody changed by hand, so that nobody can read it, is left out.
     tx.prepare_cached(
-        "INSERT INTO late (channel, user_id, chat_id, platform_id, arrival, placed)
+        "INSERT INTO late (channel, user_id, chat_id, platform_id, arrival, placed, counted)
          SELECT channel, json_extract(arrival, '$.sender.id'), json_extract(arrival, '$.chat.chat_id'),
-             json_extract(arrival, '$.platform_id'), arrival, '[]'
+             json_extract(arrival, '$.platform_id'), arrival, '[]', 1
          FROM (SELECT held.id, channel, iif(json_valid(arrival), arrival, NULL) AS arrival
                FROM held JOIN approvals ON approvals.id = approval WHERE approvals.state = 'approved')
          WHERE json_extract(arrival, '$.sender.id') IS NOT NULL AND json_extract(arrival, '$.platform_id') IS NOT NULL

@@ -29,6 +29,7 @@ pub mod looked;
 pub mod moves;
 pub mod outboxes;
 mod own_states;
+pub mod pairing;
 pub mod people;
 pub mod pools;
 pub mod post_letters;

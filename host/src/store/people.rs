@@ -90,8 +90,8 @@ pub struct NewUser {
 pub struct Pairing {
     /// SHA-256 of the code.
     pub code: [u8; 32],
-    /// What its user becomes.
-    pub role: Role,
+    /// What its user becomes, unless they are more already; none changes no role.
+    pub role: Option<Role>,
     /// In this group only.
     pub folder: Option<Folder>,
     /// The person that is meant; none makes a new one.
@@ -187,10 +187,7 @@ impl Central {
                 }
                 tx.execute("UPDATE users SET person = ?1 WHERE person = ?2", [into, other])?;
                 for row in roles_of(tx, other)? {
-                    let there = roles_of(tx, into)?.into_iter().find(|there| there.folder == row.folder);
-                    if there.is_none_or(|there| there.role < row.role) {
-                        put_role(tx, into, row.role, row.folder.as_ref(), "link")?;
-                    }
+                    raise_role(tx, into, row.role, row.folder.as_ref(), "link")?;
                 }
                 tx.execute("DELETE FROM people WHERE id = ?1", [other])?;
                 Ok(true)
@@ -224,36 +221,13 @@ impl Central {
                     "INSERT INTO pairings (code, role, folder, person, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
                     params![
                         pairing.code,
-                        pairing.role.as_str(),
+                        pairing.role.map(Role::as_str),
                         pairing.folder.as_ref().map(Folder::as_str),
                         pairing.person,
                         pairing.expires_at,
                     ],
                 )?;
                 Ok(())
-            })
-            .await
-    }
-
-    /// Uses a code up: its user gets what it was made for. None: it opens nothing.
-    pub async fn pair(&self, code: [u8; 32], user: NewUser) -> Result<Option<Pairing>, StoreError> {
-        self.db
-            .write(Durability::Durable, move |tx| {
-                let row: Option<(String, Option<String>, Option<i64>, i64)> = tx
-                    .query_row(
-                        "DELETE FROM pairings WHERE code = ?1 AND expires_at > ?2
-                         RETURNING role, folder, person, expires_at",
-                        params![code, now_ms()],
-                        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-                    )
-                    .optional()?;
-                let Some((role, folder, meant, expires_at)) = row else { return Ok(None) };
-                let role = Role::parse(&role).ok_or(StoreError::Unknown { what: "role", value: role })?;
-                let folder = folder.map(folder_of).transpose()?;
-                let person = put_user(tx, &user, meant)?;
-                // An owner owns all groups; the group is where the chat is wired to.
-                put_role(tx, person, role, folder.as_ref().filter(|_| role != Role::Owner), "pairing")?;
-                Ok(Some(Pairing { code, role, folder, person: Some(person), expires_at }))
             })
             .await
     }
@@ -296,7 +270,22 @@ pub(super) fn put_user(tx: &Savepoint<'_>, new: &NewUser, meant: Option<i64>) ->
     Ok(person)
 }
 
-pub(super) fn put_role(
+/// Gives a person a role, unless they have it or a higher one of that scope.
+pub(super) fn raise_role(
+    tx: &Savepoint<'_>,
+    person: i64,
+    role: Role,
+    folder: Option<&Folder>,
+    by: &str,
+) -> Result<(), StoreError> {
+    let there = roles_of(tx, person)?.into_iter().find(|there| there.folder.as_ref() == folder);
+    match there {
+        Some(there) if there.role >= role => Ok(()),
+        _ => put_role(tx, person, role, folder, by),
+    }
+}
+
+fn put_role(
     tx: &Savepoint<'_>,
     person: i64,
     role: Role,
@@ -316,7 +305,7 @@ fn exists(tx: &Savepoint<'_>, person: i64) -> Result<bool, StoreError> {
     Ok(tx.query_row("SELECT EXISTS (SELECT 1 FROM people WHERE id = ?1)", [person], |row| row.get(0))?)
 }
 
-fn roles_of(tx: &Savepoint<'_>, person: i64) -> Result<Vec<RoleRow>, StoreError> {
+pub(super) fn roles_of(tx: &Savepoint<'_>, person: i64) -> Result<Vec<RoleRow>, StoreError> {
     let mut statement = tx.prepare_cached("SELECT folder, role FROM roles WHERE person = ?1 ORDER BY folder")?;
     let rows = statement.query_and_then([person], |row| {
         let (folder, role): (Option<String>, String) = (row.get(0)?, row.get(1)?);

@@ -1,7 +1,10 @@
 //! The channels of a home: made of their rows, run, and changed while the daemon runs. The one room that knows which platforms
 //! there are.
+//!
+//! - [`change`]: added, changed, taken away. - [`kinds`]: what each is made of. - [`book`], [`programs`]: what HTTP channels look up.
 
 mod book;
+mod change;
 mod kinds;
 mod programs;
 
@@ -21,7 +24,7 @@ use crate::error_chain;
 use crate::gateway::accounts::{AccountError, Accounts};
 use crate::model::channel::ChannelKind;
 use crate::store::channels::{ChannelRow, SecretOf};
-use crate::store::{StoreError, Stores, now_ms};
+use crate::store::{StoreError, Stores};
 use crate::trust::Trust;
 
 pub use programs::HookSecret;
@@ -54,6 +57,9 @@ pub struct Board {
 /// Why a channel was not added or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
+    /// The change itself broke off.
+    #[error("the change broke off inside")]
+    BrokeOff,
     /// Its settings, or its secret, are no good.
     #[error(transparent)]
     Settings(#[from] BadSettings),
@@ -173,18 +179,12 @@ impl Switchboard {
             if self.lock().contains_key(&row.name) {
                 continue;
             }
-            if let Err(error) = self.plug_row(&row).await {
-                let why = error_chain(&error);
-                tracing::error!(channel = row.name, why, "the channel does not run");
-                // What is on its way to it waits.
-                self.inner.board.channels.add(Arc::new(Parked::new(&row.name, &why)));
-                self.lock_broken().insert(row.name, why);
-            }
+            self.plug_or_park(&row).await;
         }
     }
 
     async fn plug_row(&self, row: &ChannelRow) -> Result<(), ChannelError> {
-        let settings = serde_json::from_str(&row.settings).map_err(|error| BadSettings(error.to_string()))?;
+        let settings = change::parsed(row)?;
         if let Some(why) = self.lacks_secret(row).await? {
             return Err(ChannelError::NoSecret(why));
         }
@@ -219,83 +219,24 @@ impl Switchboard {
         let task = tokio::spawn(async move { runs.run(intake, stopped).await });
         self.lock().insert(name, Line { channel, stop, task });
         (self.inner.board.changed)();
-    }
-
-    async fn unplug(&self, name: &str) {
-        let line = self.lock().remove(name);
-        self.inner.board.channels.remove(name);
-        if let Some(line) = line {
-            end(line).await;
-        }
-        self.lock_broken().remove(name);
-    }
-
-    /// Adds a channel or changes one: tried first, kept only when its platform says that all is well. Answers what it said.
-    pub async fn put(&self, new: NewChannel) -> Result<String, ChannelError> {
-        let _alone = self.inner.changing.lock().await;
-        let board = &self.inner.board;
-        let known = self.row(&new.name).await?;
-        if known.as_ref().is_some_and(|known| known.kind != new.kind) {
-            return Err(ChannelError::OtherKind(new.name));
-        }
-        let settings = match (new.settings, known) {
-            (Some(settings), _) => settings,
-            (None, Some(known)) => {
-                serde_json::from_str(&known.settings).map_err(|error| BadSettings(error.to_string()))?
-            }
-            (None, None) => Value::Object(serde_json::Map::new()),
-        };
-        let secret = match &new.secret {
-            Some(secret) => Some(secret.clone()),
-            None => board.secrets.open_other(SecretOf::channel(&new.name)).await?,
-        };
-        let channel = kinds::make(board, (&new.name, new.kind), settings.clone(), secret)?;
-        let words = if channel.tests_alone() { tested(channel.as_ref()).await? } else { "added".to_owned() };
-        let row = ChannelRow {
-            name: new.name.clone(),
-            kind: new.kind,
-            settings: settings.to_string(),
-            created_at: now_ms(),
-        };
-        let central = board.stores.central().clone();
-        let kept = match new.secret {
-            Some(secret) => {
-                let keep = async |sealed| central.put_channel(row, Some(sealed)).await;
-                board.secrets.seal_other(SecretOf::channel(&new.name), secret, keep).await??
-            }
-            None => central.put_channel(row, None).await?,
-        };
-        if !kept {
-            return Err(ChannelError::OtherKind(new.name));
-        }
-        if self.inner.serves.is_cancelled() {
-            self.unplug(&new.name).await;
-            self.plug(channel.clone());
-            if !channel.tests_alone() {
-                return Ok(settled(channel.as_ref()).await);
-            }
-        }
-        Ok(words)
-    }
-
-    /// Takes a channel away, with all that is its own. Answers whether it was there.
-    pub async fn remove(&self, name: &str) -> Result<bool, ChannelError> {
-        let _alone = self.inner.changing.lock().await;
-        self.unplug(name).await;
-        Ok(self.inner.board.stores.central().remove_channel(name).await?)
+        self.inner.board.desk.look_soon();
     }
 
     /// Asks a channel's platform whether all is well.
     pub async fn test(&self, name: &str) -> Result<String, ChannelError> {
-        let row = self.row(name).await?.ok_or_else(|| ChannelError::Unknown(name.to_owned()))?;
-        let runs = self.lock().get(name).map(|line| line.channel.clone());
-        if let Some(channel) = runs {
+        if let Some(channel) = self.running(name) {
             return tested(channel.as_ref()).await;
         }
+        // A trial of one that does not run is not to meet one that begins to.
+        let _alone = self.inner.changing.lock().await;
+        if let Some(channel) = self.running(name) {
+            return tested(channel.as_ref()).await;
+        }
+        let row = self.row(name).await?.ok_or_else(|| ChannelError::Unknown(name.to_owned()))?;
         if let Some(why) = self.lacks_secret(&row).await? {
             return Err(ChannelError::NoSecret(why));
         }
-        let settings = serde_json::from_str(&row.settings).map_err(|error| BadSettings(error.to_string()))?;
+        let settings = change::parsed(&row)?;
         let secret = self.inner.board.secrets.open_other(SecretOf::channel(name)).await?;
         let channel = kinds::make(&self.inner.board, (name, row.kind), settings, secret)?;
         tested(channel.as_ref()).await
@@ -333,6 +274,10 @@ impl Switchboard {
 
     async fn row(&self, name: &str) -> Result<Option<ChannelRow>, StoreError> {
         Ok(self.inner.board.stores.central().channels().await?.into_iter().find(|row| row.name == name))
+    }
+
+    fn running(&self, name: &str) -> Option<Arc<dyn Channel>> {
+        self.lock().get(name).map(|line| line.channel.clone())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Line>> {

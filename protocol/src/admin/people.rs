@@ -81,7 +81,8 @@ pub struct PersonLink {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PairRequest {
-    /// What its user becomes; none is the owner while there is none.
+    /// What its user becomes, unless they are more already; none is the owner while there is none. With a person none changes no
+    /// role.
     #[serde(default)]
     pub role: Option<String>,
     /// The group that the chat it is used in is wired to; a role but the owner's is of this group only.
@@ -100,11 +101,15 @@ pub struct PairRequest {
 pub struct PairCode {
     /// The code.
     pub code: String,
-    /// What its user becomes.
-    pub role: String,
+    /// What its user becomes, unless they are more already; none changes no role.
+    #[serde(default)]
+    pub role: Option<String>,
     /// In this group only.
     #[serde(default)]
     pub group: Option<Folder>,
+    /// The person that is meant; none makes a new one.
+    #[serde(default)]
+    pub person: Option<i64>,
     /// Until when: RFC 3339, UTC.
     pub expires_at: String,
 }

@@ -141,11 +141,14 @@ async fn what_may_pass_is_for_later_what_cannot_is_refused_and_a_break_is_a_doub
         SendError::Later { after: Some(after), whole_channel: false, .. } => assert_eq!(after.as_secs(), 86_400),
         other => panic!("{other:?}"),
     }
-    for fault in [Fault::Page(502), Fault::No(500, "Internal Server Error"), Fault::Page(403)] {
+    for fault in [Fault::Page(503), Fault::Page(403)] {
         let error = outcome(&telegram, ada, Some(fault.clone())).await;
         assert!(matches!(error, SendError::Later { after: None, .. }), "{fault:?}: {error:?}");
     }
-    for fault in [Fault::Closed, Fault::DoneAndClosed, Fault::Cut, Fault::Malformed] {
+    let failed_over_it = [Fault::Page(502), Fault::Page(504), Fault::No(500, "Internal Server Error")];
+    for fault in
+        [Fault::Closed, Fault::DoneAndClosed, Fault::Cut, Fault::Malformed].into_iter().chain(failed_over_it)
+    {
         let error = outcome(&telegram, ada, Some(fault.clone())).await;
         assert!(matches!(error, SendError::Doubt { .. }), "{fault:?}: {error:?}");
     }
@@ -176,9 +179,11 @@ async fn a_change_that_broke_off_is_made_again_without_a_doubt() {
     let telegram = Telegram::start().await;
     let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
     let first = send(&channel, &reply(ada, "first"), None).await.expect("sent").remove(0);
-    telegram.fail("editMessageText", [Fault::DoneAndClosed]);
-    let error = send(&channel, &reply(ada, "second"), Some(id(&first))).await.expect_err("broken");
-    assert!(matches!(error, SendError::Later { .. }), "{error:?}");
+    for fault in [Fault::DoneAndClosed, Fault::Page(502), Fault::No(500, "Internal Server Error")] {
+        telegram.fail("editMessageText", [fault]);
+        let error = send(&channel, &reply(ada, "second"), Some(id(&first))).await.expect_err("broken");
+        assert!(matches!(error, SendError::Later { .. }), "{error:?}");
+    }
     send(&channel, &reply(ada, "second"), Some(id(&first))).await.expect("it is there");
     assert_eq!(telegram.from_bot(ada).len(), 1);
 }

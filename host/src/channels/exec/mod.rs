@@ -138,6 +138,11 @@ impl Channel for Exec {
         }
     }
 
+    /// It starts the program, which may be there once only: two would share a secret and a directory.
+    fn tests_beside(&self) -> bool {
+        false
+    }
+
     async fn test(&self) -> Result<String, SendError> {
         if let Some((wire, hello)) = self.inner.link.there() {
             let done = wire.ask(None, hello.answer, calls::test).await?;

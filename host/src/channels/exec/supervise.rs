@@ -24,7 +24,7 @@ pub(super) struct Inner {
     pub(super) link: Arc<Link>,
     pub(super) closing: CancellationToken,
     pub(super) tasks: TaskTracker,
-    /// Never two programs at once.
+    /// Never two programs of this value at once; whoever makes a second value ends this one first.
     pub(super) alone: tokio::sync::Mutex<()>,
 }
 

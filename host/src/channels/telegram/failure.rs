@@ -10,7 +10,7 @@ pub(super) enum Failure {
     /// Telegram said no.
     #[error("Telegram says: {}", .0.description)]
     No(No),
-    /// Telegram has trouble of its own.
+    /// Telegram has trouble of its own, or something between it and us has.
     #[error("Telegram has trouble (status {0})")]
     Trouble(u16),
     /// It was not reached: it has nothing of the call.
@@ -74,6 +74,8 @@ impl Failure {
     pub(super) fn harmless(self) -> Self {
         match self {
             Self::Broken(why) | Self::Unreadable(why) => Self::Away(why),
+            Self::Trouble(status) if is_doubt(status) => Self::Away(format!("it has trouble (status {status})")),
+            Self::No(no) if u16::try_from(no.code).is_ok_and(is_doubt) => Self::Away(no.description),
             other => other,
         }
     }
@@ -84,11 +86,18 @@ impl From<Failure> for SendError {
         let why = failure.to_string();
         match failure {
             Failure::No(no) => refusal(no, why),
+            Failure::Trouble(status) if is_doubt(status) => Self::Doubt { why },
             Failure::Trouble(_) | Failure::Away(_) => Self::later(why, None),
             Failure::Broken(_) | Failure::Unreadable(_) | Failure::TooLarge => Self::Doubt { why },
             Failure::Never(why) => Self::Refused { why },
         }
     }
+}
+
+/// Whether a call that failed so may have been done all the same: its server failed over it, or what stands before that server
+/// lost it on the way back. A server that says that it serves nobody now (503) did not look at it.
+fn is_doubt(status: u16) -> bool {
+    status >= 500 && status != 503
 }
 
 /// What a refusal means for a reply.
@@ -109,7 +118,8 @@ fn refusal(no: No, why: String) -> SendError {
             whole_channel: true,
         },
         409 => SendError::later(why, no.after),
-        code if code >= 500 => SendError::later(why, no.after),
+        503 => SendError::later(why, no.after),
+        code if code >= 500 => SendError::Doubt { why },
         403 if said.contains("blocked") => in_words("the person has blocked the bot"),
         403 => in_words("the bot may not write there"),
         400 if said.contains("chat not found") => in_words("there is no such chat, or the bot was never in it"),
@@ -143,8 +153,14 @@ mod tests {
             (no(403, "Forbidden: bot was blocked by the user"), "refused"),
             (no(400, "Bad Request: chat not found"), "refused"),
             (no(400, "Bad Request: message thread not found"), "refused"),
-            (no(500, "Internal Server Error"), "later"),
-            (Failure::Trouble(502), "later"),
+            (no(500, "Internal Server Error"), "doubt"),
+            (no(500, "Internal Server Error").harmless(), "later"),
+            (no(503, "Service Unavailable"), "later"),
+            (Failure::Trouble(502), "doubt"),
+            (Failure::Trouble(504), "doubt"),
+            (Failure::Trouble(502).harmless(), "later"),
+            (Failure::Trouble(503), "later"),
+            (Failure::Trouble(404), "later"),
             (Failure::Away("no".into()), "later"),
             (Failure::Broken("no".into()), "doubt"),
             (Failure::Unreadable("no".into()), "doubt"),

@@ -184,7 +184,8 @@ pub(in crate::cli) struct TermsArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PairArgs {
-    /// What the code makes of its user: owner, admin, member or guest [default: owner, while there is none]
+    /// What the code makes of its user, unless they are more already: owner, admin, member or guest [default: owner, while
+    /// there is none; with --person no other role]
     #[arg(long)]
     pub role: Option<String>,
     /// The chat in which it is used is wired to this group; a role but the owner's is of this group only

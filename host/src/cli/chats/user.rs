@@ -94,9 +94,15 @@ pub(in crate::cli) async fn pair(context: &Context, args: PairArgs) -> Result<u8
         return Ok(0);
     }
     let of = code.group.as_ref().map(|group| format!(", and wires the chat to {group}")).unwrap_or_default();
+    let who = match (code.person, &code.role) {
+        (None, role) => role.clone().unwrap_or_else(|| "known".to_owned()),
+        (Some(person), Some(role)) => format!("person {person} then, and {role} unless they are more already"),
+        (Some(person), None) => format!("person {person} then, with the roles that person has"),
+    };
+    let then = if code.person.is_none() { " then" } else { "" };
     terminal::out(&format!(
-        "send this to the bot, until {}:\n\n  /pair {}\n\nwhoever does is {} then{of}",
-        code.expires_at, code.code, code.role
+        "send this to the bot, until {}:\n\n  /pair {}\n\nwhoever does is {who}{then}{of}",
+        code.expires_at, code.code
     ))?;
     Ok(0)
 }

@@ -65,8 +65,25 @@ async fn the_pause_of_a_rate_limit_is_kept_and_is_this_chats_alone() {
     f.say("a", &["3"]).await;
     f.say("b", &["more"]).await;
     assert_eq!(texts(&f.shown(2).await), ["other", "more"], "no nudge shortens the pause");
+}
+
+#[tokio::test]
+async fn the_pause_of_a_rate_limit_is_its_chats_in_all_threads() {
+    const PAUSE: Duration = Duration::from_millis(400);
+    let f = Fixture::new(false).await;
+    f.script("1", &[Later(Some(PAUSE))]);
+    let start = Instant::now();
+    f.say("a", &["1"]).await;
+    f.until("a", |kept| kept[0].tries == 1).await;
+    let thread = ChatRef { thread_id: Some("t".into()), ..chat("a") };
+    f.db.put_reply(&thread, "in a thread").await;
+    f.delivery.nudge(Due { folder: f.db.folder().clone(), chat: thread });
+    f.say("b", &["other"]).await;
+    let shown = f.shown(2).await;
+    assert_eq!(texts(&shown), ["other", "in a thread"]);
+    assert!(start.elapsed() >= PAUSE, "{:?}", start.elapsed());
     f.pause_passes("a", 1).await;
-    assert_eq!(texts(&f.shown(5).await)[2..], ["1", "2", "3"]);
+    assert_eq!(texts(&f.shown(3).await)[2..], ["1"]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What is held for an approval: nothing of it is lost, or overtaken, or in anybody's way; and who is asked, and how often.
 
 use super::*;
-use crate::desk::floods::BURST;
+use crate::desk::floods::{BURST, EVERY};
 use crate::model::delivery::{Miss, Next};
 use crate::store::people::NewUser;
 
@@ -60,7 +60,7 @@ async fn each_group_that_asks_about_a_sender_gets_all_that_they_wrote() {
     assert_eq!(f.texts("ops").await, ["hello", "again"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_message_that_comes_again_is_held_once_and_beyond_the_bound_each_is_counted() {
     let f = Fixture::with_two_that_ask().await;
     let written = Written { text: "0".into(), addressed: true, ..Written::default() };
@@ -74,7 +74,9 @@ async fn a_message_that_comes_again_is_held_once_and_beyond_the_bound_each_is_co
     assert_eq!(f.counter.take(first).await, Ok(Taken::Accepted), "it is held already");
     assert!(f.drops().await.is_empty());
     f.approves("2 guest").await;
+    let begun = tokio::time::Instant::now();
     f.looks().await;
+    assert!(begun.elapsed() < EVERY, "each was counted when it came");
     assert_eq!(f.texts("ops").await, (0..most).map(|number| number.to_string()).collect::<Vec<_>>());
 }
 

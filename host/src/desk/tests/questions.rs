@@ -101,7 +101,7 @@ async fn only_who_may_decide_in_a_group_answers_its_questions_by_a_command() {
     let of_demo = f.asks("demo", direct(OWNER), &["Yes", "No"]).await;
     let of_ops = f.asks("ops", direct("2"), &["Yes, all", "No"]).await;
     let admin = NewCode {
-        role: Role::Admin,
+        role: Some(Role::Admin),
         folder: Some("ops".parse().unwrap()),
         person: None,
         lasts: Duration::from_secs(60),

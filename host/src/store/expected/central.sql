@@ -181,7 +181,7 @@ CREATE TABLE late (
     platform_id TEXT NOT NULL,
     -- JSON: the arrival, and which of its files are in a workspace already.
     arrival     TEXT NOT NULL,
-    placed      TEXT NOT NULL, again INTEGER NOT NULL DEFAULT 0,
+    placed      TEXT NOT NULL, again INTEGER NOT NULL DEFAULT 0, counted INTEGER NOT NULL DEFAULT 0,
     UNIQUE (channel, chat_id, platform_id)
 ) STRICT;
 CREATE INDEX late_writer ON late (channel, user_id, id);
@@ -202,13 +202,15 @@ CREATE TABLE moved_chats (
     PRIMARY KEY (channel, chat_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX moved_chats_now ON moved_chats (channel, now_id);
-CREATE TABLE pairings (
+CREATE TABLE "pairings" (
     code       BLOB PRIMARY KEY,
-    role       TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member', 'guest')),
+    -- NULL changes no role.
+    role       TEXT CHECK (role IN ('owner', 'admin', 'member', 'guest')),
     folder     TEXT REFERENCES groups (folder) ON DELETE CASCADE,
     -- The person that is meant; NULL makes a new one.
     person     INTEGER REFERENCES people (id) ON DELETE CASCADE,
-    expires_at INTEGER NOT NULL
+    expires_at INTEGER NOT NULL,
+    CHECK (role IS NOT NULL OR person IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE people (
     id         INTEGER PRIMARY KEY,

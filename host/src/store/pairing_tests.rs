@@ -1,0 +1,126 @@
+//! Pairing on a real database: what a code gives, what it never takes, and that it is one step.
+
+use super::*;
+use crate::model::approval::{ApprovalEvent, ApprovalKind};
+use crate::store::approvals::{Asked, Effect, NewApproval};
+use crate::store::ground::Ground;
+use crate::store::group::outbox::NextReply;
+use crate::store::people::{Pairing, RoleRow};
+
+const CODE: [u8; 32] = [7; 32];
+
+async fn central() -> (tempfile::TempDir, Central) {
+    let dir = tempfile::tempdir().unwrap();
+    let central = Central::open(&dir.path().join("central.db"), &Ground::default()).unwrap();
+    central.put_group(&demo(), "{}".into(), String::new()).await.unwrap();
+    (dir, central)
+}
+
+fn demo() -> Folder {
+    "demo".parse().unwrap()
+}
+
+fn user(channel: &str) -> NewUser {
+    NewUser { channel: channel.into(), user_id: "5".into(), name: "Ada".into(), direct: None }
+}
+
+fn chat(channel: &str) -> ChatRef {
+    ChatRef { channel: channel.into(), chat_id: "5".into(), thread_id: None }
+}
+
+async fn code(central: &Central, role: Option<Role>, folder: Option<Folder>, person: Option<i64>) {
+    let expires_at = now_ms() + 60_000;
+    central.put_pairing(Pairing { code: CODE, role, folder, person, expires_at }).await.unwrap();
+}
+
+async fn shows(central: &Central, channel: &str) -> Result<Option<Paired>, StoreError> {
+    let showing = Showing {
+        code: CODE,
+        user: user(channel),
+        chat: chat(channel),
+        kind: ChatKind::Direct,
+        title: None,
+        platform_id: "1".into(),
+    };
+    let paired = central.pair(showing, |paired| format!("hello {:?}", paired.role)).await?;
+    Ok(paired.map(|(paired, _)| paired))
+}
+
+async fn roles(central: &Central, person: i64) -> Vec<RoleRow> {
+    central.person(person).await.unwrap().unwrap().roles
+}
+
+#[tokio::test]
+async fn a_code_raises_a_role_and_never_lowers_one() {
+    let (_dir, central) = central().await;
+    let admin = RoleRow { folder: Some(demo()), role: Role::Admin };
+    let person = central.put_user(user("tg"), Some((Role::Member, Some(demo()))), "me").await.unwrap();
+    code(&central, Some(Role::Admin), Some(demo()), None).await;
+    let paired = shows(&central, "tg").await.unwrap().unwrap();
+    assert_eq!(paired, Paired { person, role: Some(Role::Admin), wired: Some(demo()) });
+    assert_eq!(roles(&central, person).await, [admin.clone()]);
+    code(&central, Some(Role::Guest), Some(demo()), None).await;
+    let paired = shows(&central, "tg").await.unwrap().unwrap();
+    assert_eq!(paired.role, Some(Role::Admin), "and the greeting says so");
+    assert_eq!(roles(&central, person).await, [admin]);
+}
+
+#[tokio::test]
+async fn an_approval_of_a_sender_never_lowers_a_role() {
+    let (_dir, central) = central().await;
+    let new = NewApproval {
+        kind: ApprovalKind::Sender,
+        asker: "5".into(),
+        chat: chat("tg"),
+        user_id: Some("5".into()),
+        folder: Some(demo()),
+        words: "may they?".into(),
+        choices: Vec::new(),
+        told: None,
+    };
+    let Asked::New(id, _) = central.ask(new, "1".into(), "{}".into()).await.unwrap() else { panic!("it is new") };
+    // Meanwhile somebody made them known.
+    let person = central.put_user(user("tg"), Some((Role::Admin, Some(demo()))), "me").await.unwrap();
+    let effect = Effect { user: Some((user("tg"), Role::Member, Some(demo()))), ..Effect::default() };
+    central.decide(id, ApprovalEvent::Approve, ("member".into(), "me".into()), effect).await.unwrap();
+    assert_eq!(roles(&central, person).await, [RoleRow { folder: Some(demo()), role: Role::Admin }]);
+}
+
+#[tokio::test]
+async fn a_code_for_a_person_without_a_role_makes_them_known_elsewhere_and_changes_no_role() {
+    let (_dir, central) = central().await;
+    let person = central.put_user(user("tg"), Some((Role::Owner, None)), "me").await.unwrap();
+    code(&central, None, Some(demo()), Some(person)).await;
+    let paired = shows(&central, "irc").await.unwrap().unwrap();
+    assert_eq!(paired, Paired { person, role: Some(Role::Owner), wired: Some(demo()) });
+    let known = central.person(person).await.unwrap().unwrap();
+    assert_eq!(known.users.len(), 2);
+    assert_eq!(known.roles, [RoleRow { folder: None, role: Role::Owner }]);
+    // Also while there is no owner: nobody becomes one by that.
+    central.set_role(person, None, None, "me").await.unwrap();
+    code(&central, None, None, Some(person)).await;
+    assert_eq!(shows(&central, "irc").await.unwrap().unwrap().role, None);
+    assert!(roles(&central, person).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_pairing_is_one_step_so_a_code_that_did_not_do_all_is_still_good() {
+    let (_dir, central) = central().await;
+    code(&central, Some(Role::Owner), Some(demo()), None).await;
+    let run = async |sql: &'static str| {
+        central.db.write(Durability::Relaxed, move |tx| Ok(tx.execute_batch(sql)?)).await.unwrap();
+    };
+    run("CREATE TRIGGER broken BEFORE INSERT ON posts BEGIN SELECT RAISE(ABORT, 'as told'); END").await;
+    assert!(shows(&central, "tg").await.is_err());
+    assert!(central.people().await.unwrap().is_empty(), "nobody is known");
+    assert!(
+        central.wirings_of("tg", "5").await.unwrap().is_empty() && central.chat("tg", "5").await.unwrap().is_none()
+    );
+    run("DROP TRIGGER broken").await;
+    assert!(shows(&central, "tg").await.unwrap().is_some(), "the same message, again");
+    assert_eq!(central.wirings_of("tg", "5").await.unwrap().len(), 1);
+    assert!(central.chat("tg", "5").await.unwrap().is_some());
+    assert!(!central.answer(&chat("tg"), "1", None).await.unwrap(), "it is answered");
+    assert!(matches!(central.next_post(&chat("tg")).await.unwrap(), NextReply::Due));
+    assert!(shows(&central, "tg").await.unwrap().is_none(), "once");
+}
