@@ -14,7 +14,7 @@ locked = $(CURDIR)/data/cache/codex/$(shell sed -n 's/^version = "\(.*\)"/\1/p' 
 CODEX := $(call locked,container/codex.lock)
 OLDER := $(call locked,container/codex-older.lock)
 
-.PHONY: help engine keyring irc machine runner build codex codex-older codex-update image demo test chaos bench lint fmt clean
+.PHONY: help engine keyring irc clients machine runner build codex codex-older codex-update image demo test chaos bench lint fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -32,6 +32,9 @@ keyring: machine
 
 irc: machine
 	@scripts/irc.sh
+
+clients: machine
+	@scripts/clients.sh
 
 runner: machine
 	@RUSTFLAGS="-C target-feature=+crt-static" \
@@ -55,7 +58,7 @@ image: engine build ## build the agent image, unless it is there
 demo: machine ## from nothing to a first reply
 	@scripts/demo.sh
 
-test: engine keyring irc runner codex-older ## run all tests, on the real engine and the real Codex
+test: engine keyring irc clients runner codex-older ## run all tests, on the real engine and the real Codex
 	@# Together, so that the program has the hooks that the tests pull.
 	@cargo build --locked --package cofferdam --package cofferdam-tests --bins
 	@COFFERDAM_RUNNER="$(RUNNER)" "$(DEV)" --home "$(CURDIR)" image build
