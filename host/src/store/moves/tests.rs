@@ -90,6 +90,7 @@ async fn wirings_policy_and_what_was_answered_go_along_and_the_old_id_means_the_
     let arrival = r#"{"chat":{"channel":"tg","chat_id":"-5"},"platform_id":"3","sender":{"id":"9"},
                       "content":{"Message":{"text":"helo"}}}"#;
     f.central.ask(new, "3".into(), arrival.into()).await.unwrap();
+    assert!(f.central.answer(&chat("-5"), "3", None).await.unwrap());
     // Somebody noted the new one before, without a policy.
     let row = ChatRow { kind: ChatKind::Group, title: Some("Team".into()), unknown: None };
     f.central.put_chat("tg", "-1005", row).await.unwrap();
