@@ -64,7 +64,9 @@ impl Stage {
         let drops = self.json(&["dropped"]).await;
         let word = |drop: &Value, name: &str| drop[name].as_str().unwrap_or_default().to_owned();
         let drops = drops.as_array().expect("a list").iter();
-        let mut drops: Vec<_> = drops.map(|drop| (word(drop, "chat"), word(drop, "reason"))).collect();
+        let mut drops: Vec<_> = drops
+            .map(|drop| (format!("{}:{}", word(drop, "channel"), word(drop, "chat_id")), word(drop, "reason")))
+            .collect();
         drops.sort();
         drops
     }
