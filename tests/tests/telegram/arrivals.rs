@@ -29,7 +29,7 @@ async fn what_a_person_writes_arrives_and_telegram_may_forget_it_only_then() {
     );
     let poll = telegram.calls("getUpdates").pop().expect("a poll").params;
     assert_eq!(poll["timeout"], 50);
-    assert_eq!(poll["allowed_updates"], json!(["message", "callback_query", "my_chat_member"]));
+    assert_eq!(poll["allowed_updates"], json!(["message", "edited_message", "callback_query", "my_chat_member"]));
     bot.stop().await;
 }
 
