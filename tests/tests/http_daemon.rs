@@ -191,6 +191,9 @@ async fn an_intruder_gets_nowhere_and_each_attempt_is_counted() {
     let retrieve = |key: &str| stage.client.get(format!("{}/v1/responses/{id}", stage.url)).bearer_auth(key);
     assert_eq!(told(retrieve(&other)).await.0, 404, "another key's answer");
     assert_eq!(told(retrieve(&key)).await.0, 200);
+    let other_model = json!({"model": "another-group", "input": "let me in"});
+    let model = stage.client.post(format!("{}/v1/responses", stage.url)).bearer_auth(&key).json(&other_model);
+    assert_eq!(told(model).await.0, 404, "another group");
     // Its group is taken from it: it reaches nobody.
     assert_eq!(stage.home.cli(&["unwire", "http:key/two"]).await.code, 0);
     assert_eq!(told(stage.chat(&other, "let me in")).await.0, 403);
@@ -201,6 +204,8 @@ async fn an_intruder_gets_nowhere_and_each_attempt_is_counted() {
         ("http:key/gone", "revoked-key"),
         ("http:key/one", "above-role"),
         ("http:key/two", "unwired"),
+        ("http:key/two", "wrong-response"),
+        ("http:key/one", "wrong-model"),
         ("http:hook", "unknown-hook"),
         ("http:hook/ci", "bad-signature"),
     ] {

@@ -100,6 +100,9 @@ pub trait Intake: Send + Sync {
     /// for here: their messages wait on the disk.
     async fn take(&self, arrival: Arrival) -> Result<Taken, NotTaken>;
 
+    /// Somebody was turned away before there was an arrival: counted as a drop with this reason. The chat is where they tried.
+    async fn refused(&self, _chat: &str, _reason: &'static str) {}
+
     /// A chat that was [`SendError::Absent`](super::SendError::Absent) can be reached.
     async fn present(&self, chat: ChatRef);
 

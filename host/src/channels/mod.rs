@@ -17,6 +17,7 @@ pub mod piece;
 pub mod platform;
 mod registry;
 mod shown;
+mod socket;
 pub mod state;
 pub mod telegram;
 pub mod terminal;

@@ -202,6 +202,14 @@ impl Intake for Counter {
         self.desk.take(arrival, self.writers).await
     }
 
+    async fn refused(&self, chat: &str, reason: &'static str) {
+        tracing::info!(channel = self.channel, chat, reason, "turned away");
+        let central = self.desk.inner.stores.central();
+        if let Err(error) = central.record_drop(&self.channel, chat, "", reason).await {
+            tracing::warn!(chat, reason, error = %error_chain(&error), "a drop was not counted");
+        }
+    }
+
     async fn present(&self, chat: ChatRef) {
         self.desk.told([chat.clone()]);
         match self.desk.inner.stores.central().wirings_of(&chat.channel, &chat.chat_id).await {

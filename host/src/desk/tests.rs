@@ -4,16 +4,11 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 
-use super::*;
-
-mod edits;
-mod late;
-mod questions;
-
 use cofferdam_protocol::runner::ProviderKind;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
+use super::*;
 use crate::channels::{Abilities, Channel, Offered, Piece, Receipt, SendError, Sender, Writers, Written};
 use crate::model::chat::ChatKind;
 use crate::model::people::{Role, UnknownPolicy};
@@ -22,6 +17,10 @@ use crate::store::group::claim::Claim;
 use crate::store::group::models::Inherited;
 use crate::store::group::outbox::NextReply;
 use crate::store::wirings::{ChatRow, Terms, Wiring};
+
+mod edits;
+mod late;
+mod questions;
 
 /// Says nothing; it may have files, but not the one that is gone.
 struct Mute {

@@ -73,6 +73,21 @@ async fn a_webhook_reaches_one_group_and_keeps_its_secret_and_terms_when_it_chan
 }
 
 #[tokio::test]
+async fn a_copied_call_cannot_get_another_id_and_what_is_known_of_it_goes_with_its_webhook() {
+    let (_dir, central) = central().await;
+    let admits = async |tag: u8, call: &str| central.admits("http", "ci", [tag; 32], call).await.unwrap();
+    assert!(!admits(1, "a").await, "no such webhook");
+    central.put_hook(hook("http"), group("demo"), Some(vec![7])).await.unwrap();
+    assert!(admits(1, "a").await && admits(1, "a").await && admits(2, "b").await);
+    assert!(!admits(1, "b").await);
+    central.put_hook(hook("http"), group("other"), None).await.unwrap();
+    assert!(!admits(1, "b").await, "a change of the webhook forgets nothing");
+    central.remove_hook("http", "ci").await.unwrap();
+    central.put_hook(hook("http"), group("demo"), Some(vec![8])).await.unwrap();
+    assert!(admits(1, "b").await, "another webhook of its name has other calls");
+}
+
+#[tokio::test]
 async fn a_key_is_found_by_its_hash_alone_and_revoked_it_stays_known() {
     let (_dir, central) = central().await;
     assert_eq!(central.add_key(key("a"), [1; 32], group("demo")).await.unwrap(), Put::Done);

@@ -21,6 +21,7 @@ pub mod drops;
 pub mod fault;
 pub mod ground;
 pub mod group;
+mod hook_calls;
 pub mod hooks;
 pub mod late;
 pub mod looked;

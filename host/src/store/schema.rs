@@ -11,6 +11,7 @@ const CENTRAL: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/central/0006_chats.sql")),
     M::up(include_str!("../../../migrations/central/0007_late.sql")),
     M::up(include_str!("../../../migrations/central/0008_kept.sql")),
+    M::up(include_str!("../../../migrations/central/0009_hook_calls.sql")),
 ];
 const GROUP: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/group/0001_init.sql")),

@@ -106,7 +106,7 @@ impl Central {
                 let from = source.open()?;
                 let (mut back, others) = channels(tx, &from)?;
                 let fresh: HashSet<String> = back.channels.iter().map(|(name, _)| name.clone()).collect();
-                for table in ["hooks", "api_keys", "api_threads"] {
+                for table in ["hooks", "hook_calls", "api_keys", "api_threads"] {
                     Copying::of(table).all(&from, tx, |line| Ok(fresh.contains(line.text("channel"))))?;
                 }
                 Copying::of("late").each(&from, |mut line| {

@@ -108,6 +108,11 @@ impl Book for Rows {
         kept.map_err(|error| error_chain(&error))
     }
 
+    async fn admits(&self, hook: &str, sha256_of_tag: [u8; 32], id: &str) -> Result<bool, String> {
+        let admits = self.stores.central().admits(&self.channel, hook, sha256_of_tag, id).await;
+        admits.map_err(|error| error_chain(&error))
+    }
+
     async fn refused(&self, chat: &str, reason: &'static str) {
         tracing::info!(channel = self.channel, chat, reason, "a call was refused");
         if let Err(error) = self.stores.central().record_drop(&self.channel, chat, "", reason).await {

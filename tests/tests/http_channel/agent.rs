@@ -60,6 +60,7 @@ struct Notes {
     messages: Vec<Message>,
     stands: HashMap<(ChatRef, String), Stand>,
     threads: HashMap<(String, [u8; 32]), String>,
+    calls: HashMap<(String, [u8; 32]), String>,
     refused: Vec<String>,
     used: Vec<String>,
     hooks: HashMap<String, Hook>,
@@ -330,6 +331,11 @@ impl Book for Shelf {
         assert!(thread.len() <= 64, "{thread}");
         self.0.notes().threads.insert((key.to_owned(), fingerprint), thread.to_owned());
         Ok(())
+    }
+
+    async fn admits(&self, hook: &str, sha256_of_tag: [u8; 32], id: &str) -> Result<bool, String> {
+        let mut notes = self.0.notes();
+        Ok(notes.calls.entry((hook.to_owned(), sha256_of_tag)).or_insert_with(|| id.to_owned()) == id)
     }
 
     async fn refused(&self, chat: &str, reason: &'static str) {

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use cofferdam::channels::http::Limits;
 use cofferdam::channels::http::book::HookFormat;
+use cofferdam::channels::http::signature;
 use cofferdam::channels::{Channel, State};
+use cofferdam::clock::now_ms;
 use cofferdam_tests::LIMIT;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::agent::{Act, gate};
+use super::agent::{Act, SECRET, gate};
 use super::world::{World, told};
 
 /// Short ones.
@@ -82,6 +84,58 @@ async fn bodies_have_so_much_memory_together() {
     assert_eq!(told(ask(300 * 1024)).await.0, 429);
     assert_eq!(told(ask(100 * 1024)).await.0, 200);
     assert_eq!(told(ask(100 * 1024)).await.0, 200, "it is given back");
+}
+
+#[tokio::test]
+async fn slow_calls_of_names_that_there_are_not_hold_up_no_webhook() {
+    let world = World::with(Limits { strangers: 2, ..Limits::default() }, json!({})).await;
+    world.agent.hook("ci", HookFormat::Plain);
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(world.address()).await.expect("a connection");
+        let head = "POST /hooks/nobody HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1";
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        slow.push(stream);
+    }
+    let stranger = || world.client.post(format!("{}/hooks/another", world.url)).body("x");
+    // Until both have their places.
+    while told(stranger()).await.0 != 429 {}
+    let body = "{\"text\": \"x\"}";
+    let signature = signature::sign(&SECRET.into(), now_ms() / 1000, body.as_bytes());
+    let call = world.client.post(format!("{}/hooks/ci", world.url)).header(signature::HEADER, signature);
+    assert_eq!(told(call.header("content-type", "application/json").body(body)).await.0, 202);
+}
+
+#[tokio::test]
+async fn a_webhook_that_calls_without_end_is_told_to_come_later_and_another_is_not() {
+    let world = World::start().await;
+    world.agent.hook("ci", HookFormat::Plain);
+    world.agent.hook("other", HookFormat::Plain);
+    let call = async |name: &str, number: usize| {
+        let body = format!("{{\"text\": \"{number}\"}}");
+        let signature = signature::sign(&SECRET.into(), now_ms() / 1000, body.as_bytes());
+        let call = world.client.post(format!("{}/hooks/{name}", world.url)).header(signature::HEADER, signature);
+        told(call.header("content-type", "application/json").body(body)).await.0
+    };
+    let mut taken = 0;
+    while call("ci", taken).await == 202 {
+        taken += 1;
+        assert!(taken < 1000, "it has no pace");
+    }
+    assert!(taken >= 100, "{taken}");
+    assert_eq!(call("ci", 2000).await, 429);
+    assert_eq!(call("other", 1).await, 202);
+    assert!(world.agent.refused().contains(&"hook/ci flood".to_owned()));
+}
+
+#[tokio::test]
+async fn a_body_of_very_many_values_is_refused_before_they_are_read() {
+    let world = World::start().await;
+    let key = world.agent.key("k");
+    let many = vec![0; 300_001];
+    let body = json!({"model": "demo", "input": "x", "metadata": many});
+    let (status, answer) = told(world.api(&key, "responses", &body)).await;
+    assert!(status == 400 && answer.to_string().contains("too many values"), "{answer}");
 }
 
 #[tokio::test]

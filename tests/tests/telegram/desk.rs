@@ -37,6 +37,8 @@ struct State {
     cursor: Option<String>,
     /// Chats that got another id.
     moves: Vec<(String, String)>,
+    /// Who was turned away, and why.
+    refused: Vec<String>,
     stuck: HashMap<String, NotTaken>,
     keeps_no_cursor: bool,
     answer: Option<String>,
@@ -84,6 +86,11 @@ impl Desk {
     /// The chats that got another id, each time that it was told.
     pub fn moves(&self) -> Vec<(String, String)> {
         self.state().moves.clone()
+    }
+
+    /// Who was turned away before there was an arrival, and why.
+    pub fn refused(&self) -> Vec<String> {
+        self.state().refused.clone()
     }
 
     /// Takes nothing of a chat from now on.
@@ -201,6 +208,10 @@ impl Intake for Desk {
         }
         self.change();
         taken
+    }
+
+    async fn refused(&self, chat: &str, reason: &'static str) {
+        self.state().refused.push(format!("{chat} {reason}"));
     }
 
     async fn present(&self, _: ChatRef) {}

@@ -57,6 +57,7 @@ async fn nobody_else_is_heard_and_nothing_that_cannot_be_read_holds_up_the_rest(
         };
         assert_eq!(post.send().await.expect("an answer").status(), 401, "{secret:?}");
     }
+    assert_eq!(desk.refused(), ["webhook wrong-secret"; 4], "each is counted");
     let elsewhere = client.post(url.replace("/hook/tg", "/other")).json(&update).send().await.expect("an answer");
     assert_eq!(elsewhere.status(), 404);
     telegram.deliver(json!({"message": {"message_id": 7, "text": "x".repeat(300_000)}}));

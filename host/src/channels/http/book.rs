@@ -64,6 +64,10 @@ pub trait Book: Send + Sync {
     /// months may be forgotten: its conversation then goes on in a fresh thread.
     async fn keep_thread(&self, key: &str, fingerprint: [u8; 32], thread: &str) -> Result<(), String>;
 
+    /// Whether this signature may come with this call's id: it is new, or came with that id before. The id is not signed, so
+    /// who copies a call could send it again under another one. Kept as long as [`Book::thread_of`]'s.
+    async fn admits(&self, hook: &str, sha256_of_tag: [u8; 32], id: &str) -> Result<bool, String>;
+
     /// A call was refused; counted as a drop, with this reason. The chat is `hook` or `key` when it is not known whose it was.
     async fn refused(&self, chat: &str, reason: &'static str);
 

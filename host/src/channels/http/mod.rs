@@ -10,7 +10,7 @@
 //! is answered with is read from the rows ([`book`]); a client's end is never the turn's.
 //!
 //! - [`book`]: what is looked up elsewhere. - [`webhook`], with [`plain`] and [`github`]. - [`api`].
-//! - [`waiting`]: calls that wait. - [`places`]: what calls may cost. - [`socket`]: connections.
+//! - [`waiting`]: calls that wait. - [`places`]: what calls may cost.
 
 mod api;
 pub mod book;
@@ -22,7 +22,6 @@ mod places;
 mod plain;
 mod settings;
 pub mod signature;
-mod socket;
 mod waiting;
 mod webhook;
 
@@ -45,6 +44,7 @@ use self::files::Files;
 use self::places::Places;
 use self::settings::Settings;
 use self::waiting::Waiting;
+use super::socket;
 use super::{
     Abilities, Arrival, BadSettings, Channel, Intake, NotTaken, Offered, Pauses, Piece, Progress, Receipt,
     SendError, Standing, State, Status, Taken, Writers,
@@ -72,7 +72,6 @@ struct Inner {
     places: Places,
     files: Files,
     waiting: Arc<Waiting>,
-    seen: signature::Seen,
     recent: api::Recent,
     standing: Standing,
     /// When it began, s since 1970.
@@ -123,7 +122,6 @@ impl Http {
             places: Places::new(&limits),
             files: Files::default(),
             waiting: Arc::default(),
-            seen: signature::Seen::default(),
             recent: api::Recent::default(),
             standing: Standing::default(),
             began: crate::clock::now_ms() / 1000,
@@ -158,7 +156,8 @@ impl Channel for Http {
 
     fn abilities(&self) -> Abilities {
         // A file cannot be handed to whoever waits for text: the agent is told so, rather than the caller a name.
-        Abilities { threads: true, progress: true, ..Abilities::default() }
+        // Who is called back knows a reply by its key.
+        Abilities { threads: true, progress: true, idempotent: true, ..Abilities::default() }
     }
 
     fn writers(&self) -> Writers {
@@ -173,7 +172,8 @@ impl Channel for Http {
         if let Some(listener) = self.listen(&stop).await {
             let inner = self.inner.clone();
             let app = app(Desk { inner: inner.clone(), intake });
-            let server = tokio::spawn(socket::serve(listener, inner.limits, app, inner.closed.clone()));
+            let server =
+                tokio::spawn(socket::serve(listener, inner.limits.of_connections(), app, inner.closed.clone()));
             *inner.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
             stop.cancelled().await;
         }

@@ -8,18 +8,24 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::settings::Limits;
 
 /// What is shared out over calls.
 pub(super) struct Places {
     all: Arc<Semaphore>,
+    /// Calls of webhooks that there are, whose signatures are not checked yet, and calls of others: who calls names at random
+    /// holds up no webhook.
+    unsigned: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     of_one: usize,
     by_chat: Mutex<HashMap<String, Arc<Semaphore>>>,
-    /// In KiB.
+    /// In KiB; that of bodies whose signature is not checked yet is their own.
     memory: Arc<Semaphore>,
+    unsigned_memory: Arc<Semaphore>,
+    /// When what each webhook sent is paid off.
+    paces: Mutex<HashMap<String, Instant>>,
     order: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -50,15 +56,21 @@ pub(super) struct Bytes {
 }
 
 const KIB: usize = 1024;
+/// Calls of a webhook at once, and then one for each [`EVERY`]: more than a repository that people work on makes.
+const BURST: u32 = 100;
+const EVERY: Duration = Duration::from_secs(2);
 
 impl Places {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             all: Arc::new(Semaphore::new(limits.calls)),
+            unsigned: Arc::new(Semaphore::new(limits.unsigned)),
             strangers: Arc::new(Semaphore::new(limits.strangers)),
             of_one: limits.calls_of_one,
             by_chat: Mutex::default(),
             memory: Arc::new(Semaphore::new(limits.memory / KIB)),
+            unsigned_memory: Arc::new(Semaphore::new(limits.unsigned_memory / KIB)),
+            paces: Mutex::default(),
             order: Mutex::default(),
         }
     }
@@ -75,8 +87,23 @@ impl Places {
     }
 
     /// A place for a call of which it is not known yet who makes it.
-    pub(super) fn stranger(&self) -> Option<OwnedSemaphorePermit> {
-        self.strangers.clone().try_acquire_owned().ok()
+    pub(super) fn stranger(&self, known: bool) -> Option<OwnedSemaphorePermit> {
+        let places = if known { &self.unsigned } else { &self.strangers };
+        places.clone().try_acquire_owned().ok()
+    }
+
+    /// Whether a webhook calls no more often than [`BURST`] and [`EVERY`] say; counts the call then. Nobody waits for the
+    /// answers of its calls, so that their number at once bounds nothing.
+    pub(super) fn in_pace(&self, chat: &str) -> bool {
+        let now = Instant::now();
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        paces.retain(|_, paid_at| *paid_at > now);
+        let paid_at = paces.entry(chat.to_owned()).or_insert(now);
+        let is = *paid_at - now < EVERY * BURST;
+        if is {
+            *paid_at += EVERY;
+        }
+        is
     }
 
     /// Waits until no other arrival of this chat is handed in.
@@ -94,33 +121,52 @@ impl Places {
         &self,
         headers: &HeaderMap,
         body: Body,
-        (most, within): (usize, Duration),
+        bounds: (usize, Duration),
     ) -> Result<Bytes, Unread> {
-        let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if said.is_some_and(|said| usize::try_from(said).map_or(true, |said| said > most)) {
-            return Err(Unread::TooLarge);
-        }
-        timeout(within, self.gather(body, most)).await.unwrap_or(Err(Unread::TooSlow))
+        read_into(&self.memory, headers, body, bounds).await
     }
 
-    async fn gather(&self, mut body: Body, most: usize) -> Result<Bytes, Unread> {
-        let mut read = Bytes { bytes: Vec::new(), _room: Vec::new() };
-        let mut room = 0;
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
-            let total = read.bytes.len() + data.len();
-            if total > most {
-                return Err(Unread::TooLarge);
-            }
-            if total > room {
-                // In steps, so that a body of many small frames has few permits.
-                let more = (total - room).div_ceil(64 * KIB) * 64;
-                let permits = u32::try_from(more).map_err(|_| Unread::TooLarge)?;
-                read._room.push(self.memory.clone().try_acquire_many_owned(permits).map_err(|_| Unread::NoRoom)?);
-                room += more * KIB;
-            }
-            read.bytes.extend_from_slice(&data);
-        }
-        Ok(read)
+    /// The same of a call whose signature is not checked yet.
+    pub(super) async fn read_unsigned(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        bounds: (usize, Duration),
+    ) -> Result<Bytes, Unread> {
+        read_into(&self.unsigned_memory, headers, body, bounds).await
     }
+}
+
+async fn read_into(
+    memory: &Arc<Semaphore>,
+    headers: &HeaderMap,
+    body: Body,
+    (most, within): (usize, Duration),
+) -> Result<Bytes, Unread> {
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if said.is_some_and(|said| usize::try_from(said).map_or(true, |said| said > most)) {
+        return Err(Unread::TooLarge);
+    }
+    timeout(within, gather(memory, body, most)).await.unwrap_or(Err(Unread::TooSlow))
+}
+
+async fn gather(memory: &Arc<Semaphore>, mut body: Body, most: usize) -> Result<Bytes, Unread> {
+    let mut read = Bytes { bytes: Vec::new(), _room: Vec::new() };
+    let mut room = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
+        let total = read.bytes.len() + data.len();
+        if total > most {
+            return Err(Unread::TooLarge);
+        }
+        if total > room {
+            // In steps, so that a body of many small frames has few permits.
+            let more = (total - room).div_ceil(64 * KIB) * 64;
+            let permits = u32::try_from(more).map_err(|_| Unread::TooLarge)?;
+            read._room.push(memory.clone().try_acquire_many_owned(permits).map_err(|_| Unread::NoRoom)?);
+            room += more * KIB;
+        }
+        read.bytes.extend_from_slice(&data);
+    }
+    Ok(read)
 }

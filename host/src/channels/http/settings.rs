@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::channels::BadSettings;
+use crate::channels::socket::Bounds;
 
 /// The longest that a call may be told to wait, in seconds: proxies give up on quiet connections sooner.
 const LONGEST_WAIT: u64 = 3600;
@@ -74,7 +75,9 @@ pub struct Limits {
     pub calls_of_one: usize,
     /// Calls at once.
     pub calls: usize,
-    /// Calls at once of which it is not known yet who makes them.
+    /// Calls at once of webhooks that there are, whose signature is not checked yet.
+    pub unsigned: usize,
+    /// Calls at once of webhooks that there are not.
     pub strangers: usize,
     /// Connections at once; further ones wait in the kernel.
     pub connections: usize,
@@ -82,14 +85,24 @@ pub struct Limits {
     pub head: Duration,
     /// How long a request's body may take.
     pub body: Duration,
+    /// The same before it is known who sends it.
+    pub unsigned_body: Duration,
     /// How long the other end may take nothing of its answer.
     pub untaken: Duration,
     /// The silence in a stream before a comment is sent, so that proxies keep it.
     pub keep_alive: Duration,
     /// How often a waiting call looks by itself whether it is answered: what it is told is only a hint.
     pub look: Duration,
-    /// The bodies of all requests that are in memory, in bytes.
+    /// The bodies of requests with a key that are in memory, in bytes.
     pub memory: usize,
+    /// Those of webhooks' calls, in bytes.
+    pub unsigned_memory: usize,
+}
+
+impl Limits {
+    pub(super) fn of_connections(&self) -> Bounds {
+        Bounds { connections: self.connections, head: self.head, untaken: self.untaken }
+    }
 }
 
 impl Default for Limits {
@@ -97,14 +110,17 @@ impl Default for Limits {
         Self {
             calls_of_one: 64,
             calls: 256,
-            strangers: 64,
+            unsigned: 64,
+            strangers: 32,
             connections: 512,
             head: Duration::from_secs(30),
             body: Duration::from_secs(30),
+            unsigned_body: Duration::from_secs(10),
             untaken: Duration::from_secs(120),
             keep_alive: Duration::from_secs(15),
             look: Duration::from_secs(3),
             memory: 64 * 1024 * 1024,
+            unsigned_memory: 16 * 1024 * 1024,
         }
     }
 }

@@ -1,13 +1,8 @@
 //! Signatures of webhooks and of callbacks: HMAC-SHA256, compared in constant time.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
-use tokio::time::Instant;
 
 use super::keys::{hex, unhex};
 
@@ -18,11 +13,6 @@ pub(super) const GITHUB_HEADER: &str = "x-hub-signature-256";
 
 /// How far the time in a signature may be from ours, in seconds, in either direction.
 pub(super) const WINDOW: i64 = 300;
-/// Signatures that are remembered at most; the oldest are forgotten first.
-const MOST_SEEN: usize = 10_000;
-/// How long a signature is remembered. Ours is refused by its time long before that; GitHub's has none.
-const SEEN_FOR: Duration = Duration::from_secs(24 * 3600);
-
 /// The value of our header, for a body that is sent at this time (s since 1970).
 pub fn sign(secret: &SecretString, at: i64, body: &[u8]) -> String {
     let tag = mac(secret, &[at.to_string().as_bytes(), b".", body]).map(|mac| mac.finalize().into_bytes());
@@ -70,26 +60,6 @@ fn mac(secret: &SecretString, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).ok()?;
     parts.iter().for_each(|part| mac.update(part));
     Some(mac)
-}
-
-/// Signatures that were right, each with the id of its call. The id is not signed, so who copies a call could send it again
-/// under another one.
-#[derive(Default)]
-pub(super) struct Seen(Mutex<HashMap<Vec<u8>, (String, Instant)>>);
-
-impl Seen {
-    /// Whether this signature may come with this id: it is new, or came with that id before.
-    pub(super) fn admits(&self, tag: Vec<u8>, id: &str) -> bool {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        seen.retain(|_, (_, at)| now.duration_since(*at) < SEEN_FOR);
-        if seen.len() >= MOST_SEEN
-            && let Some(oldest) = seen.iter().min_by_key(|(_, (_, at))| *at).map(|(tag, _)| tag.clone())
-        {
-            seen.remove(&oldest);
-        }
-        seen.entry(tag).or_insert_with(|| (id.to_owned(), now)).0 == id
-    }
 }
 
 #[cfg(test)]
@@ -147,18 +117,5 @@ mod tests {
             assert_eq!(check(&its, header.as_deref(), 1000, body.as_bytes()), Err("bad-signature"), "{header:?}");
         }
         assert!(check(&its, Some(&header), 1000, b"body").is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_copied_call_cannot_get_another_id_and_what_is_remembered_is_bounded() {
-        let seen = Seen::default();
-        assert!(seen.admits(vec![1], "a") && seen.admits(vec![1], "a") && !seen.admits(vec![1], "b"));
-        for number in 0..MOST_SEEN + 5 {
-            seen.admits(number.to_be_bytes().to_vec(), "x");
-        }
-        assert_eq!(seen.0.lock().unwrap().len(), MOST_SEEN);
-        tokio::time::advance(SEEN_FOR).await;
-        assert!(seen.admits(vec![2], "x"));
-        assert_eq!(seen.0.lock().unwrap().len(), 1);
     }
 }

@@ -76,13 +76,14 @@ async fn signed(desk: &Desk, name: String, request: Request) -> Result<Signed, R
         return Err(again(StatusCode::SERVICE_UNAVAILABLE, "Cofferdam is ending; call again"));
     }
     let full = || again(StatusCode::TOO_MANY_REQUESTS, "too many calls at once; call again");
-    let _stranger = inner.places.stranger().ok_or_else(full)?;
     let (parts, body) = request.into_parts();
     let hook = if plain::is_name(&name) { inner.book.hook(&name).await } else { Ok(None) };
     let hook = hook.map_err(|why| not_looked_up(&why))?;
+    let _stranger = inner.places.stranger(hook.is_some()).ok_or_else(full)?;
     // Names that nobody made are not counted by name: there is no end of them.
     let chat = if hook.is_some() { chat_id(&name) } else { "hook".to_owned() };
-    let body = match inner.places.read(&parts.headers, body, (MOST_BODY, inner.limits.body)).await {
+    let body = match inner.places.read_unsigned(&parts.headers, body, (MOST_BODY, inner.limits.unsigned_body)).await
+    {
         Ok(body) => body,
         Err(why) => return Err(unread(desk, &chat, why).await),
     };
@@ -146,8 +147,13 @@ async fn taken(desk: &Desk, call: Signed) -> Result<Response, Response> {
         return Ok(Json(json!({"status": "ignored"})).into_response());
     };
     let Signed { name, place, body, tag, wait, .. } = call;
-    if !inner.seen.admits(tag, &message.id) {
+    let admitted = inner.book.admits(&name, Sha256::digest(&tag).into(), &message.id).await;
+    if !admitted.map_err(|why| not_looked_up(&why))? {
         return Err(stranger(desk, &chat_id, "replayed").await);
+    }
+    if !inner.places.in_pace(&chat_id) {
+        inner.book.refused(&chat_id, "flood").await;
+        return Err(again(StatusCode::TOO_MANY_REQUESTS, "too many calls of this webhook; call again"));
     }
     let chat = ChatRef { channel: inner.name.clone(), chat_id, thread_id: message.thread };
     let waits = wait.map(|wait| {

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::super::socket::{self, Bounds};
 use super::Inner;
 use super::poll::{Leftovers, WANTED, readable};
 use super::seen::Moving;
@@ -34,6 +35,9 @@ const READING: Duration = Duration::from_secs(10);
 /// The most calls at once, ours to bound; Telegram is asked to make fewer.
 const AT_ONCE: usize = 64;
 const FROM_TELEGRAM: u32 = 40;
+/// Whoever finds the address can connect.
+const CONNECTIONS: Bounds =
+    Bounds { connections: 256, head: Duration::from_secs(30), untaken: Duration::from_secs(30) };
 /// How long calls that are under way get at the end, and how long a call of ours may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -85,8 +89,7 @@ async fn serve(inner: &Arc<Inner>, webhook: &Webhook, hook: Arc<Hook>, stop: &Ca
     };
     let ends = stop.child_token();
     let app = Router::new().route(webhook.url.path(), post(called)).with_state(hook.clone());
-    let server = axum::serve(listener, app).with_graceful_shutdown(ends.clone().cancelled_owned());
-    let server = tokio::spawn(async move { server.await });
+    let server = tokio::spawn(socket::serve(listener, CONNECTIONS, app, ends.clone()));
     let failed = match tell(inner, webhook, &hook.secret, stop).await {
         Told::Yes => {
             inner.standing.set(&inner.name, State::Connected);
@@ -135,6 +138,7 @@ async fn tell(inner: &Inner, webhook: &Webhook, secret: &str, stop: &Cancellatio
 async fn called(Shared(hook): Shared<Arc<Hook>>, request: Request) -> StatusCode {
     let said = request.headers().get(SECRET).map(|value| value.as_bytes()).unwrap_or_default();
     if !bool::from(said.ct_eq(hook.secret.as_bytes())) {
+        hook.taking.intake.refused("webhook", "wrong-secret").await;
         return StatusCode::UNAUTHORIZED;
     }
     let Ok(_slot) = hook.slots.try_acquire() else { return StatusCode::SERVICE_UNAVAILABLE };

@@ -152,6 +152,17 @@ CREATE TABLE held (
     arrival  TEXT NOT NULL
 ) STRICT;
 CREATE INDEX held_approval ON held (approval);
+CREATE TABLE hook_calls (
+    channel TEXT NOT NULL,
+    hook    TEXT NOT NULL,
+    -- SHA-256 of the signature.
+    tag     BLOB NOT NULL,
+    call    TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (channel, hook, tag),
+    FOREIGN KEY (channel, hook) REFERENCES hooks (channel, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX hook_calls_at ON hook_calls (at);
 CREATE TABLE hooks (
     channel    TEXT NOT NULL REFERENCES channels (name) ON DELETE CASCADE,
     name       TEXT NOT NULL,

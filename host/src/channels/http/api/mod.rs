@@ -39,6 +39,8 @@ pub(super) use self::recent::Recent;
 
 /// The largest body, in bytes: with its files.
 const MOST_BODY: usize = 20 * 1024 * 1024;
+/// The most values in a body: parsed, each takes up to 72 bytes, whatever it takes in JSON.
+const MOST_VALUES: usize = 300_000;
 /// The longest `Idempotency-Key`, in bytes.
 const MOST_ID: usize = 255;
 /// What callers may say instead of their key's model.
@@ -118,7 +120,7 @@ async fn models(State(desk): State<Desk>, headers: HeaderMap) -> Answer {
 
 async fn model(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
     let key = key_of(&desk, &headers).await?;
-    is_model(&key, &id)?;
+    counted(&desk, &chat_id(&key), is_model(&key, &id)).await?;
     Ok(Json(model_of(&desk, &key)).into_response())
 }
 
@@ -133,12 +135,17 @@ fn is_model(key: &Key, named: &str) -> Result<(), ApiError> {
 
 async fn response(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
     let key = key_of(&desk, &headers).await?;
+    let found = found(&desk, &key, &id).await;
+    counted(&desk, &chat_id(&key), found).await
+}
+
+async fn found(desk: &Desk, key: &Key, id: &str) -> Answer {
     let unknown = || ApiError::not_found("response_not_found", "There is no response with this id.");
-    let (thread, message) = conversation::parts(&id).ok_or_else(unknown)?;
+    let (thread, message) = conversation::parts(id).ok_or_else(unknown)?;
     let chat =
-        ChatRef { channel: desk.inner.name.clone(), chat_id: chat_id(&key), thread_id: Some(thread.to_owned()) };
+        ChatRef { channel: desk.inner.name.clone(), chat_id: chat_id(key), thread_id: Some(thread.to_owned()) };
     let stand = desk.inner.book.answer(&chat, &message.simple().to_string()).await;
-    let mut response = object(&key, thread, &message);
+    let mut response = object(key, thread, &message);
     response.metadata = json!({});
     Ok(Json(match stand.map_err(|why| ApiError::book(&why))? {
         Stand::Unknown => return Err(unknown()),
@@ -168,9 +175,11 @@ async fn create(desk: Desk, api: Api, request: Request) -> Answer {
     };
     let place = Arc::new(place);
     let body = read(&desk, &chat, &parts.headers, body).await?;
-    let mut asked = asked(api, &key, &parts.headers, &body)?;
+    let asked = asked(api, &key, &parts.headers, &body);
+    let mut asked = counted(&desk, &chat, asked).await?;
     let shelf = Shelf { book: inner.book.clone(), key: key.name.clone() };
-    let (thread, message) = whose(&desk, &shelf, &asked, (&parts.headers, parts.uri.path(), &body)).await?;
+    let whose = whose(&desk, &shelf, &asked, (&parts.headers, parts.uri.path(), &body)).await;
+    let (thread, message) = counted(&desk, &chat, whose).await?;
     let files = inner.files.hold(std::mem::take(&mut asked.files));
     let arrival = arrival(&desk, &key, (&thread, &message), &asked, files.offered.clone());
     let call = inner.waiting.call(Of {
@@ -184,8 +193,8 @@ async fn create(desk: Desk, api: Api, request: Request) -> Answer {
     let (streams, prints) = (asked.stream, asked.prints());
     drop(asked);
     match desk.hand_in(arrival, (files, body, place.clone())).await {
-        Ok(Taken::Accepted) => shelf.taken(&thread.id, &prints).await?,
-        Ok(Taken::Known) => shelf.known(&thread.id, &prints).await?,
+        Ok(Taken::Accepted) => unnoted(shelf.taken(&thread.id, &prints).await),
+        Ok(Taken::Known) => unnoted(shelf.known(&thread.id, &prints).await),
         Ok(Taken::Dropped(reason)) => return Err(ApiError::dropped(reason)),
         Ok(Taken::Done(words)) if streams => return Ok(script.at_once(&words)),
         Ok(Taken::Done(words)) => return Ok(whole(&script, &words)),
@@ -198,8 +207,33 @@ async fn create(desk: Desk, api: Api, request: Request) -> Answer {
     waited(script, call, noted).await
 }
 
+/// Counts what a key may not see: another's model, and another's conversation. Nobody learns whether it is there.
+async fn counted<T>(desk: &Desk, chat: &str, looked: Result<T, ApiError>) -> Result<T, ApiError> {
+    let reason = match looked.as_ref().err().and_then(|error| error.code) {
+        Some("model_not_found") => Some("wrong-model"),
+        Some("response_not_found" | "previous_response_not_found") => Some("wrong-response"),
+        _ => None,
+    };
+    if let Some(reason) = reason {
+        desk.inner.book.refused(chat, reason).await;
+    }
+    looked
+}
+
+/// The message is taken all the same: an error would have the caller send it twice. Its conversation goes on in another
+/// thread.
+fn unnoted(noted: Result<(), ApiError>) {
+    if let Err(error) = noted {
+        tracing::warn!(error = error.message, "a conversation's end was not noted");
+    }
+}
+
 /// What a body asks of the key's agent.
 fn asked(api: Api, key: &Key, headers: &HeaderMap, body: &Bytes) -> Result<Asked, ApiError> {
+    let values = body.bytes.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    if values > MOST_VALUES {
+        return Err(ApiError::unreadable("The body has too many values."));
+    }
     let request: Value = serde_json::from_slice(&body.bytes)
         .map_err(|error| ApiError::unreadable(format!("The body is not the JSON that is expected: {error}.")))?;
     let named = request["model"].as_str().ok_or_else(|| ApiError::bad("model", "'model' is missing"))?;
@@ -241,10 +275,7 @@ async fn waited(script: Script, mut call: super::waiting::Call, noted: Noted) ->
         return Err(ApiError::late());
     };
     let text = texts.join("\n\n");
-    if let Err(error) = noted.end(Ok(&text)).await {
-        // The answer is there all the same; its conversation goes on in another thread.
-        tracing::warn!(error = error.message, "a conversation's end was not noted");
-    }
+    unnoted(noted.end(Ok(&text)).await);
     Ok(whole(&script, &text))
 }
 

@@ -1,4 +1,4 @@
-//! Serves connections: HTTP/1.1 and nothing else, so many at once, and nobody for ever who does not send or read.
+//! Serves connections of a channel's own listener: HTTP/1.1 and nothing else, so many at once, and nobody for ever who does not send or read.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::settings::Limits;
 use crate::untaken::Placed;
 
 /// The most that the head of a request may have, and what a connection keeps of an answer that is not taken, in bytes.
@@ -22,11 +21,22 @@ const BUFFER: usize = 64 * 1024;
 /// How long answers may take to leave once all ends.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// What connections may cost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// At once; further ones wait in the kernel.
+    pub(super) connections: usize,
+    /// How long a request's head may take, and an idle connection is kept.
+    pub(super) head: Duration,
+    /// How long the other end may take nothing of its answer.
+    pub(super) untaken: Duration,
+}
+
 /// Serves until `closed`; answers that are under way then have a few seconds.
-pub(super) async fn serve(listener: TcpListener, limits: Limits, app: Router, closed: CancellationToken) {
+pub(super) async fn serve(listener: TcpListener, bounds: Bounds, app: Router, closed: CancellationToken) {
     let connections = TaskTracker::new();
     tokio::select! {
-        () = accept(listener, limits, &app, &closed, &connections) => {}
+        () = accept(listener, bounds, &app, &closed, &connections) => {}
         () = closed.cancelled() => {}
     }
     connections.close();
@@ -36,14 +46,14 @@ pub(super) async fn serve(listener: TcpListener, limits: Limits, app: Router, cl
 
 async fn accept(
     listener: TcpListener,
-    limits: Limits,
+    bounds: Bounds,
     app: &Router,
     closed: &CancellationToken,
     connections: &TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let places = Arc::new(Semaphore::new(bounds.connections));
     let mut http = http1::Builder::new();
-    http.max_buf_size(BUFFER).timer(TokioTimer::new()).header_read_timeout(limits.head);
+    http.max_buf_size(BUFFER).timer(TokioTimer::new()).header_read_timeout(bounds.head);
     loop {
         // Never closed.
         let Ok(place) = places.clone().acquire_owned().await else { continue };
@@ -58,7 +68,7 @@ async fn accept(
         };
         // Words of a stream are small, and wanted at once.
         let _ = stream.set_nodelay(true);
-        let io = TokioIo::new(Placed::new(stream, place, limits.untaken));
+        let io = TokioIo::new(Placed::new(stream, place, bounds.untaken));
         let connection = http.serve_connection(io, TowerToHyperService::new(app.clone()));
         let closed = closed.clone();
         connections.spawn(async move {
