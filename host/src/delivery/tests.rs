@@ -17,6 +17,7 @@ use crate::store::{GroupDb, now_ms};
 
 mod any_answer;
 mod faults;
+mod still;
 
 const FAULTY: &str = "faulty";
 /// The faulty channel's patience. A test waits for it, so it is short; what goes well goes at once.
