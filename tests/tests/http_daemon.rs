@@ -2,9 +2,9 @@
 
 use cofferdam::channels::http::signature;
 use cofferdam::clock::now_ms;
-use cofferdam_tests::LIMIT;
 use cofferdam_tests::home::TestHome;
 use cofferdam_tests::openai::run_script;
+use cofferdam_tests::{LIMIT, eventually};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -34,6 +34,15 @@ impl Stage {
         let ended = self.home.cli(&[words, &["--json"]].concat()).await;
         assert_eq!(ended.code, 0, "{ended:?}");
         ended.json()
+    }
+
+    /// Waits until the channel takes calls.
+    async fn listens(&self) {
+        eventually("the channel listens", || async {
+            let channels = self.json(&["channel", "list"]).await;
+            (channels[0]["state"] == "connected").then_some(())
+        })
+        .await;
     }
 
     async fn key(&self, name: &str) -> String {
@@ -151,6 +160,7 @@ async fn a_call_whose_daemon_is_killed_is_answered_once_when_it_is_repeated() {
     stage.home.crash().await;
     assert!(cut.await.expect("a task").is_err(), "its connection went with the daemon");
     stage.home.up().await;
+    stage.listens().await;
     let mut answers = Vec::new();
     for _ in 0..2 {
         let (status, answer) = told(stage.chat(&key, slow).header("idempotency-key", "one")).await;

@@ -108,7 +108,7 @@ impl Central {
 
     /// Has what was held for approvals that were given wait as late messages do. Answers whether there was any.
     pub async fn release_held(&self) -> Result<bool, StoreError> {
-        self.db.write(Durability::Durable, |tx| release(tx)).await
+        self.db.write(Durability::Durable, release).await
     }
 
     /// Forgets a message that waited and is taken, unless it was changed since it was read, or is to be taken in anew.

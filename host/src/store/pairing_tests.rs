@@ -58,7 +58,7 @@ async fn a_code_raises_a_role_and_never_lowers_one() {
     code(&central, Some(Role::Admin), Some(demo()), None).await;
     let paired = shows(&central, "tg").await.unwrap().unwrap();
     assert_eq!(paired, Paired { person, role: Some(Role::Admin), wired: Some(demo()) });
-    assert_eq!(roles(&central, person).await, [admin.clone()]);
+    assert_eq!(roles(&central, person).await, std::slice::from_ref(&admin));
     code(&central, Some(Role::Guest), Some(demo()), None).await;
     let paired = shows(&central, "tg").await.unwrap().unwrap();
     assert_eq!(paired.role, Some(Role::Admin), "and the greeting says so");
