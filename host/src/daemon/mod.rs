@@ -192,7 +192,7 @@ impl Daemon {
         let reporter = Reporter::start(&shared.hub, &shared.stores, shared.channels.clone(), shared.shown.clone());
         let supervisor = shared.supervisor();
         let desk = shared.desk(&supervisor);
-        let switchboard = shared.switchboard(&desk);
+        let switchboard = shared.switchboard(&desk, &supervisor);
         if mode == Mode::Serve {
             switchboard.hold_places().await?;
         }

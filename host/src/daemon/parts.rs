@@ -116,8 +116,8 @@ impl Shared {
     }
 
     /// The channels of the home.
-    pub(super) fn switchboard(&self, desk: &Desk) -> Switchboard {
-        let look = self.delivery.clone();
+    pub(super) fn switchboard(&self, desk: &Desk, supervisor: &Supervisor) -> Switchboard {
+        let (look, sweep) = (self.delivery.clone(), supervisor.clone());
         Switchboard::new(Board {
             home: self.home.clone(),
             stores: self.stores.clone(),
@@ -125,7 +125,10 @@ impl Shared {
             channels: self.channels.clone(),
             desk: desk.clone(),
             trust: self.trust.clone(),
-            changed: Box::new(move || look.look_again()),
+            changed: Box::new(move || {
+                look.look_again();
+                sweep.look_soon();
+            }),
         })
     }
 

@@ -30,11 +30,13 @@ mod press;
 mod questions;
 mod words;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cofferdam_protocol::ids::Folder;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +46,7 @@ use crate::error_chain;
 use crate::model::chat::{ChatRef, Due, Move};
 use crate::router::DropReason;
 use crate::store::group::inbox::Accepted;
+use crate::store::posts::NewPost;
 use crate::store::{StoreError, Stores};
 
 pub use decider::{DecideError, Decider};
@@ -171,6 +174,15 @@ impl Desk {
         }
     }
 
+    /// Drops what its channel keeps no more, so that its chat holds up no other.
+    async fn overflow(&self, arrival: Arrival, first: bool) -> Result<(), NotTaken> {
+        let arrival = self.where_it_is(words::harmless(arrival)).await?;
+        if first {
+            self.answer(&arrival, Some(NewPost::new(arrival.chat.clone(), words::backlog()))).await?;
+        }
+        self.dropped(&arrival, DropReason::Backlog).await.map(drop)
+    }
+
     /// Counts a drop.
     async fn dropped(&self, arrival: &Arrival, reason: DropReason) -> Result<Taken, NotTaken> {
         let (chat, sender) = (&arrival.chat, &arrival.sender.id);
@@ -206,7 +218,14 @@ impl Intake for Counter {
     async fn take(&self, mut arrival: Arrival) -> Result<Taken, NotTaken> {
         // No channel speaks for another.
         arrival.chat.channel.clone_from(&self.channel);
-        self.desk.take(arrival, self.writers).await
+        // A bug of ours costs this arrival a while, not its channel.
+        let taken = AssertUnwindSafe(self.desk.take(arrival, self.writers)).catch_unwind().await;
+        taken.unwrap_or_else(|_| Err(NotTaken::Failed("it broke off inside".to_owned())))
+    }
+
+    async fn overflow(&self, mut arrival: Arrival, first: bool) -> Result<(), NotTaken> {
+        arrival.chat.channel.clone_from(&self.channel);
+        self.desk.overflow(arrival, first).await
     }
 
     async fn refused(&self, chat: &str, reason: &'static str) {

@@ -38,6 +38,12 @@ pub(super) fn flood() -> String {
         .to_owned()
 }
 
+pub(super) fn backlog() -> String {
+    "So much of this chat waits for its agent already that nothing more is kept: what you write now is dropped. Write it again \
+     later."
+        .to_owned()
+}
+
 pub(super) fn refused(act: Act) -> String {
     let what = match act {
         Act::Write => "writing to this agent",

@@ -295,6 +295,10 @@ impl Intake for Inbox {
         Ok(Taken::Accepted)
     }
 
+    async fn overflow(&self, arrival: Arrival, _: bool) -> Result<(), NotTaken> {
+        panic!("a call waits for its answer, and for nothing else: {arrival:?}")
+    }
+
     async fn present(&self, _: ChatRef) {}
 
     async fn cursor(&self) -> Result<Option<String>, NotTaken> {

@@ -241,7 +241,14 @@ impl Channel for Exec {
         let place = Loose::place(self.files(), "file").map_err(|error| no_place(&error))?;
         let patience = hello.answer + Duration::from_secs(most / SLOW_LINE);
         let line = |call| ToProgram::Fetch { call, reference: &file.reference, path: place.path(), most }.line();
-        wire.ask(None, patience, line).await?;
+        // In all, also while nothing is read: what came before it may wait for just this file.
+        match tokio::time::timeout(patience, wire.ask(None, patience, line)).await {
+            Ok(answer) => answer.map(drop)?,
+            Err(_) => {
+                let why = format!("the program did not fetch the file within {} s", patience.as_secs());
+                return Err(SendError::Doubt { why });
+            }
+        }
         copy(&place, into, most).await
     }
 }
