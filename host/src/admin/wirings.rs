@@ -127,6 +127,10 @@ fn changed(mut terms: Terms, change: &WiringChange) -> Result<Terms, Failed> {
         terms.engage = word("engage mode", engage, EngageMode::parse, "`always`, `mention` or `pattern`")?;
     }
     if let Some(pattern) = &change.pattern {
+        if change.engage.is_some() && terms.engage != EngageMode::Pattern {
+            let message = format!("the engage mode `{}` has no pattern", terms.engage.as_str());
+            return Err(usage(&message, "leave one of --engage and --pattern out"));
+        }
         checked(pattern)?;
         terms.engage = EngageMode::Pattern;
         terms.pattern = Some(pattern.clone());

@@ -6,7 +6,7 @@ use cofferdam::channels::{Channel as _, Progress, SendError, Status};
 use cofferdam::model::action::{Action, Asked, SentFile};
 use cofferdam::model::reply::ReplyKind;
 use cofferdam_protocol::ids::{QuestionId, TurnId};
-use cofferdam_tests::recorder::reply;
+use cofferdam_tests::recorder::{buttons, reply};
 use serde_json::{Value, json};
 
 use super::{Bench, chat, send, there};

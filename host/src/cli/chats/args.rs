@@ -219,9 +219,11 @@ pub(in crate::cli) enum UserVerb {
     },
     /// Make two people one: the first has the users of both, and the higher roles
     Link {
-        /// The person who stays
+        /// The person who stays, by their number in `user list`
+        #[arg(value_parser = number)]
         person: i64,
         /// The other
+        #[arg(value_parser = number)]
         other: i64,
     },
     /// Forget a person: nobody knows them any more
@@ -275,4 +277,9 @@ pub(in crate::cli) enum ApprovalVerb {
         /// Its number, or of a question GROUP/NUMBER
         id: WaitingId,
     },
+}
+
+/// A person's number.
+fn number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "a person is named by their number in `cofferdam user list`".to_owned())
 }
