@@ -16,6 +16,7 @@ pub mod fair;
 pub mod files;
 pub mod gateway;
 pub mod hooks;
+mod listening;
 pub mod live;
 pub mod model;
 pub mod progress;

@@ -15,6 +15,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("live", &["model"]),
     ("unix_socket", &[]),
     ("untaken", &[]),
+    ("listening", &[]),
     ("fair", &[]),
     ("trust", &[]),
     ("files", &[]),
@@ -95,7 +96,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 ];
 
 /// What the crate's root has besides the rooms.
-const ROOT: &[&str] = &["clock", "error_chain", "hooks", "unix_socket", "untaken"];
+const ROOT: &[&str] = &["clock", "error_chain", "hooks", "unix_socket", "untaken", "listening"];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join("host/src")

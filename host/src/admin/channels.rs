@@ -88,7 +88,15 @@ pub(super) async fn put(
     };
     let words = admin.switchboard.put(new).await.map_err(failed)?;
     let up = if admin.since.is_some() { "" } else { "`cofferdam up` serves it; then " };
-    Ok(Json(ChannelTested { words, next: Some(format!("{up}{}", kinds::next(kind))) }))
+    let next = match kinds::is_for_programs(kind) {
+        true => "`cofferdam key add NAME GROUP` makes a key of its API, `cofferdam hook add NAME GROUP` a webhook",
+        false if admin.stores.central().has_owner().await? => {
+            "`cofferdam pair --person N` (`user list` has the numbers) makes a code by which somebody who is known shows that they \
+             are it there, too"
+        }
+        false => "`cofferdam pair --group GROUP` makes a code: send `/pair CODE` there, and it knows who you are",
+    };
+    Ok(Json(ChannelTested { words, next: Some(format!("{up}{next}")) }))
 }
 
 pub(super) async fn test(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<ChannelTested> {

@@ -19,6 +19,7 @@ mod registry;
 mod shown;
 mod socket;
 pub mod state;
+mod stuck;
 pub mod telegram;
 pub mod terminal;
 

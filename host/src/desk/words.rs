@@ -48,8 +48,8 @@ pub(super) fn refused(act: Act) -> String {
     let what = match act {
         Act::Write => "writing to this agent",
         Act::Look => "looking at it",
-        Act::Steer => "/stop, /clear and /compact",
-        Act::Choose => "/model, /effort and /account",
+        Act::Steer => "any of /stop, /clear and /compact",
+        Act::Choose => "any of /model, /effort and /account",
         Act::Decide => "deciding on approvals",
     };
     format!("Not done: {what} takes the role {} here.", act.needs().as_str())

@@ -25,6 +25,8 @@ pub mod group;
 mod hook_calls;
 pub mod hooks;
 pub mod late;
+mod leases;
+mod letters;
 pub mod looked;
 pub mod moves;
 pub mod outboxes;

@@ -21,18 +21,6 @@ pub fn needs(kind: ChannelKind) -> Option<&'static str> {
     }
 }
 
-/// What to do once a channel of this kind is added, for people.
-pub fn next(kind: ChannelKind) -> &'static str {
-    match kind {
-        ChannelKind::Http => {
-            "`cofferdam key add NAME GROUP` makes a key of its API, `cofferdam hook add NAME GROUP` a webhook"
-        }
-        ChannelKind::Telegram | ChannelKind::Exec => {
-            "`cofferdam pair --group GROUP` makes a code: send `/pair CODE` there, and it knows who you are"
-        }
-    }
-}
-
 /// Whether programs call it, by webhooks and keys.
 pub fn is_for_programs(kind: ChannelKind) -> bool {
     match kind {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,16 +23,16 @@ use super::calls::Wire;
 use super::marks::Marks;
 use super::orders::ToProgram;
 use super::words::{REASON, Words};
+use crate::channels::stuck::Stuck;
 use crate::channels::{Arrival, Content, Intake, Taken};
 use crate::model::chat::ChatRef;
 
 /// The most that wait in chats that are not held, and their most bytes; then the program waits.
 const FLOWING: usize = 1000;
 const FLOWING_BYTES: usize = 16 * 1024 * 1024;
-/// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped, once it is held for so long.
+/// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped when it is [`Stuck`] for long.
 const HELD: usize = 500;
 const HELD_BYTES: usize = 2 * 1024 * 1024;
-const STUCK: Duration = Duration::from_secs(5);
 /// What each counts beside its texts, in bytes.
 const OVERHEAD: usize = 1024;
 /// The pauses before a refused arrival is handed in again.
@@ -74,8 +74,8 @@ struct Queues {
 struct Queue {
     waiting: VecDeque<Waiting>,
     bytes: usize,
-    /// Its first is not taken, since then.
-    held: Option<Instant>,
+    /// Its first is not taken.
+    held: Option<Stuck>,
     /// Its chat knows that more is dropped.
     told: bool,
 }
@@ -160,9 +160,10 @@ impl Inlet {
         let arrival = &waiting.arrival;
         if let Err(why) = self.intake.overflow(arrival.clone(), first).await {
             tracing::warn!(chat = %arrival.chat, %why, "too many messages of this chat wait, and it cannot be dropped");
+            self.queues().dropped(&arrival.chat.chat_id, false);
             return false;
         }
-        self.queues().told(&arrival.chat.chat_id);
+        self.queues().dropped(&arrival.chat.chat_id, true);
         self.taken(waiting, Taken::Known).await;
         true
     }
@@ -240,17 +241,12 @@ impl Inlet {
 impl Queues {
     fn room_for(&self, waiting: &Waiting) -> Room {
         let queue = self.chats.get(&waiting.arrival.chat.chat_id);
-        let has_room = match queue.and_then(|queue| Some((queue, queue.held?))) {
-            Some((queue, since)) if queue.waiting.len() >= HELD || queue.bytes >= HELD_BYTES => {
-                if since.elapsed() >= STUCK {
-                    return Room::Over(!queue.told);
-                }
-                false
-            }
-            Some(_) => true,
-            None => self.flowing < FLOWING && self.flowing_bytes < FLOWING_BYTES,
-        };
-        if has_room { Room::There } else { Room::None }
+        match queue.and_then(|queue| Some((queue, queue.held.as_ref()?))) {
+            Some((queue, _)) if queue.waiting.len() < HELD && queue.bytes < HELD_BYTES => Room::There,
+            Some((queue, stuck)) if stuck.may_drop() => Room::Over(!queue.told),
+            None if self.flowing < FLOWING && self.flowing_bytes < FLOWING_BYTES => Room::There,
+            Some(_) | None => Room::None,
+        }
     }
 
     /// Answers whether its chat had none waiting.
@@ -292,17 +288,24 @@ impl Queues {
 
     /// Notes that a chat's first was not taken; answers whether that is new.
     fn hold(&mut self, chat: &str) -> bool {
-        let Some(queue) = self.chats.get_mut(chat).filter(|queue| queue.held.is_none()) else { return false };
-        queue.held = Some(Instant::now());
+        let Some(queue) = self.chats.get_mut(chat) else { return false };
+        if let Some(stuck) = &mut queue.held {
+            stuck.again();
+            return false;
+        }
+        queue.held = Some(Stuck::new());
         self.flowing -= queue.waiting.len();
         self.flowing_bytes -= queue.bytes;
         true
     }
 
-    /// Notes that a chat knows that more is dropped.
-    fn told(&mut self, chat: &str) {
-        if let Some(queue) = self.chats.get_mut(chat) {
-            queue.told = true;
+    /// Notes whether what was too much for a chat was dropped: then it knows that more is.
+    fn dropped(&mut self, chat: &str, dropped: bool) {
+        let Some(queue) = self.chats.get_mut(chat) else { return };
+        match &mut queue.held {
+            _ if dropped => queue.told = true,
+            Some(stuck) => stuck.not_dropped(),
+            None => {}
         }
     }
 }

@@ -218,13 +218,16 @@ impl Poll {
             match self.queues.room_for(&self.inner.name, &task).await {
                 Ok(Room::There) => break,
                 Ok(Room::Dropped) => return,
-                Ok(Room::None) => tokio::select! {
-                    () = self.stop.cancelled() => break,
-                    () = tokio::time::sleep(SOON) => {}
-                },
+                Ok(Room::None) => {}
+                Err(why) => {
+                    let (why, again_at) = (why.to_string(), now_ms());
+                    self.inner.standing.set(&self.inner.name, State::Waiting { why, again_at });
+                }
+            }
+            tokio::select! {
                 // At the end it waits with the others.
-                Err(why) if !self.pause((why.to_string(), None)).await => break,
-                Err(_) => {}
+                () = self.stop.cancelled() => break,
+                () = tokio::time::sleep(SOON) => {}
             }
         }
         self.queues.push(&self.inner.name, raw, bytes, task);

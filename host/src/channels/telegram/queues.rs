@@ -12,15 +12,14 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::taking::{Taking, Task};
+use crate::channels::stuck::Stuck;
 use crate::channels::{NotTaken, Pauses};
 use crate::model::chat::ChatRef;
 
@@ -28,10 +27,9 @@ use crate::model::chat::ChatRef;
 /// go beyond. What waits is kept with the cursor.
 const FLOWING: usize = 1000;
 const FLOWING_BYTES: usize = 1024 * 1024;
-/// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped, once it is held for so long.
+/// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped when it is [`Stuck`] for long.
 const HELD: usize = 500;
 const HELD_BYTES: usize = 512 * 1024;
-const STUCK: Duration = Duration::from_secs(5);
 
 /// The queues. Clones are the same.
 #[derive(Clone)]
@@ -63,8 +61,8 @@ struct State {
 struct Queue {
     items: VecDeque<Item>,
     load: Load,
-    /// Its first is not taken, since then.
-    held: Option<Instant>,
+    /// Its first is not taken.
+    held: Option<Stuck>,
     /// Its chat knows that more is dropped.
     told: bool,
 }
@@ -131,9 +129,9 @@ impl Queues {
             Over::Now => return Ok(Room::None),
             Over::Long { first } => first,
         };
-        self.inner.taking.intake.overflow(arrival.as_ref().clone(), first).await?;
-        self.inner.state().told(&chat);
-        Ok(Room::Dropped)
+        let over = self.inner.taking.intake.overflow(arrival.as_ref().clone(), first).await;
+        self.inner.state().dropped(&chat, over.is_ok());
+        over.map(|()| Room::Dropped)
     }
 
     /// Queues what an update of the channel with this name says; `raw` is the update itself.
@@ -190,13 +188,14 @@ impl State {
     }
 
     fn over(&self, chat: &ChatRef) -> Over {
-        let Some((queue, since)) = self.chats.get(chat).and_then(|queue| Some((queue, queue.held?))) else {
+        let Some((queue, stuck)) = self.chats.get(chat).and_then(|queue| Some((queue, queue.held.as_ref()?)))
+        else {
             return Over::No;
         };
         match queue.load.updates >= HELD || queue.load.bytes >= HELD_BYTES {
             false => Over::No,
-            true if since.elapsed() < STUCK => Over::Now,
-            true => Over::Long { first: !queue.told },
+            true if stuck.may_drop() => Over::Long { first: !queue.told },
+            true => Over::Now,
         }
     }
 
@@ -232,16 +231,23 @@ impl State {
 
     /// Notes that a chat's first was not taken; answers whether that is new.
     fn hold(&mut self, chat: &ChatRef) -> bool {
-        let Some(queue) = self.chats.get_mut(chat).filter(|queue| queue.held.is_none()) else { return false };
-        queue.held = Some(Instant::now());
+        let Some(queue) = self.chats.get_mut(chat) else { return false };
+        if let Some(stuck) = &mut queue.held {
+            stuck.again();
+            return false;
+        }
+        queue.held = Some(Stuck::new());
         self.flowing.take(queue.load);
         true
     }
 
-    /// Notes that a chat knows that more is dropped.
-    fn told(&mut self, chat: &ChatRef) {
-        if let Some(queue) = self.chats.get_mut(chat) {
-            queue.told = true;
+    /// Notes whether what was too much for a chat was dropped: then it knows that more is.
+    fn dropped(&mut self, chat: &ChatRef, dropped: bool) {
+        let Some(queue) = self.chats.get_mut(chat) else { return };
+        match &mut queue.held {
+            _ if dropped => queue.told = true,
+            Some(stuck) => stuck.not_dropped(),
+            None => {}
         }
     }
 }

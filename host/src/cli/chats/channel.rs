@@ -35,9 +35,12 @@ pub(in crate::cli) async fn run(context: &Context, verb: ChannelVerb) -> Result<
 
 async fn add(context: &Context, args: AddArgs) -> Result<u8, CliError> {
     connect::require(&context.home)?;
-    let settings = settings(&args)?;
+    let before = before(context, &args).await?;
+    let settings = settings(&args, before.as_ref())?;
     let secret = match (args.secret_file.as_deref(), args.no_secret) {
         (_, true) => None,
+        // Only its settings change.
+        (None, false) if before.is_some() => None,
         (None, false) => match needs(context, &args.kind).await? {
             // It may do without, and nobody is there to be asked.
             None => None,
@@ -61,6 +64,17 @@ async fn add(context: &Context, args: AddArgs) -> Result<u8, CliError> {
         terminal::out(&format!("{}: {words}{next}", args.name))?;
     }
     Ok(0)
+}
+
+/// The channel that single settings are changed of.
+async fn before(context: &Context, args: &AddArgs) -> Result<Option<Channel>, CliError> {
+    if args.settings.is_some() || args.set.is_empty() {
+        return Ok(None);
+    }
+    let get = async |client: &Client| Ok(client.get::<Vec<Channel>>(PATH).await?);
+    let mut channels = connect::with(&context.home, Mode::Query, get).await?;
+    channels.retain(|channel| channel.name == args.name && channel.kind == args.kind);
+    Ok(channels.pop())
 }
 
 /// The secret that this kind of channel cannot be without, in words.
@@ -88,8 +102,8 @@ fn confirmed(name: &str) -> Result<bool, CliError> {
     terminal::ask(&format!("Remove the channel {name} with its secret, its wirings and its users? [y/N] "))
 }
 
-/// The settings as the file and the options say; none: what is there stays.
-fn settings(args: &AddArgs) -> Result<Option<Value>, CliError> {
+/// The settings as the file and the options say, those before them staying; none: what is there stays.
+fn settings(args: &AddArgs, before: Option<&Channel>) -> Result<Option<Value>, CliError> {
     let mut settings = match &args.settings {
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| {
@@ -101,7 +115,7 @@ fn settings(args: &AddArgs) -> Result<Option<Value>, CliError> {
                 _ => return Err(unfit("it is not a JSON object".to_owned())),
             }
         }
-        None => Map::new(),
+        None => before.and_then(|channel| channel.settings.as_object().cloned()).unwrap_or_default(),
     };
     for pair in &args.set {
         let (key, value) = pair.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
