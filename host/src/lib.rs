@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod hooks;
 pub mod live;
 pub mod model;
+pub mod pace;
 pub mod progress;
 pub mod router;
 pub mod sandbox;
