@@ -19,6 +19,7 @@ pub mod hooks;
 mod listening;
 pub mod live;
 pub mod model;
+pub mod pace;
 pub mod progress;
 pub mod router;
 pub mod sandbox;

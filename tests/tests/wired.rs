@@ -174,7 +174,8 @@ async fn people_and_their_roles_are_what_the_cli_makes_them() {
 async fn a_setting_is_changed_alone_and_the_others_stay() {
     let mut home = TestHome::new();
     home.up().await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
     let listen = format!("listen=127.0.0.1:{port}");
     let added = home.cli(&["channel", "add", "api", "http", "--set", &listen, "--set", "max_wait_secs=5"]).await;
     assert_eq!(added.code, 0, "{added:?}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cofferdam::channels::{Channel as _, Progress, SendError, Status};
+use cofferdam::channels::{Channel as _, Progress, SendError, Showing, Status};
 use cofferdam::model::action::{Action, Asked, SentFile};
 use cofferdam::model::reply::ReplyKind;
 use cofferdam_protocol::ids::{QuestionId, TurnId};
@@ -214,10 +214,14 @@ while (line := hear())["type"] not in ("stop", "gone"):
     there(&running).await;
     let working = Status::Working { status: "reads a.txt".into(), draft: "long words ".repeat(400) };
     let working = Progress { turn: TurnId(3), status: working };
-    let shown = running.channel.progress(&chat("#c"), &working, None).await.unwrap();
+    let shown = running.channel.progress(&chat("#c"), &working, None, &|_: Showing| true).await.unwrap();
     assert_eq!(shown.as_deref(), Some("shown"));
+    // It changes messages, so a showing counts as one.
+    let skipped =
+        running.channel.progress(&chat("#c"), &working, Some("shown"), &|what| what == Showing::Mark).await;
+    assert_eq!(skipped.unwrap().as_deref(), Some("shown"), "it was not asked, and goes on as it is");
     let ended = Progress { turn: TurnId(3), status: Status::Ended };
-    running.channel.progress(&chat("#c"), &ended, shown.as_deref()).await.unwrap();
+    running.channel.progress(&chat("#c"), &ended, shown.as_deref(), &|_: Showing| false).await.unwrap();
     let line: Value = serde_json::from_str(&bench.notes("progress1").await).unwrap();
     assert!((300..=400).contains(&line["draft"].as_str().unwrap().len()), "{line}");
     assert_eq!((&line["status"], &line["turn"], &line["shown"]), (&json!("reads a.txt"), &json!(3), &Value::Null));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use async_trait::async_trait;
 use cofferdam::channels::http::book::{Book, Hook, HookFormat, Key, Stand};
 use cofferdam::channels::http::{Http, keys};
-use cofferdam::channels::{Arrival, Channel, Content, Intake, NotTaken, Piece, Progress, Status, Taken};
+use cofferdam::channels::{Arrival, Channel, Content, Intake, NotTaken, Piece, Progress, Showing, Status, Taken};
 use cofferdam::model::action::{Action, Asked};
 use cofferdam::model::chat::ChatRef;
 use cofferdam::model::reply::{Outbound, ReplyKind};
@@ -190,7 +190,7 @@ impl Agent {
 
     async fn show(&self, chat: &ChatRef, turn: TurnId, status: Status) {
         let http = self.http.get().expect("a channel");
-        http.progress(chat, &Progress { turn, status }, None).await.expect("shown");
+        http.progress(chat, &Progress { turn, status }, None, &|_: Showing| true).await.expect("shown");
     }
 
     async fn say(&self, of: &(ChatRef, String), turn: TurnId, said: &mut Vec<String>, texts: &[&str]) {

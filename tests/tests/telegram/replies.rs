@@ -220,6 +220,7 @@ async fn the_rates_keep_to_what_telegram_publishes() {
     assert_eq!(channel.chat_rate(&person).every.as_secs(), 1);
     let all = channel.pace().all;
     assert!(f64::from(all.burst) + 1.0 / all.every.as_secs_f64() <= 30.0, "30 a second in all");
+    assert!(channel.progress_pace(&person) >= channel.chat_rate(&person).every, "a display keeps to its chat's");
     assert!(channel.progress_pace(&group).as_secs() >= 3);
 }
 
