@@ -122,6 +122,7 @@ async fn a_file_that_cannot_be_had_for_minutes_is_a_note_and_its_message_goes_on
         let begun = tokio::time::Instant::now();
         while f.counter.take(arrival.clone()).await.is_err() {
             tries += 1;
+            assert!(tries < 60, "{reference} is tried for ever");
             tokio::time::sleep(Duration::from_secs(30)).await;
         }
         let minutes = begun.elapsed().as_secs() / 60;
