@@ -91,10 +91,12 @@ struct Inner {
     /// Somebody's message waits for its pace, or was held and may be taken in.
     late: tokio::sync::Notify,
     codes: pairing::Tries,
+    /// Files that cannot be had.
+    lacking: files::Lacking,
     /// Something is due by itself, such as somebody who is to be asked.
     due: tokio::sync::Notify,
-    /// One moves what chats have at a time.
-    moving: tokio::sync::Mutex<()>,
+    /// What chats have moves.
+    moving: moves::Moving,
 }
 
 impl Desk {
@@ -110,8 +112,9 @@ impl Desk {
             commands: floods::Floods::default(),
             late: tokio::sync::Notify::new(),
             codes: pairing::Tries::default(),
+            lacking: files::Lacking::default(),
             due: tokio::sync::Notify::new(),
-            moving: tokio::sync::Mutex::default(),
+            moving: moves::Moving::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -125,7 +128,7 @@ impl Desk {
     /// for approvals that were given and for its sender's pace, asks who became known after the question, ends approvals whose
     /// time is over, and nudges posts.
     pub async fn attend(&self, stop: CancellationToken) {
-        tokio::join!(self.look_around(stop.clone()), self.catch_up(stop));
+        tokio::join!(self.look_around(stop.clone()), self.move_around(stop.clone()), self.catch_up(stop));
     }
 
     async fn look_around(&self, stop: CancellationToken) {
@@ -147,7 +150,6 @@ impl Desk {
     }
 
     async fn look(&self) -> Result<(), StoreError> {
-        self.move_all().await?;
         let central = self.inner.stores.central();
         let mut news = central.expire_approvals().await?;
         news.extend(central.ask_the_others().await?);
@@ -193,12 +195,9 @@ impl Desk {
     }
 }
 
-/// The store's refusals.
-fn not_taken(error: StoreError) -> NotTaken {
-    match error {
-        StoreError::Full(waiting) => NotTaken::Full(waiting),
-        error => failed(error),
-    }
+/// Whether trying again finds the same until somebody has done something about a group.
+fn lasts(error: &StoreError) -> bool {
+    error.is_set_aside() || matches!(error, StoreError::Full(_))
 }
 
 /// The store's refusals; a full inbox is told apart before.

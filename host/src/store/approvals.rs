@@ -8,7 +8,7 @@ use super::asking::put_question;
 use super::central::folder_of;
 use super::db::Durability;
 use super::own_states::step_approval;
-use super::people::{NewUser, put_user, raise_role};
+use super::people::{NewUser, known, put_user, raise_role};
 use super::posts::{self, NewPost};
 use super::wirings::{self, ChatRow, Wiring};
 use super::{Central, StoreError, late, moves, now_ms};
@@ -81,6 +81,19 @@ pub enum Asked {
     Denied,
     /// No more can wait.
     Full,
+    /// Meanwhile somebody said yes: there is nothing to ask, and the arrival is to be decided on anew.
+    Over,
+}
+
+/// A message that decides, as a command does. It decides once.
+#[derive(Debug, Clone)]
+pub struct Saying {
+    /// Where it was written.
+    pub chat: ChatRef,
+    /// The platform's id of it.
+    pub platform_id: String,
+    /// What is said to it.
+    pub answer: Option<String>,
 }
 
 /// What a decision does.
@@ -101,6 +114,8 @@ pub enum Decided {
     Now(Vec<ChatRef>),
     /// It was decided before, so.
     Before(ApprovalState),
+    /// The same message decided before; it decides nothing more.
+    Said,
     /// There is none of that number.
     Unknown,
 }
@@ -138,19 +153,29 @@ impl Central {
         self.db.read(count_open).await
     }
 
-    /// Decides, once; everything that follows is done in the same transaction, and everybody who was asked is told.
+    /// Decides, once; everything that follows is done in the same transaction, and everybody who was asked is told. So is what is
+    /// said to the message that decides, if one does: it is answered with the decision, and the same again decides nothing.
     pub async fn decide(
         &self,
         id: i64,
         event: ApprovalEvent,
         (choice, by): (String, String),
         effect: Effect,
+        saying: Option<Saying>,
     ) -> Result<Decided, StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
                 let Some(row) = find(tx, id)? else { return Ok(Decided::Unknown) };
                 if row.state != ApprovalState::Open {
                     return Ok(Decided::Before(row.state));
+                }
+                if let Some(saying) = saying {
+                    if !posts::first_time(tx, &saying.chat, &saying.platform_id)? {
+                        return Ok(Decided::Said);
+                    }
+                    if let Some(answer) = saying.answer {
+                        posts::insert(tx, &NewPost::new(saying.chat, answer))?;
+                    }
                 }
                 apply(tx, &effect, &by)?;
                 settle(tx, &row, event, Some((&choice, &by))).map(Decided::Now)
@@ -189,6 +214,7 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
     match same(tx, new)? {
         Some((id, ApprovalState::Open)) => return hold(tx, (id, &new.chat), platform_id, arrival),
         Some((_, ApprovalState::Denied)) => return Ok(Asked::Denied),
+        _ if is_answered(tx, new)? => return Ok(Asked::Over),
         _ => {}
     }
     if count_open(tx)? >= MOST_OPEN || asked_by(tx, &new.chat.channel, &new.asker)? >= MOST_OPEN_OF_ONE {
@@ -207,6 +233,16 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
         told.push(new.chat.clone());
     }
     Ok(Asked::New(id, told))
+}
+
+/// Whether what is asked is so already: whoever asks looked before the yes was there.
+fn is_answered(tx: &Savepoint<'_>, new: &NewApproval) -> Result<bool, StoreError> {
+    let ChatRef { channel, chat_id, .. } = &new.chat;
+    Ok(match (new.kind, &new.user_id, &new.folder) {
+        (ApprovalKind::Wiring, ..) => !wirings::wirings_of(tx, channel, chat_id)?.is_empty(),
+        (ApprovalKind::Sender, Some(user), Some(folder)) => known(tx, channel, user)?.role(folder).is_some(),
+        (ApprovalKind::Sender, ..) => false,
+    })
 }
 
 /// Holds an arrival for an approval that waits. Several may hold the same one, each once.

@@ -62,6 +62,18 @@ impl Central {
             .await
     }
 
+    /// Whether an arrival was answered.
+    pub async fn was_answered(&self, chat: &ChatRef, platform_id: &str) -> Result<bool, StoreError> {
+        let key = [chat.channel.clone(), chat.chat_id.clone(), platform_id.to_owned()];
+        self.db
+            .read(move |tx| {
+                let sql = "SELECT EXISTS (SELECT 1 FROM answered
+                               WHERE channel = ?1 AND chat_id = ?2 AND platform_id = ?3)";
+                Ok(tx.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
+            })
+            .await
+    }
+
     /// Says something.
     pub async fn post(&self, post: NewPost) -> Result<(), StoreError> {
         self.db.write(Durability::Durable, move |tx| insert(tx, &post).map(|_| ())).await
