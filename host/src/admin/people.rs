@@ -49,6 +49,7 @@ pub(super) async fn add(State(admin): State<Arc<Admin>>, Json(new): Json<NewPers
     let name = new.name.unwrap_or_else(|| new.user_id.clone());
     let user = NewUser { channel: new.channel, user_id: new.user_id, name, direct: None };
     let id = central.put_user(user, Some((role, new.role.group)), "the host").await?;
+    admin.desk.look_soon();
     person(&admin, id).await
 }
 
@@ -81,6 +82,7 @@ pub(super) async fn link(
         let known = admin.stores.central().person(id).await?.is_some();
         return Err(unknown(if known { link.other } else { id }));
     }
+    admin.desk.look_soon();
     person(&admin, id).await
 }
 

@@ -54,7 +54,10 @@ pub(super) async fn put(State(admin): State<Arc<Admin>>, Json(change): Json<Wiri
     let terms =
         there.into_iter().find(|wiring| wiring.folder == group).map_or(Terms::of(kind), |wiring| wiring.terms);
     let terms = changed(terms, &change)?;
-    keep(central, &change, group, kind, terms).await
+    let kept = keep(central, &change, group, kind, terms).await;
+    // Somebody may have been asked for it.
+    admin.desk.look_soon();
+    kept
 }
 
 pub(super) async fn change(State(admin): State<Arc<Admin>>, Json(change): Json<WiringChange>) -> Answer<Wiring> {

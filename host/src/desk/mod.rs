@@ -151,7 +151,12 @@ impl Desk {
 
     async fn look(&self) -> Result<(), StoreError> {
         let central = self.inner.stores.central();
-        let mut news = central.expire_approvals().await?;
+        let met = central.settle_met().await?;
+        if !met.is_empty() {
+            self.inner.late.notify_one();
+        }
+        let mut news = met;
+        news.extend(central.expire_approvals().await?);
         news.extend(central.ask_the_others().await?);
         news.extend(central.due_posts().await?);
         self.told(news);

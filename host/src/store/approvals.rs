@@ -7,11 +7,12 @@ use super::approvers::approvers;
 use super::asking::put_question;
 use super::central::folder_of;
 use super::db::Durability;
+use super::ending::{self, settle};
 use super::own_states::step_approval;
-use super::people::{NewUser, known, put_user, raise_role};
+use super::people::{NewUser, put_user, raise_role};
 use super::posts::{self, NewPost};
 use super::wirings::{self, ChatRow, Wiring};
-use super::{Central, StoreError, late, moves, now_ms};
+use super::{Central, StoreError, moves, now_ms};
 use crate::model::approval::{
     ApprovalEvent, ApprovalKind, ApprovalState, Choice, MOST_HELD, MOST_OPEN, MOST_OPEN_OF_ONE, WAITS,
 };
@@ -214,7 +215,15 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
     match same(tx, new)? {
         Some((id, ApprovalState::Open)) => return hold(tx, (id, &new.chat), platform_id, arrival),
         Some((_, ApprovalState::Denied)) => return Ok(Asked::Denied),
-        _ if is_answered(tx, new)? => return Ok(Asked::Over),
+        _ if ending::is_met(
+            tx,
+            (new.kind, &new.chat.channel, &new.chat.chat_id),
+            new.user_id.as_deref(),
+            new.folder.as_ref(),
+        )? =>
+        {
+            return Ok(Asked::Over);
+        }
         _ => {}
     }
     if count_open(tx)? >= MOST_OPEN || asked_by(tx, &new.chat.channel, &new.asker)? >= MOST_OPEN_OF_ONE {
@@ -233,16 +242,6 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
         told.push(new.chat.clone());
     }
     Ok(Asked::New(id, told))
-}
-
-/// Whether what is asked is so already: whoever asks looked before the yes was there.
-fn is_answered(tx: &Savepoint<'_>, new: &NewApproval) -> Result<bool, StoreError> {
-    let ChatRef { channel, chat_id, .. } = &new.chat;
-    Ok(match (new.kind, &new.user_id, &new.folder) {
-        (ApprovalKind::Wiring, ..) => !wirings::wirings_of(tx, channel, chat_id)?.is_empty(),
-        (ApprovalKind::Sender, Some(user), Some(folder)) => known(tx, channel, user)?.role(folder).is_some(),
-        (ApprovalKind::Sender, ..) => false,
-    })
 }
 
 /// Holds an arrival for an approval that waits. Several may hold the same one, each once.
@@ -355,41 +354,6 @@ fn apply(tx: &Savepoint<'_>, effect: &Effect, by: &str) -> Result<(), StoreError
         raise_role(tx, person, *role, folder.as_ref(), by)?;
     }
     Ok(())
-}
-
-/// Ends an approval; what was held waits to be taken in, or is gone if it is not allowed. Everybody who was asked reads how it ended, in place of the
-/// question.
-fn settle(
-    tx: &Savepoint<'_>,
-    row: &ApprovalRow,
-    event: ApprovalEvent,
-    decided: Option<(&str, &str)>,
-) -> Result<Vec<ChatRef>, StoreError> {
-    let next = step_approval(tx, row.id, event, decided)?;
-    let (choice, by) = decided.unzip();
-    if next == ApprovalState::Approved {
-        late::release(tx)?;
-    } else {
-        tx.execute("DELETE FROM held WHERE approval = ?1", [row.id])?;
-    }
-    let end = match (next, by) {
-        (ApprovalState::Approved, Some(by)) => format!("approved by {by} ({})", choice.unwrap_or_default()),
-        (ApprovalState::Denied, Some(by)) => format!("denied by {by}"),
-        _ => "nobody answered in time; nothing is allowed".to_owned(),
-    };
-    let mut statement =
-        tx.prepare("SELECT id, channel, chat_id, thread_id FROM posts WHERE approval = ?1 ORDER BY id")?;
-    let asked = statement.query_map([row.id], |row| {
-        Ok((cofferdam_protocol::ids::ReplyId(row.get(0)?), super::group::chat_of(row, 1)?))
-    })?;
-    let asked: Vec<_> = asked.collect::<Result<_, _>>()?;
-    let mut news = Vec::new();
-    for (post, chat) in asked {
-        let text = format!("{}\n→ {end}", row.words);
-        posts::change(tx, post, &NewPost::new(chat.clone(), text))?;
-        news.push(chat);
-    }
-    Ok(news)
 }
 
 fn find(tx: &Savepoint<'_>, id: i64) -> Result<Option<ApprovalRow>, StoreError> {

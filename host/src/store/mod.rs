@@ -19,6 +19,7 @@ pub mod central;
 pub mod channels;
 pub mod db;
 pub mod drops;
+mod ending;
 pub mod fault;
 pub mod ground;
 pub mod group;

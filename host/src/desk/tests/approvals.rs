@@ -304,3 +304,46 @@ async fn nobody_is_asked_about_whom_or_what_was_allowed_meanwhile() {
     assert!(f.desk.ask_wiring(&wiring, &written).await.is_err());
     assert!(f.stores.central().approvals(true, 9).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn who_wrote_before_they_paired_is_answered_and_nobody_is_asked_any_more() {
+    let f = Fixture::new().await;
+    f.says(STRANGER, direct(STRANGER), "hello?").await;
+    assert_eq!(f.stores.central().open_approvals().await.unwrap(), 1);
+    let demo = Some("demo".parse().unwrap());
+    let new = NewCode { role: Some(Role::Owner), folder: demo, person: None, lasts: EVERY * 60 };
+    let code = f.desk.new_code(new).await.unwrap();
+    f.says(STRANGER, direct(STRANGER), &format!("/pair {code}")).await;
+    f.looks().await;
+    assert_eq!(f.stores.central().open_approvals().await.unwrap(), 0);
+    assert_eq!(f.texts("demo").await, ["hello?"]);
+    let ended = f.stores.central().approvals(true, 1).await.unwrap().remove(0);
+    assert_eq!((ended.decided_by.as_deref(), ended.choice.as_deref()), (Some("hand"), Some("demo")));
+}
+
+#[tokio::test]
+async fn a_chat_that_is_wired_and_a_person_who_gets_a_role_by_hand_need_no_approval() {
+    let f = Fixture::owned().await;
+    f.says(STRANGER, direct(STRANGER), "one").await;
+    f.wire(group("-6"), "ops", Some(UnknownPolicy::Ask)).await;
+    f.says(STRANGER, group("-6"), "two").await;
+    f.looks().await;
+    assert_eq!(f.stores.central().open_approvals().await.unwrap(), 2, "nothing was done for either");
+    f.wire(direct(STRANGER), "demo", Some(UnknownPolicy::Public)).await;
+    f.looks().await;
+    assert_eq!(f.texts("demo").await, ["one"]);
+    f.known(STRANGER, None, Some((Role::Guest, Some("ops".parse().unwrap())))).await;
+    f.looks().await;
+    assert_eq!(f.texts("ops").await, ["two"]);
+    assert_eq!(f.stores.central().open_approvals().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_was_held_for_a_no_is_counted_as_dropped() {
+    let f = Fixture::owned().await;
+    for text in ["one", "two"] {
+        f.says(STRANGER, direct(STRANGER), text).await;
+    }
+    f.says(OWNER, direct(OWNER), "/deny 1").await;
+    assert_eq!(f.drops().await, [(STRANGER.to_owned(), "denied".to_owned(), 2)]);
+}
