@@ -8,7 +8,6 @@ use super::asking::put_question;
 use super::central::folder_of;
 use super::db::Durability;
 use super::ending::{self, settle};
-use super::own_states::step_approval;
 use super::people::{NewUser, put_user, raise_role};
 use super::posts::{self, NewPost};
 use super::wirings::{self, ChatRow, Wiring};
