@@ -245,7 +245,7 @@ async fn a_no_is_for_good_and_counted() {
     assert_eq!(f.says(STRANGER, direct(STRANGER), "please").await, Taken::Dropped("denied"));
     f.looks().await;
     assert!(f.accepted().is_empty());
-    assert_eq!(f.drops().await, [(STRANGER.to_owned(), "denied".to_owned(), 1)]);
+    assert_eq!(f.drops().await, [(STRANGER.to_owned(), "denied".to_owned(), 2)]);
     assert_eq!(f.stores.central().first_held(1).await.unwrap(), None);
 }
 
