@@ -68,6 +68,14 @@ impl Stage {
         self.client.post(format!("{}/v1/chat/completions", self.url)).bearer_auth(key).json(&body)
     }
 
+    /// Whether the database of what spans groups has this text in it, wherever.
+    fn has_in_central(&self, text: &str) -> bool {
+        ["data/central.db", "data/central.db-wal"].iter().any(|file| {
+            let bytes = std::fs::read(self.home.root().join(file)).unwrap_or_default();
+            bytes.windows(text.len()).any(|window| window == text.as_bytes())
+        })
+    }
+
     /// How often each reason was counted for a chat of the channel.
     async fn dropped(&self) -> Vec<(String, String)> {
         let drops = self.json(&["dropped"]).await;
@@ -143,6 +151,64 @@ async fn a_signed_call_wakes_an_agent_and_has_its_answer_also_at_its_callback() 
     let list = stage.home.cli(&["hook", "list"]).await;
     assert!(list.stdout.contains("http:hook/ci") && !list.stdout.contains("hush"), "{list:?}");
     assert!(!stage.home.log().contains(&secret) && !stage.home.log().contains("hush"));
+    assert!(!stage.has_in_central("hush"), "its address is sealed");
+}
+
+#[tokio::test]
+async fn a_callback_of_before_they_were_sealed_is_sealed_and_serves_on() {
+    let mut stage = Stage::new("mock").await;
+    let (told_to, mut came) = tokio::sync::mpsc::unbounded_channel();
+    let app = axum::Router::new().fallback(move |uri: axum::http::Uri| {
+        let _ = told_to.send(uri.to_string());
+        async { "" }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let callback = format!("http://{}/back?token=hush", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let secret = stage.hook("ci", &["--callback", &callback]).await;
+    assert!(stage.home.stop().await.success());
+    let central = rusqlite::Connection::open(cofferdam_tests::rows::central(stage.home.root())).expect("it opens");
+    let changed = central.execute("UPDATE hooks SET callback = ?1", [&callback]).expect("changed");
+    let deleted = central.execute("DELETE FROM secrets WHERE purpose = 'callback'", []).expect("deleted");
+    assert_eq!((changed, deleted), (1, 1));
+    central.close().expect("closed");
+    assert!(stage.has_in_central("hush"));
+    stage.home.up().await;
+    stage.listens().await;
+    assert!(!stage.has_in_central("hush"), "it is sealed before calls are taken");
+    assert_eq!(told(stage.signed("ci", &secret, &json!({"text": "hello"}))).await.0, 202);
+    let posted = tokio::time::timeout(LIMIT, came.recv()).await.expect("in time").expect("a callback");
+    assert_eq!(posted, "/back?token=hush");
+}
+
+#[tokio::test]
+async fn a_key_that_is_made_again_under_its_name_has_nothing_of_the_one_before() {
+    let stage = Stage::new("mock").await;
+    let first = stage.key("laptop").await;
+    let admin = stage.home.cli(&["user", "add", "http:key:laptop", "--name", "Ada", "--role", "admin"]).await;
+    assert_eq!(admin.code, 0, "{admin:?}");
+    let ask = |key: &str, text: &str| {
+        let body = json!({"model": "default", "input": text, "metadata": {"thread": "main"}});
+        let call = stage.client.post(format!("{}/v1/responses", stage.url)).bearer_auth(key).json(&body);
+        call.header("idempotency-key", "one")
+    };
+    let (status, answer) = told(ask(&first, "mine alone")).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(stage.home.cli(&["key", "remove", "laptop"]).await.code, 0);
+    let second = stage.key("laptop").await;
+    let listed = stage.home.cli(&["key", "list"]).await;
+    assert!(listed.stdout.contains("http:key/laptop/2"), "{listed:?}");
+    let id = answer["id"].as_str().expect("an id");
+    let read = stage.client.get(format!("{}/v1/responses/{id}", stage.url)).bearer_auth(&second);
+    assert_eq!(told(read).await.0, 404, "another's answer");
+    let (status, other) = told(ask(&second, "something else")).await;
+    assert!(status == 200 && other.to_string().contains("something else"), "{other}");
+    assert!(!other.to_string().contains("mine alone"), "{other}");
+    let sessions = stage.json(&["session", "list"]).await;
+    assert_eq!(sessions.as_array().map(Vec::len), Some(2), "{sessions}");
+    assert_eq!(told(stage.chat(&second, "/model gpt-9")).await.0, 403, "the one before was an admin");
+    let people = stage.json(&["user", "list"]).await;
+    assert_eq!(people, json!([]));
 }
 
 #[tokio::test]

@@ -51,12 +51,15 @@ pub(super) async fn put_hook(
     Json(put): Json<HookPut>,
 ) -> Answer<HookMade> {
     there(&admin, &channel, &name, &put.group).await?;
-    let row = HookRow {
+    let callback = put.callback.map(|callback| checked_callback(&callback.0)).transpose()?;
+    let (shown, callback) = callback.unzip();
+    let mut row = HookRow {
         channel,
         name,
+        chat_id: String::new(),
         format: HookFormat::parse(&put.format)
             .ok_or_else(|| usage(&format!("'{}' is no format of calls", put.format), "say `plain` or `github`"))?,
-        callback: put.callback.map(|callback| checked_callback(&callback.0)).transpose()?,
+        callback: shown,
         events: checked_events(put.events)?,
     };
     let secret = match (put.secret, put.fresh_secret) {
@@ -65,8 +68,9 @@ pub(super) async fn put_hook(
         (None, true) => HookSecret::Fresh,
         (None, false) => HookSecret::Keep,
     };
-    let (done, made) = admin.switchboard.put_hook(row.clone(), put.group.clone(), secret).await.map_err(failed)?;
-    kept(done, &row.channel, &row.name, &put.group)?;
+    let secrets = (secret, callback);
+    let (done, made) = admin.switchboard.put_hook(row.clone(), put.group.clone(), secrets).await.map_err(failed)?;
+    row.chat_id = kept(done, &row.channel, &row.name, &put.group)?;
     let hook = Places::of(&admin).await?.hook(row);
     Ok(Json(HookMade { hook, secret: made.map(|made| Hidden(made.expose_secret().to_owned())) }))
 }
@@ -99,21 +103,18 @@ pub(super) async fn add_key(
     }
     let (key, hash) = http::keys::fresh();
     let now = now_ms();
-    let row = KeyRow {
+    let mut row = KeyRow {
         channel,
         name,
+        chat_id: String::new(),
         model,
         expires_at: new.days.map(|days| now + i64::from(days) * DAY),
         revoked_at: None,
         used_at: None,
         created_at: now,
     };
-    kept(
-        admin.stores.central().add_key(row.clone(), hash, new.group.clone()).await?,
-        &row.channel,
-        &row.name,
-        &new.group,
-    )?;
+    let done = admin.stores.central().add_key(row.clone(), hash, new.group.clone()).await?;
+    row.chat_id = kept(done, &row.channel, &row.name, &new.group)?;
     let shown = Places::of(&admin).await?.key(row);
     Ok(Json(ApiKeyMade { shown, key: Hidden(key.expose_secret().to_owned()) }))
 }
@@ -161,9 +162,10 @@ async fn there(admin: &Admin, channel: &str, name: &str, group: &Folder) -> Resu
     Ok(())
 }
 
-fn kept(put: Put, channel: &str, name: &str, group: &Folder) -> Result<(), Failed> {
+/// The chat of what was made or changed.
+fn kept(put: Put, channel: &str, name: &str, group: &Folder) -> Result<String, Failed> {
     match put {
-        Put::Done => Ok(()),
+        Put::Done(chat_id) => Ok(chat_id),
         Put::Nowhere => {
             let message = format!("the channel '{channel}' or the group '{group}' was removed meanwhile");
             Err(Failed::new(ErrorKind::Conflict, message, "nothing was changed"))
@@ -184,14 +186,12 @@ fn checked_secret(Hidden(secret): Hidden) -> Result<SecretString, Failed> {
     Err(usage(&message, &format!("take {LEAST_SECRET} to {MOST_SECRET}, or leave it out: a good one is made")))
 }
 
-fn checked_callback(callback: &str) -> Result<String, Failed> {
-    let is = callback.len() <= MOST_CALLBACK && http::shown(callback).is_some();
+/// A callback as it may be shown, and its address.
+fn checked_callback(callback: &str) -> Result<(String, SecretString), Failed> {
+    let shown = http::shown(callback).filter(|_| callback.len() <= MOST_CALLBACK);
     // Not shown: it may have a token in it.
-    if is {
-        Ok(callback.to_owned())
-    } else {
-        Err(usage("the callback is no address", "write it as https://HOST/PATH"))
-    }
+    let shown = shown.ok_or_else(|| usage("the callback is no address", "write it as https://HOST/PATH"))?;
+    Ok((shown, SecretString::from(callback)))
 }
 
 fn checked_events(events: Vec<String>) -> Result<Vec<String>, Failed> {
@@ -238,13 +238,14 @@ impl Places {
 
     fn hook(&self, row: HookRow) -> Hook {
         Hook {
-            groups: self.groups(&row.channel, &format!("hook/{}", row.name)),
+            groups: self.groups(&row.channel, &row.chat_id),
             url: format!("{}/hooks/{}", self.url(&row.channel), row.name),
             format: row.format.as_str().to_owned(),
             events: row.events,
             callback: row.callback.and_then(|callback| http::shown(&callback)),
             channel: row.channel,
             name: row.name,
+            chat: row.chat_id,
         }
     }
 
@@ -255,7 +256,7 @@ impl Places {
             _ => "good",
         };
         ApiKey {
-            groups: self.groups(&row.channel, &format!("key/{}", row.name)),
+            groups: self.groups(&row.channel, &row.chat_id),
             url: format!("{}/v1", self.url(&row.channel)),
             state: state.to_owned(),
             expires_at: row.expires_at.map(rfc3339),
@@ -263,6 +264,7 @@ impl Places {
             created_at: rfc3339(row.created_at),
             channel: row.channel,
             name: row.name,
+            chat: row.chat_id,
             model: row.model,
         }
     }

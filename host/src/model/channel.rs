@@ -23,3 +23,16 @@ pub enum HookFormat {
 }
 
 super::sql_state!(HookFormat { Plain = "plain", GitHub = "github" });
+
+/// How a signed call of a webhook stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// Its signature was never seen.
+    New,
+    /// It came before, and what it says was not taken then.
+    Again,
+    /// It came before, and was taken.
+    Taken,
+    /// Its signature came with another call's words.
+    Copied,
+}

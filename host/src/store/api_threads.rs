@@ -9,20 +9,20 @@ use super::{Central, StoreError, now_ms};
 const FORGOTTEN: i64 = 183 * DAY;
 /// How exactly it is known when one was read, in ms.
 const DAY: i64 = 24 * 60 * 60 * 1000;
-/// Fingerprints that are kept of all keys; the oldest beyond are forgotten. Each takes some 150 bytes.
-const MOST: i64 = 200_000;
+/// Fingerprints that are kept of one key; the oldest beyond are forgotten. Each takes some 200 bytes.
+const MOST: i64 = 100_000;
 /// How many are written between two looks for those to forget.
 const BETWEEN: i64 = 256;
 
 impl Central {
-    /// What was kept of this fingerprint for the key.
+    /// What was kept of this fingerprint for the key with this chat.
     pub async fn api_thread(
         &self,
         channel: &str,
-        key: &str,
+        chat_id: &str,
         fingerprint: [u8; 32],
     ) -> Result<Option<String>, StoreError> {
-        let of = (channel.to_owned(), key.to_owned());
+        let of = (channel.to_owned(), chat_id.to_owned());
         let found: Option<(String, i64)> = self
             .db
             .read(move |tx| {
@@ -33,7 +33,7 @@ impl Central {
             .await?;
         let Some((thread, at)) = found else { return Ok(None) };
         if !(now_ms() - DAY..=now_ms()).contains(&at) {
-            self.keep_api_thread(channel, key, fingerprint, &thread).await?;
+            self.keep_api_thread(channel, chat_id, fingerprint, &thread).await?;
         }
         Ok(Some(thread))
     }
@@ -42,33 +42,72 @@ impl Central {
     pub async fn keep_api_thread(
         &self,
         channel: &str,
-        key: &str,
+        chat_id: &str,
         fingerprint: [u8; 32],
         thread: &str,
     ) -> Result<(), StoreError> {
-        let (channel, key, thread) = (channel.to_owned(), key.to_owned(), thread.to_owned());
+        let (channel, chat_id, thread) = (channel.to_owned(), chat_id.to_owned(), thread.to_owned());
         self.db
             .write(Durability::Durable, move |tx| {
                 // A key that is gone meanwhile keeps nothing.
                 tx.prepare_cached(
                     "INSERT OR REPLACE INTO api_threads (channel, key, fingerprint, thread, at)
-                     SELECT channel, name, ?3, ?4, ?5 FROM api_keys WHERE channel = ?1 AND name = ?2",
+                     SELECT channel, chat_id, ?3, ?4, ?5 FROM api_keys WHERE channel = ?1 AND chat_id = ?2",
                 )?
-                .execute(params![channel, key, fingerprint, thread, now_ms()])?;
-                forget(tx)
+                .execute(params![channel, chat_id, fingerprint, thread, now_ms()])?;
+                forget(tx, &channel, &chat_id)
             })
             .await
     }
 }
 
-fn forget(tx: &Savepoint<'_>) -> Result<(), StoreError> {
+/// One key's conversations push none of another's out.
+fn forget(tx: &Savepoint<'_>, channel: &str, chat_id: &str) -> Result<(), StoreError> {
     let due = "SELECT abs(random()) % ?1 = 0";
     if tx.prepare_cached(due)?.query_row([BETWEEN], |row| row.get(0))? {
         tx.prepare_cached("DELETE FROM api_threads WHERE at < ?1")?.execute([now_ms() - FORGOTTEN])?;
-        tx.prepare_cached(
-            "DELETE FROM api_threads WHERE at < (SELECT at FROM api_threads ORDER BY at DESC LIMIT 1 OFFSET ?1)",
-        )?
-        .execute([MOST])?;
+        forget_beyond(tx, (channel, chat_id), MOST)?;
     }
     Ok(())
+}
+
+fn forget_beyond(tx: &Savepoint<'_>, (channel, chat_id): (&str, &str), most: i64) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "DELETE FROM api_threads WHERE channel = ?1 AND key = ?2 AND at <
+             (SELECT at FROM api_threads WHERE channel = ?1 AND key = ?2 ORDER BY at DESC LIMIT 1 OFFSET ?3)",
+    )?
+    .execute(params![channel, chat_id, most])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::store::schema::Kind;
+
+    #[test]
+    fn the_oldest_conversations_of_one_key_are_forgotten_and_no_other_ones() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        Kind::Central.migrations().to_latest(&mut conn).unwrap();
+        let tx = conn.savepoint().unwrap();
+        tx.execute_batch(
+            "INSERT INTO channels (name, kind, settings, created_at) VALUES ('http', 'http', '{}', 0)",
+        )
+        .unwrap();
+        for key in ["key/a", "key/b"] {
+            for at in 0..5_i64 {
+                let sql = "INSERT INTO api_threads (channel, key, fingerprint, thread, at)
+                           VALUES ('http', ?1, CAST(?2 AS BLOB), 't', ?2)";
+                tx.execute(sql, params![key, at]).unwrap();
+            }
+        }
+        forget_beyond(&tx, ("http", "key/a"), 2).unwrap();
+        let left = |key: &str| -> Vec<i64> {
+            let mut statement = tx.prepare("SELECT at FROM api_threads WHERE key = ?1 ORDER BY at").unwrap();
+            statement.query_map([key], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        assert_eq!((left("key/a"), left("key/b").len()), (vec![2, 3, 4], 5));
+    }
 }

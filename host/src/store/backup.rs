@@ -80,9 +80,12 @@ fn leave_out(path: &Path, only: Option<&[Folder]>) -> Result<(), StoreError> {
     let conn = open(path, OpenFlags::default())?;
     conn.pragma_update(None, "foreign_keys", true)?;
     // A credential belongs into no copy, also not sealed; and an old login that is used again ends the living one. That there was
-    // a secret is kept, so that it is asked for again.
+    // a secret is kept, so that it is asked for again; a webhook's callback is given again with it. One that is not sealed yet
+    // may have a token in it.
     conn.execute_batch(
-        "INSERT OR IGNORE INTO lost_secrets (purpose, name) SELECT purpose, name FROM secrets;
+        "INSERT OR IGNORE INTO lost_secrets (purpose, name)
+         SELECT purpose, name FROM secrets WHERE purpose IN ('channel', 'hook');
+         UPDATE hooks SET callback = NULL WHERE callback NOT LIKE '%/…';
          DELETE FROM accounts; DELETE FROM secrets; DELETE FROM pairings; DELETE FROM meta WHERE key = 'account';",
     )?;
     if let Some(only) = only {
@@ -98,7 +101,7 @@ fn leave_out(path: &Path, only: Option<&[Folder]>) -> Result<(), StoreError> {
 /// with its settings where one of their chats is on it, and people with their roles in these groups alone.
 const LEAVE_OUT_OTHERS: &str = "
     DELETE FROM drops; DELETE FROM posts; DELETE FROM answered; DELETE FROM late;
-    DELETE FROM chat_moves;
+    DELETE FROM chat_moves; DELETE FROM gone_programs;
     DELETE FROM approvals WHERE folder IS NULL;
     DELETE FROM roles WHERE folder IS NULL;
     DELETE FROM people WHERE id NOT IN (SELECT person FROM roles);
@@ -106,9 +109,9 @@ const LEAVE_OUT_OTHERS: &str = "
     DELETE FROM moved_chats WHERE (channel, now_id) NOT IN (SELECT channel, chat_id FROM wirings);
     DELETE FROM channels WHERE name NOT IN (SELECT channel FROM wirings);
     UPDATE channels SET cursor = NULL;
-    DELETE FROM hooks WHERE (channel, 'hook/' || name) NOT IN (SELECT channel, chat_id FROM wirings);
-    DELETE FROM api_keys WHERE (channel, 'key/' || name) NOT IN (SELECT channel, chat_id FROM wirings);
-    DELETE FROM api_threads WHERE (channel, key) NOT IN (SELECT channel, name FROM api_keys);
+    DELETE FROM hooks WHERE (channel, chat_id) NOT IN (SELECT channel, chat_id FROM wirings);
+    DELETE FROM api_keys WHERE (channel, chat_id) NOT IN (SELECT channel, chat_id FROM wirings);
+    DELETE FROM api_threads WHERE (channel, key) NOT IN (SELECT channel, chat_id FROM api_keys);
     DELETE FROM lost_secrets WHERE purpose = 'channel' AND name NOT IN (SELECT name FROM channels);
     DELETE FROM lost_secrets WHERE purpose = 'hook' AND name NOT IN (SELECT channel || '/' || name FROM hooks);
 ";

@@ -51,6 +51,11 @@ impl SecretOf {
     pub fn hook(channel: &str, hook: &str) -> Self {
         Self { purpose: "hook".to_owned(), name: format!("{channel}/{hook}") }
     }
+
+    /// The address that a webhook's replies are posted to.
+    pub fn callback(channel: &str, hook: &str) -> Self {
+        Self { purpose: "callback".to_owned(), ..Self::hook(channel, hook) }
+    }
 }
 
 impl Central {
@@ -84,9 +89,10 @@ impl Central {
         let name = name.to_owned();
         self.db
             .write(Durability::Durable, move |tx| {
+                super::hooks::all_gone(tx, &name)?;
                 for table in ["secrets", "lost_secrets"] {
                     tx.execute(&format!("DELETE FROM {table} WHERE purpose = 'channel' AND name = ?1"), [&name])?;
-                    let hooks = format!("DELETE FROM {table} WHERE purpose = 'hook' AND name GLOB ?1 || '/*'");
+                    let hooks = format!("DELETE FROM {table} WHERE purpose <> 'channel' AND name GLOB ?1 || '/*'");
                     tx.execute(&hooks, [&name])?;
                 }
                 for table in [
@@ -192,6 +198,12 @@ pub(super) fn put_secret(tx: &Savepoint<'_>, of: &SecretOf, sealed: &[u8]) -> Re
         "INSERT OR REPLACE INTO secrets (purpose, name, sealed) VALUES (?1, ?2, ?3)",
         params![of.purpose, of.name, sealed],
     )?;
+    found_again(tx, of)
+}
+
+/// Forgets a secret, also that there was one.
+pub(super) fn forget_secret(tx: &Savepoint<'_>, of: &SecretOf) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM secrets WHERE purpose = ?1 AND name = ?2", params![of.purpose, of.name])?;
     found_again(tx, of)
 }
 

@@ -113,6 +113,8 @@ impl Central {
                     line.unset("id");
                     if fresh.contains(line.text("channel")) { line.put(tx).map(drop) } else { Ok(()) }
                 })?;
+                // Also of channels that are not there: one of the name may be again.
+                Copying::of("gone_programs").all(&from, tx, |_| Ok(true))?;
                 secrets(tx, &from, &fresh)?;
                 for table in ["chats", "answered"] {
                     Copying::of(table).all(&from, tx, |line| is_there(tx, line, &others))?;

@@ -5,14 +5,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use secrecy::SecretString;
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::channels::http::book::{Book, Hook, Key, Stand};
+use crate::channels::http::book::{Book, Came, Hook, Key, Stand};
+use crate::channels::http::shown;
 use crate::error_chain;
 use crate::gateway::accounts::Accounts;
 use crate::model::chat::ChatRef;
 use crate::store::channels::SecretOf;
-use crate::store::hooks::HookRow;
+use crate::store::hooks::{HookRow, HookSeals};
 use crate::store::{StoreError, Stores};
 
 /// How often the use of a key is noted.
@@ -23,8 +25,8 @@ pub(super) struct Rows {
     channel: String,
     stores: Stores,
     secrets: Accounts,
-    /// Webhooks' secrets, each beside what it was opened from: the vault is asked once for each.
-    opened: Mutex<HashMap<String, (Vec<u8>, SecretString)>>,
+    /// Webhooks' secrets and callbacks, each beside what it was opened from: the vault is asked once for each.
+    opened: Mutex<HashMap<(String, String), (Vec<u8>, SecretString)>>,
     /// When a key's use was noted.
     noted: Mutex<HashMap<String, Instant>>,
 }
@@ -34,16 +36,32 @@ impl Rows {
         Self { channel: channel.to_owned(), stores, secrets, opened: Mutex::default(), noted: Mutex::default() }
     }
 
-    async fn secret(&self, name: &str, sealed: Vec<u8>) -> Result<Option<SecretString>, String> {
-        if let Some((from, secret)) = lock(&self.opened).get(name)
+    async fn open(&self, of: SecretOf, sealed: Vec<u8>) -> Result<Option<SecretString>, String> {
+        let entry = (of.purpose.clone(), of.name.clone());
+        if let Some((from, secret)) = lock(&self.opened).get(&entry)
             && *from == sealed
         {
             return Ok(Some(secret.clone()));
         }
-        let opened = self.secrets.open_other(SecretOf::hook(&self.channel, name)).await;
+        let opened = self.secrets.open_other(of).await;
         let Some(secret) = opened.map_err(|error| error_chain(&error))? else { return Ok(None) };
-        lock(&self.opened).insert(name.to_owned(), (sealed, secret.clone()));
+        lock(&self.opened).insert(entry, (sealed, secret.clone()));
         Ok(Some(secret))
+    }
+
+    /// The address of a webhook's callback: what is sealed, or what the row had in the clear before that was done.
+    async fn callback(&self, row: &HookRow, sealed: Option<Vec<u8>>) -> Result<Option<Url>, String> {
+        let Some(kept) = &row.callback else { return Ok(None) };
+        let name = &row.name;
+        let address = match sealed {
+            Some(sealed) => self.open(SecretOf::callback(&self.channel, name), sealed).await?,
+            None => Some(kept.clone()).filter(|kept| shown(kept).as_ref() != Some(kept)).map(SecretString::from),
+        };
+        let address = address.ok_or_else(|| {
+            format!("the callback address of the webhook '{name}' is not here: `cofferdam hook add` takes it again")
+        })?;
+        let url = address.expose_secret().parse();
+        url.map(Some).map_err(|_| format!("the callback address of the webhook '{name}' is none"))
     }
 
     /// Whether the use of a key is to be noted; from here on it counts as noted.
@@ -70,12 +88,11 @@ impl Rows {
 impl Book for Rows {
     async fn hook(&self, name: &str) -> Result<Option<Hook>, String> {
         let found = self.stores.central().hook(&self.channel, name).await.map_err(|error| error_chain(&error))?;
-        let Some((row, Some(sealed))) = found else { return Ok(None) };
-        let HookRow { format, callback, events, .. } = row;
-        let Some(secret) = self.secret(name, sealed).await? else { return Ok(None) };
-        let callback = callback.map(|url| url.parse()).transpose();
-        let callback = callback.map_err(|_| format!("the callback address of the webhook '{name}' is none"))?;
-        Ok(Some(Hook { secret, format, callback, events }))
+        let Some((row, HookSeals { secret: Some(secret), callback })) = found else { return Ok(None) };
+        let Some(secret) = self.open(SecretOf::hook(&self.channel, name), secret).await? else { return Ok(None) };
+        let callback = self.callback(&row, callback).await?;
+        let HookRow { chat_id, format, events, .. } = row;
+        Ok(Some(Hook { chat_id, secret, format, callback, events }))
     }
 
     async fn key(&self, sha256_of_key: [u8; 32]) -> Result<Option<Key>, String> {
@@ -83,6 +100,7 @@ impl Book for Rows {
         let row = row.map_err(|error| error_chain(&error))?;
         Ok(row.map(|row| Key {
             name: row.name,
+            chat_id: row.chat_id,
             model: row.model,
             expires_at: row.expires_at,
             revoked: row.revoked_at.is_some(),
@@ -98,19 +116,30 @@ impl Book for Rows {
         }
     }
 
-    async fn thread_of(&self, key: &str, fingerprint: [u8; 32]) -> Result<Option<String>, String> {
-        let thread = self.stores.central().api_thread(&self.channel, key, fingerprint).await;
+    async fn thread_of(&self, chat_id: &str, fingerprint: [u8; 32]) -> Result<Option<String>, String> {
+        let thread = self.stores.central().api_thread(&self.channel, chat_id, fingerprint).await;
         thread.map_err(|error| error_chain(&error))
     }
 
-    async fn keep_thread(&self, key: &str, fingerprint: [u8; 32], thread: &str) -> Result<(), String> {
-        let kept = self.stores.central().keep_api_thread(&self.channel, key, fingerprint, thread).await;
+    async fn keep_thread(&self, chat_id: &str, fingerprint: [u8; 32], thread: &str) -> Result<(), String> {
+        let kept = self.stores.central().keep_api_thread(&self.channel, chat_id, fingerprint, thread).await;
         kept.map_err(|error| error_chain(&error))
     }
 
-    async fn admits(&self, hook: &str, sha256_of_tag: [u8; 32], id: &str) -> Result<bool, String> {
-        let admits = self.stores.central().admits(&self.channel, hook, sha256_of_tag, id).await;
+    async fn came(&self, hook: &str, sha256_of_tag: [u8; 32], call: &str) -> Result<Came, String> {
+        let came = self.stores.central().call_came(&self.channel, hook, sha256_of_tag, call).await;
+        came.map_err(|error| error_chain(&error))
+    }
+
+    async fn admits(&self, hook: &str, sha256_of_tag: [u8; 32], call: &str) -> Result<bool, String> {
+        let admits = self.stores.central().admits(&self.channel, hook, sha256_of_tag, call).await;
         admits.map_err(|error| error_chain(&error))
+    }
+
+    async fn call_taken(&self, hook: &str, sha256_of_tag: [u8; 32]) {
+        if let Err(error) = self.stores.central().call_taken(&self.channel, hook, sha256_of_tag).await {
+            tracing::warn!(hook, error = %error_chain(&error), "that a call was taken was not noted");
+        }
     }
 
     async fn refused(&self, chat: &str, reason: &'static str) {

@@ -170,6 +170,7 @@ impl Switchboard {
         if !self.inner.serves.is_cancelled() || self.inner.ended.is_cancelled() {
             return;
         }
+        self.seal_callbacks().await;
         let rows = match self.inner.board.stores.central().channels().await {
             Ok(rows) => rows,
             Err(error) => {

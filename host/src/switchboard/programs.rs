@@ -1,12 +1,14 @@
-//! Webhooks: their secrets are sealed like the channels'.
+//! Webhooks: their secrets are sealed like the channels', and the addresses of their callbacks, which may have a token in
+//! them.
 
 use cofferdam_protocol::ids::Folder;
 use secrecy::SecretString;
 
 use super::{ChannelError, Switchboard};
-use crate::channels::http::keys;
+use crate::channels::http::{keys, shown};
+use crate::error_chain;
 use crate::store::channels::SecretOf;
-use crate::store::hooks::{HookRow, Put};
+use crate::store::hooks::{HookRow, HookSeals, Put};
 
 /// What becomes of a webhook's secret.
 #[derive(Debug)]
@@ -20,30 +22,63 @@ pub enum HookSecret {
 }
 
 impl Switchboard {
-    /// Adds a webhook or changes one, and wires its chat to the group. Answers what became of it, and the secret when one was
-    /// made.
+    /// Adds a webhook or changes one, and wires its chat to the group; `callback` is the address that the row shows. Answers
+    /// what became of it, and the secret when one was made.
     pub async fn put_hook(
         &self,
         row: HookRow,
         folder: Folder,
-        secret: HookSecret,
+        (secret, callback): (HookSecret, Option<SecretString>),
     ) -> Result<(Put, Option<SecretString>), ChannelError> {
         let _alone = self.inner.changing.lock().await;
         let board = &self.inner.board;
         let central = board.stores.central();
         let of = SecretOf::hook(&row.channel, &row.name);
         let (secret, made) = match secret {
-            HookSecret::Given(secret) => (secret, None),
-            HookSecret::Keep if central.sealed(of.clone()).await?.is_some() => {
-                return Ok((central.put_hook(row, folder, None).await?, None));
-            }
+            HookSecret::Given(secret) => (Some(secret), None),
+            HookSecret::Keep if central.sealed(of.clone()).await?.is_some() => (None, None),
             HookSecret::Keep | HookSecret::Fresh => {
                 let made = keys::fresh_secret();
-                (made.clone(), Some(made))
+                (Some(made.clone()), Some(made))
             }
         };
-        let keep = async |sealed| central.put_hook(row, folder, Some(sealed)).await;
-        let put = board.secrets.seal_other(of, secret, keep).await??;
-        Ok((put, made.filter(|_| put == Put::Done)))
+        let (has_secret, has_callback) = (secret.is_some(), callback.is_some());
+        let callback = callback.map(|address| (SecretOf::callback(&row.channel, &row.name), address));
+        let keep = async |sealed: Vec<Vec<u8>>| {
+            let mut sealed = sealed.into_iter();
+            let secret = if has_secret { sealed.next() } else { None };
+            let callback = if has_callback { sealed.next() } else { None };
+            central.put_hook(row, folder, HookSeals { secret, callback }).await
+        };
+        let texts = secret.map(|secret| (of, secret)).into_iter().chain(callback).collect();
+        let put = board.secrets.seal_others(texts, keep).await??;
+        Ok((put.clone(), made.filter(|_| matches!(put, Put::Done(_)))))
+    }
+
+    /// Seals the callbacks of before they were sealed, such as a backup's. One that cannot be serves as it is until the next
+    /// look.
+    pub(super) async fn seal_callbacks(&self) {
+        let rows = match self.inner.board.stores.central().hooks().await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::error!(error = %error_chain(&error), "the callbacks of webhooks could not be read");
+                return;
+            }
+        };
+        for row in rows {
+            let (channel, name) = (row.channel.clone(), row.name.clone());
+            if let Err(error) = self.seal_callback(row).await {
+                tracing::error!(channel, name, error = %error_chain(&error), "a webhook's callback is not sealed");
+            }
+        }
+    }
+
+    async fn seal_callback(&self, row: HookRow) -> Result<(), ChannelError> {
+        let board = &self.inner.board;
+        let Some(address) = row.callback.clone() else { return Ok(()) };
+        let Some(shown) = shown(&address).filter(|shown| *shown != address) else { return Ok(()) };
+        let of = SecretOf::callback(&row.channel, &row.name);
+        let keep = async |sealed| board.stores.central().seal_callback(row, shown, sealed).await;
+        Ok(board.secrets.seal_other(of, address.into(), keep).await??)
     }
 }

@@ -10,15 +10,17 @@ use crate::ids::Folder;
 pub struct Hook {
     /// Its channel.
     pub channel: String,
-    /// Its name; the chat is `hook/NAME`.
+    /// Its name.
     pub name: String,
+    /// Its chat: `hook/NAME`, or `hook/NAME/2` and so on where one of the name was removed.
+    pub chat: String,
     /// The groups that its calls reach.
     pub groups: Vec<Folder>,
     /// Whose form its calls have: `plain` or `github`.
     pub format: String,
     /// The events of GitHub that are taken; none listed is all of them.
     pub events: Vec<String>,
-    /// Where its replies are posted, without what may be a secret in it.
+    /// Where its replies are posted: scheme and host, as the rest may be a secret.
     #[serde(default)]
     pub callback: Option<String>,
     /// Where it is called, as this machine reaches it.
@@ -62,8 +64,10 @@ pub struct HookMade {
 pub struct ApiKey {
     /// Its channel.
     pub channel: String,
-    /// Its name; the chat is `key/NAME`.
+    /// Its name.
     pub name: String,
+    /// Its chat: `key/NAME`, or `key/NAME/2` and so on where one of the name was removed.
+    pub chat: String,
     /// The groups that its calls reach.
     pub groups: Vec<Folder>,
     /// What the API calls its agent.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use async_trait::async_trait;
-use cofferdam::channels::http::book::{Book, Hook, HookFormat, Key, Stand};
+use cofferdam::channels::http::book::{Book, Came, Hook, HookFormat, Key, Stand};
 use cofferdam::channels::http::{Http, keys};
 use cofferdam::channels::{Arrival, Channel, Content, Intake, NotTaken, Piece, Progress, Showing, Status, Taken};
 use cofferdam::model::action::{Action, Asked};
@@ -60,7 +60,8 @@ struct Notes {
     messages: Vec<Message>,
     stands: HashMap<(ChatRef, String), Stand>,
     threads: HashMap<(String, [u8; 32]), String>,
-    calls: HashMap<(String, [u8; 32]), String>,
+    /// Words of what they are, and whether they were taken.
+    calls: HashMap<(String, [u8; 32]), (String, bool)>,
     refused: Vec<String>,
     used: Vec<String>,
     hooks: HashMap<String, Hook>,
@@ -77,6 +78,7 @@ pub struct Agent {
     notes: Mutex<Notes>,
     taken: watch::Sender<usize>,
     known: watch::Sender<usize>,
+    looked: watch::Sender<usize>,
     ended: watch::Sender<usize>,
 }
 
@@ -88,6 +90,7 @@ impl Agent {
             notes: Mutex::default(),
             taken: watch::Sender::new(0),
             known: watch::Sender::new(0),
+            looked: watch::Sender::new(0),
             ended: watch::Sender::new(0),
         }
     }
@@ -106,8 +109,19 @@ impl Agent {
         self.notes().answers.push((ends.to_owned(), answer));
     }
 
+    /// From here on it takes every message.
+    pub fn takes_all(&self) {
+        self.notes().answers.clear();
+    }
+
     pub fn hook(&self, name: &str, format: HookFormat) {
-        self.put_hook(name, Hook { secret: SECRET.into(), format, callback: None, events: Vec::new() });
+        self.put_hook(name, Self::a_hook(name, format));
+    }
+
+    /// A webhook without more.
+    pub fn a_hook(name: &str, format: HookFormat) -> Hook {
+        let chat_id = format!("hook/{name}");
+        Hook { chat_id, secret: SECRET.into(), format, callback: None, events: Vec::new() }
     }
 
     pub fn put_hook(&self, name: &str, hook: Hook) {
@@ -115,7 +129,13 @@ impl Agent {
     }
 
     pub fn key(&self, name: &str) -> String {
-        self.put_key(Key { name: name.into(), model: "demo".into(), expires_at: None, revoked: false })
+        self.put_key(Self::a_key(name))
+    }
+
+    /// A key without more.
+    pub fn a_key(name: &str) -> Key {
+        let chat_id = format!("key/{name}");
+        Key { name: name.into(), chat_id, model: "demo".into(), expires_at: None, revoked: false }
     }
 
     pub fn put_key(&self, key: Key) -> String {
@@ -154,6 +174,21 @@ impl Agent {
     /// Waits until so many messages came that had been taken before.
     pub async fn has_known(&self, messages: usize) {
         reaches(&self.known, messages).await;
+    }
+
+    /// How many came that had been taken before.
+    pub fn known(&self) -> usize {
+        *self.known.borrow()
+    }
+
+    /// How many calls are remembered by their signatures.
+    pub fn remembered(&self) -> usize {
+        self.notes().calls.len()
+    }
+
+    /// Waits until waiting calls looked so often for their answer.
+    pub async fn has_looked(&self, often: usize) {
+        reaches(&self.looked, often).await;
     }
 
     /// Waits until so many turns ended, and their replies were handed over.
@@ -337,9 +372,25 @@ impl Book for Shelf {
         Ok(())
     }
 
-    async fn admits(&self, hook: &str, sha256_of_tag: [u8; 32], id: &str) -> Result<bool, String> {
+    async fn came(&self, hook: &str, sha256_of_tag: [u8; 32], call: &str) -> Result<Came, String> {
+        Ok(match self.0.notes().calls.get(&(hook.to_owned(), sha256_of_tag)) {
+            None => Came::New,
+            Some((words, _)) if words != call => Came::Copied,
+            Some((_, false)) => Came::Again,
+            Some((_, true)) => Came::Taken,
+        })
+    }
+
+    async fn admits(&self, hook: &str, sha256_of_tag: [u8; 32], call: &str) -> Result<bool, String> {
         let mut notes = self.0.notes();
-        Ok(notes.calls.entry((hook.to_owned(), sha256_of_tag)).or_insert_with(|| id.to_owned()) == id)
+        let entry = notes.calls.entry((hook.to_owned(), sha256_of_tag));
+        Ok(entry.or_insert_with(|| (call.to_owned(), false)).0 == call)
+    }
+
+    async fn call_taken(&self, hook: &str, sha256_of_tag: [u8; 32]) {
+        if let Some(call) = self.0.notes().calls.get_mut(&(hook.to_owned(), sha256_of_tag)) {
+            call.1 = true;
+        }
     }
 
     async fn refused(&self, chat: &str, reason: &'static str) {
@@ -348,6 +399,7 @@ impl Book for Shelf {
 
     async fn answer(&self, chat: &ChatRef, platform_id: &str) -> Result<Stand, String> {
         let stand = self.0.notes().stands.get(&(chat.clone(), platform_id.to_owned())).cloned();
+        self.0.looked.send_modify(|looked| *looked += 1);
         Ok(stand.unwrap_or(Stand::Unknown))
     }
 }

@@ -9,7 +9,7 @@ use cofferdam::clock::now_ms;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
-use super::agent::{Act, gate};
+use super::agent::{Act, Agent, gate};
 use super::world::{World, told};
 
 /// A completion of one message.
@@ -21,9 +21,8 @@ fn says(text: &str) -> Value {
 async fn a_key_opens_its_own_model_and_only_while_it_is_good() {
     let world = World::start().await;
     let key = world.agent.key("good");
-    let put = |name: &str, expires_at, revoked| {
-        world.agent.put_key(Key { name: name.into(), model: "demo".into(), expires_at, revoked })
-    };
+    let put =
+        |name: &str, expires_at, revoked| world.agent.put_key(Key { expires_at, revoked, ..Agent::a_key(name) });
     let (over, back, later) = (
         put("over", Some(now_ms() - 1), false),
         put("back", None, true),

@@ -86,24 +86,100 @@ async fn bodies_have_so_much_memory_together() {
     assert_eq!(told(ask(100 * 1024)).await.0, 200, "it is given back");
 }
 
-#[tokio::test]
-async fn slow_calls_of_names_that_there_are_not_hold_up_no_webhook() {
-    let world = World::with(Limits { strangers: 2, ..Limits::default() }, json!({})).await;
-    world.agent.hook("ci", HookFormat::Plain);
-    let mut slow = Vec::new();
-    for _ in 0..2 {
-        let mut stream = TcpStream::connect(world.address()).await.expect("a connection");
-        let head = "POST /hooks/nobody HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1";
-        stream.write_all(head.as_bytes()).await.expect("sent");
-        slow.push(stream);
-    }
-    let stranger = || world.client.post(format!("{}/hooks/another", world.url)).body("x");
-    // Until both have their places.
-    while told(stranger()).await.0 != 429 {}
-    let body = "{\"text\": \"x\"}";
+/// A call of a webhook that sends some of its body and then nothing.
+async fn slow(world: &World, name: &str, sends: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(world.address()).await.expect("a connection");
+    let head = format!("POST /hooks/{name} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream.write_all(&vec![b'a'; sends]).await.expect("sent");
+    stream
+}
+
+/// What a call without a signature is answered: the status, its headers' names and its words.
+async fn unsigned(world: &World, name: &str) -> (u16, Vec<String>, String) {
+    let call = world.client.post(format!("{}/hooks/{name}", world.url)).body("x");
+    let answer = call.send().await.expect("an answer");
+    let mut headers: Vec<String> = answer.headers().keys().map(ToString::to_string).collect();
+    headers.sort();
+    (answer.status().as_u16(), headers, answer.text().await.expect("a body"))
+}
+
+fn right(world: &World, name: &str, text: &str) -> reqwest::RequestBuilder {
+    let body = json!({ "text": text }).to_string();
     let signature = signature::sign(&SECRET.into(), now_ms() / 1000, body.as_bytes());
-    let call = world.client.post(format!("{}/hooks/ci", world.url)).header(signature::HEADER, signature);
-    assert_eq!(told(call.header("content-type", "application/json").body(body)).await.0, 202);
+    let call = world.client.post(format!("{}/hooks/{name}", world.url)).header(signature::HEADER, signature);
+    call.header("content-type", "application/json").body(body)
+}
+
+/// Few places and little memory, so that two names could take all that webhooks have.
+fn few() -> Limits {
+    let kib = 1024;
+    Limits {
+        unsigned: 4,
+        unsigned_of_one: 2,
+        unsigned_memory: 256 * kib,
+        unsigned_memory_of_one: 128 * kib,
+        unsigned_body: LIMIT,
+        ..Limits::default()
+    }
+}
+
+#[tokio::test]
+async fn strangers_hold_up_no_webhook_neither_its_places_nor_its_memory() {
+    let world = World::with(few(), json!({})).await;
+    world.agent.hook("ci", HookFormat::Plain);
+    let mut strangers = Vec::new();
+    for number in 0..8 {
+        let name = format!("nobody-{number}");
+        strangers.push(slow(&world, &name, 100_000).await);
+        // Its name's memory is taken, and with it that of all webhooks, were it theirs.
+        while unsigned(&world, &name).await.0 != 429 {}
+    }
+    assert_eq!(told(right(&world, "ci", "x")).await.0, 202);
+    assert_eq!(unsigned(&world, "ci").await, unsigned(&world, "another").await);
+    assert_eq!(unsigned(&world, "ci").await.0, 401);
+}
+
+#[tokio::test]
+async fn who_fills_a_names_places_or_memory_does_not_learn_whether_it_is_there() {
+    let world = World::with(few(), json!({})).await;
+    world.agent.hook("ci", HookFormat::Plain);
+    world.agent.hook("other", HookFormat::Plain);
+    // So many bodies, and of so many bytes: memory, and places.
+    for (calls, sends) in [(1, 100_000), (2, 10)] {
+        let mut answers = Vec::new();
+        let mut held = Vec::new();
+        for name in ["ci", "nobody"] {
+            for _ in 0..calls {
+                held.push(slow(&world, name, sends).await);
+            }
+            while unsigned(&world, name).await.0 != 429 {}
+            answers.push(unsigned(&world, name).await);
+        }
+        assert_eq!(answers[0], answers[1], "{calls}");
+        assert_eq!(told(right(&world, "other", "x")).await.0 / 100, 2, "another has its own");
+        drop(held);
+        for name in ["ci", "nobody"] {
+            while unsigned(&world, name).await.0 != 401 {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_calls_without_end_is_told_to_come_later_and_another_is_not() {
+    let world = World::start().await;
+    let (key, other) = (world.agent.key("k"), world.agent.key("other"));
+    let mut taken = 0;
+    // Nothing that the agent does: each call counts.
+    while world.ask(&key, "responses", json!({})).await.0 == 400 {
+        taken += 1;
+        assert!(taken < 5000, "it has no pace");
+    }
+    assert!(taken >= 600, "{taken}");
+    let answer = world.api(&key, "responses", &json!({})).send().await.expect("an answer");
+    assert!(answer.status() == 429 && answer.headers().contains_key("retry-after"), "{answer:?}");
+    assert_eq!(world.ask(&other, "responses", json!({"model": "demo", "input": "x"})).await.0, 200);
+    assert!(world.agent.refused().contains(&"key/k flood".to_owned()));
 }
 
 #[tokio::test]
@@ -111,12 +187,7 @@ async fn a_webhook_that_calls_without_end_is_told_to_come_later_and_another_is_n
     let world = World::start().await;
     world.agent.hook("ci", HookFormat::Plain);
     world.agent.hook("other", HookFormat::Plain);
-    let call = async |name: &str, number: usize| {
-        let body = format!("{{\"text\": \"{number}\"}}");
-        let signature = signature::sign(&SECRET.into(), now_ms() / 1000, body.as_bytes());
-        let call = world.client.post(format!("{}/hooks/{name}", world.url)).header(signature::HEADER, signature);
-        told(call.header("content-type", "application/json").body(body)).await.0
-    };
+    let call = async |name: &str, number: usize| told(right(&world, name, &number.to_string())).await.0;
     let mut taken = 0;
     while call("ci", taken).await == 202 {
         taken += 1;
@@ -124,6 +195,7 @@ async fn a_webhook_that_calls_without_end_is_told_to_come_later_and_another_is_n
     }
     assert!(taken >= 100, "{taken}");
     assert_eq!(call("ci", 2000).await, 429);
+    assert_eq!(world.agent.remembered(), taken, "what was not let in pushes nothing out");
     assert_eq!(call("other", 1).await, 202);
     assert!(world.agent.refused().contains(&"hook/ci flood".to_owned()));
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::agent::SECRET;
+use super::agent::{Agent, SECRET};
 use super::world::World;
 
 type Told = mpsc::UnboundedSender<(String, String)>;
@@ -43,7 +43,7 @@ async fn receiver() -> (String, mpsc::UnboundedReceiver<(String, String)>) {
 
 async fn send(world: &World, url: &str) -> Result<Receipt, SendError> {
     let callback = Some(url.parse().expect("an address"));
-    let hook = Hook { secret: SECRET.into(), format: HookFormat::Plain, callback, events: Vec::new() };
+    let hook = Hook { callback, ..Agent::a_hook("ci", HookFormat::Plain) };
     world.agent.put_hook("ci", hook);
     let chat = ChatRef { channel: "http".into(), chat_id: "hook/ci".into(), thread_id: Some("t".into()) };
     let reply = world.agent.reply(&chat, TurnId(1), ReplyKind::Reply, "It is mended.");
@@ -56,7 +56,7 @@ async fn a_reply_is_posted_signed_and_with_its_key() {
     assert_eq!(send(&world, &format!("{url}/200")).await, Ok(Receipt::NONE));
     let (header, body) = came.recv().await.expect("a post");
     let at: i64 = header.strip_prefix("t=").and_then(|rest| rest.split(',').next()?.parse().ok()).expect("a time");
-    assert_eq!(header, signature::sign(&SECRET.into(), at, body.as_bytes()));
+    assert_eq!(header, signature::sign_callback(&SECRET.into(), at, body.as_bytes()));
     let body: Value = serde_json::from_str(&body).expect("JSON");
     let wanted =
         json!({"chat": "hook/ci", "thread": "t", "reply": "It is mended.", "key": "key-1", "kind": "reply"});
@@ -100,4 +100,18 @@ async fn a_reply_for_nobody_counts_as_taken_and_one_for_a_hook_that_is_gone_is_r
     assert_eq!(send("hook/ci").await, Ok(Receipt::NONE));
     assert_eq!(send("key/k").await, Ok(Receipt::NONE));
     assert!(matches!(send("hook/gone").await, Err(SendError::Refused { .. })));
+    // One that was made again under its name.
+    world.agent.put_hook("ci", Hook { chat_id: "hook/ci/2".into(), ..Agent::a_hook("ci", HookFormat::Plain) });
+    assert!(matches!(send("hook/ci").await, Err(SendError::Refused { .. })));
+    assert_eq!(send("hook/ci/2").await, Ok(Receipt::NONE));
+}
+
+#[tokio::test]
+async fn what_is_posted_to_a_callback_cannot_come_back_as_a_call() {
+    let (world, (url, mut came)) = (World::start().await, receiver().await);
+    assert_eq!(send(&world, &format!("{url}/200")).await, Ok(Receipt::NONE));
+    let (header, body) = came.recv().await.expect("a post");
+    let call = world.client.post(format!("{}/hooks/ci", world.url)).header(signature::HEADER, header);
+    let (status, _) = super::world::told(call.header("content-type", "text/plain").body(body)).await;
+    assert_eq!((status, world.agent.messages().len()), (401, 0));
 }

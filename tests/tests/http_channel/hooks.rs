@@ -1,15 +1,19 @@
 //! Webhooks in: who may write, once, and what comes back.
 
+use std::time::{Duration, Instant};
+
+use cofferdam::channels::http::Limits;
 use cofferdam::channels::http::book::{Hook, HookFormat};
 use cofferdam::channels::http::signature;
 use cofferdam::channels::{NotTaken, Taken};
 use cofferdam::clock::now_ms;
+use cofferdam_tests::LIMIT;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::agent::{Act, SECRET, gate};
+use super::agent::{Act, Agent, SECRET, gate};
 use super::world::{World, told};
 
 fn plain(world: &World, name: &str, body: &str) -> RequestBuilder {
@@ -208,12 +212,7 @@ async fn githubs_events_are_told_marked_as_data_and_once() {
 #[tokio::test]
 async fn githubs_pings_and_unwanted_events_are_no_messages() {
     let world = World::start().await;
-    let hook = Hook {
-        secret: SECRET.into(),
-        format: HookFormat::GitHub,
-        callback: None,
-        events: vec!["issues".into(), "ping".into()],
-    };
+    let hook = Hook { events: vec!["issues".into(), "ping".into()], ..Agent::a_hook("gh", HookFormat::GitHub) };
     world.agent.put_hook("gh", hook);
     for (event, id) in [("ping", "1"), ("push", "2")] {
         let payload = json!({ "zen": event }).to_string();
@@ -226,4 +225,106 @@ async fn githubs_pings_and_unwanted_events_are_no_messages() {
     assert_eq!(answer.status(), 415);
     assert!(answer.text().await.expect("a body").contains("application/json"));
     assert!(world.agent.messages().is_empty());
+}
+
+const ISSUE: &str =
+    r#"{"action": "opened", "repository": {"full_name": "o/r"}, "issue": {"number": 7, "title": "T"}}"#;
+
+#[tokio::test]
+async fn a_copy_of_githubs_call_is_shown_nothing_and_not_handed_in() {
+    let world = World::start().await;
+    world.agent.hook("gh", HookFormat::GitHub);
+    let call = || github(&world, "gh?wait=60", ("issues", "d-1"), ISSUE);
+    assert_eq!(told(call()).await, (202, json!({"status": "accepted"})));
+    world.agent.has_ended(1).await;
+    assert_eq!(told(call().header("prefer", "wait=60")).await, (200, json!({"status": "known"})));
+    assert_eq!((world.agent.messages().len(), world.agent.known()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_call_of_githubs_is_bound_to_its_event_also_when_that_is_not_wanted() {
+    let world = World::start().await;
+    let hook = Hook { events: vec!["issues".into()], ..Agent::a_hook("gh", HookFormat::GitHub) };
+    world.agent.put_hook("gh", hook.clone());
+    let call = |event: &str, id: &str| github(&world, "gh", (event, id), ISSUE);
+    assert_eq!(told(call("issue_comment", "d-1")).await.1, json!({"status": "ignored"}));
+    for id in ["d-1", "d-2"] {
+        assert_eq!(told(call("issues", id)).await.0, 401, "{id}");
+    }
+    assert!(world.agent.messages().is_empty());
+    // What was not wanted can come again when it is.
+    world.agent.put_hook("gh", Hook { events: Vec::new(), ..hook });
+    assert_eq!(told(call("issue_comment", "d-1")).await.0, 202);
+    assert_eq!(told(call("issue_comment", "d-1")).await.1, json!({"status": "known"}));
+}
+
+#[tokio::test]
+async fn copies_of_a_call_take_nothing_of_its_webhooks_pace() {
+    let world = World::start().await;
+    world.agent.hook("gh", HookFormat::GitHub);
+    let call = |id: &str, body: &str| github(&world, "gh", ("issues", id), body);
+    assert_eq!(told(call("d-1", ISSUE)).await.0, 202);
+    for _ in 0..150 {
+        assert_eq!(told(call("d-1", ISSUE)).await.0, 200);
+    }
+    assert_eq!(told(call("d-2", &ISSUE.replace("opened", "closed"))).await.0, 202);
+    assert_eq!((world.agent.messages().len(), world.agent.known()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_copy_waits_no_longer_than_its_time_is_fresh() {
+    let world = World::start().await;
+    world.agent.hook("ci", HookFormat::Plain);
+    world.agent.script("slow", [Act::Until(gate())]);
+    let body = "{\"text\": \"slow\"}";
+    let signature = signature::sign(&SECRET.into(), now_ms() / 1000 - 292, body.as_bytes());
+    let call = || signed(&world, "ci", body, &signature);
+    assert_eq!(told(call()).await.0, 202);
+    let begun = Instant::now();
+    assert_eq!(told(call().header("prefer", "wait=600")).await, (200, json!({"status": "known"})));
+    assert!(begun.elapsed() < LIMIT, "it did not wait as long as it wanted");
+}
+
+#[tokio::test]
+async fn copies_that_wait_are_few_and_hold_up_no_other_call() {
+    let limits = Limits { calls_of_one: 1, look: Duration::from_secs(600), ..Limits::default() };
+    let world = World::with(limits, json!({})).await;
+    world.agent.hook("ci", HookFormat::Plain);
+    world.agent.script("slow", [Act::Until(gate())]);
+    let signature = signature::sign(&SECRET.into(), now_ms() / 1000, b"{\"text\": \"slow\"}");
+    let copy = || signed(&world, "ci", "{\"text\": \"slow\"}", &signature);
+    assert_eq!(told(copy()).await.0, 202);
+    let mut waiting = Vec::new();
+    for number in 1..=8 {
+        waiting.push(tokio::spawn(copy().header("prefer", "wait=600").send()));
+        world.agent.has_looked(number).await;
+    }
+    assert_eq!(told(copy().header("prefer", "wait=600")).await, (200, json!({"status": "known"})));
+    assert_eq!(told(plain(&world, "ci", "{\"text\": \"x\"}")).await.0, 202);
+    assert!(waiting.iter().all(|copy| !copy.is_finished()));
+}
+
+#[tokio::test]
+async fn a_call_that_was_not_taken_can_come_again_as_it_was() {
+    let world = World::start().await;
+    world.agent.hook("ci", HookFormat::Plain);
+    world.agent.answers("drop", Ok(Taken::Dropped("unwired")));
+    world.agent.answers("full", Err(NotTaken::Full(9)));
+    let now = now_ms() / 1000;
+    let call = |text: &str| {
+        let body = json!({ "text": text }).to_string();
+        signed(&world, "ci", &body, &signature::sign(&SECRET.into(), now, body.as_bytes()))
+    };
+    for (text, status) in [("drop", 403), ("full", 503)] {
+        assert_eq!(told(call(text)).await.0, status);
+        assert_eq!(told(call(text)).await.0, status, "and again");
+    }
+    world.agent.takes_all();
+    for text in ["drop", "full"] {
+        assert_eq!(
+            told(call(text).header("prefer", "wait=30")).await.1,
+            json!({"reply": format!("You said: {text}")})
+        );
+        assert_eq!(told(call(text)).await, (200, json!({"status": "known"})));
+    }
 }

@@ -8,12 +8,14 @@ use secrecy::SecretString;
 
 use crate::model::chat::ChatRef;
 
-pub use crate::model::channel::HookFormat;
+pub use crate::model::channel::{Came, HookFormat};
 pub use crate::model::stand::Stand;
 
 /// A webhook.
 #[derive(Clone)]
 pub struct Hook {
+    /// Its chat: `hook/NAME`, and more where one of its name was removed before.
+    pub chat_id: String,
     /// What its callers sign with, and what its callbacks are signed with.
     pub secret: SecretString,
     /// Whose form its calls have.
@@ -35,8 +37,10 @@ impl fmt::Debug for Hook {
 /// A key of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// Its name; the chat is `key/NAME`.
+    /// Its name.
     pub name: String,
+    /// Its chat: `key/NAME`, and more where one of its name was removed before.
+    pub chat_id: String,
     /// What callers call the agent.
     pub model: String,
     /// Until when it is good, ms since 1970.
@@ -57,16 +61,23 @@ pub trait Book: Send + Sync {
     /// The key of this name was used.
     async fn used(&self, key: &str);
 
-    /// What was kept of this fingerprint for the key: a thread, or another short text of the channel's.
-    async fn thread_of(&self, key: &str, fingerprint: [u8; 32]) -> Result<Option<String>, String>;
+    /// What was kept of this fingerprint for the key with this chat: a thread, or another short text of the channel's.
+    async fn thread_of(&self, chat_id: &str, fingerprint: [u8; 32]) -> Result<Option<String>, String>;
 
     /// Keeps a thread, or another text of at most 64 bytes, in the place of what the fingerprint had. What was not read for
     /// months may be forgotten: its conversation then goes on in a fresh thread.
-    async fn keep_thread(&self, key: &str, fingerprint: [u8; 32], thread: &str) -> Result<(), String>;
+    async fn keep_thread(&self, chat_id: &str, fingerprint: [u8; 32], thread: &str) -> Result<(), String>;
 
-    /// Whether this signature may come with this call's id: it is new, or came with that id before. The id is not signed, so
-    /// who copies a call could send it again under another one. Kept as long as [`Book::thread_of`]'s.
-    async fn admits(&self, hook: &str, sha256_of_tag: [u8; 32], id: &str) -> Result<bool, String>;
+    /// How a call with this signature and these words of what it is stands. The words, such as its id, are not signed, so who
+    /// copies a call could send it again under others.
+    async fn came(&self, hook: &str, sha256_of_tag: [u8; 32], call: &str) -> Result<Came, String>;
+
+    /// Notes that the call comes, before it is handed in. Answers no when the signature came with other words meanwhile, or
+    /// the webhook is gone. Kept for months.
+    async fn admits(&self, hook: &str, sha256_of_tag: [u8; 32], call: &str) -> Result<bool, String>;
+
+    /// Notes that what the call says was taken.
+    async fn call_taken(&self, hook: &str, sha256_of_tag: [u8; 32]);
 
     /// A call was refused; counted as a drop, with this reason. The chat is `hook` or `key` when it is not known whose it was.
     async fn refused(&self, chat: &str, reason: &'static str);

@@ -1,4 +1,4 @@
-//! Replies to a webhook's address: one POST each, signed as calls are.
+//! Replies to a webhook's address: one POST each, signed with the secret that its calls are signed with.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl Callbacks {
         let sent = client
             .post(url.clone())
             .header(header::CONTENT_TYPE, "application/json")
-            .header(signature::HEADER, signature::sign(secret, now_ms() / 1000, body.as_bytes()))
+            .header(signature::HEADER, signature::sign_callback(secret, now_ms() / 1000, body.as_bytes()))
             .body(body)
             .send()
             .await;

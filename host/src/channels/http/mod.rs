@@ -6,8 +6,9 @@
 //!  POST /v1/responses         key     ─┘                      └─▶ nobody: the reply counts as taken
 //! ```
 //!
-//! One listener and one channel. The chats are `hook/NAME` and `key/NAME`, their threads are conversations. What a call
-//! is answered with is read from the rows ([`book`]); a client's end is never the turn's.
+//! One listener and one channel. The chats are `hook/NAME` and `key/NAME` (`key/NAME/2` where one of the name was removed
+//! before), their threads are conversations. What a call is answered with is read from the rows ([`book`]); a client's end
+//! is never the turn's.
 //!
 //! - [`book`]: what is looked up elsewhere. - [`webhook`], with [`plain`] and [`github`]. - [`api`].
 //! - [`waiting`]: calls that wait. - [`places`]: what calls may cost.
@@ -215,8 +216,10 @@ impl Channel for Http {
         let text = (reply.kind == ReplyKind::Reply).then_some(reply.text.as_str());
         inner.waiting.said(&reply.chat, reply.turn, text);
         let Some(name) = reply.chat.chat_id.strip_prefix("hook/") else { return Ok(Receipt::NONE) };
+        let name = name.split('/').next().unwrap_or_default();
         let hook = inner.book.hook(name).await.map_err(|why| SendError::later(why, None))?;
-        let Some(hook) = hook else {
+        // One that was made again under its name is another.
+        let Some(hook) = hook.filter(|hook| hook.chat_id == reply.chat.chat_id) else {
             return Err(SendError::Refused { why: format!("there is no webhook '{name}' any more") });
         };
         if let Some(callback) = &hook.callback {
@@ -300,6 +303,11 @@ impl Desk {
         });
         task.await.unwrap_or_else(|_| Err(NotTaken::Failed("the message was not taken".to_owned())))
     }
+}
+
+/// Who writes in a webhook's or a key's chat: `hook:NAME`, `key:NAME`, and more where one of the name was removed before.
+fn sender_of(chat_id: &str) -> String {
+    chat_id.replacen('/', ":", 1)
 }
 
 fn app(desk: Desk) -> Router {

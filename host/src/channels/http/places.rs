@@ -15,19 +15,58 @@ use super::settings::Limits;
 /// What is shared out over calls.
 pub(super) struct Places {
     all: Arc<Semaphore>,
-    /// Calls of webhooks that there are, whose signatures are not checked yet, and calls of others: who calls names at random
-    /// holds up no webhook.
-    unsigned: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
     of_one: usize,
     by_chat: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Of calls that repeat one and wait.
+    repeats: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Of calls of webhooks that there are, whose signatures are not checked yet. In KiB, as all memory here.
+    unsigned: Shared,
+    /// The same by names, whether there are such webhooks or not. Each name has as much, so that who asks for one learns
+    /// nothing by filling its places, and who knows one holds up no other.
+    by_name: Mutex<HashMap<String, Shared>>,
+    limits: Limits,
     /// In KiB; that of bodies whose signature is not checked yet is their own.
     memory: Arc<Semaphore>,
-    unsigned_memory: Arc<Semaphore>,
-    /// When what each webhook sent is paid off.
+    /// When what each webhook and key sent is paid off.
     paces: Mutex<HashMap<String, Instant>>,
     order: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
+
+/// Places, and memory for their bodies.
+#[derive(Clone)]
+struct Shared {
+    places: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn new(places: usize, bytes: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(places)), memory: Arc::new(Semaphore::new(bytes / KIB)) }
+    }
+}
+
+/// The place of a call of which it is not known yet who makes it.
+pub(super) struct Unsigned {
+    /// Where its body's memory comes from.
+    memory: Vec<Arc<Semaphore>>,
+    /// Its webhook is there. Nobody reads the others' bodies, so they are counted and not kept.
+    known: bool,
+    _places: Vec<OwnedSemaphorePermit>,
+}
+
+/// How often a chat may be written to: so many calls at once, and then one each time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    burst: u32,
+    every: Duration,
+}
+
+/// Of a webhook: more than a repository that people work on makes.
+pub(super) const HOOKS: Pace = Pace { burst: 100, every: Duration::from_secs(2) };
+/// Of a key, whose program may serve many people: more than a home's agents answer.
+pub(super) const KEYS: Pace = Pace { burst: 600, every: Duration::from_millis(500) };
+/// Calls of one webhook that repeat one and wait, at once: an honest program repeats few, and a copy costs nothing to make.
+const REPEATS: usize = 8;
 
 /// A call's place; it is free again when it is dropped.
 pub(super) struct Place {
@@ -52,24 +91,24 @@ pub(super) enum Unread {
 #[derive(Debug)]
 pub(super) struct Bytes {
     pub(super) bytes: Vec<u8>,
+    /// How many were sent; more than there are when nobody was to read them.
+    pub(super) sent: usize,
     _room: Vec<OwnedSemaphorePermit>,
 }
 
 const KIB: usize = 1024;
-/// Calls of a webhook at once, and then one for each [`EVERY`]: more than a repository that people work on makes.
-const BURST: u32 = 100;
-const EVERY: Duration = Duration::from_secs(2);
 
 impl Places {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             all: Arc::new(Semaphore::new(limits.calls)),
-            unsigned: Arc::new(Semaphore::new(limits.unsigned)),
-            strangers: Arc::new(Semaphore::new(limits.strangers)),
             of_one: limits.calls_of_one,
             by_chat: Mutex::default(),
+            repeats: Mutex::default(),
+            unsigned: Shared::new(limits.unsigned, limits.unsigned_memory),
+            by_name: Mutex::default(),
+            limits: *limits,
             memory: Arc::new(Semaphore::new(limits.memory / KIB)),
-            unsigned_memory: Arc::new(Semaphore::new(limits.unsigned_memory / KIB)),
             paces: Mutex::default(),
             order: Mutex::default(),
         }
@@ -77,31 +116,37 @@ impl Places {
 
     /// A place for a call of this chat, if there is one.
     pub(super) fn take(&self, chat: &str) -> Option<Place> {
-        let of_one = {
-            let mut by_chat = self.by_chat.lock().unwrap_or_else(PoisonError::into_inner);
-            by_chat.retain(|_, places| places.available_permits() < self.of_one);
-            let places = by_chat.entry(chat.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.of_one)));
-            places.clone().try_acquire_owned().ok()?
-        };
+        let of_one = one_of(&self.by_chat, chat, self.of_one)?;
         Some(Place { _all: self.all.clone().try_acquire_owned().ok()?, _of_one: of_one })
     }
 
-    /// A place for a call of which it is not known yet who makes it.
-    pub(super) fn stranger(&self, known: bool) -> Option<OwnedSemaphorePermit> {
-        let places = if known { &self.unsigned } else { &self.strangers };
-        places.clone().try_acquire_owned().ok()
+    /// A place for a call of this chat that repeats one and waits for its answer.
+    pub(super) fn repeat(&self, chat: &str) -> Option<OwnedSemaphorePermit> {
+        one_of(&self.repeats, chat, REPEATS)
     }
 
-    /// Whether a webhook calls no more often than [`BURST`] and [`EVERY`] say; counts the call then. Nobody waits for the
-    /// answers of its calls, so that their number at once bounds nothing.
-    pub(super) fn in_pace(&self, chat: &str) -> bool {
+    /// A place for a call of this name of which it is not known yet who makes it.
+    pub(super) fn unsigned(&self, name: &str, known: bool) -> Option<Unsigned> {
+        let (of_one, most) = (self.limits.unsigned_of_one, self.limits.unsigned_memory_of_one);
+        let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        by_name.retain(|_, shared| shared.places.available_permits() < of_one);
+        let mine = by_name.entry(name.to_owned()).or_insert_with(|| Shared::new(of_one, most)).clone();
+        let from = if known { vec![mine, self.unsigned.clone()] } else { vec![mine] };
+        let places = from.iter().map(|shared| shared.places.clone().try_acquire_owned());
+        let places = places.collect::<Result<_, _>>().ok()?;
+        Some(Unsigned { memory: from.into_iter().map(|shared| shared.memory).collect(), known, _places: places })
+    }
+
+    /// Whether a chat is written to no more often than its pace says; counts the call then. Nobody has to wait for the
+    /// answers of calls, so that their number at once bounds nothing.
+    pub(super) fn in_pace(&self, chat: &str, pace: Pace) -> bool {
         let now = Instant::now();
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
         paces.retain(|_, paid_at| *paid_at > now);
         let paid_at = paces.entry(chat.to_owned()).or_insert(now);
-        let is = *paid_at - now < EVERY * BURST;
+        let is = *paid_at - now < pace.every * pace.burst;
         if is {
-            *paid_at += EVERY;
+            *paid_at += pace.every;
         }
         is
     }
@@ -123,22 +168,34 @@ impl Places {
         body: Body,
         bounds: (usize, Duration),
     ) -> Result<Bytes, Unread> {
-        read_into(&self.memory, headers, body, bounds).await
+        read_into((std::slice::from_ref(&self.memory), true), headers, body, bounds).await
     }
+}
 
+impl Unsigned {
     /// The same of a call whose signature is not checked yet.
-    pub(super) async fn read_unsigned(
+    pub(super) async fn read(
         &self,
         headers: &HeaderMap,
         body: Body,
         bounds: (usize, Duration),
     ) -> Result<Bytes, Unread> {
-        read_into(&self.unsigned_memory, headers, body, bounds).await
+        read_into((&self.memory, self.known), headers, body, bounds).await
     }
 }
 
+fn one_of(by: &Mutex<HashMap<String, Arc<Semaphore>>>, chat: &str, most: usize) -> Option<OwnedSemaphorePermit> {
+    let mut by = by.lock().unwrap_or_else(PoisonError::into_inner);
+    by.retain(|_, places| places.available_permits() < most);
+    let places = by.entry(chat.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(most)));
+    places.clone().try_acquire_owned().ok()
+}
+
+/// Where a body's memory comes from, and whether the body is kept.
+type Room<'a> = (&'a [Arc<Semaphore>], bool);
+
 async fn read_into(
-    memory: &Arc<Semaphore>,
+    into: Room<'_>,
     headers: &HeaderMap,
     body: Body,
     (most, within): (usize, Duration),
@@ -147,26 +204,30 @@ async fn read_into(
     if said.is_some_and(|said| usize::try_from(said).map_or(true, |said| said > most)) {
         return Err(Unread::TooLarge);
     }
-    timeout(within, gather(memory, body, most)).await.unwrap_or(Err(Unread::TooSlow))
+    timeout(within, gather(into, body, most)).await.unwrap_or(Err(Unread::TooSlow))
 }
 
-async fn gather(memory: &Arc<Semaphore>, mut body: Body, most: usize) -> Result<Bytes, Unread> {
-    let mut read = Bytes { bytes: Vec::new(), _room: Vec::new() };
+async fn gather((memory, keeps): Room<'_>, mut body: Body, most: usize) -> Result<Bytes, Unread> {
+    let mut read = Bytes { bytes: Vec::new(), sent: 0, _room: Vec::new() };
     let mut room = 0;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
-        let total = read.bytes.len() + data.len();
-        if total > most {
+        read.sent += data.len();
+        if read.sent > most {
             return Err(Unread::TooLarge);
         }
-        if total > room {
+        if read.sent > room {
             // In steps, so that a body of many small frames has few permits.
-            let more = (total - room).div_ceil(64 * KIB) * 64;
+            let more = (read.sent - room).div_ceil(64 * KIB) * 64;
             let permits = u32::try_from(more).map_err(|_| Unread::TooLarge)?;
-            read._room.push(memory.clone().try_acquire_many_owned(permits).map_err(|_| Unread::NoRoom)?);
+            for memory in memory {
+                read._room.push(memory.clone().try_acquire_many_owned(permits).map_err(|_| Unread::NoRoom)?);
+            }
             room += more * KIB;
         }
-        read.bytes.extend_from_slice(&data);
+        if keeps {
+            read.bytes.extend_from_slice(&data);
+        }
     }
     Ok(read)
 }

@@ -77,8 +77,8 @@ pub struct Limits {
     pub calls: usize,
     /// Calls at once of webhooks that there are, whose signature is not checked yet.
     pub unsigned: usize,
-    /// Calls at once of webhooks that there are not.
-    pub strangers: usize,
+    /// The same of one name, whether there is such a webhook or not.
+    pub unsigned_of_one: usize,
     /// Connections at once; further ones wait in the kernel.
     pub connections: usize,
     /// How long a request's head may take, and an idle connection is kept.
@@ -97,6 +97,8 @@ pub struct Limits {
     pub memory: usize,
     /// Those of webhooks' calls, in bytes.
     pub unsigned_memory: usize,
+    /// The same of one name, in bytes.
+    pub unsigned_memory_of_one: usize,
 }
 
 impl Limits {
@@ -110,8 +112,8 @@ impl Default for Limits {
         Self {
             calls_of_one: 64,
             calls: 256,
-            unsigned: 64,
-            strangers: 32,
+            unsigned: 128,
+            unsigned_of_one: 32,
             connections: 512,
             head: Duration::from_secs(30),
             body: Duration::from_secs(30),
@@ -121,6 +123,7 @@ impl Default for Limits {
             look: Duration::from_secs(3),
             memory: 64 * 1024 * 1024,
             unsigned_memory: 16 * 1024 * 1024,
+            unsigned_memory_of_one: 4 * 1024 * 1024,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! `POST /hooks/NAME`: programs that write to an agent.
 //!
 //! Who may not call learns nothing, also not which names there are: whatever is wrong, the answer is the same 401 after
-//! the same work.
+//! the same work, and each name has as many places, whether there is such a webhook or not.
+//!
+//! Only the body is signed, and in our own form its time. So a signature is remembered with what else says what the call is,
+//! and who repeats a call gets little: it is handed in once, and its answer is shown while its signature's time is fresh.
 
 use std::time::Duration;
 
@@ -9,16 +12,16 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::book::{Hook, HookFormat};
+use super::book::{Came, Hook, HookFormat};
 use super::keys::hex;
-use super::places::{Place, Unread};
-use super::waiting::{Of, Over};
-use super::{Desk, github, plain, signature};
-use crate::channels::{Arrival, Content, Sender, Taken, Written};
+use super::places::{HOOKS, Place, Unread};
+use super::signature::Right;
+use super::waiting::{Call, Of, Over};
+use super::{Desk, github, plain, sender_of, signature};
+use crate::channels::{Arrival, Content, NotTaken, Sender, Taken, Written};
 use crate::clock::now_ms;
 use crate::model::chat::{ChatKind, ChatRef};
 
@@ -35,14 +38,22 @@ struct Signed {
     hook: Hook,
     headers: HeaderMap,
     body: super::places::Bytes,
-    tag: Vec<u8>,
+    right: Right,
     place: Place,
     wait: Option<Duration>,
 }
 
-/// What a call says.
+/// A call, read.
 struct Message {
     id: String,
+    /// What its signature is remembered with.
+    call: String,
+    /// None: it is nothing for the agent.
+    said: Option<Said>,
+}
+
+/// What a call says.
+struct Said {
     text: String,
     thread: Option<String>,
     sender: Option<String>,
@@ -79,34 +90,35 @@ async fn signed(desk: &Desk, name: String, request: Request) -> Result<Signed, R
     let (parts, body) = request.into_parts();
     let hook = if plain::is_name(&name) { inner.book.hook(&name).await } else { Ok(None) };
     let hook = hook.map_err(|why| not_looked_up(&why))?;
-    let _stranger = inner.places.stranger(hook.is_some()).ok_or_else(full)?;
+    // What cannot be a name is none, whatever it is.
+    let counted = if plain::is_name(&name) { name.as_str() } else { "" };
+    let unsigned = inner.places.unsigned(counted, hook.is_some()).ok_or_else(full)?;
     // Names that nobody made are not counted by name: there is no end of them.
-    let chat = if hook.is_some() { chat_id(&name) } else { "hook".to_owned() };
-    let body = match inner.places.read_unsigned(&parts.headers, body, (MOST_BODY, inner.limits.unsigned_body)).await
-    {
+    let chat = hook.as_ref().map_or_else(|| "hook".to_owned(), |hook| hook.chat_id.clone());
+    let body = match unsigned.read(&parts.headers, body, (MOST_BODY, inner.limits.unsigned_body)).await {
         Ok(body) => body,
         Err(why) => return Err(unread(desk, &chat, why).await),
     };
-    let is_github = match &hook {
-        Some(hook) => hook.format == HookFormat::GitHub,
-        None => parts.headers.contains_key(signature::GITHUB_HEADER),
+    let Some(hook) = hook else {
+        signature::check_nobodys(body.sent);
+        return Err(stranger(desk, &chat, "unknown-hook").await);
     };
-    // Nobody's secret takes as long as a real one's.
-    let nobodys = SecretString::from("no hook has this name; its secret is as long as any other");
-    let secret = hook.as_ref().map_or(&nobodys, |hook| &hook.secret);
-    let checked = if is_github {
-        signature::check_github(secret, text(&parts.headers, signature::GITHUB_HEADER), &body.bytes)
-    } else {
-        signature::check(secret, text(&parts.headers, signature::HEADER), now_ms() / 1000, &body.bytes)
+    let checked = match hook.format {
+        HookFormat::GitHub => {
+            signature::check_github(&hook.secret, text(&parts.headers, signature::GITHUB_HEADER), &body.bytes)
+        }
+        HookFormat::Plain => {
+            let header = text(&parts.headers, signature::HEADER);
+            signature::check(&hook.secret, header, now_ms() / 1000, &body.bytes)
+        }
     };
-    let (hook, tag) = match (hook, checked) {
-        (Some(hook), Ok(tag)) => (hook, tag),
-        (None, _) => return Err(stranger(desk, &chat, "unknown-hook").await),
-        (_, Err(reason)) => return Err(stranger(desk, &chat, reason).await),
+    let right = match checked {
+        Ok(right) => right,
+        Err(reason) => return Err(stranger(desk, &chat, reason).await),
     };
     let Some(place) = inner.places.take(&chat) else { return Err(full()) };
     let wait = wait(parts.uri.query(), &parts.headers).map(|wait| wait.min(inner.settings.max_wait()));
-    Ok(Signed { name, hook, headers: parts.headers, body, tag, place, wait })
+    Ok(Signed { name, hook, headers: parts.headers, body, right, place, wait })
 }
 
 async fn stranger(desk: &Desk, chat: &str, reason: &'static str) -> Response {
@@ -138,24 +150,23 @@ fn not_looked_up(why: &str) -> Response {
 /// Hands the call in, and waits for its reply when it wants one.
 async fn taken(desk: &Desk, call: Signed) -> Result<Response, Response> {
     let inner = &desk.inner;
-    let chat_id = chat_id(&call.name);
     let message = match call.hook.format {
-        HookFormat::Plain => of_plain(&call).map(Some),
+        HookFormat::Plain => of_plain(&call),
         HookFormat::GitHub => of_github(&call),
     };
-    let Some(message) = message.map_err(|(status, why)| error(status, why))? else {
-        return Ok(Json(json!({"status": "ignored"})).into_response());
+    let message = message.map_err(|(status, why)| error(status, why))?;
+    let tag = Sha256::digest(&call.right.tag).into();
+    let came = admitted(desk, &call, tag, &message).await?;
+    let Some(said) = message.said else { return Ok(Json(json!({"status": "ignored"})).into_response()) };
+    let Signed { name, hook, place, body, right, wait, .. } = call;
+    let chat =
+        ChatRef { channel: inner.name.clone(), chat_id: hook.chat_id.clone(), thread_id: said.thread.clone() };
+    let wait = match (hook.format, came) {
+        // No time is signed, so that a copy is as good as the call; and GitHub waits for nothing.
+        (HookFormat::GitHub, _) => None,
+        (HookFormat::Plain, Came::New) => wait,
+        (HookFormat::Plain, _) => wait.map(|wait| wait.min(right.fresh)),
     };
-    let Signed { name, place, body, tag, wait, .. } = call;
-    let admitted = inner.book.admits(&name, Sha256::digest(&tag).into(), &message.id).await;
-    if !admitted.map_err(|why| not_looked_up(&why))? {
-        return Err(stranger(desk, &chat_id, "replayed").await);
-    }
-    if !inner.places.in_pace(&chat_id) {
-        inner.book.refused(&chat_id, "flood").await;
-        return Err(again(StatusCode::TOO_MANY_REQUESTS, "too many calls of this webhook; call again"));
-    }
-    let chat = ChatRef { channel: inner.name.clone(), chat_id, thread_id: message.thread };
     let waits = wait.map(|wait| {
         inner.waiting.call(Of {
             book: inner.book.clone(),
@@ -165,22 +176,73 @@ async fn taken(desk: &Desk, call: Signed) -> Result<Response, Response> {
             look: inner.limits.look,
         })
     });
+    if came == Came::Taken {
+        drop((place, body));
+        return repeated(desk, &chat.chat_id, waits).await;
+    }
     let arrival = Arrival {
         chat,
         kind: ChatKind::Direct,
         title: Some(name.clone()),
         platform_id: message.id,
-        sender: Sender { id: format!("hook:{name}"), name: message.sender.unwrap_or(name) },
-        content: Content::Message(Written { text: message.text, addressed: true, ..Written::default() }),
+        sender: Sender { id: sender_of(&hook.chat_id), name: said.sender.unwrap_or_else(|| name.clone()) },
+        content: Content::Message(Written { text: said.text, addressed: true, ..Written::default() }),
     };
     let place = std::sync::Arc::new(place);
-    let status = match desk.hand_in(arrival, (place.clone(), body)).await {
+    let status = match handed_in(desk, arrival, (place.clone(), body), (name, tag)).await {
         Ok(Taken::Accepted) => StatusCode::ACCEPTED,
         Ok(Taken::Known) => StatusCode::OK,
         Ok(Taken::Dropped(reason)) => return Err(error(StatusCode::FORBIDDEN, reason)),
         Ok(Taken::Done(words)) => return Ok(Json(json!({ "reply": words })).into_response()),
         Err(why) => return Err(again(StatusCode::SERVICE_UNAVAILABLE, why.to_string())),
     };
+    waited(status, waits).await
+}
+
+/// Lets a call in that did not come before and is in its webhook's pace, or that comes again as it was. What is nothing for the
+/// agent costs none, and is remembered all the same: what says so is not signed.
+async fn admitted(desk: &Desk, call: &Signed, tag: [u8; 32], message: &Message) -> Result<Came, Response> {
+    let (book, chat) = (&desk.inner.book, &call.hook.chat_id);
+    let came = book.came(&call.name, tag, &message.call).await.map_err(|why| not_looked_up(&why))?;
+    let is_new = came == Came::New;
+    if is_new && message.said.is_some() && !desk.inner.places.in_pace(chat, HOOKS) {
+        book.refused(chat, "flood").await;
+        return Err(again(StatusCode::TOO_MANY_REQUESTS, "too many calls of this webhook; call again"));
+    }
+    let admits = match came {
+        Came::New => book.admits(&call.name, tag, &message.call).await.map_err(|why| not_looked_up(&why))?,
+        Came::Again | Came::Taken => true,
+        Came::Copied => false,
+    };
+    if admits { Ok(came) } else { Err(stranger(desk, chat, "replayed").await) }
+}
+
+/// Hands an arrival in, and notes when it was taken, also when the caller leaves.
+async fn handed_in(
+    desk: &Desk,
+    arrival: Arrival,
+    keeps: impl Send + 'static,
+    (hook, tag): (String, [u8; 32]),
+) -> Result<Taken, NotTaken> {
+    let desk = desk.clone();
+    let task = tokio::spawn(async move {
+        let taken = desk.hand_in(arrival, keeps).await;
+        // What was dropped may come again when its chat is wired, and what there was no room for.
+        if matches!(taken, Ok(Taken::Accepted | Taken::Known | Taken::Done(_))) {
+            desk.inner.book.call_taken(&hook, tag).await;
+        }
+        taken
+    });
+    task.await.unwrap_or_else(|_| Err(NotTaken::Failed("the message was not taken".to_owned())))
+}
+
+/// The answer of a call that was taken before: it waits in a place of those, as a copy holds up no other call.
+async fn repeated(desk: &Desk, chat: &str, waits: Option<Call>) -> Result<Response, Response> {
+    let place = waits.as_ref().and_then(|_| desk.inner.places.repeat(chat));
+    waited(StatusCode::OK, waits.filter(|_| place.is_some())).await
+}
+
+async fn waited(status: StatusCode, waits: Option<Call>) -> Result<Response, Response> {
     let so_far = if status == StatusCode::OK { "known" } else { "accepted" };
     let so_far = (status, Json(json!({ "status": so_far }))).into_response();
     let Some(mut waits) = waits else { return Ok(so_far) };
@@ -198,12 +260,13 @@ fn of_plain(call: &Signed) -> Result<Message, Wrong> {
     let plain = plain::read(&call.headers, &call.body.bytes)?;
     let id = match text(&call.headers, "idempotency-key") {
         Some(id) => checked_id("Idempotency-Key", id)?,
-        None => format!("sig-{}", hex(&Sha256::digest(&call.tag)[..16])),
+        None => format!("sig-{}", hex(&Sha256::digest(&call.right.tag)[..16])),
     };
-    Ok(Message { id, text: plain.text, thread: plain.thread, sender: plain.sender })
+    let said = Said { text: plain.text, thread: plain.thread, sender: plain.sender };
+    Ok(Message { call: id.clone(), id, said: Some(said) })
 }
 
-fn of_github(call: &Signed) -> Result<Option<Message>, Wrong> {
+fn of_github(call: &Signed) -> Result<Message, Wrong> {
     let bad = |why: String| (StatusCode::BAD_REQUEST, why);
     let event = text(&call.headers, "x-github-event").unwrap_or_default();
     if !plain::is_name(event) {
@@ -218,15 +281,11 @@ fn of_github(call: &Signed) -> Result<Option<Message>, Wrong> {
     let payload: Value =
         serde_json::from_slice(&call.body.bytes).map_err(|error| bad(format!("the payload: {error}")))?;
     let events = &call.hook.events;
-    if !events.is_empty() && !events.iter().any(|wanted| wanted == event) {
-        return Ok(None);
-    }
-    Ok(github::tell(&call.name, event, &payload).map(|told| Message {
-        id,
-        text: told.text,
-        thread: told.thread,
-        sender: Some("GitHub".to_owned()),
-    }))
+    let is_wanted = events.is_empty() || events.iter().any(|wanted| wanted == event);
+    let told = if is_wanted { github::tell(&call.name, event, &payload) } else { None };
+    let said = told.map(|told| Said { text: told.text, thread: told.thread, sender: Some("GitHub".to_owned()) });
+    // Its event is not signed.
+    Ok(Message { call: format!("{event} {id}"), id, said })
 }
 
 fn checked_id(header: &str, id: &str) -> Result<String, Wrong> {
@@ -239,10 +298,6 @@ fn checked_id(header: &str, id: &str) -> Result<String, Wrong> {
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let name: HeaderName = name.parse().ok()?;
     headers.get(name)?.to_str().ok()
-}
-
-fn chat_id(name: &str) -> String {
-    format!("hook/{name}")
 }
 
 /// How long the caller wants to wait: `?wait=SECS`, or `Prefer: wait=SECS` (RFC 7240).

@@ -90,7 +90,7 @@ async fn list(context: &Context) -> Result<(), CliError> {
     for hook in &hooks {
         let events = if hook.events.is_empty() { "all".to_owned() } else { hook.events.join(", ") };
         table.row([
-            format!("{}:hook/{}", hook.channel, hook.name),
+            format!("{}:{}", hook.channel, hook.chat),
             reached(&hook.groups),
             hook.format.clone(),
             if hook.format == "github" { events } else { "-".to_owned() },

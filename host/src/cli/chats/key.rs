@@ -76,7 +76,7 @@ async fn list(context: &Context) -> Result<(), CliError> {
     let mut table = Table::new(["KEY", "GROUP", "MODEL", "STATE", "GOOD UNTIL", "USED"]);
     for key in &keys {
         table.row([
-            format!("{}:key/{}", key.channel, key.name),
+            format!("{}:{}", key.channel, key.chat),
             reached(&key.groups),
             key.model.clone(),
             key.state.clone(),

@@ -15,13 +15,27 @@ impl Accounts {
         text: SecretString,
         keep: impl AsyncFnOnce(Vec<u8>) -> Result<T, E>,
     ) -> Result<Result<T, E>, AccountError> {
+        let keep = async |sealed: Vec<Vec<u8>>| keep(sealed.into_iter().next().unwrap_or_default()).await;
+        self.seal_others(vec![(of, text)], keep).await
+    }
+
+    /// The same of several, in their order.
+    pub async fn seal_others<T, E>(
+        &self,
+        secrets: Vec<(SecretOf, SecretString)>,
+        keep: impl AsyncFnOnce(Vec<Vec<u8>>) -> Result<T, E>,
+    ) -> Result<Result<T, E>, AccountError> {
         let _no_rotation = self.inner.sealing.read().await;
         let sealed = self.read(|now| now.accounts.values().any(|entry| entry.row.secret.is_some()))
             || self.inner.central.has_sealed().await?;
         let vault = self.inner.vault.clone();
-        let envelope =
-            blocking(move || vault.seal_text(Owner::other(&of.purpose, &of.name), &text, sealed)).await??;
-        Ok(keep(envelope).await)
+        let seal = move || {
+            let all = secrets.into_iter();
+            all.map(|(of, text)| vault.seal_text(Owner::other(&of.purpose, &of.name), &text, sealed))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let envelopes = blocking(seal).await??;
+        Ok(keep(envelopes).await)
     }
 
     /// Opens a secret; none when nothing is kept.

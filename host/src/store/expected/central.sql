@@ -49,7 +49,7 @@ CREATE TABLE api_keys (
     expires_at INTEGER,
     revoked_at INTEGER,
     used_at    INTEGER,
-    created_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL, chat_id TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (channel, name)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE api_threads (
@@ -61,6 +61,7 @@ CREATE TABLE api_threads (
     PRIMARY KEY (channel, key, fingerprint)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX api_threads_at ON api_threads (at);
+CREATE INDEX api_threads_key ON api_threads (channel, key, at);
 CREATE TABLE approvals (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     kind        TEXT NOT NULL CHECK (kind IN ('wiring', 'sender')),
@@ -139,6 +140,11 @@ CREATE TABLE engaged_threads (
     at        INTEGER NOT NULL,
     PRIMARY KEY (channel, chat_id, thread_id, folder)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE gone_programs (
+    channel TEXT NOT NULL,
+    chat_id TEXT NOT NULL,
+    PRIMARY KEY (channel, chat_id)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE groups (
     folder        TEXT PRIMARY KEY,
     config        TEXT NOT NULL,
@@ -158,11 +164,12 @@ CREATE TABLE hook_calls (
     -- SHA-256 of the signature.
     tag     BLOB NOT NULL,
     call    TEXT NOT NULL,
-    at      INTEGER NOT NULL,
+    at      INTEGER NOT NULL, taken INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (channel, hook, tag),
     FOREIGN KEY (channel, hook) REFERENCES hooks (channel, name) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX hook_calls_at ON hook_calls (at);
+CREATE INDEX hook_calls_hook ON hook_calls (channel, hook, at);
 CREATE TABLE hooks (
     channel    TEXT NOT NULL REFERENCES channels (name) ON DELETE CASCADE,
     name       TEXT NOT NULL,
@@ -170,7 +177,7 @@ CREATE TABLE hooks (
     callback   TEXT,
     -- Of GitHub's: a JSON array of names; empty is all.
     events     TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL, chat_id TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (channel, name)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE "late" (
@@ -253,8 +260,8 @@ CREATE TABLE roles (
     CHECK (role <> 'owner' OR folder IS NULL)
 ) STRICT;
 CREATE UNIQUE INDEX roles_scope ON roles (person, coalesce(folder, ''));
-CREATE TABLE secrets (
-    purpose TEXT NOT NULL CHECK (purpose IN ('channel', 'hook')),
+CREATE TABLE "secrets" (
+    purpose TEXT NOT NULL CHECK (purpose IN ('channel', 'hook', 'callback')),
     name    TEXT NOT NULL,
     sealed  BLOB NOT NULL,
     PRIMARY KEY (purpose, name)

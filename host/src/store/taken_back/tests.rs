@@ -7,7 +7,7 @@ use super::super::approvals::{Asked, NewApproval};
 use super::super::backup::{copy_central, read_central};
 use super::super::channels::{ChannelRow, SecretOf};
 use super::super::ground::Ground;
-use super::super::hooks::{HookRow, KeyRow};
+use super::super::hooks::{HookRow, HookSeals, KeyRow, Put};
 use super::super::people::{Known, NewUser};
 use super::super::posts::NewPost;
 use super::*;
@@ -72,14 +72,17 @@ impl Place {
         let hook = HookRow {
             channel: "http".into(),
             name: "ci".into(),
+            chat_id: String::new(),
             format: HookFormat::Plain,
-            callback: None,
+            callback: Some("https://a.example/…".into()),
             events: vec![],
         };
-        central.put_hook(hook, folder("demo"), Some(b"sealed".to_vec())).await.unwrap();
+        let seals = HookSeals { secret: Some(b"sealed".to_vec()), callback: Some(b"sealed".to_vec()) };
+        central.put_hook(hook, folder("demo"), seals).await.unwrap();
         let key = KeyRow {
             channel: "http".into(),
             name: "laptop".into(),
+            chat_id: String::new(),
             model: "demo".into(),
             expires_at: None,
             revoked_at: None,
@@ -245,4 +248,25 @@ async fn a_backup_of_before_a_chat_moved_is_taken_where_the_chat_is_now() {
     let pending = from.central.pending_moves().await.unwrap();
     let again: Vec<_> = pending.iter().map(|pending| (&pending.chat, pending.folder.clone())).collect();
     assert_eq!(again, [(&moved, Some(folder("demo")))], "its database has the old id again");
+}
+
+#[tokio::test]
+async fn a_backup_has_no_callback_and_a_removed_keys_chat_stays_nobodys() {
+    let from = Place::lived_in().await;
+    let key = from.central.key("http", [7; 32]).await.unwrap().unwrap();
+    assert!(from.central.remove_key("http", "laptop").await.unwrap());
+    let plain = "INSERT INTO hooks (channel, name, chat_id, format, callback, events, created_at)
+                 VALUES ('http', 'old', 'hook/old', 'plain', 'https://a.example/?token=hush', '[]', 0)";
+    from.central.db.write(Durability::Durable, move |tx| Ok(tx.execute(plain, []).map(drop)?)).await.unwrap();
+    let backup = from.backup(&[]);
+    let text = std::fs::read(&backup.3.0).unwrap();
+    assert!(!text.windows(4).any(|part| part == b"hush"), "not one that is not sealed yet either");
+    let to = Place::new();
+    to.takes_all(&backup).await;
+    let (hook, seals) = to.central.hook("http", "ci").await.unwrap().unwrap();
+    assert_eq!((hook.callback.as_deref(), seals), (Some("https://a.example/…"), HookSeals::default()));
+    let lost = to.central.lost_secrets().await.unwrap();
+    assert_eq!(lost.iter().filter(|of| of.is_hook()).count(), lost.len() - 2, "{lost:?}");
+    let again = to.central.add_key(key, [8; 32], folder("demo")).await.unwrap();
+    assert_eq!(again, Put::Done("key/laptop/2".into()));
 }

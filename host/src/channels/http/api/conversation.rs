@@ -25,16 +25,17 @@ pub(super) struct Thread {
 #[derive(Clone)]
 pub(super) struct Shelf {
     pub(super) book: std::sync::Arc<dyn Book>,
-    pub(super) key: String,
+    /// Its chat.
+    pub(super) chat: String,
 }
 
 impl Shelf {
     async fn read(&self, of: [u8; 32]) -> Result<Option<String>, ApiError> {
-        self.book.thread_of(&self.key, of).await.map_err(|why| ApiError::book(&why))
+        self.book.thread_of(&self.chat, of).await.map_err(|why| ApiError::book(&why))
     }
 
     async fn keep(&self, of: [u8; 32], what: &str) -> Result<(), ApiError> {
-        self.book.keep_thread(&self.key, of, what).await.map_err(|why| ApiError::book(&why))
+        self.book.keep_thread(&self.chat, of, what).await.map_err(|why| ApiError::book(&why))
     }
 
     /// The thread of a call; `call` is its id, when the caller gave it one.

@@ -28,9 +28,9 @@ use self::conversation::{Shelf, Thread};
 use self::error::ApiError;
 use self::stream::{Noted, Script};
 use super::book::{Key, Stand};
-use super::places::{Bytes, Unread};
+use super::places::{Bytes, KEYS, Unread};
 use super::waiting::{Of, Over};
-use super::{Desk, keys};
+use super::{Desk, keys, sender_of};
 use crate::channels::{Arrival, Content, Offered, Sender, Taken, Written};
 use crate::clock::now_ms;
 use crate::model::chat::{ChatKind, ChatRef};
@@ -92,9 +92,9 @@ async fn key_of(desk: &Desk, headers: &HeaderMap) -> Result<Key, ApiError> {
             ("key".to_owned(), "no-key", "No API key was given: send it as 'Authorization: Bearer cfd_…'.")
         }
         None => ("key".to_owned(), "wrong-key", "The API key is not right."),
-        Some(key) if key.revoked => (chat_id(&key), "revoked-key", "The API key was taken back."),
+        Some(key) if key.revoked => (key.chat_id, "revoked-key", "The API key was taken back."),
         Some(key) if key.expires_at.is_some_and(|until| until <= now_ms()) => {
-            (chat_id(&key), "expired-key", "The API key is no longer good: its time is over.")
+            (key.chat_id, "expired-key", "The API key is no longer good: its time is over.")
         }
         Some(key) => {
             inner.book.used(&key.name).await;
@@ -103,10 +103,6 @@ async fn key_of(desk: &Desk, headers: &HeaderMap) -> Result<Key, ApiError> {
     };
     inner.book.refused(&chat, reason).await;
     Err(ApiError::unauthorized(message))
-}
-
-fn chat_id(key: &Key) -> String {
-    format!("key/{}", key.name)
 }
 
 fn model_of(desk: &Desk, key: &Key) -> Value {
@@ -120,7 +116,7 @@ async fn models(State(desk): State<Desk>, headers: HeaderMap) -> Answer {
 
 async fn model(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
     let key = key_of(&desk, &headers).await?;
-    counted(&desk, &chat_id(&key), is_model(&key, &id)).await?;
+    counted(&desk, &key.chat_id, is_model(&key, &id)).await?;
     Ok(Json(model_of(&desk, &key)).into_response())
 }
 
@@ -136,14 +132,17 @@ fn is_model(key: &Key, named: &str) -> Result<(), ApiError> {
 async fn response(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
     let key = key_of(&desk, &headers).await?;
     let found = found(&desk, &key, &id).await;
-    counted(&desk, &chat_id(&key), found).await
+    counted(&desk, &key.chat_id, found).await
 }
 
 async fn found(desk: &Desk, key: &Key, id: &str) -> Answer {
     let unknown = || ApiError::not_found("response_not_found", "There is no response with this id.");
     let (thread, message) = conversation::parts(id).ok_or_else(unknown)?;
-    let chat =
-        ChatRef { channel: desk.inner.name.clone(), chat_id: chat_id(key), thread_id: Some(thread.to_owned()) };
+    let chat = ChatRef {
+        channel: desk.inner.name.clone(),
+        chat_id: key.chat_id.clone(),
+        thread_id: Some(thread.to_owned()),
+    };
     let stand = desk.inner.book.answer(&chat, &message.simple().to_string()).await;
     let mut response = object(key, thread, &message);
     response.metadata = json!({});
@@ -167,8 +166,12 @@ async fn respond(State(desk): State<Desk>, request: Request) -> Answer {
 async fn create(desk: Desk, api: Api, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let key = key_of(&desk, &parts.headers).await?;
-    let chat = chat_id(&key);
+    let chat = key.chat_id.clone();
     let inner = &desk.inner;
+    if !inner.places.in_pace(&chat, KEYS) {
+        inner.book.refused(&chat, "flood").await;
+        return Err(ApiError::too_many("Too many calls of this key."));
+    }
     let Some(place) = inner.places.take(&chat) else {
         inner.book.refused(&chat, "too-many-calls").await;
         return Err(ApiError::too_many("Too many calls of this key, or of all, at once."));
@@ -177,7 +180,7 @@ async fn create(desk: Desk, api: Api, request: Request) -> Answer {
     let body = read(&desk, &chat, &parts.headers, body).await?;
     let asked = asked(api, &key, &parts.headers, &body);
     let mut asked = counted(&desk, &chat, asked).await?;
-    let shelf = Shelf { book: inner.book.clone(), key: key.name.clone() };
+    let shelf = Shelf { book: inner.book.clone(), chat: chat.clone() };
     let whose = whose(&desk, &shelf, &asked, (&parts.headers, parts.uri.path(), &body)).await;
     let (thread, message) = counted(&desk, &chat, whose).await?;
     let files = inner.files.hold(std::mem::take(&mut asked.files));
@@ -256,13 +259,13 @@ fn arrival(
     Arrival {
         chat: ChatRef {
             channel: desk.inner.name.clone(),
-            chat_id: chat_id(key),
+            chat_id: key.chat_id.clone(),
             thread_id: Some(thread.id.clone()),
         },
         kind: ChatKind::Direct,
         title: Some(key.name.clone()),
         platform_id: message.simple().to_string(),
-        sender: Sender { id: format!("key:{}", key.name), name: key.name.clone() },
+        sender: Sender { id: sender_of(&key.chat_id), name: key.name.clone() },
         content: Content::Message(written),
     }
 }
@@ -324,7 +327,7 @@ async fn whose(
     if let Some(id) = call_id(headers)? {
         return Ok((shelf.thread(asked, Some(id)).await?, conversation::message_id(Some(id))));
     }
-    let call = recent::of(&shelf.key, path, &body.bytes);
+    let call = recent::of(&shelf.chat, path, &body.bytes);
     if let Some(known) = desk.inner.recent.repeated(headers, &call) {
         return Ok(known);
     }

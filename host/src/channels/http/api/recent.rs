@@ -31,8 +31,8 @@ struct Known {
 }
 
 /// A call's fingerprint: whose it is, where it goes, and what was sent.
-pub(super) fn of(key: &str, path: &str, body: &[u8]) -> [u8; 32] {
-    Sha256::new_with_prefix(format!("{key}\0{path}\0")).chain_update(body).finalize().into()
+pub(super) fn of(chat: &str, path: &str, body: &[u8]) -> [u8; 32] {
+    Sha256::new_with_prefix(format!("{chat}\0{path}\0")).chain_update(body).finalize().into()
 }
 
 impl Recent {
