@@ -51,17 +51,9 @@ pub(super) async fn put_hook(
     Json(put): Json<HookPut>,
 ) -> Answer<HookMade> {
     there(&admin, &channel, &name, &put.group).await?;
-    let callback = put.callback.map(|callback| checked_callback(&callback.0)).transpose()?;
-    let (shown, callback) = callback.unzip();
-    let mut row = HookRow {
-        channel,
-        name,
-        chat_id: String::new(),
-        format: HookFormat::parse(&put.format)
-            .ok_or_else(|| usage(&format!("'{}' is no format of calls", put.format), "say `plain` or `github`"))?,
-        callback: shown,
-        events: checked_events(put.events)?,
-    };
+    let hooks = admin.stores.central().hooks().await?;
+    let before = hooks.into_iter().find(|row| row.channel == channel && row.name == name);
+    let (mut row, callback) = hook_of(before, &put, (channel, name))?;
     let secret = match (put.secret, put.fresh_secret) {
         (Some(_), true) => return Err(usage("a secret is given, and a fresh one asked for", "leave one out")),
         (Some(secret), false) => HookSecret::Given(checked_secret(secret)?),
@@ -73,6 +65,42 @@ pub(super) async fn put_hook(
     row.chat_id = kept(done, &row.channel, &row.name, &put.group)?;
     let hook = Places::of(&admin).await?.hook(row);
     Ok(Json(HookMade { hook, secret: made.map(|made| Hidden(made.expose_secret().to_owned())) }))
+}
+
+/// The webhook as it is to be, and its callback's address if that is another one. What is not said stays.
+fn hook_of(
+    before: Option<HookRow>,
+    put: &HookPut,
+    (channel, name): (String, String),
+) -> Result<(HookRow, Option<SecretString>), Failed> {
+    let new = HookRow {
+        channel,
+        name,
+        chat_id: String::new(),
+        format: HookFormat::Plain,
+        callback: None,
+        events: Vec::new(),
+    };
+    let mut row = before.unwrap_or(new);
+    if let Some(format) = &put.format {
+        row.format = HookFormat::parse(format)
+            .ok_or_else(|| usage(&format!("'{format}' is no format of calls"), "say `plain` or `github`"))?;
+    }
+    match (&put.events, row.format) {
+        (Some(events), HookFormat::GitHub) => row.events = checked_events(events.clone())?,
+        (Some(events), HookFormat::Plain) if !events.is_empty() => {
+            return Err(usage("only GitHub's calls have events", "add --github, or leave the events out"));
+        }
+        (_, HookFormat::Plain) => row.events.clear(),
+        (None, HookFormat::GitHub) => {}
+    }
+    let callback = put.callback.as_ref().map(|callback| checked_callback(&callback.0)).transpose()?;
+    let (shown, callback) = callback.unzip();
+    if put.no_callback {
+        row.callback = None;
+    }
+    row.callback = shown.or(row.callback);
+    Ok((row, callback))
 }
 
 pub(super) async fn remove_hook(
@@ -267,5 +295,45 @@ impl Places {
             chat: row.chat_id,
             model: row.model,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(format: Option<&str>, events: Option<&[&str]>) -> HookPut {
+        HookPut {
+            group: "demo".parse().unwrap(),
+            format: format.map(Into::into),
+            events: events.map(|events| events.iter().map(|event| (*event).to_owned()).collect()),
+            callback: None,
+            no_callback: false,
+            secret: None,
+            fresh_secret: false,
+        }
+    }
+
+    fn hook(before: Option<HookRow>, put: &HookPut) -> Result<HookRow, Failed> {
+        hook_of(before, put, ("http".into(), "ci".into())).map(|(row, _)| row)
+    }
+
+    #[test]
+    fn what_is_not_said_of_a_webhook_stays() {
+        let first = HookPut {
+            callback: Some(Hidden("https://example.org/x?token=1".into())),
+            ..put(Some("github"), Some(&["issues"]))
+        };
+        let there = hook(None, &first).unwrap();
+        assert_eq!(there.callback.as_deref(), Some("https://example.org/…"));
+        assert_eq!(hook(Some(there.clone()), &put(None, None)).unwrap(), there);
+        let all = hook(Some(there.clone()), &put(None, Some(&[]))).unwrap();
+        assert!(all.events.is_empty() && all.format == HookFormat::GitHub && all.callback == there.callback);
+        let plain = hook(Some(there.clone()), &put(Some("plain"), None)).unwrap();
+        assert!(plain.events.is_empty() && plain.format == HookFormat::Plain);
+        let none = HookPut { no_callback: true, ..put(None, None) };
+        assert_eq!(hook(Some(there), &none).unwrap().callback, None);
+        assert!(hook(None, &put(None, Some(&["issues"]))).is_err(), "only GitHub's have events");
+        assert_eq!(hook(None, &put(None, None)).unwrap().format, HookFormat::Plain);
     }
 }

@@ -116,7 +116,9 @@ impl Central {
                 let callback = SecretOf::callback(&row.channel, &row.name);
                 match &seals.callback {
                     Some(sealed) => put_secret(tx, &callback, sealed)?,
-                    None => forget_secret(tx, &callback)?,
+                    None if row.callback.is_none() => forget_secret(tx, &callback)?,
+                    // It stays.
+                    None => {}
                 }
                 Ok(Put::Done(chat_id))
             })

@@ -33,14 +33,18 @@ pub struct Hook {
 pub struct HookPut {
     /// The group that its calls reach.
     pub group: Folder,
-    /// Whose form its calls have: `plain` or `github`.
-    pub format: String,
-    /// The events of GitHub that are taken; none listed is all of them.
+    /// Whose form its calls have: `plain` or `github`; none keeps what is there, or is `plain`.
     #[serde(default)]
-    pub events: Vec<String>,
-    /// Where its replies are posted; an address may have a token in it.
+    pub format: Option<String>,
+    /// The events of GitHub that are taken; an empty list is all of them. None keeps what is there.
+    #[serde(default)]
+    pub events: Option<Vec<String>>,
+    /// Where its replies are posted; an address may have a token in it. None keeps what is there.
     #[serde(default)]
     pub callback: Option<Hidden>,
+    /// Its replies are posted nowhere any more.
+    #[serde(default)]
+    pub no_callback: bool,
     /// What its calls are signed with; none keeps what is there, or makes one.
     #[serde(default)]
     pub secret: Option<Hidden>,

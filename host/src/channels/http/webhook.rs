@@ -117,7 +117,8 @@ async fn signed(desk: &Desk, name: String, request: Request) -> Result<Signed, R
         Err(reason) => return Err(stranger(desk, &chat, reason).await),
     };
     let Some(place) = inner.places.take(&chat) else { return Err(full()) };
-    let wait = wait(parts.uri.query(), &parts.headers).map(|wait| wait.min(inner.settings.max_wait()));
+    let wait = wait(parts.uri.query(), &parts.headers).map_err(|(status, why)| error(status, why))?;
+    let wait = wait.map(|wait| wait.min(inner.settings.max_wait()));
     Ok(Signed { name, hook, headers: parts.headers, body, right, place, wait })
 }
 
@@ -301,12 +302,21 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// How long the caller wants to wait: `?wait=SECS`, or `Prefer: wait=SECS` (RFC 7240).
-fn wait(query: Option<&str>, headers: &HeaderMap) -> Option<Duration> {
-    let asked = query.into_iter().flat_map(|query| query.split('&'));
-    let prefers = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    let asked = asked.chain(prefers.flat_map(|value| value.split([',', ';'])));
-    let seconds = asked.filter_map(|part| part.trim().strip_prefix("wait=")?.parse::<u32>().ok()).next()?;
-    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+fn wait(query: Option<&str>, headers: &HeaderMap) -> Result<Option<Duration>, Wrong> {
+    let asked = query.into_iter().flat_map(|query| query.split('&')).find_map(|part| part.strip_prefix("wait="));
+    let seconds =
+        match asked {
+            Some(said) => Some(said.parse().map_err(|_| {
+                (StatusCode::BAD_REQUEST, "`wait` is a number of seconds, such as wait=60".to_owned())
+            })?),
+            // What is wrong in a preference is left out (RFC 7240).
+            None => {
+                let prefers = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+                let mut parts = prefers.flat_map(|value| value.split([',', ';']));
+                parts.find_map(|part| part.trim().strip_prefix("wait=")?.parse::<u32>().ok())
+            }
+        };
+    Ok(seconds.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.into())))
 }
 
 #[cfg(test)]
@@ -316,11 +326,15 @@ mod tests {
     #[test]
     fn the_wait_is_asked_for_in_the_query_or_as_a_preference() {
         let with = |prefer: &str| [("prefer".parse().unwrap(), prefer.parse().unwrap())].into_iter().collect();
-        let secs = |query, headers: &HeaderMap| wait(query, headers).map(|wait| wait.as_secs());
+        let secs = |query, headers: &HeaderMap| wait(query, headers).unwrap().map(|wait| wait.as_secs());
         assert_eq!(secs(Some("a=b&wait=7"), &HeaderMap::new()), Some(7));
         assert_eq!(secs(None, &with("respond-async, wait=9")), Some(9));
-        for query in [None, Some("wait=0"), Some("wait=-1"), Some("wait=x"), Some("await=3")] {
+        for query in [None, Some("wait=0"), Some("await=3")] {
             assert_eq!(secs(query, &HeaderMap::new()), None, "{query:?}");
         }
+        for query in ["wait=-1", "wait=x", "wait="] {
+            assert!(wait(Some(query), &HeaderMap::new()).is_err(), "{query}");
+        }
+        assert_eq!(secs(None, &with("wait=x")), None);
     }
 }

@@ -81,8 +81,11 @@ pub(in crate::cli) struct HookArgs {
     /// GitHub calls it
     #[arg(long)]
     pub github: bool,
-    /// An event of GitHub's to take, such as `issues`; more than once for several [default: all]
-    #[arg(long = "event", value_name = "EVENT", requires = "github")]
+    /// Programs call it in Cofferdam's own form [default: that, or what it has]
+    #[arg(long, conflicts_with = "github")]
+    pub plain: bool,
+    /// An event of GitHub's to take, such as `issues`, or `all`; more than once for several [default: all, or what it has]
+    #[arg(long = "event", value_name = "EVENT")]
     pub events: Vec<String>,
     /// A file with the address that its replies are posted to; `-` is standard input: it may have a token in it
     #[arg(long, value_name = "FILE")]
@@ -90,6 +93,9 @@ pub(in crate::cli) struct HookArgs {
     /// The address that its replies are posted to, when it is no secret
     #[arg(long, value_name = "URL", conflicts_with = "callback_file")]
     pub callback: Option<String>,
+    /// Its replies are posted nowhere any more
+    #[arg(long, conflicts_with_all = ["callback", "callback_file"])]
+    pub no_callback: bool,
     /// A file with the secret that its calls are signed with; `-` is standard input [default: one is made]
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,

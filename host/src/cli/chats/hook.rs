@@ -54,9 +54,14 @@ async fn add(context: &Context, args: HookArgs) -> Result<u8, CliError> {
     let [secret, callback] = read;
     let put = HookPut {
         group: args.group,
-        format: if args.github { "github" } else { "plain" }.to_owned(),
-        events: args.events,
+        format: match (args.github, args.plain) {
+            (true, _) => Some("github".to_owned()),
+            (false, true) => Some("plain".to_owned()),
+            (false, false) => None,
+        },
+        events: events(args.events),
         callback: callback.or(args.callback.map(Hidden)),
+        no_callback: args.no_callback,
         secret,
         fresh_secret: args.new_secret,
     };
@@ -75,6 +80,15 @@ async fn add(context: &Context, args: HookArgs) -> Result<u8, CliError> {
         terminal::out(&format!("its secret, shown this once: {secret}"))?;
     }
     Ok(0)
+}
+
+/// The events that are said; the word `all` is a list of none.
+fn events(said: Vec<String>) -> Option<Vec<String>> {
+    match said.as_slice() {
+        [] => None,
+        [all] if all == "all" => Some(Vec::new()),
+        _ => Some(said),
+    }
 }
 
 async fn list(context: &Context) -> Result<(), CliError> {

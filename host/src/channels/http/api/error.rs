@@ -48,7 +48,14 @@ impl ApiError {
     }
 
     pub(super) fn dropped(reason: &'static str) -> Self {
-        let message = format!("the message was not taken: {reason}");
+        let why = match reason {
+            "above-role" => "the key's role does not allow what it asks for (`cofferdam role set` gives another)",
+            "unwired" => "the key reaches no group any more (`cofferdam wire`)",
+            "empty" => "there is nothing in it",
+            "too-large" => "it is too large",
+            _ => "Cofferdam dropped it",
+        };
+        let message = format!("the message was not taken ({reason}): {why}");
         Self { code: Some(reason), ..Self::new(StatusCode::FORBIDDEN, "permission_error", message) }
     }
 
