@@ -6,9 +6,11 @@ comes back by itself. A message counts as sent when the server has answered a PI
 """
 
 import asyncio
+import difflib
 import random
 import re
 import ssl
+import sys
 from pathlib import Path
 
 from host import Failed, Fatal, Host
@@ -24,6 +26,18 @@ NOT_IN = {"403", "405", "437", "471", "473", "474", "475", "476", "477"}  # of a
 TAKEN = {"432", "433", "436", "437"}  # of a NICK
 
 
+SETTINGS = {"server", "port", "tls", "ca_file", "nick", "channels", "account"}
+SECRETS = {"password", "nickserv"}
+CONNECTS = 15  # seconds until a connection stands
+
+
+def known(given, keys, what):
+    """Ends with words for people when a key is none."""
+    for key in set(given) - keys:
+        near = "".join(f"; did you mean '{near}'?" for near in difflib.get_close_matches(key, keys, 1))
+        sys.exit(f"there is no {what} '{key}'{near}")
+
+
 class Trouble(Exception):
     """The connection is of no more use."""
 
@@ -31,6 +45,10 @@ class Trouble(Exception):
 class Irc:
     def __init__(self, host):
         settings, self.secrets = host.start["settings"], host.start["secrets"]
+        known(settings, SETTINGS, "setting")
+        known(self.secrets, SECRETS, "secret")
+        if "server" not in settings:
+            sys.exit("the setting 'server' is missing")
         self.say = host.say
         self.server = settings["server"]
         self.tls = settings.get("tls", True)
@@ -86,8 +104,13 @@ class Irc:
 
     async def connection(self):
         context = ssl.create_default_context(cafile=self.ca_file) if self.tls else None
-        async with asyncio.timeout(30):
-            reader, self.writer = await asyncio.open_connection(self.server, self.port, ssl=context, limit=16 * 1024)
+        try:
+            async with asyncio.timeout(CONNECTS):
+                opening = asyncio.open_connection(self.server, self.port, ssl=context, limit=16 * 1024)
+                reader, self.writer = await opening
+        except TimeoutError:
+            tls = "; is it a port with TLS? Else set 'tls' to false" if self.tls else ""
+            raise Trouble(f"port {self.port} does not answer within {CONNECTS} s{tls}") from None
         self.nick = self.wanted
         if "password" in self.secrets:
             self.write("PASS", self.secrets["password"])

@@ -25,6 +25,8 @@ pub struct Book {
     pub cursors: Vec<String>,
     /// Chats that can be reached again.
     pub present: Vec<ChatRef>,
+    /// What was too much for its chat, and whether it was the first.
+    pub overflowed: Vec<(Arrival, bool)>,
     /// How often an arrival was refused.
     pub refused: u64,
 }
@@ -112,6 +114,15 @@ impl Intake for Recorder {
             }
         });
         Ok(if known { Taken::Known } else { answer.unwrap_or(Taken::Accepted) })
+    }
+
+    /// A full inbox is one chat's; what else fails here fails for all, so that nothing can be counted either.
+    async fn overflow(&self, arrival: Arrival, first: bool) -> Result<(), NotTaken> {
+        if let Some(NotTaken::Failed(why)) = lock(&self.refuses).get(&arrival.chat.chat_id) {
+            return Err(NotTaken::Failed(why.clone()));
+        }
+        self.book.send_modify(|book| book.overflowed.push((arrival, first)));
+        Ok(())
     }
 
     async fn present(&self, chat: ChatRef) {

@@ -15,6 +15,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("live", &["model"]),
     ("unix_socket", &[]),
     ("untaken", &[]),
+    ("listening", &[]),
     ("fair", &[]),
     ("trust", &[]),
     ("files", &[]),
@@ -28,8 +29,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("router", &["model", "store"]),
     ("desk", &["model", "config", "store", "router", "channels", "files", "sandbox"]),
     ("switchboard", &["model", "config", "store", "channels", "desk", "gateway", "trust"]),
-    ("delivery", &["model", "store", "channels"]),
-    ("progress", &["model", "live", "store", "channels"]),
+    ("pace", &["model", "channels"]),
+    ("delivery", &["model", "store", "channels", "pace"]),
+    ("progress", &["model", "live", "store", "channels", "pace"]),
     ("door", &["model", "store", "sandbox", "gateway", "trust"]),
     ("supervisor", &["model", "store", "sandbox", "door", "gateway", "live", "config", "files", "tools", "trust"]),
     (
@@ -72,6 +74,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "vault",
             "router",
             "delivery",
+            "pace",
             "progress",
             "door",
             "supervisor",
@@ -95,7 +98,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 ];
 
 /// What the crate's root has besides the rooms.
-const ROOT: &[&str] = &["clock", "error_chain", "hooks", "unix_socket", "untaken"];
+const ROOT: &[&str] = &["clock", "error_chain", "hooks", "unix_socket", "untaken", "listening"];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join("host/src")
@@ -281,6 +284,54 @@ fn nobody_uses_the_cli_but_main() {
         let knows = files.iter().any(|(_, uses)| uses.rooms.contains("cli"));
         assert!(!knows || room == "cli", "{room} uses the cli");
     }
+}
+
+/// Words that a platform is known by. GitHub's form of a webhook is an option of the CLI and a column.
+const PLATFORMS: &[&str] = &["telegram", "irc"];
+/// Where they are known, besides the room of channels.
+const KNOWN_IN: &[&str] = &["model/channel.rs", "switchboard/kinds.rs"];
+
+/// A name in the code, or a text that is just that; helps and comments may tell of anything.
+fn platforms(tokens: TokenStream, found: &mut BTreeSet<String>) {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let mut at = 0;
+    while at < tokens.len() {
+        if let Some(after) = after_test_module(&tokens, at) {
+            at = after;
+            continue;
+        }
+        match &tokens[at] {
+            TokenTree::Group(group) => platforms(group.stream(), found),
+            TokenTree::Ident(_) | TokenTree::Literal(_) => {
+                let text = tokens[at].to_string().to_ascii_lowercase();
+                found.extend(
+                    PLATFORMS.iter().filter(|name| text.trim_matches('"') == **name).map(|name| (*name).to_owned()),
+                );
+            }
+            TokenTree::Punct(_) => {}
+        }
+        at += 1;
+    }
+}
+
+#[test]
+fn only_channels_know_a_platforms_name() {
+    let mut paths = Vec::new();
+    files(&source(), &mut paths);
+    let (mut knows, mut told) = (Vec::new(), false);
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("text");
+        let mut found = BTreeSet::new();
+        platforms(TokenStream::from_str(&text).expect("Rust"), &mut found);
+        let known =
+            KNOWN_IN.iter().any(|allowed| path.ends_with(allowed)) || path.starts_with(source().join("channels"));
+        told |= known && !found.is_empty();
+        if !known && !found.is_empty() {
+            knows.push(format!("{}: {found:?}", path.display()));
+        }
+    }
+    assert!(told, "the test looks for what is there");
+    assert!(knows.is_empty(), "they know a platform's name:\n{}", knows.join("\n"));
 }
 
 /// Crates that are built together share their features: a plain `cargo build --release` must not have the tests' hooks.

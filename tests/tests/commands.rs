@@ -47,7 +47,7 @@ async fn a_stop_ends_the_running_turn_with_one_notice_and_what_waited_goes_on() 
 #[tokio::test]
 async fn a_stop_without_a_turn_says_so_and_starts_no_container() {
     let home = mock(json!({})).await;
-    let (notice, answer) = command(&home.admin(), " /STOP@cofferdam ").await;
+    let (notice, answer) = command(&home.admin(), " /STOP ").await;
     assert_eq!(notice, "Nothing is running.");
     let session = home.admin().session(&answer.finished.session).await;
     assert_eq!((session.state, session.attempt, session.waiting), (SessionState::Stopped, Attempt(0), 0));

@@ -242,6 +242,19 @@ async fn a_password_that_is_refused_stops_the_channel() {
 }
 
 #[tokio::test]
+async fn a_setting_that_is_none_is_refused_with_the_right_one() {
+    for (settings, secret, words) in [
+        (json!({"nik": "x"}), None, "there is no setting 'nik'; did you mean 'nick'?"),
+        (json!({}), Some(r#"{"nickserve": "x"}"#), "there is no secret 'nickserve'; did you mean 'nickserv'?"),
+    ] {
+        let bot = Bot::starts(settings, secret);
+        let state = bot.running.stands("it waits", |state| matches!(state, State::Waiting { .. })).await;
+        assert!(matches!(&state, State::Waiting { why, .. } if why.contains(words)), "{state:?}");
+        bot.running.close().await;
+    }
+}
+
+#[tokio::test]
 async fn tls_trusts_the_certificate_that_it_is_told_and_no_other() {
     let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let (certificate, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());

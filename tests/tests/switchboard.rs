@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam::channels::{Channels, Shown};
+use cofferdam::channels::Channels;
 use cofferdam::config::home::Home;
 use cofferdam::config::vault_key::VaultKey;
 use cofferdam::delivery::Delivery;
@@ -114,7 +114,7 @@ impl Stage {
     }
 
     fn delivery(&self) -> Delivery {
-        Delivery::new(self.stores.clone(), self.channels.clone(), Shown::default(), true)
+        Delivery::new(self.stores.clone(), self.channels.clone(), Default::default(), true)
     }
 
     async fn close(self) {

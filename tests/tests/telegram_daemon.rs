@@ -85,6 +85,7 @@ impl Stage {
 #[tokio::test]
 async fn a_message_wakes_a_real_agent_whose_answer_grows_in_one_message_and_a_file_goes_out() {
     let stage = Stage::new("codex").await;
+    stage.telegram.keep_to_pace();
     let ask = "!stream 40\n!say **Looking** around the workspace for what was asked about, which takes a while to say.\n\
                !run echo hello > note.txt\n!tool chat_send_file {\"path\": \"note.txt\", \"caption\": \"as asked\"}";
     stage.telegram.write(stage.chat, ask);
@@ -109,6 +110,38 @@ async fn a_message_wakes_a_real_agent_whose_answer_grows_in_one_message_and_a_fi
     let told = stage.telegram.from_bot(stage.chat);
     let slow = told.iter().filter(|message| message.text.contains("This answer")).count();
     assert_eq!(slow, 1, "once: {told:?}");
+    assert_eq!(stage.telegram.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_forum_whose_topics_all_work_at_once_is_shown_and_told_all_of_it_at_its_pace() {
+    let stage = Stage::new("mock").await;
+    stage.telegram.keep_to_pace();
+    stage.telegram.reads_groups();
+    let topics = [1, 2, 3, 4];
+    let group = stage.telegram.supergroup("Team", &topics);
+    let chat = format!("tg:{group}");
+    let terms = ["--engage", "always", "--unknown", "public", "--sessions", "per-thread"];
+    let wired = stage.home.cli(&[&["wire", &chat, "demo"][..], &terms].concat()).await;
+    assert_eq!(wired.code, 0, "{wired:?}");
+    topics.iter().for_each(|topic| _ = stage.telegram.write(group, Post::text("!silent").topic(*topic)));
+    let work = |telegram: &Telegram| {
+        let typing = telegram.typing(group);
+        let all = topics.iter().all(|topic| typing.contains(&Some(*topic)));
+        (all && telegram.from_bot(group).iter().any(|message| message.text == "works")).then_some(())
+    };
+    stage.telegram.until("all work, and one at least shows it", work).await;
+    topics.iter().for_each(|topic| _ = stage.telegram.write(group, Post::text("/stop").topic(*topic)));
+    let stopped = |telegram: &Telegram| {
+        let told = telegram.from_bot(group);
+        let in_topic = |topic: &i64| {
+            told.iter().any(|message| message.thread == Some(*topic) && message.text.contains("was stopped"))
+        };
+        let left = told.iter().any(|message| message.text == "works");
+        (topics.iter().all(in_topic) && !left).then_some(())
+    };
+    stage.telegram.until("the end of each, and no display", stopped).await;
+    assert_eq!(stage.telegram.violations(), Vec::<String>::new());
 }
 
 #[tokio::test]

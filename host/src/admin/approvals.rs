@@ -94,7 +94,9 @@ fn failed(error: DecideError) -> Failed {
     let hint = "`cofferdam approval list` shows what waits";
     match error {
         DecideError::Unknown(_) => Failed::not_found(message, hint),
-        DecideError::Before { .. } => Failed::new(ErrorKind::Conflict, message, "nothing was changed"),
+        DecideError::Before { .. } | DecideError::Gone { .. } | DecideError::Said => {
+            Failed::new(ErrorKind::Conflict, message, "nothing was changed")
+        }
         DecideError::Unsaid { id, .. } => {
             Failed::new(ErrorKind::Usage, message, format!("`cofferdam approval approve {id} ANSWER`"))
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use cofferdam_protocol::admin::{Channel, ChannelPut, ChannelTested, ErrorKind, LostSecret};
+use cofferdam_protocol::admin::{self as api, Channel, ChannelPut, ChannelTested, ErrorKind, LostSecret};
 use secrecy::SecretString;
 
 use super::Admin;
@@ -17,10 +17,19 @@ use crate::channels::terminal;
 use crate::error_chain;
 use crate::model::channel::ChannelKind;
 use crate::store::rfc3339;
-use crate::switchboard::{ChannelError, NewChannel, Seen};
+use crate::switchboard::{ChannelError, NewChannel, Seen, kinds};
 
 /// The longest name; it stands before a colon in wirings.
 const MOST_NAME: usize = 32;
+
+/// The kinds that there are.
+pub(super) async fn kinds() -> Json<Vec<api::ChannelKind>> {
+    let view = |kind: &ChannelKind| api::ChannelKind {
+        name: kind.as_str().to_owned(),
+        needs: kinds::needs(*kind).map(str::to_owned),
+    };
+    Json(ChannelKind::ALL.iter().map(view).collect())
+}
 
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Answer<Vec<Channel>> {
     Ok(Json(all(&admin).await?))
@@ -78,11 +87,20 @@ pub(super) async fn put(
         secret: put.secret.map(|secret| SecretString::from(secret.0)),
     };
     let words = admin.switchboard.put(new).await.map_err(failed)?;
-    Ok(Json(ChannelTested { words }))
+    let up = if admin.since.is_some() { "" } else { "`cofferdam up` serves it; then " };
+    let next = match kinds::is_for_programs(kind) {
+        true => "`cofferdam key add NAME GROUP` makes a key of its API, `cofferdam hook add NAME GROUP` a webhook",
+        false if admin.stores.central().has_owner().await? => {
+            "`cofferdam pair --person N` (`user list` has the numbers) makes a code by which somebody who is known shows that they \
+             are it there, too"
+        }
+        false => "`cofferdam pair --group GROUP` makes a code: send `/pair CODE` there, and it knows who you are",
+    };
+    Ok(Json(ChannelTested { words, next: Some(format!("{up}{next}")) }))
 }
 
 pub(super) async fn test(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Answer<ChannelTested> {
-    Ok(Json(ChannelTested { words: admin.switchboard.test(&name).await.map_err(failed)? }))
+    Ok(Json(ChannelTested { words: admin.switchboard.test(&name).await.map_err(failed)?, next: None }))
 }
 
 pub(super) async fn remove(
@@ -106,6 +124,7 @@ fn view(seen: Seen) -> Channel {
     Channel {
         name: seen.row.name,
         kind: seen.row.kind.as_str().to_owned(),
+        programs: kinds::is_for_programs(seen.row.kind),
         settings: serde_json::from_str(&seen.row.settings).unwrap_or_default(),
         state: state.to_owned(),
         why,

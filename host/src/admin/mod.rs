@@ -155,6 +155,7 @@ fn routes(admin: Arc<Admin>, ending: &Ending) -> Router {
         .route("/v1/usage", get(usage::usage))
         .route("/v1/groups/{folder}/activity", get(usage::activity))
         .route("/v1/wirings", get(wirings::list).put(wirings::put).patch(wirings::change).delete(wirings::remove))
+        .route("/v1/channel-kinds", get(channels::kinds))
         .route("/v1/channels", get(channels::list))
         .route("/v1/channels/{name}", get(channels::show).put(channels::put).delete(channels::remove))
         .route("/v1/channels/{name}/test", post(channels::test))

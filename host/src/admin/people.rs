@@ -40,9 +40,16 @@ pub(super) async fn add(State(admin): State<Arc<Admin>>, Json(new): Json<NewPers
         let message = format!("there is no channel '{}'", new.channel);
         return Err(Failed::not_found(message, "`cofferdam channel list` shows the channels"));
     }
+    if let Some(known) = person_of(&admin, &new.channel, &new.user_id).await? {
+        let message = format!("{}:{} is known as person {known}", new.channel, new.user_id);
+        let hint =
+            format!("`cofferdam role set {known} ROLE` changes what they may, `user remove {known}` forgets them");
+        return Err(Failed::new(ErrorKind::Conflict, message, hint));
+    }
     let name = new.name.unwrap_or_else(|| new.user_id.clone());
     let user = NewUser { channel: new.channel, user_id: new.user_id, name, direct: None };
     let id = central.put_user(user, Some((role, new.role.group)), "the host").await?;
+    admin.desk.look_soon();
     person(&admin, id).await
 }
 
@@ -52,6 +59,9 @@ pub(super) async fn set_role(
     Json(change): Json<RoleChange>,
 ) -> Answer<Person> {
     let role = change.role.as_ref().map(|word| role(word, change.group.as_ref())).transpose()?;
+    if role.is_none() {
+        has_role(&admin, id, change.group.as_ref()).await?;
+    }
     group_is_there(&admin, change.group.as_ref()).await?;
     if !admin.stores.central().set_role(id, change.group, role, "the host").await? {
         return Err(unknown(id));
@@ -72,6 +82,7 @@ pub(super) async fn link(
         let known = admin.stores.central().person(id).await?.is_some();
         return Err(unknown(if known { link.other } else { id }));
     }
+    admin.desk.look_soon();
     person(&admin, id).await
 }
 
@@ -87,7 +98,8 @@ pub(super) async fn pair(State(admin): State<Arc<Admin>>, Json(asked): Json<Pair
         None if asked.person.is_some() => None,
         None if !admin.stores.central().has_owner().await? => Some(Role::Owner),
         None => {
-            let hint = "say what the code makes of its user: --role owner, admin, member or guest";
+            let hint = "say whose code it is: --person N for another platform of somebody in `cofferdam user list`, or for \
+                        somebody else --role owner, admin, member or guest";
             return Err(usage("there is an owner already", hint));
         }
     };
@@ -98,7 +110,7 @@ pub(super) async fn pair(State(admin): State<Arc<Admin>>, Json(asked): Json<Pair
     }
     let minutes = asked.minutes.unwrap_or(MINUTES);
     if minutes == 0 || minutes > MOST_MINUTES {
-        return Err(usage("a code is good for one minute to a day", "choose fewer minutes"));
+        return Err(usage("a code is good for one minute to a day", "say 1 to 1440 minutes"));
     }
     let lasts = Duration::from_secs(u64::from(minutes) * 60);
     let new = NewCode { role, folder: asked.group.clone(), person: asked.person, lasts };
@@ -116,6 +128,24 @@ fn role(word: &str, group: Option<&Folder>) -> Result<Role, Failed> {
         return Err(usage("an owner owns all groups", "leave the group out, or give the role admin"));
     }
     Ok(role)
+}
+
+/// The person who has a platform's user.
+async fn person_of(admin: &Admin, channel: &str, user_id: &str) -> Result<Option<i64>, Failed> {
+    let people = admin.stores.central().people().await?;
+    let has = |row: &PersonRow| row.users.iter().any(|user| user.channel == channel && user.user_id == user_id);
+    Ok(people.into_iter().find(has).map(|row| row.id))
+}
+
+/// Only a role that is there can be taken away.
+async fn has_role(admin: &Admin, id: i64, group: Option<&Folder>) -> Result<(), Failed> {
+    let row = admin.stores.central().person(id).await?.ok_or_else(|| unknown(id))?;
+    if row.roles.iter().any(|role| role.folder.as_ref() == group) {
+        return Ok(());
+    }
+    let of = group.map_or_else(|| "of all groups".to_owned(), |group| format!("in {group}"));
+    let hint = "`cofferdam user list` shows who has which";
+    Err(Failed::new(ErrorKind::NotFound, format!("person {id} has no role {of}"), hint))
 }
 
 async fn group_is_there(admin: &Admin, group: Option<&Folder>) -> Result<(), Failed> {

@@ -15,10 +15,10 @@ use super::channels::failed;
 use super::error::Failed;
 use super::wirings::usage;
 use crate::channels::http;
-use crate::model::channel::{ChannelKind, HookFormat};
+use crate::model::channel::HookFormat;
 use crate::store::hooks::{HookRow, KeyRow, Put};
 use crate::store::{now_ms, rfc3339};
-use crate::switchboard::{ChannelError, HookSecret};
+use crate::switchboard::{ChannelError, HookSecret, kinds};
 
 /// The shortest secret, in bytes: a shorter one can be guessed.
 const LEAST_SECRET: usize = 16;
@@ -150,7 +150,7 @@ async fn there(admin: &Admin, channel: &str, name: &str, group: &Folder) -> Resu
     let central = admin.stores.central();
     match central.channels().await?.into_iter().find(|row| row.name == channel) {
         None => return Err(failed(ChannelError::Unknown(channel.to_owned()))),
-        Some(row) if row.kind != ChannelKind::Http => {
+        Some(row) if !kinds::is_for_programs(row.kind) => {
             let message = format!("'{channel}' is a channel of the kind {}", row.kind.as_str());
             return Err(usage(&message, "webhooks and keys belong to one of the kind http"));
         }

@@ -54,7 +54,10 @@ pub(super) async fn put(State(admin): State<Arc<Admin>>, Json(change): Json<Wiri
     let terms =
         there.into_iter().find(|wiring| wiring.folder == group).map_or(Terms::of(kind), |wiring| wiring.terms);
     let terms = changed(terms, &change)?;
-    keep(central, &change, group, kind, terms).await
+    let kept = keep(central, &change, group, kind, terms).await;
+    // Somebody may have been asked for it.
+    admin.desk.look_soon();
+    kept
 }
 
 pub(super) async fn change(State(admin): State<Arc<Admin>>, Json(change): Json<WiringChange>) -> Answer<Wiring> {
@@ -127,6 +130,10 @@ fn changed(mut terms: Terms, change: &WiringChange) -> Result<Terms, Failed> {
         terms.engage = word("engage mode", engage, EngageMode::parse, "`always`, `mention` or `pattern`")?;
     }
     if let Some(pattern) = &change.pattern {
+        if change.engage.is_some() && terms.engage != EngageMode::Pattern {
+            let message = format!("the engage mode `{}` has no pattern", terms.engage.as_str());
+            return Err(usage(&message, "leave one of --engage and --pattern out"));
+        }
         checked(pattern)?;
         terms.engage = EngageMode::Pattern;
         terms.pattern = Some(pattern.clone());

@@ -100,6 +100,10 @@ pub trait Intake: Send + Sync {
     /// for here: their messages wait on the disk.
     async fn take(&self, arrival: Arrival) -> Result<Taken, NotTaken>;
 
+    /// So much of the arrival's chat waits to be taken that the channel keeps no more of it: it is dropped, counted, and the
+    /// first of a row is told of in the chat. After an error the channel waits, and offers it again.
+    async fn overflow(&self, arrival: Arrival, first: bool) -> Result<(), NotTaken>;
+
     /// Somebody was turned away before there was an arrival: counted as a drop with this reason. The chat is where they tried.
     async fn refused(&self, _chat: &str, _reason: &'static str) {}
 

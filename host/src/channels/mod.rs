@@ -19,6 +19,7 @@ mod registry;
 mod shown;
 mod socket;
 pub mod state;
+mod stuck;
 pub mod telegram;
 pub mod terminal;
 
@@ -35,7 +36,7 @@ use crate::model::action::Action;
 use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
 pub use arrival::{Arrival, Content, Intake, NotTaken, Offered, Sender, Taken, Written};
-pub use pace::{Pace, Rate};
+pub use pace::{Pace, Rate, Room, Showing};
 pub use parked::Parked;
 pub use piece::{Piece, Receipt};
 pub use registry::Channels;
@@ -102,7 +103,7 @@ pub trait Channel: Send + Sync {
         true
     }
 
-    /// How fast its platform takes replies. Delivery keeps to it.
+    /// How fast its platform takes what is sent and shown. Delivery and progress keep to it together.
     fn pace(&self) -> Pace {
         Pace::UNLIMITED
     }
@@ -138,12 +139,14 @@ pub trait Channel: Send + Sync {
     /// Shows the chat what a turn does: a typing mark, and one message that is changed, and that goes away at the turn's end
     /// unless a reply takes its place. `shown` is that message's id on the platform, if there is one; answers which there is now.
     /// Called at most once in [`Channel::progress_pace`], and every few seconds when nothing changed, so that a typing mark can
-    /// be renewed. A hint: it may be dropped, and an error costs nothing but the display.
+    /// be renewed. A hint: it may be dropped, and an error costs nothing but the display, which pauses when that says so. What goes
+    /// to a platform that has a pace asks for `room` before each call; only what takes the display away at the end does not.
     async fn progress(
         &self,
         _chat: &ChatRef,
         _progress: &Progress,
         _shown: Option<&str>,
+        _room: &dyn Room,
     ) -> Result<Option<String>, SendError> {
         Ok(None)
     }

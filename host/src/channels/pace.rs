@@ -36,3 +36,25 @@ impl Pace {
     /// No published limit. At most 32 at once all the same: each holds a connection and, for a file, its bytes.
     pub const UNLIMITED: Self = Self { chat: Rate::UNLIMITED, all: Rate::UNLIMITED, at_once: 32 };
 }
+
+/// What is about to be shown, as far as a platform's pace has a word in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Showing {
+    /// A message, new or changed: counts in its chat and in all.
+    Message,
+    /// What is no message, such as a typing mark: counts in all.
+    Mark,
+}
+
+/// The room that the pace leaves for what is only shown.
+pub trait Room: Send + Sync {
+    /// Whether this may go now. It is counted then, so it is asked right before the call; a no means that this showing is left
+    /// out, for nobody waits for room here.
+    fn has(&self, what: Showing) -> bool;
+}
+
+impl<F: Fn(Showing) -> bool + Send + Sync> Room for F {
+    fn has(&self, what: Showing) -> bool {
+        self(what)
+    }
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 
-use super::{Abilities, Channel, Pace, Piece, Progress, Rate, Receipt, SendError, Status};
+use super::{Abilities, Channel, Pace, Piece, Progress, Rate, Receipt, Room, SendError, Status};
 use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
 
@@ -168,6 +168,7 @@ impl Channel for Terminal {
         chat: &ChatRef,
         progress: &Progress,
         _: Option<&str>,
+        _: &dyn Room,
     ) -> Result<Option<String>, SendError> {
         let text = match &progress.status {
             // Who watches a terminal sees the answer itself grow.
@@ -188,6 +189,7 @@ impl Channel for Terminal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channels::Showing;
     use crate::model::reply::ReplyKind;
     use cofferdam_protocol::ids::{ReplyId, TurnId};
 
@@ -298,22 +300,22 @@ mod tests {
     #[tokio::test]
     async fn progress_reaches_those_who_watch_and_whoever_comes_later_sees_the_latest() {
         let terminal = Terminal::default();
-        let chat = chat("a");
+        let (chat, room) = (chat("a"), |_: Showing| false);
         let working = |text: &str| Progress {
             turn: TurnId(1),
             status: Status::Working { status: text.into(), draft: String::new() },
         };
-        terminal.progress(&chat, &working("nobody watches"), None).await.unwrap();
+        terminal.progress(&chat, &working("nobody watches"), None, &room).await.unwrap();
         let mut first = terminal.watch_progress(&chat);
         assert!(!first.has_changed().unwrap(), "there is nothing to show yet");
-        terminal.progress(&chat, &working("one"), None).await.unwrap();
+        terminal.progress(&chat, &working("one"), None, &room).await.unwrap();
         assert_eq!(first.borrow_and_update().as_deref(), Some("one"));
         let mut second = terminal.watch_progress(&chat);
         assert!(second.has_changed().unwrap());
         assert_eq!(second.borrow_and_update().as_deref(), Some("one"));
-        terminal.progress(&chat, &working("one"), None).await.unwrap();
+        terminal.progress(&chat, &working("one"), None, &room).await.unwrap();
         assert!(!first.has_changed().unwrap(), "the same again is no news");
-        terminal.progress(&chat, &Progress { turn: TurnId(1), status: Status::Ended }, None).await.unwrap();
+        terminal.progress(&chat, &Progress { turn: TurnId(1), status: Status::Ended }, None, &room).await.unwrap();
         assert!(first.borrow_and_update().is_none() && second.borrow_and_update().is_none());
     }
 }

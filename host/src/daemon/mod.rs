@@ -189,10 +189,10 @@ impl Daemon {
         #[cfg(feature = "test-hooks")]
         let platform = platform::add(&channels, mode);
         let shared = Shared::new(home, config, mode, stores, (terminal, channels)).await?;
-        let reporter = Reporter::start(&shared.hub, &shared.stores, shared.channels.clone(), shared.shown.clone());
+        let reporter = shared.reporter();
         let supervisor = shared.supervisor();
         let desk = shared.desk(&supervisor);
-        let switchboard = shared.switchboard(&desk);
+        let switchboard = shared.switchboard(&desk, &supervisor);
         if mode == Mode::Serve {
             switchboard.hold_places().await?;
         }

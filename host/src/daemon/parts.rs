@@ -16,6 +16,8 @@ use crate::gateway::accounts::Sources;
 use crate::gateway::{Account, Accounts, Gateway, Ledger};
 use crate::live::Hub;
 use crate::model::backoff::Backoff;
+use crate::pace::Gates;
+use crate::progress::Reporter;
 use crate::sandbox::docker::DockerSandbox;
 use crate::store::Stores;
 use crate::supervisor::{Parts, Supervisor};
@@ -37,8 +39,8 @@ pub(super) struct Shared {
     terminal: Terminal,
     pub(super) channels: Channels,
     pub(super) delivery: Delivery,
-    /// What delivery and progress both change.
-    pub(super) shown: Shown,
+    /// What delivery and progress both change, and the pace that both keep to.
+    shown: (Shown, Gates),
     pub(super) hub: Hub,
 }
 
@@ -56,7 +58,7 @@ impl Shared {
         let accounts = open_accounts(&home, &stores, (&install, &config, &trust), mode).await?;
         let ledger = Ledger::start(stores.clone(), home.clone());
         let gateway = Arc::new(Gateway::with_accounts(accounts.clone()).with_ledger(ledger));
-        let shown = Shown::default();
+        let shown = (Shown::default(), Gates::default());
         let delivery = Delivery::new(stores.clone(), channels.clone(), shown.clone(), mode == Mode::Serve);
         let hub = Hub::default();
         Ok(Self {
@@ -74,6 +76,11 @@ impl Shared {
             shown,
             hub,
         })
+    }
+
+    /// Shows what turns do.
+    pub(super) fn reporter(&self) -> Reporter {
+        Reporter::start(&self.hub, &self.stores, self.channels.clone(), self.shown.clone())
     }
 
     /// Runs sessions.
@@ -116,8 +123,8 @@ impl Shared {
     }
 
     /// The channels of the home.
-    pub(super) fn switchboard(&self, desk: &Desk) -> Switchboard {
-        let look = self.delivery.clone();
+    pub(super) fn switchboard(&self, desk: &Desk, supervisor: &Supervisor) -> Switchboard {
+        let (look, sweep) = (self.delivery.clone(), supervisor.clone());
         Switchboard::new(Board {
             home: self.home.clone(),
             stores: self.stores.clone(),
@@ -125,7 +132,10 @@ impl Shared {
             channels: self.channels.clone(),
             desk: desk.clone(),
             trust: self.trust.clone(),
-            changed: Box::new(move || look.look_again()),
+            changed: Box::new(move || {
+                look.look_again();
+                sweep.look_soon();
+            }),
         })
     }
 

@@ -76,6 +76,10 @@ impl Intake for Door {
         self.desk.take(arrival).await
     }
 
+    async fn overflow(&self, arrival: Arrival, first: bool) -> Result<(), NotTaken> {
+        self.desk.overflow(arrival, first).await
+    }
+
     async fn present(&self, chat: ChatRef) {
         self.desk.present(chat).await;
     }

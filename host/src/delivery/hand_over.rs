@@ -7,13 +7,13 @@ use cofferdam_protocol::ids::ReplyId;
 use futures_util::FutureExt;
 use tokio::sync::SemaphorePermit;
 
-use super::gate::Gate;
 use super::pieces::Handed;
 use super::{Inner, Whose};
 use crate::channels::{Channel, Piece, Receipt, SendError};
 use crate::model::action::Action;
 use crate::model::delivery::{Miss, Next};
 use crate::model::reply::Outbound;
+use crate::pace::Gate;
 use crate::store::group::outbox::{NextReply, Sent};
 use crate::store::{Outbox, StoreError, now_ms};
 
@@ -70,11 +70,9 @@ impl Inner {
             Handed::Over(then) => return Ok(then),
             Handed::Short(error) => error,
         };
-        match &error {
-            SendError::Later { after: Some(after), whole_channel: true, .. } => gate.pause(*after),
-            // Nothing waits for a change of how a question looks.
-            SendError::Later { after: Some(after), .. } if !is_close(reply) => gate.pause_chat(&reply.chat, *after),
-            _ => {}
+        // Nothing waits for a change of how a question looks.
+        if !is_close(reply) || matches!(error, SendError::Later { whole_channel: true, .. }) {
+            gate.heed(&reply.chat, &error);
         }
         if is_close(reply) && matches!(error, SendError::Refused { .. }) {
             tracing::info!(reply = %reply.id, chat = %reply.chat, why = %error, "a question's message stays as it is");

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, SemaphorePermit};
 
-use super::gate::Gate;
 use super::hand_over::Then;
 use super::{Inner, Whose, lock};
 use crate::channels::Channel;
 use crate::clock;
 use crate::model::chat::ChatRef;
+use crate::pace::Gate;
 use crate::store::group::outbox::NextReply;
 use crate::store::{Outbox, StoreError};
 
@@ -87,7 +87,7 @@ impl Inner {
                     continue;
                 }
                 NextReply::Due | NextReply::Leased(_) => {
-                    if let Some(pause) = self.pause_of(&due.chat) {
+                    if let Some(pause) = self.gates.rest_of_pause(&due.chat) {
                         drop(store);
                         if !self.rest(pause, lane).await {
                             return Ok(());
@@ -117,7 +117,7 @@ impl Inner {
         if !channel.is_there(&due.chat) {
             return Ok(Then::Wait);
         }
-        let gate = self.gate(channel.as_ref());
+        let gate = self.gates.of(channel.as_ref());
         let Some(slot) = self.pass((channel.as_ref(), &gate), &due.chat).await else { return Ok(Then::End) };
         if !self.channels.get(name).is_some_and(|now| Arc::ptr_eq(&now, &channel)) {
             // It was changed meanwhile.

@@ -1,7 +1,7 @@
 //! From the outbox to the channels: ⑤ lease, send, ⑥ delivered.
 //!
 //! One worker, a [`lane`], per chat that has something due: replies keep their order within a chat, and one slow chat never
-//! holds up another. A lane waits at its channel's [`gate`], which knows the pace of the platform, before it leases, so that a
+//! holds up another. A lane waits at its channel's [gate](crate::pace), which knows the pace of the platform, before it leases, so that a
 //! lease is always a reply that is being handed over. [`hand_over`] bounds that by time and keeps what came of it; a long reply
 //! goes in [`pieces`]. A lane ends
 //! when its chat's outbox is empty or its channel has nobody there.
@@ -9,7 +9,6 @@
 //! What becomes of a reply that a channel did not take is [`crate::model::delivery`]'s to say, and on the disk before the
 //! next one is tried.
 
-mod gate;
 mod hand_over;
 mod lane;
 mod pieces;
@@ -24,12 +23,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::gate::Gate;
 use self::lane::Lane;
 use self::still::Still;
-use crate::channels::{Channel, Channels, Shown};
+use crate::channels::{Channels, Shown};
 use crate::hooks;
 use crate::model::chat::{ChatRef, Due};
+use crate::pace::Gates;
 use crate::store::{Outbox, StoreError, Stores};
 
 /// Delivers replies. Clones are handles to the same.
@@ -43,7 +42,7 @@ struct Inner {
     channels: Channels,
     /// A channel that is not among them is nobody's.
     complete: bool,
-    gates: Mutex<HashMap<String, Arc<Gate>>>,
+    gates: Gates,
     shown: Shown,
     still: Still,
     lanes: Mutex<HashMap<Whose, Arc<Lane>>>,
@@ -64,12 +63,12 @@ struct Whose {
 impl Delivery {
     /// Ready to deliver; does nothing until it is nudged. `complete` are the channels of a daemon that serves: replies for
     /// another channel are dead then, and else wait for such a daemon.
-    pub fn new(stores: Stores, channels: Channels, shown: Shown, complete: bool) -> Self {
+    pub fn new(stores: Stores, channels: Channels, (shown, gates): (Shown, Gates), complete: bool) -> Self {
         let inner = Inner {
             stores,
             channels,
             complete,
-            gates: Mutex::default(),
+            gates,
             shown,
             still: Still::default(),
             lanes: Mutex::default(),
@@ -169,23 +168,6 @@ impl Inner {
             Some(folder) => Outbox::Group(self.stores.group(folder).await?),
             None => Outbox::Own(self.stores.central().clone()),
         })
-    }
-
-    /// What keeps a channel to its pace. One that was made anew has its new pace.
-    fn gate(&self, channel: &dyn Channel) -> Arc<Gate> {
-        let mut gates = lock(&self.gates);
-        if let Some(gate) = gates.get(channel.name()).filter(|gate| gate.pace() == channel.pace()) {
-            return gate.clone();
-        }
-        let gate = Arc::new(Gate::new(channel.pace()));
-        gates.insert(channel.name().to_owned(), gate.clone());
-        gate
-    }
-
-    /// How long a chat still pauses because its platform asked for that.
-    fn pause_of(&self, chat: &ChatRef) -> Option<Duration> {
-        let gate = lock(&self.gates).get(&chat.channel)?.clone();
-        gate.rest_of_pause(chat)
     }
 }
 

@@ -4,10 +4,10 @@
 use tokio::sync::SemaphorePermit;
 
 use super::Inner;
-use super::gate::Gate;
 use super::hand_over::{Came, Kept, Then, send};
 use crate::channels::{Channel, Piece, SendError};
 use crate::model::reply::Outbound;
+use crate::pace::Gate;
 use crate::store::group::outbox::Sent;
 use crate::store::{Outbox, StoreError};
 

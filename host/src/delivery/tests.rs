@@ -175,7 +175,7 @@ impl Fixture {
     fn delivery(stores: &Stores, channel: &Arc<Faulty>) -> Delivery {
         let channels = Channels::default();
         channels.add(channel.clone());
-        Delivery::new(stores.clone(), channels, crate::channels::Shown::default(), true)
+        Delivery::new(stores.clone(), channels, Default::default(), true)
     }
 
     /// What the channel does with the replies of this text, in turn.

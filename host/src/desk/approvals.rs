@@ -2,6 +2,7 @@
 
 use cofferdam_protocol::ids::{Folder, WaitingId};
 
+use super::questions::Place;
 use super::{DecideError, Decider, Desk, failed, words};
 use crate::channels::{Arrival, NotTaken, Taken, Written};
 use crate::model::approval::{ApprovalEvent, ApprovalKind, ApprovalState, Choice, DENY};
@@ -9,7 +10,7 @@ use crate::model::chat::ChatKind;
 use crate::model::people::{Role, UnknownPolicy};
 use crate::router::DropReason;
 use crate::store::StoreError;
-use crate::store::approvals::{ApprovalRow, Asked, Decided, Effect, NewApproval};
+use crate::store::approvals::{ApprovalRow, Asked, Decided, Effect, NewApproval, Saying};
 use crate::store::people::NewUser;
 use crate::store::wirings::{ChatRow, Terms, Wiring};
 
@@ -91,6 +92,7 @@ impl Desk {
             Asked::Waits(_) => Ok(Taken::Accepted),
             Asked::Denied => self.dropped(arrival, DropReason::Denied).await,
             Asked::Full => self.dropped(arrival, DropReason::TooManyAsk).await,
+            Asked::Over => Err(NotTaken::Failed("it was allowed meanwhile, and is decided on anew".to_owned())),
         }
     }
 
@@ -100,6 +102,17 @@ impl Desk {
         by: &Decider,
         id: i64,
         word: Option<&str>,
+    ) -> Result<(ApprovalRow, Choice), DecideError> {
+        self.decide_in(by, id, word, None).await
+    }
+
+    /// The same, by a message: it is answered with the decision, and the same message again decides nothing.
+    pub(super) async fn decide_in(
+        &self,
+        by: &Decider,
+        id: i64,
+        word: Option<&str>,
+        place: Option<Place<'_>>,
     ) -> Result<(ApprovalRow, Choice), DecideError> {
         let central = self.inner.stores.central();
         let named = WaitingId::Approval(id);
@@ -121,11 +134,18 @@ impl Desk {
         })?;
         let (event, effect) = match made.word.as_str() {
             DENY => (ApprovalEvent::Deny, Effect::default()),
-            word => (ApprovalEvent::Approve, self.effect(&row, word).await?),
+            word => (ApprovalEvent::Approve, self.effect(&row, word).await.map_err(|error| gone(&row, error))?),
         };
         let said = (made.word.clone(), by.name());
-        match central.decide(id, event, said, effect).await? {
+        let saying = place.map(|place| Saying {
+            chat: place.chat.clone(),
+            platform_id: place.platform_id.to_owned(),
+            // On the host the answer is kept with the command.
+            answer: matches!(by, Decider::Person { .. }).then(|| words::decided(&named, &made.label)),
+        });
+        match central.decide(id, event, said, effect, saying).await.map_err(|error| gone(&row, error))? {
             Decided::Now(news) => self.told(news),
+            Decided::Said => return Err(DecideError::Said),
             Decided::Before(state) => return Err(before(&ApprovalRow { state, ..row })),
             Decided::Unknown => return Err(DecideError::Unknown(named)),
         }
@@ -136,7 +156,7 @@ impl Desk {
     }
 
     /// What a yes does.
-    async fn effect(&self, row: &ApprovalRow, word: &str) -> Result<Effect, DecideError> {
+    async fn effect(&self, row: &ApprovalRow, word: &str) -> Result<Effect, StoreError> {
         let user = |arrival: &Arrival| NewUser {
             channel: row.channel.clone(),
             user_id: arrival.sender.id.clone(),
@@ -182,6 +202,18 @@ impl Desk {
         let kept = self.inner.stores.central().first_held(approval).await?;
         Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()))
     }
+}
+
+/// A choice whose group is gone stays so, however often it is made.
+fn gone(row: &ApprovalRow, error: StoreError) -> DecideError {
+    let group = match error {
+        StoreError::NoGroup(folder) => folder.to_string(),
+        StoreError::Unknown { what: "group", value } => value,
+        error => return DecideError::Store(error),
+    };
+    let of = |word: &str| word.strip_suffix(EVERYBODY).unwrap_or(word) != group;
+    let takes = row.choices.iter().map(|choice| choice.word.clone()).filter(|word| of(word)).collect();
+    DecideError::Gone { id: WaitingId::Approval(row.id), group, takes }
 }
 
 /// It was decided, so and by whom.

@@ -45,6 +45,19 @@ pub enum DecideError {
         /// What it takes.
         takes: Vec<String>,
     },
+    /// What was chosen is gone; another choice may do.
+    #[error("the group '{group}' is not here any more; {} takes {}", .id.named(), takes.join(", "))]
+    Gone {
+        /// Which.
+        id: WaitingId,
+        /// What was chosen.
+        group: String,
+        /// What it takes else.
+        takes: Vec<String>,
+    },
+    /// The message that decides has decided before.
+    #[error("this message has decided already")]
+    Said,
     /// A plain yes or no is no answer to it.
     #[error("{} takes an answer: {takes}", .id.named())]
     Unsaid {

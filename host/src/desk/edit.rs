@@ -5,9 +5,11 @@ use cofferdam_protocol::ids::Folder;
 use super::message::{Found, policy};
 use super::{Desk, failed};
 use crate::channels::{Arrival, NotTaken, Taken, Written};
+use crate::error_chain;
 use crate::model::own_command::Asks;
 use crate::model::people::{Act, Role, UnknownPolicy};
 use crate::router::MAX_MESSAGE_BYTES;
+use crate::store::StoreError;
 
 impl Desk {
     /// A message changed. Nothing but the text does: it wakes nobody whom it did not wake, and becomes no command.
@@ -24,22 +26,32 @@ impl Desk {
         Ok(if waits || changed { Taken::Accepted } else { Taken::Known })
     }
 
-    /// Changes it where it waits in an inbox, if its sender may still write there. Answers whether it does anywhere.
+    /// Changes it where it waits in an inbox, if its sender may still write there; one group's trouble keeps it from no other. Answers
+    /// whether it does anywhere.
     pub(super) async fn edit_in_groups(
         &self,
         arrival: &Arrival,
         written: &Written,
         found: &Found,
     ) -> Result<bool, NotTaken> {
-        let mut changed = false;
-        for wiring in &found.wirings {
-            if may_write(arrival, found, &wiring.folder) {
-                let store = self.inner.stores.group(&wiring.folder).await.map_err(failed)?;
-                let (id, sender) = (&arrival.platform_id, &arrival.sender.id);
-                changed |= store.edit(&arrival.chat, id, sender, &written.text).await.map_err(failed)?;
+        let (mut changed, mut missed) = (false, Ok(()));
+        for wiring in found.wirings.iter().filter(|wiring| may_write(arrival, found, &wiring.folder)) {
+            match self.edit_in(&wiring.folder, arrival, written).await {
+                Ok(here) => changed |= here,
+                // What it has there is out of reach like all of the group's, and may come back as a backup has it.
+                Err(error) if error.is_set_aside() => {
+                    let error = error_chain(&error);
+                    tracing::warn!(group = %wiring.folder, chat = %arrival.chat, error, "a change is not made there");
+                }
+                Err(error) => missed = missed.and(Err(failed(error))),
             }
         }
-        Ok(changed)
+        missed.map(|()| changed)
+    }
+
+    async fn edit_in(&self, folder: &Folder, arrival: &Arrival, written: &Written) -> Result<bool, StoreError> {
+        let store = self.inner.stores.group(folder).await?;
+        store.edit(&arrival.chat, &arrival.platform_id, &arrival.sender.id, &written.text).await
     }
 }
 

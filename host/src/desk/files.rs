@@ -1,13 +1,17 @@
 //! Files that came with a message: fetched from the platform into the workspace's inbox before the message is accepted.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use cofferdam_protocol::admin::{MAX_FILE_BYTES, MAX_FILES};
 use cofferdam_protocol::ids::Folder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, timeout};
 
 use super::{Desk, failed, placing};
 use crate::channels::{Channel, NotTaken, Offered, SendError, Written};
@@ -22,6 +26,36 @@ pub(super) struct Placed {
     pub(super) files: Vec<Attachment>,
     /// Lines about those that could not be had, for behind the text.
     pub(super) notes: String,
+}
+
+/// The longest time for one file: a little more than any channel allows itself (Telegram's is 300 s).
+const FETCH: Duration = Duration::from_secs(330);
+/// A file that cannot be had for so long, nor the second time, is left out: what is written behind it waits no longer.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// So many files are remembered before those are forgotten whose message does not come again.
+const REMEMBERED: usize = 1024;
+/// After so long it does not.
+const FORGOTTEN: Duration = Duration::from_secs(3600);
+
+/// Files that could not be had so far: since when, and how often they were tried. A restart begins anew.
+#[derive(Default)]
+pub(super) struct Lacking(Mutex<HashMap<String, (Instant, u32)>>);
+
+impl Lacking {
+    /// A try that began then failed. Answers whether it was the last.
+    fn missed(&self, file: String, begun: Instant) -> bool {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.len() >= REMEMBERED {
+            files.retain(|_, (since, _)| since.elapsed() < FORGOTTEN);
+        }
+        let (since, tries) = files.entry(file).or_insert((begun, 0));
+        *tries = tries.saturating_add(1);
+        *tries > 1 && since.elapsed() >= PATIENCE
+    }
+
+    fn had(&self, file: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(file);
+    }
 }
 
 impl Desk {
@@ -52,8 +86,9 @@ impl Desk {
                 _ if number >= MAX_FILES => Err(format!("only {MAX_FILES} files are taken with one message")),
                 Some(bytes) if bytes > MAX_FILE_BYTES => Err(format!("it has over {MAX_FILE_BYTES} bytes")),
                 _ => {
+                    let name = format!("{folder}\0{chat}\0{platform_id}\0{number}");
                     let prefix = prefix(chat, platform_id, number);
-                    self.place_one(folder, channel.as_ref(), offered, prefix).await?
+                    self.place_one(folder, channel.as_ref(), offered, (name, prefix)).await?
                 }
             };
             match got {
@@ -73,32 +108,61 @@ impl Desk {
         folder: &Folder,
         channel: &dyn Channel,
         offered: &Offered,
-        prefix: String,
+        (of, prefix): (String, String),
     ) -> Result<Result<Attachment, String>, NotTaken> {
         let staging = self.inner.home.staging(folder);
         let disk = |error: io::Error| NotTaken::Failed(format!("the file could not be kept: {error}"));
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&staging).map_err(disk)?;
         let staged = tempfile::NamedTempFile::new_in(&staging).map_err(disk)?;
         let mut file = tokio::fs::File::from_std(staged.reopen().map_err(disk)?);
-        match channel.fetch(offered, &mut file, MAX_FILE_BYTES).await {
-            Ok(_) => {}
-            Err(SendError::Refused { why }) => return Ok(Err(why)),
-            Err(error) => return Err(NotTaken::Failed(format!("a file could not be fetched: {error}"))),
+        let begun = Instant::now();
+        let why = match timeout(FETCH, channel.fetch(offered, &mut file, MAX_FILE_BYTES)).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(SendError::Refused { why })) => return Ok(Err(why)),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("it did not come within {} s", FETCH.as_secs())),
+        };
+        if let Some(why) = why {
+            if !self.inner.lacking.missed(of, begun) {
+                return Err(NotTaken::Failed(format!("a file could not be fetched: {why}")));
+            }
+            tracing::warn!(group = %folder, why, "a file could not be fetched for minutes; its message goes on without it");
+            return Ok(Err("it could not be fetched, though it was tried for minutes".to_owned()));
         }
+        self.inner.lacking.had(&of);
         file.flush().await.map_err(disk)?;
-        let (home, folder, name) = (self.inner.home.clone(), folder.clone(), safe_name(&offered.name));
+        let (home, of, name) = (self.inner.home.clone(), folder.clone(), safe_name(&offered.name));
         let placed = tokio::task::spawn_blocking(move || {
-            let inbox = placing::open(&home, &folder).map_err(|error| error_chain(&error))?;
-            let mut staged = std::fs::File::open(staged.path()).map_err(|error| error.to_string())?;
-            placing::put(&inbox, &prefix, name, &mut staged).map_err(|error| error.to_string())
+            let mut staged = std::fs::File::open(staged.path()).map_err(disk)?;
+            Ok::<_, NotTaken>(placing::open(&home, &of).map_err(|error| unplaced(&error)).and_then(|inbox| {
+                placing::put(&inbox, &prefix, name, &mut staged).map_err(|error| unplaced(&error))
+            }))
         });
-        let placed = placed.await.map_err(|error| NotTaken::Failed(error.to_string()))?;
-        placed.map(Ok).map_err(NotTaken::Failed)
+        match placed.await.map_err(|error| NotTaken::Failed(error.to_string()))?? {
+            Ok(attachment) => Ok(Ok(attachment)),
+            Err(Unplaced { now, for_good: Some(words) }) => {
+                tracing::warn!(group = %folder, why = now, "a file is not placed; its message goes on without it");
+                Ok(Err(words))
+            }
+            Err(Unplaced { now, for_good: None }) => Err(NotTaken::Failed(now)),
+        }
     }
 }
 
+/// Why a file is not in the workspace.
+struct Unplaced {
+    /// In the log's words.
+    now: String,
+    /// In the agent's, when it will be so at each try.
+    for_good: Option<String>,
+}
+
+fn unplaced(error: &(dyn std::error::Error + 'static)) -> Unplaced {
+    Unplaced { now: error_chain(error), for_good: placing::for_good(error) }
+}
+
 /// The same for the same file of the same message at every try: one that was cut off is written over.
-fn prefix(chat: &ChatRef, platform_id: &str, number: usize) -> String {
+pub(super) fn prefix(chat: &ChatRef, platform_id: &str, number: usize) -> String {
     let hash = Sha256::digest(format!("{chat}\0{platform_id}\0{number}"));
     let hex: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let day = jiff::Timestamp::from_millisecond(crate::clock::now_ms()).unwrap_or_default();

@@ -1,8 +1,10 @@
 //! Who writes too fast is slowed, and nobody else: what they write beyond their pace waits in the store, and is taken in from there,
-//! one after the other, by a task of its sender's own. So is what was held for an approval, once that is given. The channel is told at once that it is taken: it is on the disk.
+//! one after the other, by a task of each line's own: what a sender wrote in one chat. So is what was held for an approval, once that is
+//! given, and what one of several groups did not take. The channel is told at once that it is taken: it is on the disk.
 
 use std::collections::HashMap;
 
+use cofferdam_protocol::ids::Folder;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -16,11 +18,15 @@ use crate::model::command::Command;
 use crate::model::own_command::Asks;
 use crate::router::DropReason;
 use crate::router::decide::{Decision, Fate};
-use crate::store::late::{Held, Late, NewLate, Writer};
+use crate::store::late::{Held, Late, Line, NewLate, Writer};
 use crate::store::posts::NewPost;
 
+/// The most messages of one chat that wait for one of its groups; more than people write while a backup is put back.
+const MOST_STUCK: u64 = 200;
+
 impl Desk {
-    /// Has a message wait when its sender writes too fast, or when earlier ones of theirs do: their order is kept. None: it goes on.
+    /// Has a message wait when its sender writes too fast, or when earlier ones of theirs there do: a chat's order is kept. None: it
+    /// goes on.
     pub(super) async fn slow(
         &self,
         arrival: &Arrival,
@@ -34,13 +40,13 @@ impl Desk {
         }
         let floods = &self.inner.floods;
         // What is dropped, or only overheard, costs nobody anything.
-        let behind = found.late > 0 && !decision.is_drop();
+        let behind = found.ahead.here && !decision.is_drop();
         if !behind && (!decision.wakes() || floods.may(&writer)) {
             return Ok(None);
         }
         let tells = !behind && !floods.is_told(&writer);
         let told = tells.then(|| NewPost::new(arrival.chat.clone(), words::flood()));
-        let placed = match found.late < MOST_WAITING {
+        let placed = match found.ahead.late < MOST_WAITING {
             true => self.place_ahead(arrival, written, found, decision).await?,
             // It does not wait, unless it does already.
             false => Vec::new(),
@@ -50,6 +56,7 @@ impl Desk {
             chat: arrival.chat.clone(),
             platform_id: arrival.platform_id.clone(),
             user_id: arrival.sender.id.clone(),
+            folder: None,
             arrival: serde_json::to_string(arrival).map_err(json)?,
             placed: serde_json::to_string(&placed).map_err(json)?,
             told,
@@ -65,6 +72,27 @@ impl Desk {
         }
         self.inner.late.notify_one();
         Ok(Some(Taken::Accepted))
+    }
+
+    /// Has a message wait for one of the groups of its chat, which is in trouble or has earlier ones waiting. It was counted.
+    pub(super) async fn wait_for(&self, folder: &Folder, arrival: &Arrival) -> Result<Taken, NotTaken> {
+        let late = NewLate {
+            chat: arrival.chat.clone(),
+            platform_id: arrival.platform_id.clone(),
+            user_id: arrival.sender.id.clone(),
+            folder: Some(folder.clone()),
+            arrival: serde_json::to_string(arrival).map_err(|error| NotTaken::Failed(error.to_string()))?,
+            placed: "[]".to_owned(),
+            told: None,
+        };
+        match self.inner.stores.central().hold_late(late, MOST_STUCK).await.map_err(failed)? {
+            Held::Full => self.dropped(arrival, DropReason::Backlog).await,
+            Held::Before => Ok(Taken::Known),
+            Held::Now => {
+                self.inner.late.notify_one();
+                Ok(Taken::Accepted)
+            }
+        }
     }
 
     /// Files that come with a message that waits are fetched now: once it is said to be taken, the platform may forget them.
@@ -88,18 +116,16 @@ impl Desk {
         Ok(placed)
     }
 
-    /// Takes in what waits, until it is told to stop: each sender's at that sender's pace, and as soon as anybody takes it.
+    /// Takes in what waits, until it is told to stop: each line's at its sender's pace, and as soon as anybody takes it.
     pub(super) async fn catch_up(&self, stop: CancellationToken) {
-        let (mut tasks, mut busy) = (JoinSet::new(), HashMap::<Writer, AbortHandle>::new());
+        let (mut tasks, mut busy) = (JoinSet::new(), HashMap::<Line, AbortHandle>::new());
         loop {
             busy.retain(|_, task| !task.is_finished());
-            match self.inner.stores.central().late_writers().await {
-                Ok(writers) => {
-                    for writer in
-                        writers.into_iter().filter(|writer| !busy.contains_key(writer)).collect::<Vec<_>>()
-                    {
-                        let (desk, of) = (self.clone(), writer.clone());
-                        busy.insert(writer, tasks.spawn(async move { desk.catch_up_with(&of).await }));
+            match self.inner.stores.central().late_lines().await {
+                Ok(lines) => {
+                    for line in lines.into_iter().filter(|line| !busy.contains_key(line)).collect::<Vec<_>>() {
+                        let (desk, of) = (self.clone(), line.clone());
+                        busy.insert(line, tasks.spawn(async move { desk.catch_up_with(&of).await }));
                     }
                 }
                 Err(error) => {
@@ -116,12 +142,13 @@ impl Desk {
         }
     }
 
-    /// Takes in what waits of one sender.
-    pub(super) async fn catch_up_with(&self, writer: &Writer) {
+    /// Takes in what waits in one line.
+    pub(super) async fn catch_up_with(&self, line: &Line) {
+        let writer = &line.writer;
         let mut pauses = Pauses::default();
         let mut paid = false;
         loop {
-            let next = self.inner.stores.central().next_late(writer).await.map_err(failed);
+            let next = self.inner.stores.central().next_late(line).await.map_err(failed);
             let taken = match next {
                 Ok(None) => return,
                 // What waits longer than its pace asks for may be changed meanwhile: it is read again.
@@ -130,7 +157,7 @@ impl Desk {
                     paid = true;
                     continue;
                 }
-                Ok(Some(late)) => self.take_late(late).await,
+                Ok(Some(late)) => self.take_late(line, late).await,
                 Err(why) => Err(why),
             };
             match taken {
@@ -138,16 +165,17 @@ impl Desk {
                     (paid, pauses) = (false, Pauses::default());
                 }
                 Err(why) => {
-                    tracing::warn!(channel = writer.channel, sender = writer.user_id, %why, "held back longer");
+                    let Writer { channel, user_id } = writer;
+                    tracing::warn!(channel, sender = user_id, chat = line.chat_id, %why, "held back longer");
                     tokio::time::sleep(pauses.next(None)).await;
                 }
             }
         }
     }
 
-    async fn take_late(&self, late: Late) -> Result<(), NotTaken> {
+    async fn take_late(&self, line: &Line, late: Late) -> Result<(), NotTaken> {
         match (serde_json::from_str(&late.arrival), serde_json::from_str(&late.placed)) {
-            (Ok(arrival), Ok(placed)) => self.take_again(&arrival, placed).await?,
+            (Ok(arrival), Ok(placed)) => self.take_again(&arrival, placed, line.folder.as_ref()).await?,
             // Ours, written as JSON: a row that somebody changed by hand.
             _ => tracing::error!(row = late.id, "a message that waited cannot be read; it is left out"),
         }
@@ -155,12 +183,24 @@ impl Desk {
         self.inner.stores.central().let_go_late(late).await.map_err(failed)
     }
 
-    /// Takes in a message that waited here, for its sender's pace or for an approval.
-    pub(super) async fn take_again(&self, arrival: &Arrival, placed: Vec<Placed>) -> Result<(), NotTaken> {
+    /// Takes in a message that waited here, for its sender's pace or for an approval; or for one group only.
+    pub(super) async fn take_again(
+        &self,
+        arrival: &Arrival,
+        placed: Vec<Placed>,
+        only: Option<&Folder>,
+    ) -> Result<(), NotTaken> {
         let arrival = &self.where_it_is(arrival.clone()).await?;
         let Content::Message(written) = &arrival.content else { return Ok(()) };
         let mut found = self.find(arrival, &written.text).await.map_err(failed)?;
         found.placed = placed;
+        if let Some(only) = only {
+            found.wirings.retain(|wiring| wiring.folder == *only);
+            found.ahead.stuck.clear();
+            if found.wirings.is_empty() {
+                return self.dropped(arrival, DropReason::Unwired).await.map(drop);
+            }
+        }
         let decision = self.decided(arrival, written, &found);
         if self.done(arrival, written, &found, decision).await? == Taken::Known {
             // It was taken before, and may have been changed between that and its being forgotten here.

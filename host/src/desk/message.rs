@@ -12,6 +12,7 @@ use crate::model::people::{Act, UnknownPolicy};
 use crate::router::decide::{Decision, Fate, Listener, Said, decide};
 use crate::router::{self, DropReason, MAX_MESSAGE_BYTES, Routed};
 use crate::store::StoreError;
+use crate::store::late::Ahead;
 use crate::store::looked::Looked;
 use crate::store::people::Known;
 use crate::store::posts::NewPost;
@@ -24,8 +25,8 @@ pub(super) struct Found {
     pub(super) sender: Known,
     /// The groups with which its thread goes on.
     engaged: Vec<Folder>,
-    /// Earlier ones of its sender's that wait for their pace.
-    pub(super) late: u64,
+    /// Earlier ones of its sender's that wait.
+    pub(super) ahead: Ahead,
     pub(super) asks: Asks,
     /// Its files, where they are in a workspace already.
     pub(super) placed: Vec<Placed>,
@@ -52,14 +53,14 @@ impl Desk {
     /// Looks up all that a decision takes.
     pub(super) async fn find(&self, arrival: &Arrival, text: &str) -> Result<Found, StoreError> {
         let (central, chat) = (self.inner.stores.central(), &arrival.chat);
-        let Looked { sender, chat: row, wirings, engaged, late } = central.look(chat, &arrival.sender.id).await?;
+        let Looked { sender, chat: row, wirings, engaged, ahead } = central.look(chat, &arrival.sender.id).await?;
         let direct = arrival.kind == ChatKind::Direct;
         if sender.person.is_some() && direct && sender.direct.as_deref() != Some(&chat.chat_id) {
             central.put_direct(&chat.channel, &arrival.sender.id, &chat.chat_id).await?;
             self.look_soon();
         }
         let (asks, placed) = (Asks::parse(text), Vec::new());
-        Ok(Found { wirings, chat: row, sender, engaged, late, asks, placed })
+        Ok(Found { wirings, chat: row, sender, engaged, ahead, asks, placed })
     }
 
     pub(super) fn decided(&self, arrival: &Arrival, written: &Written, found: &Found) -> Decision {
@@ -102,7 +103,7 @@ impl Desk {
         }
     }
 
-    /// Each group's fate. What one did not take, all are offered again: the others know it by its id.
+    /// Each group's fate: what one does not take keeps it from no other.
     async fn groups(
         &self,
         arrival: &Arrival,
@@ -111,19 +112,49 @@ impl Desk {
         fates: Vec<Fate>,
     ) -> Result<Taken, NotTaken> {
         let mut taken = Taken::Dropped(DropReason::NotEngaged.as_str());
+        let mut missed = None;
         for (wiring, fate) in found.wirings.iter().zip(fates) {
-            let now = match fate {
-                Fate::Accept => self.accept(arrival, written, found, wiring).await?,
-                Fate::Context => self.overhear(arrival, written, wiring).await?,
-                Fate::AskSender => self.ask_sender(arrival, written, &wiring.folder).await?,
-                Fate::Refuse(act) => self.refuse(arrival, act).await?,
-                Fate::Drop(reason) => self.dropped(arrival, reason).await?,
+            let now = match self.of_group(arrival, written, found, (wiring, fate)).await {
+                Ok(now) => now,
+                Err(why) => {
+                    missed.get_or_insert(why);
+                    continue;
+                }
             };
             if !matches!(taken, Taken::Accepted | Taken::Known) || now == Taken::Accepted {
                 taken = now;
             }
         }
-        Ok(taken)
+        // All are offered it again: the others know it by its id.
+        missed.map_or(Ok(taken), Err)
+    }
+
+    /// One group's fate. Where others listen too, what it does not take now waits for it alone, and so does what comes after.
+    async fn of_group(
+        &self,
+        arrival: &Arrival,
+        written: &Written,
+        found: &Found,
+        (wiring, fate): (&Wiring, Fate),
+    ) -> Result<Taken, NotTaken> {
+        let kept = matches!(fate, Fate::Accept | Fate::Context | Fate::AskSender);
+        if kept && found.ahead.stuck.contains(&wiring.folder) {
+            return self.wait_for(&wiring.folder, arrival).await;
+        }
+        let met = match fate {
+            Fate::Accept => self.accept(arrival, written, found, wiring).await,
+            Fate::Context => self.overhear(arrival, written, wiring).await,
+            Fate::AskSender => self.ask_sender(arrival, written, &wiring.folder).await,
+            Fate::Refuse(act) => self.refuse(arrival, act).await,
+            Fate::Drop(reason) => self.dropped(arrival, reason).await,
+        };
+        match met {
+            Err(why) if kept && found.wirings.len() > 1 => {
+                tracing::warn!(group = %wiring.folder, chat = %arrival.chat, %why, "it waits for this group alone");
+                self.wait_for(&wiring.folder, arrival).await
+            }
+            met => met,
+        }
     }
 
     async fn accept(

@@ -30,11 +30,13 @@ mod press;
 mod questions;
 mod words;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cofferdam_protocol::ids::Folder;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +46,7 @@ use crate::error_chain;
 use crate::model::chat::{ChatRef, Due, Move};
 use crate::router::DropReason;
 use crate::store::group::inbox::Accepted;
+use crate::store::posts::NewPost;
 use crate::store::{StoreError, Stores};
 
 pub use decider::{DecideError, Decider};
@@ -88,10 +91,12 @@ struct Inner {
     /// Somebody's message waits for its pace, or was held and may be taken in.
     late: tokio::sync::Notify,
     codes: pairing::Tries,
+    /// Files that cannot be had.
+    lacking: files::Lacking,
     /// Something is due by itself, such as somebody who is to be asked.
     due: tokio::sync::Notify,
-    /// One moves what chats have at a time.
-    moving: tokio::sync::Mutex<()>,
+    /// What chats have moves.
+    moving: moves::Moving,
 }
 
 impl Desk {
@@ -107,8 +112,9 @@ impl Desk {
             commands: floods::Floods::default(),
             late: tokio::sync::Notify::new(),
             codes: pairing::Tries::default(),
+            lacking: files::Lacking::default(),
             due: tokio::sync::Notify::new(),
-            moving: tokio::sync::Mutex::default(),
+            moving: moves::Moving::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -122,7 +128,7 @@ impl Desk {
     /// for approvals that were given and for its sender's pace, asks who became known after the question, ends approvals whose
     /// time is over, and nudges posts.
     pub async fn attend(&self, stop: CancellationToken) {
-        tokio::join!(self.look_around(stop.clone()), self.catch_up(stop));
+        tokio::join!(self.look_around(stop.clone()), self.move_around(stop.clone()), self.catch_up(stop));
     }
 
     async fn look_around(&self, stop: CancellationToken) {
@@ -144,9 +150,13 @@ impl Desk {
     }
 
     async fn look(&self) -> Result<(), StoreError> {
-        self.move_all().await?;
         let central = self.inner.stores.central();
-        let mut news = central.expire_approvals().await?;
+        let met = central.settle_met().await?;
+        if !met.is_empty() {
+            self.inner.late.notify_one();
+        }
+        let mut news = met;
+        news.extend(central.expire_approvals().await?);
         news.extend(central.ask_the_others().await?);
         news.extend(central.due_posts().await?);
         self.told(news);
@@ -171,6 +181,15 @@ impl Desk {
         }
     }
 
+    /// Drops what its channel keeps no more, so that its chat holds up no other.
+    async fn overflow(&self, arrival: Arrival, first: bool) -> Result<(), NotTaken> {
+        let arrival = self.where_it_is(words::harmless(arrival)).await?;
+        if first {
+            self.answer(&arrival, Some(NewPost::new(arrival.chat.clone(), words::backlog()))).await?;
+        }
+        self.dropped(&arrival, DropReason::Backlog).await.map(drop)
+    }
+
     /// Counts a drop.
     async fn dropped(&self, arrival: &Arrival, reason: DropReason) -> Result<Taken, NotTaken> {
         let (chat, sender) = (&arrival.chat, &arrival.sender.id);
@@ -181,12 +200,9 @@ impl Desk {
     }
 }
 
-/// The store's refusals.
-fn not_taken(error: StoreError) -> NotTaken {
-    match error {
-        StoreError::Full(waiting) => NotTaken::Full(waiting),
-        error => failed(error),
-    }
+/// Whether trying again finds the same until somebody has done something about a group.
+fn lasts(error: &StoreError) -> bool {
+    error.is_set_aside() || matches!(error, StoreError::Full(_))
 }
 
 /// The store's refusals; a full inbox is told apart before.
@@ -206,7 +222,14 @@ impl Intake for Counter {
     async fn take(&self, mut arrival: Arrival) -> Result<Taken, NotTaken> {
         // No channel speaks for another.
         arrival.chat.channel.clone_from(&self.channel);
-        self.desk.take(arrival, self.writers).await
+        // A bug of ours costs this arrival a while, not its channel.
+        let taken = AssertUnwindSafe(self.desk.take(arrival, self.writers)).catch_unwind().await;
+        taken.unwrap_or_else(|_| Err(NotTaken::Failed("it broke off inside".to_owned())))
+    }
+
+    async fn overflow(&self, mut arrival: Arrival, first: bool) -> Result<(), NotTaken> {
+        arrival.chat.channel.clone_from(&self.channel);
+        self.desk.overflow(arrival, first).await
     }
 
     async fn refused(&self, chat: &str, reason: &'static str) {

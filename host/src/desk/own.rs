@@ -5,7 +5,7 @@ use cofferdam_protocol::ids::{Folder, WaitingId};
 use super::edit::may_write;
 use super::message::Found;
 use super::questions::{Place, line};
-use super::{DecideError, Decider, Desk, not_taken, words};
+use super::{DecideError, Decider, Desk, failed, lasts, words};
 use crate::channels::{Arrival, NotTaken, Taken};
 use crate::model::approval::DENY;
 use crate::model::chat::ChatRef;
@@ -61,11 +61,11 @@ impl Desk {
         let shown = |wiring: &&Wiring| may_write(arrival, found, &wiring.folder);
         let wirings: Vec<Wiring> = found.wirings.iter().filter(shown).cloned().collect();
         let asker = Asker { by, role: found.sender.anywhere(), place, wirings: &wirings };
-        let said = self.obey(&asker, command).await.map_err(not_taken)?;
-        if said.refused {
+        let said = self.obey_once(&asker, command).await.map_err(failed)?;
+        let post = NewPost::new(arrival.chat.clone(), said.words.clone());
+        if self.answer(arrival, Some(post)).await? && said.refused {
             self.dropped(arrival, DropReason::AboveRole).await?;
         }
-        self.answer(arrival, Some(NewPost::new(arrival.chat.clone(), said.words.clone()))).await?;
         Ok(Taken::Done(said.words))
     }
 
@@ -81,7 +81,21 @@ impl Desk {
         let platform_id = format!("{platform_id} answers");
         let place = Place { chat, platform_id: &platform_id, sender_id: None };
         let asker = Asker { by: Decider::Host, role: Some(Role::Owner), place, wirings };
-        Ok(self.obey(&asker, command).await?.words)
+        Ok(self.obey_once(&asker, command).await?.words)
+    }
+
+    /// A verdict that comes again decides nothing: without a number it would be about whatever waits by now.
+    async fn obey_once(&self, asker: &Asker<'_>, command: &OwnCommand) -> Result<Said, StoreError> {
+        let Place { chat, platform_id, .. } = asker.place;
+        let decides = matches!(command, OwnCommand::Approve(_) | OwnCommand::Deny(_));
+        if decides && self.inner.stores.central().was_answered(chat, platform_id).await? {
+            // Of a question the answer is found again, and is the same.
+            return match self.answered_before(asker.place, asker.wirings).await? {
+                Some(_) => self.obey(asker, command).await,
+                None => Ok(Said::now(words::said_before())),
+            };
+        }
+        self.obey(asker, command).await
     }
 
     async fn obey(&self, asker: &Asker<'_>, command: &OwnCommand) -> Result<Said, StoreError> {
@@ -99,11 +113,9 @@ impl Desk {
     async fn status(&self, asker: &Asker<'_>) -> Result<String, StoreError> {
         let mut lines = Vec::new();
         for wiring in asker.wirings {
-            let key = wiring.terms.session_mode.session_key(asker.place.chat);
-            let store = self.inner.stores.group(&wiring.folder).await?;
-            let stands = match store.glance(key).await? {
-                Some(glance) => glance.words(),
-                None => "no conversation yet".to_owned(),
+            let stands = match self.stands(wiring, asker.place.chat).await {
+                Err(error) if lasts(&error) => "takes nothing just now; `cofferdam doctor` says why".to_owned(),
+                stands => stands?,
             };
             lines.push(format!("{}: {stands}", wiring.folder));
         }
@@ -111,6 +123,12 @@ impl Desk {
             lines.push("No agent listens in this chat.".to_owned());
         }
         Ok(lines.join("\n"))
+    }
+
+    async fn stands(&self, wiring: &Wiring, chat: &ChatRef) -> Result<String, StoreError> {
+        let key = wiring.terms.session_mode.session_key(chat);
+        let glance = self.inner.stores.group(&wiring.folder).await?.glance(key).await?;
+        Ok(glance.map_or_else(|| "no conversation yet".to_owned(), |glance| glance.words()))
     }
 
     /// Decides by words. The same message again decides nothing more: what it did is done.
@@ -124,7 +142,10 @@ impl Desk {
         };
         let word = if deny { Some(DENY) } else { verdict.word.as_deref() };
         let made = match &id {
-            WaitingId::Approval(number) => self.decide(&asker.by, *number, word).await.map(|(_, made)| made.label),
+            WaitingId::Approval(number) => {
+                let decided = self.decide_in(&asker.by, *number, word, Some(asker.place)).await;
+                decided.map(|(_, made)| made.label)
+            }
             WaitingId::Question(folder, question) => {
                 let of: (&Folder, _) = (folder, *question);
                 let answered = self.answer_from(&asker.by, of, word, Some(asker.place)).await;
@@ -132,11 +153,12 @@ impl Desk {
             }
         };
         match made {
-            Ok(made) => Ok(Said::now(sentence(&format!("{}: {made}", id.named())))),
+            Ok(made) => Ok(Said::now(words::decided(&id, &made))),
+            Err(DecideError::Store(error)) if lasts(&error) => Ok(Said::now(words::unable(&error))),
             Err(DecideError::Store(error)) => Err(error),
             Err(error) => {
                 let refused = matches!(error, DecideError::Role(_));
-                Ok(Said { words: sentence(&error.to_string()) + ".", refused })
+                Ok(Said { words: words::sentence(&error.to_string()) + ".", refused })
             }
         }
     }
@@ -176,10 +198,4 @@ fn nothing_here(elsewhere: &[String]) -> String {
         "Nothing waits here. In other chats: /approve with the first word and an answer.\n{}",
         elsewhere.join("\n")
     )
-}
-
-/// Words that begin as a sentence does.
-fn sentence(words: &str) -> String {
-    let mut chars = words.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }

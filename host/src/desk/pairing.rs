@@ -13,9 +13,8 @@ use crate::channels::{Arrival, NotTaken, Taken};
 use crate::model::chat::ChatKind;
 use crate::model::people::Role;
 use crate::router::DropReason;
-use crate::store::pairing::Showing;
+use crate::store::pairing::{Showing, Shown};
 use crate::store::people::{NewUser, Pairing};
-use crate::store::posts::NewPost;
 use crate::store::{StoreError, now_ms};
 
 /// Letters and digits that nobody mistakes for each other: 31, so eight of them are 39 bits.
@@ -46,26 +45,30 @@ pub(super) struct Tries(Mutex<HashMap<Guesser, Guesses>>);
 /// A channel and a sender on it; none: all together.
 type Guesser = Option<(String, String)>;
 /// How many, and since when.
-type Guesses = (u32, Option<Instant>);
+type Guesses = (u32, Instant);
 
 impl Tries {
-    /// Whether a sender may try.
+    /// Whether a sender may try. It counts as wrong until it is [`Tries::forgiven`]: so many at once are not more.
     fn may(&self, sender: &(String, String)) -> bool {
-        let tries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let within = |key: &Option<(String, String)>, most: u32| match tries.get(key) {
-            Some((count, Some(since))) => since.elapsed() > WINDOW || *count < most,
-            _ => true,
-        };
-        within(&Some(sender.clone()), TRIES) && within(&None, TRIES_OF_ALL)
+        let mut tries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tries.retain(|_, (_, since)| since.elapsed() <= WINDOW);
+        let within = |key: &Guesser, most: u32| tries.get(key).is_none_or(|(count, _)| *count < most);
+        if !within(&Some(sender.clone()), TRIES) || !within(&None, TRIES_OF_ALL) {
+            return false;
+        }
+        for key in [Some(sender.clone()), None] {
+            tries.entry(key).or_insert((0, Instant::now())).0 += 1;
+        }
+        true
     }
 
-    fn wrong(&self, sender: (String, String)) {
+    /// It was no wrong code.
+    fn forgiven(&self, sender: (String, String)) {
         let mut tries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tries.retain(|_, (_, since)| since.is_some_and(|since| since.elapsed() <= WINDOW));
         for key in [Some(sender), None] {
-            let entry = tries.entry(key).or_default();
-            entry.0 += 1;
-            entry.1.get_or_insert_with(Instant::now);
+            if let Some((count, _)) = tries.get_mut(&key) {
+                *count = count.saturating_sub(1);
+            }
         }
     }
 }
@@ -107,18 +110,19 @@ impl Desk {
             title: arrival.title.clone(),
             platform_id: arrival.platform_id.clone(),
         };
-        let paired = self.inner.stores.central().pair(showing, words::paired).await.map_err(failed)?;
-        let Some((paired, words)) = paired else {
-            let first = self.answer(arrival, Some(NewPost::new(arrival.chat.clone(), words::bad_code()))).await?;
-            if !first {
-                return Ok(Taken::Known);
-            }
-            self.inner.codes.wrong(sender);
-            return self.dropped(arrival, DropReason::BadCode).await;
+        let shown = self.inner.stores.central().pair(showing, words::shown).await;
+        if !matches!(shown, Ok(Some((Shown::Wrong, _)))) {
+            self.inner.codes.forgiven(sender);
+        }
+        let Some((shown, words)) = shown.map_err(failed)? else { return Ok(Taken::Known) };
+        self.told([arrival.chat.clone()]);
+        let paired = match shown {
+            Shown::Opened(paired) => paired,
+            Shown::Wrong => return self.dropped(arrival, DropReason::BadCode).await,
+            Shown::Another => return Ok(Taken::Done(words)),
         };
         let role = paired.role.map(Role::as_str);
         tracing::info!(chat = %arrival.chat, sender = arrival.sender.id, person = paired.person, role, "paired");
-        self.told([arrival.chat.clone()]);
         // Behind the greeting comes what they may decide.
         self.look_soon();
         Ok(Taken::Done(words))
@@ -169,11 +173,14 @@ mod tests {
         let sender = |id: &str| ("tg".to_owned(), id.to_owned());
         for _ in 0..TRIES {
             assert!(tries.may(&sender("a")));
-            tries.wrong(sender("a"));
         }
-        assert!(!tries.may(&sender("a")) && tries.may(&sender("b")));
-        for number in 0..TRIES_OF_ALL {
-            tries.wrong(sender(&number.to_string()));
+        assert!(!tries.may(&sender("a")));
+        for _ in 0..TRIES * 2 {
+            assert!(tries.may(&sender("b")), "whose codes are right");
+            tries.forgiven(sender("b"));
+        }
+        for number in 0..TRIES_OF_ALL - TRIES {
+            assert!(tries.may(&sender(&number.to_string())));
         }
         assert!(!tries.may(&sender("b")), "also not in many names");
         tokio::time::sleep(WINDOW * 2).await;

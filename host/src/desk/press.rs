@@ -2,7 +2,7 @@
 
 use super::edit::may_write;
 use super::message::inbound;
-use super::{DecideError, Decider, Desk, failed, not_taken};
+use super::{DecideError, Decider, Desk, failed, lasts, words};
 use crate::channels::{Arrival, NotTaken, Taken};
 use crate::model::button::{self, Button};
 use crate::router::DropReason;
@@ -29,8 +29,10 @@ impl Desk {
         let by = Decider::Person { name: arrival.sender.name.clone(), known };
         match self.decide(&by, id, Some(&word)).await {
             Ok((_, made)) => Ok(Taken::Done(made.label)),
-            // It was pressed twice, or by two.
-            Err(error @ DecideError::Before { .. }) => Ok(Taken::Done(error.to_string())),
+            // It was pressed twice, or by two; or its group was removed.
+            Err(error @ (DecideError::Before { .. } | DecideError::Gone { .. })) => {
+                Ok(Taken::Done(error.to_string()))
+            }
             Err(DecideError::Role(_)) => self.dropped(arrival, DropReason::AboveRole).await,
             Err(DecideError::Store(error)) => Err(failed(error)),
             Err(_) => self.dropped(arrival, DropReason::BadPress).await,
@@ -52,20 +54,24 @@ impl Desk {
         if !may_write(arrival, &found, &wiring.folder) {
             return self.dropped(arrival, DropReason::UnknownSender).await;
         }
-        let store = self.inner.stores.group(&wiring.folder).await.map_err(failed)?;
-        let Some(asked) = store.question(question).await.map_err(failed)? else {
+        let asked = match self.find_question(&wiring.folder, question).await {
+            Err(error) if lasts(&error) => return Ok(Taken::Done(words::unable(&error))),
+            asked => asked.map_err(failed)?,
+        };
+        let Some(asked) = asked else {
             return self.dropped(arrival, DropReason::BadPress).await;
         };
         let here = (&asked.chat.channel, &asked.chat.chat_id) == (&arrival.chat.channel, &arrival.chat.chat_id);
-        let Some(words) = asked.options.get(option).filter(|_| here) else {
+        let Some(option) = asked.options.get(option).filter(|_| here) else {
             return self.dropped(arrival, DropReason::BadPress).await;
         };
-        let answer = Answer { message: inbound(arrival, words, None), elsewhere: false };
+        let answer = Answer { message: inbound(arrival, option, None), elsewhere: false };
         match self.give(&wiring.folder, question, answer).await {
-            Ok(()) => Ok(Taken::Done(words.clone())),
+            Ok(()) => Ok(Taken::Done(option.clone())),
             // It was pressed twice, or by two.
             Err(error @ DecideError::Before { .. }) => Ok(Taken::Done(error.to_string())),
-            Err(DecideError::Store(error)) => Err(not_taken(error)),
+            Err(DecideError::Store(error)) if lasts(&error) => Ok(Taken::Done(words::unable(&error))),
+            Err(DecideError::Store(error)) => Err(failed(error)),
             Err(_) => self.dropped(arrival, DropReason::BadPress).await,
         }
     }

@@ -3,7 +3,7 @@
 
 use cofferdam_protocol::ids::{Folder, QuestionId, WaitingId};
 
-use super::{DecideError, Decider, Desk};
+use super::{DecideError, Decider, Desk, lasts};
 use crate::model::action::question_words;
 use crate::model::approval::DENY;
 use crate::model::chat::{ChatRef, Inbound};
@@ -83,7 +83,11 @@ impl Desk {
         }
     }
 
-    async fn find_question(&self, folder: &Folder, id: QuestionId) -> Result<Option<QuestionRow>, StoreError> {
+    pub(super) async fn find_question(
+        &self,
+        folder: &Folder,
+        id: QuestionId,
+    ) -> Result<Option<QuestionRow>, StoreError> {
         // A group that was never talked to gets no database by being asked about.
         if !self.inner.home.has_state(folder) {
             return Ok(None);
@@ -115,12 +119,18 @@ impl Desk {
         wirings: &[Wiring],
     ) -> Result<Option<WaitingId>, StoreError> {
         for Wiring { folder, .. } in wirings.iter().filter(|wiring| self.inner.home.has_state(&wiring.folder)) {
-            let store = self.inner.stores.group(folder).await?;
-            if let Some(question) = store.question_answered_by(place.chat, place.platform_id).await? {
-                return Ok(Some(WaitingId::Question(folder.clone(), question)));
+            match self.answered_in(folder, place).await {
+                Ok(None) => {}
+                // One group's trouble is not the others'.
+                Err(error) if lasts(&error) => {}
+                found => return Ok(found?.map(|question| WaitingId::Question(folder.clone(), question))),
             }
         }
         Ok(None)
+    }
+
+    async fn answered_in(&self, folder: &Folder, place: Place<'_>) -> Result<Option<QuestionId>, StoreError> {
+        self.inner.stores.group(folder).await?.question_answered_by(place.chat, place.platform_id).await
     }
 
     /// The same of other chats, a few of them.
@@ -150,7 +160,7 @@ impl Desk {
             }
             // One group's trouble is not the others'.
             let Ok(store) = self.inner.stores.group(&folder).await else { continue };
-            let rows = store.questions(false, MOST).await?;
+            let Ok(rows) = store.questions(false, MOST).await else { continue };
             waiting.extend(rows.into_iter().map(|row| (WaitingId::Question(folder.clone(), row.id), row)));
         }
         Ok(waiting)

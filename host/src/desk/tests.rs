@@ -22,8 +22,9 @@ mod approvals;
 mod edits;
 mod late;
 mod questions;
+mod stuck;
 
-/// Says nothing; it may have files, but not the one that is gone, and the slow one never comes.
+/// Says nothing; it may have files, but not the one that is gone, the slow one never comes, and the one for later is had by nobody yet.
 struct Mute {
     has_files: bool,
 }
@@ -51,6 +52,9 @@ impl Channel for Mute {
         if !self.has_files || file.reference == "gone" {
             return Err(SendError::Refused { why: "it is gone".to_owned() });
         }
+        if file.reference == "later" {
+            return Err(SendError::later("not now", None));
+        }
         if file.reference == "slow" {
             std::future::pending::<()>().await;
         }
@@ -70,6 +74,8 @@ struct Fixture {
     next: Mutex<u32>,
 }
 
+/// A chat to which something is being handed over for ever.
+const BUSY: &str = "-13";
 const OWNER: &str = "1";
 const STRANGER: &str = "666";
 
@@ -183,7 +189,14 @@ fn desk(
         }),
         deliver: Box::new(|_| {}),
         post: Box::new(|_| {}),
-        still: Box::new(|_| Box::pin(async { Box::new(()) as Stillness })),
+        still: Box::new(|chat: ChatRef| {
+            Box::pin(async move {
+                if chat.chat_id == BUSY {
+                    std::future::pending::<()>().await;
+                }
+                Box::new(()) as Stillness
+            })
+        }),
     };
     let channels = Channels::default();
     channels.add(Arc::new(channel));
@@ -232,7 +245,7 @@ async fn a_no_is_for_good_and_counted() {
     assert_eq!(f.says(STRANGER, direct(STRANGER), "please").await, Taken::Dropped("denied"));
     f.looks().await;
     assert!(f.accepted().is_empty());
-    assert_eq!(f.drops().await, [(STRANGER.to_owned(), "denied".to_owned(), 1)]);
+    assert_eq!(f.drops().await, [(STRANGER.to_owned(), "denied".to_owned(), 2)]);
     assert_eq!(f.stores.central().first_held(1).await.unwrap(), None);
 }
 
@@ -380,4 +393,55 @@ async fn what_comes_under_an_old_id_is_of_the_chat_that_it_is_now() {
     assert!(f.stores.central().pending_moves().await.unwrap().is_empty());
     assert_eq!(f.stores.central().wirings_of("tg", "-1005").await.unwrap().len(), 1);
     assert_eq!(f.texts("demo").await, ["before", "twice", "late", "after"]);
+}
+
+#[tokio::test]
+async fn a_chat_that_cannot_move_yet_holds_up_no_other_and_nothing_else_that_is_due() {
+    let f = Fixture::owned().await;
+    for id in [BUSY, "-5"] {
+        f.wire(group(id), "demo", Some(UnknownPolicy::Public)).await;
+    }
+    f.counter.moved(BUSY, "-1013").await.unwrap();
+    let moving = tokio::spawn({
+        let desk = f.desk.clone();
+        async move { desk.move_all().await }
+    });
+    // It has the chat's lock when nobody else gets it.
+    let goal = ("tg".to_owned(), "-1013".to_owned());
+    while f.desk.inner.moving.to(&goal).try_lock().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    f.counter.moved("-5", "-1005").await.unwrap();
+    let others = async {
+        assert_eq!(f.says("2", group("-5"), "late").await, Taken::Accepted);
+        f.says(STRANGER, direct(STRANGER), "hello").await;
+        f.desk.look().await.unwrap();
+    };
+    tokio::time::timeout(Duration::from_secs(60), others).await.expect("nobody waits for the other chat");
+    assert_eq!(f.stores.central().wirings_of("tg", "-1005").await.unwrap().len(), 1);
+    moving.abort();
+}
+
+#[tokio::test]
+async fn a_message_guesses_one_code_and_five_wrong_ones_are_all_that_a_sender_has() {
+    let f = Fixture::owned().await;
+    let code = async || {
+        let new = NewCode { role: Some(Role::Member), folder: None, person: None, lasts: Duration::from_secs(60) };
+        f.desk.new_code(new).await.unwrap()
+    };
+    let shows = |text: String| {
+        let written = Written { text: format!("/pair {text}"), addressed: true, ..Written::default() };
+        f.arrival("2", direct("2"), Content::Message(written))
+    };
+    let first = shows("AAAA-AAAA".into());
+    assert_eq!(f.counter.take(first.clone()).await, Ok(Taken::Dropped("bad-code")));
+    for _ in 0..9 {
+        let again = Arrival { platform_id: first.platform_id.clone(), ..shows(code().await) };
+        assert_eq!(f.counter.take(again).await, Ok(Taken::Known), "the same message tries no other");
+    }
+    assert!(matches!(f.counter.take(shows(code().await)).await, Ok(Taken::Done(_))), "a new one does");
+    for _ in 1..5 {
+        f.counter.take(shows("AAAA-AAAA".into())).await.unwrap();
+    }
+    assert_eq!(f.counter.take(shows(code().await)).await, Ok(Taken::Dropped("bad-code")), "nobody listens");
 }

@@ -1,11 +1,12 @@
 //! The desk's own words, and what is made harmless before anybody reads it.
 
-use cofferdam_protocol::ids::Folder;
+use cofferdam_protocol::ids::{Folder, WaitingId};
 
 use crate::channels::{Arrival, Content};
 use crate::model::chat::ChatKind;
 use crate::model::people::{Act, Role};
-use crate::store::pairing::Paired;
+use crate::store::StoreError;
+use crate::store::pairing::{Paired, Shown};
 
 /// The longest name of a person or a chat, in characters.
 const MOST_NAME: usize = 80;
@@ -38,12 +39,18 @@ pub(super) fn flood() -> String {
         .to_owned()
 }
 
+pub(super) fn backlog() -> String {
+    "So much of this chat waits for its agent already that nothing more is kept: what you write now is dropped. Write it again \
+     later."
+        .to_owned()
+}
+
 pub(super) fn refused(act: Act) -> String {
     let what = match act {
         Act::Write => "writing to this agent",
         Act::Look => "looking at it",
-        Act::Steer => "/stop, /clear and /compact",
-        Act::Choose => "/model, /effort and /account",
+        Act::Steer => "any of /stop, /clear and /compact",
+        Act::Choose => "any of /model, /effort and /account",
         Act::Decide => "deciding on approvals",
     };
     format!("Not done: {what} takes the role {} here.", act.needs().as_str())
@@ -79,7 +86,16 @@ pub(super) fn help(role: Option<Role>) -> String {
     lines.join("\n")
 }
 
-pub(super) fn paired(paired: &Paired) -> String {
+/// What is said to somebody who shows a code.
+pub(super) fn shown(shown: &Shown) -> String {
+    match shown {
+        Shown::Opened(opened) => paired(opened),
+        Shown::Wrong => bad_code(),
+        Shown::Another => another(),
+    }
+}
+
+fn paired(paired: &Paired) -> String {
     let of = |group: &Folder| format!(" of {group}");
     let of = paired.wired.as_ref().filter(|_| paired.role != Some(Role::Owner)).map(of).unwrap_or_default();
     let known = match paired.role {
@@ -100,7 +116,37 @@ fn article(role: Role) -> &'static str {
     }
 }
 
-pub(super) fn bad_code() -> String {
+fn another() -> String {
+    "That code is for somebody else: you are known here as another person already. If both are you, `cofferdam user link` makes \
+     them one."
+        .to_owned()
+}
+
+/// It was decided, and what.
+pub(super) fn decided(id: &WaitingId, made: &str) -> String {
+    sentence(&format!("{}: {made}", id.named()))
+}
+
+/// A command that came again.
+pub(super) fn said_before() -> String {
+    "That message was answered before; it does nothing more.".to_owned()
+}
+
+/// What a group's own trouble makes of a command or a press, where trying again would only say the same.
+pub(super) fn unable(error: &StoreError) -> String {
+    match error {
+        StoreError::Full(waiting) => format!("Not done: {waiting} messages of that conversation wait already."),
+        _ => "Not done: that group takes nothing just now. `cofferdam doctor` says why.".to_owned(),
+    }
+}
+
+/// Words that begin as a sentence does.
+pub(super) fn sentence(words: &str) -> String {
+    let mut chars = words.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+fn bad_code() -> String {
     "That code opens nothing: it was used, it is over, or it has a mistake. `cofferdam pair` makes a new one."
         .to_owned()
 }

@@ -65,8 +65,8 @@ pub enum Choice {
 }
 
 impl Command {
-    /// The command that a message's whole text is, if it is one: one line, the word in any case, perhaps with the bot's
-    /// name behind it (`/stop@bot`).
+    /// The command that a message's whole text is, if it is one: one line, the word in any case. With a name behind it
+    /// (`/stop@bot`) it is for somebody else: a channel takes our own away.
     pub fn parse(text: &str) -> Option<Self> {
         let line = text.trim();
         if line.contains(['\n', '\r']) {
@@ -74,10 +74,6 @@ impl Command {
         }
         let mut words = line.split_whitespace();
         let word = words.next()?.strip_prefix('/')?;
-        let (word, bot) = word.split_once('@').map_or((word, None), |(word, bot)| (word, Some(bot)));
-        if bot.is_some_and(|bot| bot.is_empty() || !bot.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')) {
-            return None;
-        }
         let argument = words.next();
         if words.next().is_some() {
             return None;
@@ -134,12 +130,11 @@ mod tests {
         for (text, command) in [
             ("/stop", Command::Stop),
             ("  /STOP\n", Command::Stop),
-            ("/stop@cofferdam_bot", Command::Stop),
             ("/Clear", Command::Clear),
             ("/compact ", Command::Compact),
             ("/model", Command::Model(Choice::Show)),
             ("/model Default", Command::Model(Choice::Default)),
-            ("/model@bot  gpt-6.1-Sol ", Command::Model(named("gpt-6.1-Sol"))),
+            ("/model  gpt-6.1-Sol ", Command::Model(named("gpt-6.1-Sol"))),
             ("/effort high", Command::Effort(named("high"))),
         ] {
             assert_eq!(Command::parse(text), Some(command), "{text:?}");
@@ -160,8 +155,8 @@ mod tests {
             "/stopp",
             "/ stop",
             "/stop@",
-            "/stop@a b",
-            "/stop@a/b",
+            "/stop@another_bot",
+            "/model@another_bot x",
             "//stop",
             "/clear all",
         ] {

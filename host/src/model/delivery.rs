@@ -9,7 +9,8 @@
 //! | perhaps it has it, and a repeated one shows twice | is sent again after a pause | [`DOUBTED`], six copies |
 //!
 //! What may have arrived is sent again, since an answer that is seen twice harms less than one that never comes. It ends at
-//! [`DOUBTED`] because then somebody most likely reads the same again and again; the dead letter says so. All this is the
+//! [`DOUBTED`] because then somebody most likely reads the same again and again; the dead letter says so. A channel may ask its
+//! platform something harmless first, so that an outage makes one doubt and then waits as what can pass does. All this is the
 //! same for a text and for a file.
 
 use std::time::Duration;

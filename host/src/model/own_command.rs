@@ -41,7 +41,7 @@ impl OwnCommand {
         }
         let mut words = line.split_whitespace();
         let word = words.next()?.strip_prefix('/')?;
-        let word = word.split_once('@').map_or(word, |(word, _)| word).to_ascii_lowercase();
+        let word = word.to_ascii_lowercase();
         let arguments: Vec<&str> = words.collect();
         match (word.as_str(), arguments.as_slice()) {
             ("help" | "start", []) => Some(Self::Help),
@@ -116,7 +116,9 @@ mod tests {
         let own = |command| Asks::Own(command);
         for (text, asks) in [
             ("/help", own(OwnCommand::Help)),
-            (" /START@my_bot ", own(OwnCommand::Help)),
+            (" /START ", own(OwnCommand::Help)),
+            ("/help@another_bot", Asks::Agent),
+            ("/approve@another_bot 12", Asks::Agent),
             ("/start abc", own(OwnCommand::Pair("abc".into()))),
             ("/pair K7Q4-9XPM", own(OwnCommand::Pair("K7Q4-9XPM".into()))),
             ("/status", own(OwnCommand::Status)),

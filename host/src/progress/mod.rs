@@ -1,11 +1,11 @@
 //! What a running turn does, into the chat that waits for it.
 //!
 //! ```text
-//! Hub ──all sessions──▶ Reporter ──latest only──▶ one task a turn ──at most 1/s──▶ Channel::progress
+//! Hub ──all sessions──▶ Reporter ──latest only──▶ one task a turn ──when the gate has room──▶ Channel::progress
 //! ```
 //!
 //! Hints, kept nowhere: whoever is slow skips what came between, a turn never waits for it, and a lost end is made good
-//! by whatever is heard of the session next. Shown where the channel can, unless the chat's wiring has progress off.
+//! by whatever is heard of the session next. What the platform's pace leaves no room for is skipped (`pace`). Shown where the channel can, unless the chat's wiring has progress off.
 //!
 //! - `screen`: one turn's display. - `draft`: its answer as it grows.
 //! - [`work`]: what a turn has shown so far, and its words; pure.
@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::channels::{Channels, Shown};
 use crate::live::{Hub, Live};
 use crate::model::chat::Due;
+use crate::pace::Gates;
 use crate::store::Stores;
 use draft::Draft;
 use screen::Screen;
@@ -41,17 +42,19 @@ pub struct Reporter {
 
 impl Reporter {
     /// Reports whatever the hub tells from now on.
-    pub fn start(hub: &Hub, stores: &Stores, channels: Channels, shown: Shown) -> Self {
+    pub fn start(hub: &Hub, stores: &Stores, channels: Channels, (shown, gates): (Shown, Gates)) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let desk = Desk {
             stores: stores.clone(),
             hub: hub.clone(),
             channels,
             shown,
+            gates,
+            stop: stop.clone(),
             tasks: tasks.clone(),
             turns: HashMap::new(),
         };
-        tasks.spawn(desk.run(hub.watch_all(), stop.clone()));
+        tasks.spawn(desk.run(hub.watch_all()));
         Self { stop, tasks }
     }
 
@@ -71,6 +74,8 @@ struct Desk {
     hub: Hub,
     channels: Channels,
     shown: Shown,
+    gates: Gates,
+    stop: CancellationToken,
     tasks: TaskTracker,
     turns: HashMap<SessionId, Turn>,
 }
@@ -83,11 +88,11 @@ struct Turn {
 }
 
 impl Desk {
-    async fn run(mut self, mut live: broadcast::Receiver<(SessionId, Arc<Live>)>, stop: CancellationToken) {
+    async fn run(mut self, mut live: broadcast::Receiver<(SessionId, Arc<Live>)>) {
         loop {
             let heard = tokio::select! {
                 heard = live.recv() => heard,
-                () = stop.cancelled() => return,
+                () = self.stop.cancelled() => return,
             };
             match heard {
                 Ok((session, live)) => self.hear(session, &live),
@@ -139,6 +144,8 @@ impl Desk {
             ended: ended.clone(),
             stores: self.stores.clone(),
             shown: self.shown.clone(),
+            gates: self.gates.clone(),
+            stop: self.stop.clone(),
         };
         self.tasks.spawn(screen.run());
         self.turns.insert(session, Turn { id: turn, work, _ended: ended.drop_guard() });

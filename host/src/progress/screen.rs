@@ -1,6 +1,7 @@
 //! One turn's display in its chat.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cofferdam_protocol::ids::TurnId;
@@ -10,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::draft::Draft;
 use super::work::Work;
-use crate::channels::{Channel, Progress, SendError, Shown, Status};
+use crate::channels::{Channel, Progress, Room, SendError, Showing, Shown, Status};
 use crate::model::chat::Due;
+use crate::pace::{Gate, Gates};
 use crate::store::group::shown::ShownMessage;
-use crate::store::{StoreError, Stores};
+use crate::store::{StoreError, Stores, chance};
 
 /// A turn that ends sooner shows nothing.
 const FIRST: Duration = Duration::from_millis(500);
@@ -22,7 +24,9 @@ const FIRST: Duration = Duration::from_millis(500);
 pub(super) const RENEW: Duration = Duration::from_secs(3);
 /// The longest that a channel may take; after that its chat has seen enough of the turn's progress.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest pause that a platform is granted for what is only a display.
+/// What was skipped is tried again after this part of the channel's pace at least, and all of it at most.
+const SOONEST: f64 = 0.25;
+/// The longest pause of a platform that the end of a display waits for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 pub(super) struct Screen {
@@ -34,13 +38,15 @@ pub(super) struct Screen {
     pub(super) ended: CancellationToken,
     pub(super) stores: Stores,
     pub(super) shown: Shown,
+    pub(super) gates: Gates,
+    pub(super) stop: CancellationToken,
 }
 
 /// What came of a try to show something.
 enum Came {
     Shown,
-    /// Not before this pause is over.
-    Later(Duration),
+    /// There was no room for it: what is new by then is shown next.
+    Skipped,
     /// The channel hangs: no more of this turn's.
     Never,
 }
@@ -56,16 +62,22 @@ impl Screen {
             return;
         }
         loop {
-            let mut again = Instant::now() + self.channel.progress_pace(&self.due.chat);
+            let pace = self.channel.progress_pace(&self.due.chat);
+            let again = Instant::now() + pace;
             let status = self.work.borrow_and_update().text();
             self.draft.catch_up();
-            match self.show(Status::Working { status, draft: self.draft.text().to_owned() }).await {
-                Came::Shown => {}
-                Came::Later(pause) => again += pause,
-                Came::Never => {
-                    // What it may show by now is to go away with the turn all the same.
-                    ended.cancelled().await;
-                    break;
+            let came = self.show(Status::Working { status, draft: self.draft.text().to_owned() }).await;
+            if matches!(came, Came::Never) {
+                // What it may show by now is to go away with the turn all the same.
+                ended.cancelled().await;
+                break;
+            }
+            if matches!(came, Came::Skipped) {
+                // By chance: those who were turned away together are not to come back together.
+                let pause = pace.mul_f64(SOONEST + (1.0 - SOONEST) * chance());
+                tokio::select! {
+                    () = ended.cancelled() => break,
+                    () = sleep(pause) => continue,
                 }
             }
             tokio::select! {
@@ -79,7 +91,25 @@ impl Screen {
                 () = sleep(RENEW) => {}
             }
         }
+        self.pause_passes().await;
         self.show(Status::Ended).await;
+    }
+
+    /// What is shown goes away after a pause of the platform, not in it.
+    async fn pause_passes(&self) {
+        let passes = async {
+            while let Some(rest) = self.gate().rests(&self.due.chat) {
+                sleep(rest).await;
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            _ = timeout(LONGEST_PAUSE, passes) => {}
+        }
+    }
+
+    fn gate(&self) -> Arc<Gate> {
+        self.gates.of(self.channel.as_ref())
     }
 
     async fn is_wanted(&self) -> bool {
@@ -94,11 +124,23 @@ impl Screen {
     }
 
     async fn show(&self, status: Status) -> Came {
-        let chat = &self.due.chat;
-        match timeout(PATIENCE, self.shown_alone(status)).await {
+        let (chat, gate) = (&self.due.chat, self.gate());
+        if status != Status::Ended && gate.rests(chat).is_some() {
+            return Came::Skipped;
+        }
+        let (rate, skipped) = (self.channel.chat_rate(chat), AtomicBool::new(false));
+        let room = |what| {
+            let has = gate.shows(chat, rate, what);
+            if !has && what == Showing::Message {
+                skipped.store(true, Ordering::Relaxed);
+            }
+            has
+        };
+        match timeout(PATIENCE, self.shown_alone(status, &room)).await {
+            Ok(Ok(Ok(()))) if skipped.load(Ordering::Relaxed) => Came::Skipped,
             Ok(Ok(Ok(()))) => Came::Shown,
-            Ok(Ok(Err(SendError::Later { after: Some(after), .. }))) => Came::Later(after.min(LONGEST_PAUSE)),
             Ok(Ok(Err(error))) => {
+                gate.heed(chat, &error);
                 tracing::debug!(%chat, %error, "progress was not shown");
                 Came::Shown
             }
@@ -114,7 +156,7 @@ impl Screen {
     }
 
     /// Shows it in the message that shows the turn, and keeps which that is. A reply that takes its place waits meanwhile.
-    async fn shown_alone(&self, status: Status) -> Result<Result<(), SendError>, StoreError> {
+    async fn shown_alone(&self, status: Status, room: &dyn Room) -> Result<Result<(), SendError>, StoreError> {
         let _alone = self.shown.alone(&self.due.folder, self.turn).await;
         // A channel that changes no message has none to remember, and costs no look into the database.
         let edits = self.channel.abilities().edit;
@@ -125,7 +167,7 @@ impl Screen {
         };
         let shown = shown.map(|shown| shown.id);
         let progress = Progress { turn: self.turn, status };
-        let now = match self.channel.progress(&self.due.chat, &progress, shown.as_deref()).await {
+        let now = match self.channel.progress(&self.due.chat, &progress, shown.as_deref(), room).await {
             Ok(now) => now,
             Err(error) => return Ok(Err(error)),
         };

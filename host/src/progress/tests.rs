@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::screen::RENEW;
 use super::*;
-use crate::channels::{Abilities, Channel, Piece, Progress, Receipt, SendError, Status};
+use crate::channels::{Abilities, Channel, Pace, Piece, Progress, Rate, Receipt, Room, SendError, Showing, Status};
 use crate::config::home::Home;
 use crate::live::Ended;
 use crate::model::chat::ChatRef;
@@ -22,8 +22,13 @@ type Shown = Vec<(Instant, String, Status)>;
 #[derive(Default)]
 struct Noting {
     shown: Mutex<Shown>,
+    /// The next showing is answered with this.
+    error: Mutex<Option<SendError>>,
     news: tokio::sync::Notify,
 }
+
+/// Of a chat: three at once, then one each four seconds.
+const RATE: Rate = Rate { burst: 3, every: Duration::from_secs(4) };
 
 #[async_trait]
 impl Channel for Noting {
@@ -39,14 +44,30 @@ impl Channel for Noting {
         Abilities { progress: true, ..Abilities::default() }
     }
 
+    fn pace(&self) -> Pace {
+        Pace { chat: RATE, ..Pace::UNLIMITED }
+    }
+
+    /// Only in `b`: elsewhere no more than the tests see.
+    fn chat_rate(&self, chat: &ChatRef) -> Rate {
+        if chat.chat_id == "b" { RATE } else { Rate::UNLIMITED }
+    }
+
     async fn progress(
         &self,
         chat: &ChatRef,
         progress: &Progress,
         _: Option<&str>,
+        room: &dyn Room,
     ) -> Result<Option<String>, SendError> {
         if chat.chat_id == "stuck" {
             std::future::pending::<()>().await;
+        }
+        if progress.status != Status::Ended && !room.has(Showing::Message) {
+            return Ok(None);
+        }
+        if let Some(error) = self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error);
         }
         let entry = (Instant::now(), chat.chat_id.clone(), progress.status.clone());
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
@@ -60,6 +81,7 @@ struct Fixture {
     hub: Hub,
     stores: Stores,
     channel: Arc<Noting>,
+    gates: Gates,
     _reporter: Reporter,
 }
 
@@ -72,11 +94,11 @@ impl Fixture {
         for group in ["a", "b", "stuck"] {
             stores.central().put_group(&group.parse().unwrap(), "{}".into(), "h".into()).await.unwrap();
         }
-        let (hub, channel) = (Hub::default(), Arc::new(Noting::default()));
+        let (hub, channel, gates) = (Hub::default(), Arc::new(Noting::default()), Gates::default());
         let channels = Channels::default();
         channels.add(channel.clone());
-        let reporter = Reporter::start(&hub, &stores, channels, crate::channels::Shown::default());
-        Self { _dir: dir, hub, stores, channel, _reporter: reporter }
+        let reporter = Reporter::start(&hub, &stores, channels, (crate::channels::Shown::default(), gates.clone()));
+        Self { _dir: dir, hub, stores, channel, gates, _reporter: reporter }
     }
 
     fn started(&self, chat: &str) {
@@ -207,4 +229,60 @@ async fn a_turn_whose_end_was_not_heard_ends_with_its_sessions_next_sign() {
     f.shown("a", |status| says(status, "works")).await;
     f.hub.tell(&id("a"), Live::State(SessionState::Idle, None));
     f.shown("a", |status| *status == Status::Ended).await;
+}
+
+fn terminal(chat: &str) -> ChatRef {
+    ChatRef { channel: "terminal".into(), chat_id: chat.into(), thread_id: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_there_is_no_room_for_is_skipped_and_the_newest_is_shown_once_there_is() {
+    let f = Fixture::new().await;
+    let gate = f.gates.of(f.channel.as_ref());
+    for _ in 0..3 {
+        drop(gate.pass_at(&terminal("b"), RATE).await);
+    }
+    // A reply stands in the chat's line: all that comes free until it went is its own.
+    let at_gate = gate.clone();
+    let reply = tokio::spawn(async move {
+        drop(at_gate.pass_at(&terminal("b"), RATE).await);
+        Instant::now()
+    });
+    f.started("b");
+    f.started("a");
+    for number in 0..20 {
+        f.does("b", &format!("command {number}."));
+    }
+    let shown = f.shown("b", |status| says(status, "command 19.")).await;
+    let replied = reply.await.unwrap();
+    assert_eq!(shown.len(), 1, "nothing older was shown: {shown:?}");
+    assert!(shown[0].0 >= replied, "the reply went first");
+    assert!(!f.of("a").is_empty(), "no other chat was kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_platform_that_refuses_a_showing_has_its_pause_and_replies_keep_it_too() {
+    const PAUSE: Duration = Duration::from_secs(20);
+    let f = Fixture::new().await;
+    *f.channel.error.lock().unwrap() = Some(SendError::later("too many", Some(PAUSE)));
+    f.started("a");
+    let gate = f.gates.of(f.channel.as_ref());
+    while gate.rests(&terminal("a")).is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let told = Instant::now();
+    f.started("b");
+    f.shown("b", |status| says(status, "works")).await;
+    assert!(f.of("a").is_empty(), "and no other chat has it");
+    drop(gate.pass_at(&terminal("a"), Rate::UNLIMITED).await);
+    assert!(told.elapsed() > PAUSE - Duration::from_secs(1), "a reply waited");
+    let shown = f.shown("a", |status| says(status, "works")).await;
+    assert!(shown[0].0 - told > PAUSE - Duration::from_secs(1), "{shown:?}");
+
+    // What is shown by now goes away after a pause.
+    gate.heed(&terminal("a"), &SendError::later("too many", Some(PAUSE)));
+    let told = Instant::now();
+    f.ended("a");
+    let shown = f.shown("a", |status| *status == Status::Ended).await;
+    assert!(shown.last().unwrap().0 - told >= PAUSE, "{shown:?}");
 }

@@ -38,6 +38,8 @@ pub enum DropReason {
     Denied,
     /// Its sender writes faster than is read.
     Flood,
+    /// So much of its chat waits to be taken that its channel keeps no more.
+    Backlog,
     /// So many approvals wait, or so many of its messages are held, that no more are.
     TooManyAsk,
     /// A button that is none of ours, or not this person's, or was decided before.
@@ -58,6 +60,7 @@ impl DropReason {
             Self::NotEngaged => "not-engaged",
             Self::Denied => "denied",
             Self::Flood => "flood",
+            Self::Backlog => "backlog",
             Self::TooManyAsk => "too-many-ask",
             Self::BadPress => "bad-press",
             Self::BadCode => "bad-code",

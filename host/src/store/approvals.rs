@@ -7,11 +7,11 @@ use super::approvers::approvers;
 use super::asking::put_question;
 use super::central::folder_of;
 use super::db::Durability;
-use super::own_states::step_approval;
+use super::ending::{self, settle};
 use super::people::{NewUser, put_user, raise_role};
 use super::posts::{self, NewPost};
 use super::wirings::{self, ChatRow, Wiring};
-use super::{Central, StoreError, late, moves, now_ms};
+use super::{Central, StoreError, moves, now_ms};
 use crate::model::approval::{
     ApprovalEvent, ApprovalKind, ApprovalState, Choice, MOST_HELD, MOST_OPEN, MOST_OPEN_OF_ONE, WAITS,
 };
@@ -81,6 +81,19 @@ pub enum Asked {
     Denied,
     /// No more can wait.
     Full,
+    /// Meanwhile somebody said yes: there is nothing to ask, and the arrival is to be decided on anew.
+    Over,
+}
+
+/// A message that decides, as a command does. It decides once.
+#[derive(Debug, Clone)]
+pub struct Saying {
+    /// Where it was written.
+    pub chat: ChatRef,
+    /// The platform's id of it.
+    pub platform_id: String,
+    /// What is said to it.
+    pub answer: Option<String>,
 }
 
 /// What a decision does.
@@ -101,6 +114,8 @@ pub enum Decided {
     Now(Vec<ChatRef>),
     /// It was decided before, so.
     Before(ApprovalState),
+    /// The same message decided before; it decides nothing more.
+    Said,
     /// There is none of that number.
     Unknown,
 }
@@ -138,19 +153,29 @@ impl Central {
         self.db.read(count_open).await
     }
 
-    /// Decides, once; everything that follows is done in the same transaction, and everybody who was asked is told.
+    /// Decides, once; everything that follows is done in the same transaction, and everybody who was asked is told. So is what is
+    /// said to the message that decides, if one does: it is answered with the decision, and the same again decides nothing.
     pub async fn decide(
         &self,
         id: i64,
         event: ApprovalEvent,
         (choice, by): (String, String),
         effect: Effect,
+        saying: Option<Saying>,
     ) -> Result<Decided, StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
                 let Some(row) = find(tx, id)? else { return Ok(Decided::Unknown) };
                 if row.state != ApprovalState::Open {
                     return Ok(Decided::Before(row.state));
+                }
+                if let Some(saying) = saying {
+                    if !posts::first_time(tx, &saying.chat, &saying.platform_id)? {
+                        return Ok(Decided::Said);
+                    }
+                    if let Some(answer) = saying.answer {
+                        posts::insert(tx, &NewPost::new(saying.chat, answer))?;
+                    }
                 }
                 apply(tx, &effect, &by)?;
                 settle(tx, &row, event, Some((&choice, &by))).map(Decided::Now)
@@ -189,6 +214,15 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
     match same(tx, new)? {
         Some((id, ApprovalState::Open)) => return hold(tx, (id, &new.chat), platform_id, arrival),
         Some((_, ApprovalState::Denied)) => return Ok(Asked::Denied),
+        _ if ending::is_met(
+            tx,
+            (new.kind, &new.chat.channel, &new.chat.chat_id),
+            new.user_id.as_deref(),
+            new.folder.as_ref(),
+        )? =>
+        {
+            return Ok(Asked::Over);
+        }
         _ => {}
     }
     if count_open(tx)? >= MOST_OPEN || asked_by(tx, &new.chat.channel, &new.asker)? >= MOST_OPEN_OF_ONE {
@@ -319,41 +353,6 @@ fn apply(tx: &Savepoint<'_>, effect: &Effect, by: &str) -> Result<(), StoreError
         raise_role(tx, person, *role, folder.as_ref(), by)?;
     }
     Ok(())
-}
-
-/// Ends an approval; what was held waits to be taken in, or is gone if it is not allowed. Everybody who was asked reads how it ended, in place of the
-/// question.
-fn settle(
-    tx: &Savepoint<'_>,
-    row: &ApprovalRow,
-    event: ApprovalEvent,
-    decided: Option<(&str, &str)>,
-) -> Result<Vec<ChatRef>, StoreError> {
-    let next = step_approval(tx, row.id, event, decided)?;
-    let (choice, by) = decided.unzip();
-    if next == ApprovalState::Approved {
-        late::release(tx)?;
-    } else {
-        tx.execute("DELETE FROM held WHERE approval = ?1", [row.id])?;
-    }
-    let end = match (next, by) {
-        (ApprovalState::Approved, Some(by)) => format!("approved by {by} ({})", choice.unwrap_or_default()),
-        (ApprovalState::Denied, Some(by)) => format!("denied by {by}"),
-        _ => "nobody answered in time; nothing is allowed".to_owned(),
-    };
-    let mut statement =
-        tx.prepare("SELECT id, channel, chat_id, thread_id FROM posts WHERE approval = ?1 ORDER BY id")?;
-    let asked = statement.query_map([row.id], |row| {
-        Ok((cofferdam_protocol::ids::ReplyId(row.get(0)?), super::group::chat_of(row, 1)?))
-    })?;
-    let asked: Vec<_> = asked.collect::<Result<_, _>>()?;
-    let mut news = Vec::new();
-    for (post, chat) in asked {
-        let text = format!("{}\n→ {end}", row.words);
-        posts::change(tx, post, &NewPost::new(chat.clone(), text))?;
-        news.push(chat);
-    }
-    Ok(news)
 }
 
 fn find(tx: &Savepoint<'_>, id: i64) -> Result<Option<ApprovalRow>, StoreError> {

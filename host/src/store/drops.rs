@@ -1,6 +1,6 @@
 //! What was dropped, counted by chat, sender and reason (invariant 5).
 
-use rusqlite::params;
+use rusqlite::{Savepoint, params};
 
 use super::db::Durability;
 use super::{Central, StoreError, now_ms};
@@ -35,20 +35,7 @@ impl Central {
         reason: &'static str,
     ) -> Result<(), StoreError> {
         let key = (channel.to_owned(), chat_id.to_owned(), sender.to_owned());
-        self.db
-            .write(Durability::Relaxed, move |tx| {
-                tx.prepare_cached(
-                    "INSERT INTO drops (channel, chat_id, sender, reason, count, last_at) VALUES (?1, ?2, ?3, ?4, 1, ?5)
-                     ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at",
-                )?
-                .execute(params![key.0, key.1, key.2, reason, now_ms()])?;
-                tx.prepare_cached(
-                    "DELETE FROM drops WHERE last_at < (SELECT last_at FROM drops ORDER BY last_at DESC LIMIT 1 OFFSET ?1)",
-                )?
-                .execute([MOST])?;
-                Ok(())
-            })
-            .await
+        self.db.write(Durability::Relaxed, move |tx| count(tx, (&key.0, &key.1, &key.2), reason)).await
     }
 
     /// Dropped messages, the newest first.
@@ -72,4 +59,22 @@ impl Central {
             })
             .await
     }
+}
+
+/// Counts a dropped message of a channel's chat and a sender.
+pub(super) fn count(
+    tx: &Savepoint<'_>,
+    (channel, chat_id, sender): (&str, &str, &str),
+    reason: &str,
+) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO drops (channel, chat_id, sender, reason, count, last_at) VALUES (?1, ?2, ?3, ?4, 1, ?5)
+         ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at",
+    )?
+    .execute(params![channel, chat_id, sender, reason, now_ms()])?;
+    tx.prepare_cached(
+        "DELETE FROM drops WHERE last_at < (SELECT last_at FROM drops ORDER BY last_at DESC LIMIT 1 OFFSET ?1)",
+    )?
+    .execute([MOST])?;
+    Ok(())
 }

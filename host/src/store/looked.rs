@@ -4,9 +4,10 @@ use cofferdam_protocol::ids::Folder;
 use rusqlite::{Savepoint, params};
 
 use super::central::folder_of;
+use super::late::{self, Ahead};
 use super::people::{Known, known};
 use super::wirings::{ChatRow, Wiring, known_chat, wirings_of};
-use super::{Central, StoreError, late};
+use super::{Central, StoreError};
 use crate::model::chat::ChatRef;
 
 /// What is known of an arrival's sender and chat.
@@ -20,8 +21,8 @@ pub struct Looked {
     pub wirings: Vec<Wiring>,
     /// The groups with which the arrival's thread goes on without being asked again.
     pub engaged: Vec<Folder>,
-    /// The sender's messages that wait for their pace.
-    pub late: u64,
+    /// What of the sender's waits.
+    pub ahead: Ahead,
 }
 
 impl Central {
@@ -36,7 +37,7 @@ impl Central {
                     sender: known(tx, &chat.channel, &user_id)?,
                     chat: known_chat(tx, &chat.channel, &chat.chat_id)?,
                     engaged: if sticky { engaged(tx, &chat)? } else { Vec::new() },
-                    late: late::waiting_of(tx, &chat.channel, &user_id)?,
+                    ahead: late::ahead(tx, &chat, &user_id)?,
                     wirings,
                 })
             })

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Savepoint, params};
 
 use super::central::folder_of;
 use super::db::Durability;
-use super::people::{Known, NewUser, put_user, raise_role, roles_of};
+use super::people::{Known, NewUser, known, put_user, raise_role, roles_of};
 use super::posts::{self, NewPost};
 use super::wirings::{self, ChatRow, Terms, Wiring};
 use super::{Central, StoreError, now_ms};
@@ -40,6 +40,17 @@ pub struct Paired {
     pub wired: Option<Folder>,
 }
 
+/// What came of showing a code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// It was good, and is used up.
+    Opened(Paired),
+    /// It opens nothing.
+    Wrong,
+    /// It is for one person, and its user is another one, with a role that they would lose. It is still good.
+    Another,
+}
+
 struct Opened {
     role: Option<Role>,
     folder: Option<Folder>,
@@ -47,31 +58,47 @@ struct Opened {
 }
 
 impl Central {
-    /// Uses a code up: its user gets what it was made for, its chat is wired, and the greeting waits there. All of it or nothing, so
-    /// that a crash leaves the code good. None: it opens nothing.
+    /// Uses a code up: its user gets what it was made for, its chat is wired, and the greeting, or what else is said, waits there.
+    /// All of it or nothing, so that a crash leaves the code good. A message shows one code: none, when it was answered before.
     pub async fn pair(
         &self,
         showing: Showing,
-        greeting: impl FnOnce(&Paired) -> String + Send + 'static,
-    ) -> Result<Option<(Paired, String)>, StoreError> {
+        words: impl FnOnce(&Shown) -> String + Send + 'static,
+    ) -> Result<Option<(Shown, String)>, StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
-                let Some(opened) = open(tx, showing.code)? else { return Ok(None) };
-                let paired = pair(tx, &showing, opened)?;
-                let words = greeting(&paired);
-                if posts::first_time(tx, &showing.chat, &showing.platform_id)? {
-                    posts::insert(tx, &NewPost::new(showing.chat, words.clone()))?;
+                if !posts::first_time(tx, &showing.chat, &showing.platform_id)? {
+                    return Ok(None);
                 }
-                Ok(Some((paired, words)))
+                let shown = show(tx, &showing)?;
+                let words = words(&shown);
+                posts::insert(tx, &NewPost::new(showing.chat, words.clone()))?;
+                Ok(Some((shown, words)))
             })
             .await
     }
 }
 
-fn open(tx: &Savepoint<'_>, code: [u8; 32]) -> Result<Option<Opened>, StoreError> {
+fn show(tx: &Savepoint<'_>, showing: &Showing) -> Result<Shown, StoreError> {
+    let Some(opened) = find(tx, showing.code)? else { return Ok(Shown::Wrong) };
+    if is_another(tx, &showing.user, opened.person)? {
+        return Ok(Shown::Another);
+    }
+    tx.execute("DELETE FROM pairings WHERE code = ?1", [showing.code])?;
+    pair(tx, showing, opened).map(Shown::Opened)
+}
+
+/// Whether a user is somebody else than a code is for, and has a role as that. Giving it to the one who is meant would let whoever
+/// has a code get the role of whom they bring to show it; that is for a person to say (`link`).
+fn is_another(tx: &Savepoint<'_>, user: &NewUser, meant: Option<i64>) -> Result<bool, StoreError> {
+    let known = known(tx, &user.channel, &user.user_id)?;
+    Ok(meant.is_some() && known.person.is_some() && known.person != meant && !known.roles.is_empty())
+}
+
+fn find(tx: &Savepoint<'_>, code: [u8; 32]) -> Result<Option<Opened>, StoreError> {
     let row: Option<(Option<String>, Option<String>, Option<i64>)> = tx
         .query_row(
-            "DELETE FROM pairings WHERE code = ?1 AND expires_at > ?2 RETURNING role, folder, person",
+            "SELECT role, folder, person FROM pairings WHERE code = ?1 AND expires_at > ?2",
             params![code, now_ms()],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )

@@ -29,21 +29,49 @@ fn chat(channel: &str) -> ChatRef {
 }
 
 async fn code(central: &Central, role: Option<Role>, folder: Option<Folder>, person: Option<i64>) {
-    let expires_at = now_ms() + 60_000;
-    central.put_pairing(Pairing { code: CODE, role, folder, person, expires_at }).await.unwrap();
+    code_of(central, CODE, role, folder, person).await;
 }
 
+async fn code_of(
+    central: &Central,
+    code: [u8; 32],
+    role: Option<Role>,
+    folder: Option<Folder>,
+    person: Option<i64>,
+) {
+    let expires_at = now_ms() + 60_000;
+    central.put_pairing(Pairing { code, role, folder, person, expires_at }).await.unwrap();
+}
+
+/// The user of the channel shows the code, in another message each time.
 async fn shows(central: &Central, channel: &str) -> Result<Option<Paired>, StoreError> {
+    let platform_id = uuid::Uuid::new_v4().to_string();
+    Ok(match shows_in(central, channel, &platform_id).await? {
+        Some(Shown::Opened(paired)) => Some(paired),
+        _ => None,
+    })
+}
+
+async fn shows_in(central: &Central, channel: &str, platform_id: &str) -> Result<Option<Shown>, StoreError> {
+    shows_code(central, CODE, channel.to_owned(), platform_id).await
+}
+
+async fn shows_code(
+    central: &Central,
+    code: [u8; 32],
+    channel: String,
+    platform_id: &str,
+) -> Result<Option<Shown>, StoreError> {
     let showing = Showing {
-        code: CODE,
-        user: user(channel),
-        chat: chat(channel),
+        code,
+        user: user(&channel),
+        chat: chat(&channel),
         kind: ChatKind::Direct,
         title: None,
-        platform_id: "1".into(),
+        platform_id: platform_id.into(),
     };
-    let paired = central.pair(showing, |paired| format!("hello {:?}", paired.role)).await?;
-    Ok(paired.map(|(paired, _)| paired))
+    let shown = central.pair(showing, |shown| format!("{shown:?}")).await?;
+    Ok(shown.map(|(shown, _)| shown))
 }
 
 async fn roles(central: &Central, person: i64) -> Vec<RoleRow> {
@@ -82,7 +110,7 @@ async fn an_approval_of_a_sender_never_lowers_a_role() {
     // Meanwhile somebody made them known.
     let person = central.put_user(user("tg"), Some((Role::Admin, Some(demo()))), "me").await.unwrap();
     let effect = Effect { user: Some((user("tg"), Role::Member, Some(demo()))), ..Effect::default() };
-    central.decide(id, ApprovalEvent::Approve, ("member".into(), "me".into()), effect).await.unwrap();
+    central.decide(id, ApprovalEvent::Approve, ("member".into(), "me".into()), effect, None).await.unwrap();
     assert_eq!(roles(&central, person).await, [RoleRow { folder: Some(demo()), role: Role::Admin }]);
 }
 
@@ -111,16 +139,50 @@ async fn a_pairing_is_one_step_so_a_code_that_did_not_do_all_is_still_good() {
         central.db.write(Durability::Relaxed, move |tx| Ok(tx.execute_batch(sql)?)).await.unwrap();
     };
     run("CREATE TRIGGER broken BEFORE INSERT ON posts BEGIN SELECT RAISE(ABORT, 'as told'); END").await;
-    assert!(shows(&central, "tg").await.is_err());
+    assert!(shows_in(&central, "tg", "1").await.is_err());
     assert!(central.people().await.unwrap().is_empty(), "nobody is known");
     assert!(
         central.wirings_of("tg", "5").await.unwrap().is_empty() && central.chat("tg", "5").await.unwrap().is_none()
     );
     run("DROP TRIGGER broken").await;
-    assert!(shows(&central, "tg").await.unwrap().is_some(), "the same message, again");
+    let shown = shows_in(&central, "tg", "1").await.unwrap();
+    assert!(matches!(shown, Some(Shown::Opened(_))), "the same message, again");
     assert_eq!(central.wirings_of("tg", "5").await.unwrap().len(), 1);
     assert!(central.chat("tg", "5").await.unwrap().is_some());
     assert!(!central.answer(&chat("tg"), "1", None).await.unwrap(), "it is answered");
     assert!(matches!(central.next_post(&chat("tg")).await.unwrap(), NextReply::Due));
     assert!(shows(&central, "tg").await.unwrap().is_none(), "once");
+}
+
+#[tokio::test]
+async fn a_message_shows_one_code_and_one_that_was_answered_tries_no_other() {
+    let (_dir, central) = central().await;
+    assert_eq!(shows_in(&central, "tg", "1").await.unwrap(), Some(Shown::Wrong));
+    code(&central, Some(Role::Owner), None, None).await;
+    assert_eq!(shows_in(&central, "tg", "1").await.unwrap(), None, "also not a right one");
+    assert!(matches!(shows_in(&central, "tg", "2").await.unwrap(), Some(Shown::Opened(_))));
+}
+
+#[tokio::test]
+async fn a_code_for_one_person_takes_no_role_of_another_who_shows_it_and_gives_none_away() {
+    let (_dir, central) = central().await;
+    let owner = central.put_user(user("tg"), Some((Role::Owner, None)), "me").await.unwrap();
+    let other = central.put_user(user("irc"), Some((Role::Member, Some(demo()))), "me").await.unwrap();
+    code(&central, None, None, Some(other)).await;
+    assert_eq!(shows_in(&central, "tg", "1").await.unwrap(), Some(Shown::Another));
+    assert_eq!(roles(&central, owner).await, [RoleRow { folder: None, role: Role::Owner }]);
+    assert_eq!(roles(&central, other).await, [RoleRow { folder: Some(demo()), role: Role::Member }]);
+    // Nor the other way round.
+    code_of(&central, [8; 32], None, None, Some(owner)).await;
+    let showing = |channel: &str| shows_code(&central, [8; 32], channel.to_owned(), "2");
+    assert_eq!(showing("irc").await.unwrap(), Some(Shown::Another));
+    assert_eq!(central.people().await.unwrap().len(), 2);
+    // Both codes are good; who has nothing to lose may show one.
+    central.set_role(other, Some(demo()), None, "me").await.unwrap();
+    let person = match shows_code(&central, [8; 32], "irc".into(), "3").await.unwrap() {
+        Some(Shown::Opened(paired)) => paired.person,
+        shown => panic!("{shown:?}"),
+    };
+    assert_eq!(person, owner);
+    assert!(central.person(other).await.unwrap().is_none(), "nobody is left of them");
 }

@@ -7,16 +7,13 @@ use rusqlite::{OptionalExtension, Row, Savepoint, params};
 use super::db::Durability;
 use super::group::chat_of;
 use super::group::dead_letters::{Fate, Settled, Woken};
+use super::letters::{self, parse_state};
 use super::own_states::{step_post, step_post_letter};
 use super::{Central, StoreError, now_ms};
 use crate::model::chat::ChatRef;
 use crate::model::dead_letter::{Cause, DeadLetterEvent, DeadLetterState};
 use crate::model::reply::ReplyEvent;
 
-/// The most dead letters of one list: the newest.
-const MOST_LISTED: i64 = 1000;
-/// What a list has of a text, in characters.
-const LISTED_CHARS: i64 = 200;
 /// The most that wait for a decision; of more the oldest are forgotten. Strangers cause posts, and may block the bot.
 const MOST_OPEN: i64 = 1000;
 
@@ -39,38 +36,17 @@ impl Central {
     /// The newest dead letters of posts, oldest first, with the beginnings of their texts; `open` leaves out those that a
     /// person has decided.
     pub async fn post_letters(&self, open: bool) -> Result<Vec<PostLetter>, StoreError> {
-        self.db
-            .read(move |tx| {
-                let which = if open { "WHERE letters.state = 'open'" } else { "" };
-                let sql = format!("{SELECT} {which} ORDER BY letters.id DESC LIMIT ?2");
-                let mut statement = tx.prepare_cached(&sql)?;
-                let rows = statement.query_and_then([LISTED_CHARS, MOST_LISTED], letter_row)?;
-                let mut letters: Vec<_> = rows.collect::<Result<_, _>>()?;
-                letters.reverse();
-                Ok(letters)
-            })
-            .await
+        self.db.read(move |tx| letters::listed(tx, SELECT, open, letter_row)).await
     }
 
     /// One dead letter of a post, with its whole text.
     pub async fn post_letter(&self, number: i64) -> Result<Option<PostLetter>, StoreError> {
-        self.db
-            .read(move |tx| {
-                let sql = format!("{SELECT} WHERE letters.id = ?2");
-                let mut statement = tx.prepare_cached(&sql)?;
-                let mut rows = statement.query_and_then([i64::MAX, number], letter_row)?;
-                rows.next().transpose()
-            })
-            .await
+        self.db.read(move |tx| letters::one(tx, SELECT, number, letter_row)).await
     }
 
     /// How many wait for a decision.
     pub async fn open_post_letters(&self) -> Result<u64, StoreError> {
-        self.db
-            .read(|tx| {
-                Ok(tx.query_row("SELECT count(*) FROM dead_letters WHERE state = 'open'", [], |row| row.get(0))?)
-            })
-            .await
+        self.db.read(|tx| letters::open(tx)).await
     }
 
     /// Settles one as a person decides: a post that is retried waits again, from its first try.
@@ -80,21 +56,8 @@ impl Central {
 
     /// Settles all that are open; answers their numbers and what has something to do now.
     pub async fn settle_post_letters(&self, decision: DeadLetterEvent) -> Result<Vec<(i64, Woken)>, StoreError> {
-        self.db
-            .write(Durability::Durable, move |tx| {
-                let open: Vec<i64> = tx
-                    .prepare_cached("SELECT id FROM dead_letters WHERE state = 'open' ORDER BY id")?
-                    .query_map([], |row| row.get(0))?
-                    .collect::<Result<_, _>>()?;
-                let mut done = Vec::new();
-                for number in open {
-                    if let Settled::Done(woken) = settle(tx, number, decision)? {
-                        done.push((number, woken));
-                    }
-                }
-                Ok(done)
-            })
-            .await
+        let all = move |tx: &Savepoint<'_>| letters::settle_all(tx, |number| settle(tx, number, decision));
+        self.db.write(Durability::Durable, all).await
     }
 }
 
@@ -117,10 +80,6 @@ fn letter_row(row: &Row<'_>) -> Result<PostLetter, StoreError> {
             settled_at: row.get(10)?,
         },
     })
-}
-
-fn parse_state(text: String) -> Result<DeadLetterState, StoreError> {
-    DeadLetterState::parse(&text).ok_or(StoreError::Unknown { what: "dead letter's state", value: text })
 }
 
 fn settle(tx: &Savepoint<'_>, number: i64, decision: DeadLetterEvent) -> Result<Settled, StoreError> {

@@ -7,14 +7,14 @@ use sha2::{Digest, Sha256};
 use super::db::Durability;
 use super::group::chat_of;
 use super::group::outbox::{NextReply, Sent, sent_of, shortened};
+use super::leases::{self, Oldest, Rows};
 use super::own_states::step_post;
 use super::post_letters::bury;
 use super::{Central, StoreError, chance, now_ms};
 use crate::model::approval::Choice;
 use crate::model::button::Button;
 use crate::model::chat::ChatRef;
-use crate::model::delivery::{self, Miss, Next, Tried};
-use crate::model::outage;
+use crate::model::delivery::{Miss, Next, Tried};
 use crate::model::reply::{Labelled, Outbound, ReplyEvent, ReplyKind, ReplyState};
 
 /// Posts that are over are kept for so long, ms: to be changed when what they ask is decided.
@@ -62,6 +62,18 @@ impl Central {
             .await
     }
 
+    /// Whether an arrival was answered.
+    pub async fn was_answered(&self, chat: &ChatRef, platform_id: &str) -> Result<bool, StoreError> {
+        let key = [chat.channel.clone(), chat.chat_id.clone(), platform_id.to_owned()];
+        self.db
+            .read(move |tx| {
+                let sql = "SELECT EXISTS (SELECT 1 FROM answered
+                               WHERE channel = ?1 AND chat_id = ?2 AND platform_id = ?3)";
+                Ok(tx.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
+            })
+            .await
+    }
+
     /// Says something.
     pub async fn post(&self, post: NewPost) -> Result<(), StoreError> {
         self.db.write(Durability::Durable, move |tx| insert(tx, &post).map(|_| ())).await
@@ -70,25 +82,13 @@ impl Central {
     /// How the oldest post of a chat that is not delivered stands. Never [`NextReply::Leased`].
     pub async fn next_post(&self, chat: &ChatRef) -> Result<NextReply, StoreError> {
         let chat = chat.clone();
-        self.db
-            .read(move |tx| {
-                let Some(oldest) = oldest(tx, &chat)? else { return Ok(NextReply::None) };
-                Ok(oldest.waits_until(now_ms()).map_or(NextReply::Due, NextReply::At))
-            })
-            .await
+        self.db.read(move |tx| leases::next(&Posts, tx, &chat)).await
     }
 
-    /// ⑤ Takes the oldest. There is one worker per chat: a lease that is found was lost by a crash, and counts as a doubt. One
-    /// that crashes took again and again waits ([`outage`]), and is a dead letter in the end.
+    /// ⑤ Takes the oldest, as [`leases`] has it.
     pub async fn lease_post(&self, chat: &ChatRef) -> Result<NextReply, StoreError> {
         let chat = chat.clone();
-        self.db
-            .write(Durability::Durable, move |tx| {
-                let next = take(tx, &chat)?;
-                crate::hooks::crash_point("lease.before_commit");
-                Ok(next)
-            })
-            .await
+        self.db.write(Durability::Durable, move |tx| leases::take(&Posts, tx, &chat)).await
     }
 
     /// The channel took a piece; with the last it is ⑥ delivered.
@@ -201,77 +201,36 @@ fn put(tx: &Savepoint<'_>, post: &NewPost, of: Option<ReplyId>) -> Result<ReplyI
     Ok(ReplyId(tx.last_insert_rowid()))
 }
 
-/// The oldest post of a chat that is not delivered.
-struct Oldest {
-    outbound: Outbound,
-    state: ReplyState,
-    next_try_at: i64,
-}
+/// The outbox that is no group's.
+struct Posts;
 
-impl Oldest {
-    /// Until when it is not to be tried, ms.
-    fn waits_until(&self, now: i64) -> Option<i64> {
-        let at = self.next_try_at;
-        (self.state == ReplyState::Pending && delivery::is_ahead(at, now)).then_some(at)
+impl Rows for Posts {
+    const TABLE: &'static str = "posts";
+
+    fn oldest(&self, tx: &Savepoint<'_>, chat: &ChatRef) -> Result<Option<Oldest>, StoreError> {
+        let mut statement = tx.prepare_cached(
+            "SELECT id, channel, chat_id, thread_id, text, action, approval, tries, doubt, created_at, sent, next_try_at,
+                    state
+             FROM posts WHERE channel = ?1 AND chat_id = ?2 AND thread_id IS ?3 AND state IN ('pending', 'leased')
+             ORDER BY id LIMIT 1",
+        )?;
+        let mut rows = statement.query(params![chat.channel, chat.chat_id, chat.thread_id])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let state: String = row.get(12)?;
+        let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
+        Ok(Some(Oldest { outbound: outbound(tx, row)?, state, next_try_at: row.get(11)? }))
     }
-}
 
-fn oldest(tx: &Savepoint<'_>, chat: &ChatRef) -> Result<Option<Oldest>, StoreError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT id, channel, chat_id, thread_id, text, action, approval, tries, doubt, created_at, sent, next_try_at, state
-         FROM posts WHERE channel = ?1 AND chat_id = ?2 AND thread_id IS ?3 AND state IN ('pending', 'leased')
-         ORDER BY id LIMIT 1",
-    )?;
-    let mut rows = statement.query(params![chat.channel, chat.chat_id, chat.thread_id])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let state: String = row.get(12)?;
-    let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
-    Ok(Some(Oldest { outbound: outbound(tx, row)?, state, next_try_at: row.get(11)? }))
-}
-
-fn take(tx: &Savepoint<'_>, chat: &ChatRef) -> Result<NextReply, StoreError> {
-    while let Some(oldest) = oldest(tx, chat)? {
-        if let Some(at) = oldest.waits_until(now_ms()) {
-            return Ok(NextReply::At(at));
-        }
-        let Oldest { mut outbound, state, .. } = oldest;
-        if state == ReplyState::Leased {
-            outbound.doubts += 1;
-            match lost_again(tx, outbound.id)? {
-                Some(at) if at > now_ms() => return Ok(NextReply::At(at)),
-                Some(_) => {}
-                None => continue,
-            }
-        }
-        step_post(tx, outbound.id, ReplyEvent::Lease)?;
-        return Ok(NextReply::Leased(Box::new(outbound)));
+    fn step(tx: &Savepoint<'_>, post: ReplyId, event: ReplyEvent) -> Result<(), StoreError> {
+        step_post(tx, post, event)
     }
-    Ok(NextReply::None)
-}
 
-/// A lease was lost, with the daemon that had it. Answers when the post is handed over again, ms; none: it is dead.
-fn lost_again(tx: &Savepoint<'_>, post: ReplyId) -> Result<Option<i64>, StoreError> {
-    let (lost, failed): (u32, u32) = tx
-        .prepare_cached("UPDATE posts SET doubt = doubt + 1, lost = lost + 1 WHERE id = ?1 RETURNING lost, tries")?
-        .query_row([post.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let now = now_ms();
-    let next = outage::next(lost, now, chance());
-    match next {
-        Some(at) if at > now => {
-            tracing::warn!(%post, lost, "the daemon ended again and again while it was handed over; it waits");
-            step_post(tx, post, ReplyEvent::Retry)?;
-            tx.prepare_cached("UPDATE posts SET next_try_at = ?1 WHERE id = ?2")?.execute([at, post.0])?;
-        }
-        Some(_) => {}
-        None => {
-            tracing::error!(%post, lost, "not handed over any more; `cofferdam dead-letter list` has it");
-            step_post(tx, post, ReplyEvent::GiveUp)?;
-            let why = outage::words(lost);
-            tx.prepare_cached("UPDATE posts SET last_error = ?1 WHERE id = ?2")?.execute(params![why, post.0])?;
-            bury(tx, post, &why, failed.saturating_add(lost))?;
-        }
+    fn bury_lost(tx: &Savepoint<'_>, post: ReplyId, why: &str, lost: u32) -> Result<(), StoreError> {
+        let failed: u32 = tx
+            .prepare_cached("UPDATE posts SET last_error = ?1 WHERE id = ?2 RETURNING tries")?
+            .query_row(params![why, post.0], |row| row.get(0))?;
+        bury(tx, post, why, failed.saturating_add(lost))
     }
-    Ok(next)
 }
 
 fn outbound(tx: &Savepoint<'_>, row: &Row<'_>) -> Result<Outbound, StoreError> {

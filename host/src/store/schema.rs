@@ -14,7 +14,8 @@ const CENTRAL: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/central/0009_hook_calls.sql")),
     M::up(include_str!("../../../migrations/central/0010_again.sql")),
     M::up(include_str!("../../../migrations/central/0011_same_roles.sql")),
-    M::up(include_str!("../../../migrations/central/0012_keys.sql")),
+    M::up(include_str!("../../../migrations/central/0012_late_chat.sql")),
+    M::up(include_str!("../../../migrations/central/0013_keys.sql")),
 ];
 const GROUP: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/group/0001_init.sql")),

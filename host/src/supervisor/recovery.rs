@@ -51,6 +51,8 @@ pub(super) struct Recovery {
     looked: CancellationToken,
     /// The daemon's databases close: nothing may be decided any more.
     pub(super) ending: CancellationToken,
+    /// What is due is to be looked through now.
+    pub(super) soon: Notify,
 }
 
 impl Recovery {

@@ -32,6 +32,11 @@ pub(super) enum Look<'a> {
 }
 
 impl Supervisor {
+    /// Has what is due looked through soon, such as replies for a channel that came.
+    pub fn look_soon(&self) {
+        self.inner.recovery.soon.notify_one();
+    }
+
     /// Looks again and again, until the daemon ends.
     pub(super) async fn sweep(self) {
         let mut ticks = tokio::time::interval(hooks::sweep_every(EVERY));
@@ -41,6 +46,10 @@ impl Supervisor {
         loop {
             tokio::select! {
                 _ = ticks.tick() => last = self.look_over(Look::Behind(last.as_ref())).await,
+                () = self.inner.recovery.soon.notified() => {
+                    ticks.reset();
+                    last = self.look_over(Look::Behind(None)).await;
+                }
                 () = self.inner.recovery.ending.cancelled() => return,
             }
         }

@@ -13,11 +13,19 @@ use crate::channels::telegram::Telegram;
 use crate::channels::{BadSettings, Channel};
 use crate::model::channel::ChannelKind;
 
-/// Whether a channel of this kind cannot be without its secret.
-pub(super) fn needs_secret(kind: ChannelKind) -> bool {
+/// The secret that a channel of this kind cannot be without, for people.
+pub fn needs(kind: ChannelKind) -> Option<&'static str> {
     match kind {
-        ChannelKind::Telegram => true,
-        ChannelKind::Exec | ChannelKind::Http => false,
+        ChannelKind::Telegram => Some("the bot's token"),
+        ChannelKind::Exec | ChannelKind::Http => None,
+    }
+}
+
+/// Whether programs call it, by webhooks and keys.
+pub fn is_for_programs(kind: ChannelKind) -> bool {
+    match kind {
+        ChannelKind::Http => true,
+        ChannelKind::Telegram | ChannelKind::Exec => false,
     }
 }
 

@@ -1,12 +1,14 @@
 //! The channels of a home: made of their rows, run, and changed while the daemon runs. The one room that knows which platforms
 //! there are.
 //!
-//! - [`change`]: added, changed, taken away. - [`kinds`]: what each is made of. - [`book`], [`programs`]: what HTTP channels look up.
+//! - [`change`]: added, changed, taken away. - [`running`]: kept running. - [`kinds`]: what each is made of. - [`book`], [`programs`]: what
+//!   HTTP channels look up.
 
 mod book;
 mod change;
-mod kinds;
+pub mod kinds;
 mod programs;
+mod running;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -206,7 +208,7 @@ impl Switchboard {
     async fn lacks_secret(&self, row: &ChannelRow) -> Result<Option<String>, StoreError> {
         let (central, of) = (self.inner.board.stores.central(), SecretOf::channel(&row.name));
         let lost = central.has_lost_secret(of.clone()).await?;
-        let lacks = lost || kinds::needs_secret(row.kind) && central.sealed(of).await?.is_none();
+        let lacks = lost || kinds::needs(row.kind).is_some() && central.sealed(of).await?.is_none();
         Ok(lacks.then(|| kinds::has_no_secret(&row.name, row.kind)))
     }
 
@@ -216,11 +218,22 @@ impl Switchboard {
         let (intake, stopped) = (self.inner.board.desk.intake(&name, channel.writers()), stop.clone());
         self.inner.board.channels.add(channel.clone());
         self.lock_broken().remove(&name);
-        let runs = channel.clone();
-        let task = tokio::spawn(async move { runs.run(intake, stopped).await });
+        let (board, runs) = (self.clone(), channel.clone());
+        let task = tokio::spawn(async move {
+            running::keep_running(runs.as_ref(), intake, stopped, |broken| board.note(runs.name(), broken)).await;
+        });
         self.lock().insert(name, Line { channel, stop, task });
         (self.inner.board.changed)();
         self.inner.board.desk.look_soon();
+    }
+
+    /// Notes why a channel is not there; none: it is.
+    fn note(&self, name: &str, broken: Option<&str>) {
+        let mut all = self.lock_broken();
+        match broken {
+            Some(why) => all.insert(name.to_owned(), why.to_owned()),
+            None => all.remove(name),
+        };
     }
 
     /// Asks a channel's platform whether all is well.

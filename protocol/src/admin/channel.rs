@@ -11,6 +11,9 @@ pub struct Channel {
     pub name: String,
     /// Its platform: `telegram`, `http` or `exec`.
     pub kind: String,
+    /// It has webhooks and keys: programs call it, and people do not write there.
+    #[serde(default)]
+    pub programs: bool,
     /// Its settings.
     pub settings: serde_json::Value,
     /// How it stands: `connecting`, `connected`, `waiting`, `stopped`, or `off` when no daemon serves it.
@@ -42,6 +45,19 @@ pub struct ChannelPut {
 pub struct ChannelTested {
     /// Who the channel is there, for people.
     pub words: String,
+    /// What to do after it was added, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A kind of channel that there is: one of `GET /v1/channel-kinds`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelKind {
+    /// Its name, as [`ChannelPut::kind`] has it.
+    pub name: String,
+    /// A channel of it cannot be without this secret, such as "a bot's token"; none: it can.
+    #[serde(default)]
+    pub needs: Option<String>,
 }
 
 /// A secret that is to be given again after a restore.

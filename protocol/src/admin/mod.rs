@@ -22,6 +22,7 @@
 //! | `GET /v1/groups/{folder}/activity?limit=` | [`Vec<ModelCall>`], newest first |
 //! | `GET /v1/wirings` · `PUT`, `PATCH /v1/wirings` ([`WiringChange`]) | [`Vec<Wiring>`] · [`Wiring`] |
 //! | `DELETE /v1/wirings?channel=&chat_id=&group=` | 204 |
+//! | `GET /v1/channel-kinds` | [`Vec<ChannelKind>`] |
 //! | `GET /v1/channels` · `PUT /v1/channels/{name}` ([`ChannelPut`]) · `POST …/test` · `DELETE …` | [`Vec<Channel>`] · [`ChannelTested`] · [`ChannelTested`] · 204 |
 //! | `GET /v1/people` · `POST /v1/people` ([`NewPerson`]) · `GET`, `DELETE /v1/people/{id}` | [`Vec<Person>`] · [`Person`] · 204 |
 //! | `PUT /v1/people/{id}/role` ([`RoleChange`]) · `POST …/link` ([`PersonLink`]) | [`Person`] |
@@ -65,7 +66,7 @@ pub use backup::{
     BackupReport, BackupRequest, FilesCopied, GroupBackup, GroupRestore, HomeRestore, RestoreReport,
     RestoreRequest, SharedRestore, TableRestore, WorkEvent,
 };
-pub use channel::{Channel, ChannelPut, ChannelTested, LostSecret};
+pub use channel::{Channel, ChannelKind, ChannelPut, ChannelTested, LostSecret};
 pub use chat::{
     ChatEvent, ChatOutcome, ChatRequest, Finished, MAX_FILE_BYTES, MAX_FILES, MAX_MESSAGE_BYTES, MAX_SCHEMA_BYTES,
     Outlook, StagedFile, Timings,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::answer::No;
 use super::messages::{new, put, text};
+use super::pace::Counts;
 use super::params::Params;
 use super::serve::response;
 use super::state::{Inside, State, Stored};
@@ -31,7 +32,7 @@ pub(crate) fn send(inside: &Inside, params: &Params, kind: &str) -> Result<Value
     let (name, content) =
         params.files.get(kind).cloned().ok_or_else(|| No::bad(&format!("there is no {kind} in the request")))?;
     check(kind, &content)?;
-    state.meter.message(chat, Instant::now())?;
+    state.meter.message(chat, Counts::New, Instant::now())?;
     message.file = Some(state.store(kind, Some(name), content, None));
     let file = message.file.clone().expect("just put there");
     let mut json = put(state.chat(chat), message);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::answer::No;
 use super::html;
+use super::pace::Counts;
 use super::params::Params;
 use super::state::{Chat, Inside, Press, bot_json};
 use super::view::{Button, Entity, Message};
@@ -72,7 +73,7 @@ pub(crate) fn send(inside: &Inside, params: &Params) -> Result<Value, No> {
     check_text(&text)?;
     let message = new(chat, params, text, entities)?;
     let id = chat.id;
-    state.meter.message(id, Instant::now())?;
+    state.meter.message(id, Counts::New, Instant::now())?;
     Ok(put(state.chat(id), message))
 }
 
@@ -175,6 +176,9 @@ pub(crate) fn edit(inside: &Inside, params: &Params) -> Result<Value, No> {
     if (&message.text, &message.entities, &message.buttons) == (&text, &entities, &buttons) {
         return Err(No::bad(NOT_MODIFIED));
     }
+    let chat = chat.id;
+    state.meter.message(chat, Counts::Change, Instant::now())?;
+    let message = found(state.chat(chat), params, "message to edit not found")?;
     (message.text, message.entities, message.buttons) = (text, entities, buttons);
     message.previews = previews;
     message.edits += 1;

@@ -88,12 +88,17 @@ impl Telegram {
         self.inside.state().faults.entry(method.to_owned()).or_default().extend(faults);
     }
 
-    /// Refuses what comes faster than the published limits; otherwise it is only noted.
+    /// Refuses what comes faster than the published limits, or in a pause; otherwise it is only noted.
     pub fn keep_to_pace(&self) {
-        self.inside.state().meter.strict = true;
+        self.keep_to_quicker_pace(1);
     }
 
-    /// Where the published limits were broken.
+    /// The same, with a minute of groups that lasts the `shorter`th part of one: 20 messages go in so long.
+    pub fn keep_to_quicker_pace(&self, shorter: u32) {
+        self.inside.state().meter.is_strict(shorter);
+    }
+
+    /// Where the published limits, or a pause that was asked for, were broken.
     pub fn violations(&self) -> Vec<String> {
         self.inside.state().meter.violations.clone()
     }
@@ -131,6 +136,11 @@ impl Telegram {
     /// The calls of a method so far.
     pub fn calls(&self, method: &str) -> Vec<Call> {
         self.inside.state().calls.iter().filter(|call| call.method == method).cloned().collect()
+    }
+
+    /// All calls so far, in the order in which they came.
+    pub fn all_calls(&self) -> Vec<Call> {
+        self.inside.state().calls.clone()
     }
 
     /// The updates that were not confirmed.

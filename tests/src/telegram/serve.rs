@@ -1,6 +1,7 @@
 //! The HTTP side: who calls what, and what goes wrong with it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response, StatusCode, header};
@@ -95,7 +96,11 @@ async fn called(inside: Arc<Inside>, method: &str, params: Params) -> Result<Res
             Ok(done(&inside, method, params).await)
         }
         Some(Fault::No(code, description)) => Ok(refused(&No::new(code, description))),
-        Some(Fault::TooMany(seconds)) => Ok(refused(&No::too_many(seconds))),
+        Some(Fault::TooMany(seconds)) => {
+            let chat = params.int("chat_id").unwrap_or_default();
+            let no = inside.state().meter.pause(chat, seconds, Instant::now());
+            Ok(refused(&no))
+        }
         Some(Fault::Page(status)) => Ok(page(status)),
         Some(Fault::Result(result)) => Ok(json_response(200, &json!({"ok": true, "result": result}))),
         Some(Fault::Body(body)) => Ok(response(200, "application/json", Body::from(body))),
@@ -126,6 +131,9 @@ async fn done(inside: &Arc<Inside>, method: &str, params: Params) -> Response<Bo
 }
 
 fn at_once(inside: &Arc<Inside>, method: &str, params: &Params) -> Result<Value, No> {
+    if let Some(chat) = params.int("chat_id") {
+        inside.state().meter.call(method, chat, Instant::now())?;
+    }
     match method {
         "getMe" => Ok(messages::me(inside)),
         "setMyCommands" => messages::commands(inside, params),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use async_trait::async_trait;
 use cofferdam::channels::http::book::{Book, Came, Hook, HookFormat, Key, Stand};
 use cofferdam::channels::http::{Http, keys};
-use cofferdam::channels::{Arrival, Channel, Content, Intake, NotTaken, Piece, Progress, Status, Taken};
+use cofferdam::channels::{Arrival, Channel, Content, Intake, NotTaken, Piece, Progress, Showing, Status, Taken};
 use cofferdam::model::action::{Action, Asked};
 use cofferdam::model::chat::ChatRef;
 use cofferdam::model::reply::{Outbound, ReplyKind};
@@ -225,7 +225,7 @@ impl Agent {
 
     async fn show(&self, chat: &ChatRef, turn: TurnId, status: Status) {
         let http = self.http.get().expect("a channel");
-        http.progress(chat, &Progress { turn, status }, None).await.expect("shown");
+        http.progress(chat, &Progress { turn, status }, None, &|_: Showing| true).await.expect("shown");
     }
 
     async fn say(&self, of: &(ChatRef, String), turn: TurnId, said: &mut Vec<String>, texts: &[&str]) {
@@ -328,6 +328,10 @@ impl Intake for Inbox {
         agent.taken.send_modify(|taken| *taken += 1);
         tokio::spawn(agent.clone().run(of, text, acts));
         Ok(Taken::Accepted)
+    }
+
+    async fn overflow(&self, arrival: Arrival, _: bool) -> Result<(), NotTaken> {
+        panic!("a call waits for its answer, and for nothing else: {arrival:?}")
     }
 
     async fn present(&self, _: ChatRef) {}

@@ -39,6 +39,8 @@ struct State {
     moves: Vec<(String, String)>,
     /// Who was turned away, and why.
     refused: Vec<String>,
+    /// What was too much for its chat, and whether it was the first.
+    overflowed: Vec<(String, bool)>,
     stuck: HashMap<String, NotTaken>,
     keeps_no_cursor: bool,
     answer: Option<String>,
@@ -91,6 +93,11 @@ impl Desk {
     /// Who was turned away before there was an arrival, and why.
     pub fn refused(&self) -> Vec<String> {
         self.state().refused.clone()
+    }
+
+    /// What was too much for its chat, and whether it was the first.
+    pub fn overflowed(&self) -> Vec<(String, bool)> {
+        self.state().overflowed.clone()
     }
 
     /// Takes nothing of a chat from now on.
@@ -208,6 +215,17 @@ impl Intake for Desk {
         }
         self.change();
         taken
+    }
+
+    /// A full inbox is one chat's; what else fails here fails for all, so that nothing can be counted either.
+    async fn overflow(&self, arrival: Arrival, first: bool) -> Result<(), NotTaken> {
+        match self.state().stuck.get(&arrival.chat.chat_id) {
+            Some(NotTaken::Failed(why)) => return Err(NotTaken::Failed(why.clone())),
+            Some(NotTaken::Full(_)) | None => {}
+        }
+        self.state().overflowed.push((written(&arrival).text.clone(), first));
+        self.change();
+        Ok(())
     }
 
     async fn refused(&self, chat: &str, reason: &'static str) {

@@ -4,6 +4,7 @@ mod arrivals;
 mod bot;
 mod desk;
 mod files;
+mod pace;
 mod progress;
 mod replies;
 mod trouble;

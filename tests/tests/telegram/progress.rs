@@ -1,7 +1,7 @@
 //! What a turn shows while it works.
 
 use cofferdam::channels::telegram::Telegram as Channel;
-use cofferdam::channels::{Channel as _, Progress, SendError, Status};
+use cofferdam::channels::{Channel as _, Progress, SendError, Showing, Status};
 use cofferdam::model::chat::ChatRef;
 use cofferdam_protocol::ids::TurnId;
 use cofferdam_tests::eventually;
@@ -18,7 +18,7 @@ fn ended() -> Progress {
 }
 
 async fn shows(channel: &Channel, chat: &ChatRef, progress: &Progress, shown: Option<&str>) -> Option<String> {
-    channel.progress(chat, progress, shown).await.expect("it is shown")
+    channel.progress(chat, progress, shown, &|_: Showing| true).await.expect("it is shown")
 }
 
 #[tokio::test]
@@ -65,7 +65,28 @@ async fn a_platform_that_wants_less_is_left_alone() {
     let telegram = Telegram::start().await;
     let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
     telegram.fail("sendChatAction", [Fault::TooMany(7)]);
-    let error = channel.progress(&reply(ada, "").chat, &working("", "x"), None).await.expect_err("too many");
+    let chat = reply(ada, "").chat;
+    let shown = channel.progress(&chat, &working("", "x"), None, &|_: Showing| true).await;
+    let error = shown.expect_err("too many");
     assert!(matches!(&error, SendError::Later { after: Some(after), .. } if after.as_secs() == 7), "{error:?}");
     assert!(telegram.from_bot(ada).is_empty());
+}
+
+#[tokio::test]
+async fn what_there_is_no_room_for_is_not_sent_and_the_display_stays_as_it_is() {
+    let telegram = Telegram::start().await;
+    let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
+    let chat = reply(ada, "").chat;
+    let shows = async |draft: &str, shown: Option<&str>, has: fn(Showing) -> bool| {
+        channel.progress(&chat, &working("", draft), shown, &has).await.expect("no trouble")
+    };
+    assert_eq!(shows("It", None, |_| false).await, None);
+    assert!(telegram.typing(ada).is_empty() && telegram.from_bot(ada).is_empty());
+    assert_eq!(shows("It is", None, |what| what == Showing::Mark).await, None);
+    assert_eq!((telegram.typing(ada).len(), telegram.from_bot(ada).len()), (1, 0));
+    let id = shows("It is", None, |what| what == Showing::Message).await.expect("a message");
+    assert_eq!(shows("It is so", Some(&id), |_| false).await.as_ref(), Some(&id));
+    assert_eq!((telegram.typing(ada).len(), telegram.from_bot(ada)[0].text.as_str()), (1, "It is\n…"));
+    assert_eq!(shows("It is so", Some(&id), |_| true).await.as_ref(), Some(&id));
+    assert_eq!((telegram.typing(ada).len(), telegram.from_bot(ada)[0].text.as_str()), (2, "It is so\n…"));
 }

@@ -175,6 +175,21 @@ async fn an_answer_that_never_comes_is_a_doubt_in_our_own_words() {
 }
 
 #[tokio::test]
+async fn an_outage_makes_one_doubt_and_no_copies() {
+    let telegram = Telegram::start().await;
+    let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
+    let doubted = Outbound { doubts: 1, ..reply(ada, "hello") };
+    for fault in [Fault::Page(502), Fault::Closed, Fault::No(500, "Internal Server Error")] {
+        telegram.fail("getMe", [fault]);
+        let error = send(&channel, &doubted, None).await.expect_err("it is not tried");
+        assert!(matches!(error, SendError::Later { .. }), "{error:?}");
+    }
+    assert!(telegram.calls("sendMessage").is_empty());
+    send(&channel, &doubted, None).await.expect("Telegram is back");
+    assert_eq!(telegram.from_bot(ada).len(), 1);
+}
+
+#[tokio::test]
 async fn a_change_that_broke_off_is_made_again_without_a_doubt() {
     let telegram = Telegram::start().await;
     let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
@@ -220,6 +235,7 @@ async fn the_rates_keep_to_what_telegram_publishes() {
     assert_eq!(channel.chat_rate(&person).every.as_secs(), 1);
     let all = channel.pace().all;
     assert!(f64::from(all.burst) + 1.0 / all.every.as_secs_f64() <= 30.0, "30 a second in all");
+    assert!(channel.progress_pace(&person) >= channel.chat_rate(&person).every, "a display keeps to its chat's");
     assert!(channel.progress_pace(&group).as_secs() >= 3);
 }
 

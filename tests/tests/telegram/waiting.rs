@@ -42,7 +42,31 @@ async fn a_stuck_chat_holds_up_no_other_and_keeps_its_order() {
 }
 
 #[tokio::test]
-async fn no_more_is_read_than_can_be_kept() {
+async fn a_stuck_chat_never_stops_the_channel() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let (ada, bert) = (telegram.person(1001, "Ada"), telegram.person(1002, "Bert"));
+    desk.stick(ada, NotTaken::Full(10_000));
+    let bot = Bot::start(&telegram, &desk);
+    let first = telegram.write(ada, "0");
+    desk.until("it is held", |desk| (desk.handed(ada, first) > 0).then_some(())).await;
+    for number in 1..1250 {
+        telegram.write(ada, number.to_string().as_str());
+    }
+    telegram.write(bert, "hello");
+    desk.until("the other one's", |desk| (desk.texts(bert) == ["hello"]).then_some(())).await;
+    let over = desk.overflowed();
+    let dropped: Vec<&str> = over.iter().map(|(text, _)| text.as_str()).collect();
+    let expected: Vec<String> = (500..1250).map(|number| number.to_string()).collect();
+    assert_eq!(dropped, expected, "the oldest wait, the rest is dropped in its order");
+    assert_eq!(over.iter().filter(|(_, first)| *first).count(), 1, "the chat is told once");
+    desk.unstick();
+    desk.takes(501).await;
+    assert_eq!(desk.texts(ada), (0..500).map(|number| number.to_string()).collect::<Vec<_>>());
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn no_more_is_read_than_can_be_kept_or_counted() {
     let (telegram, desk) = (Telegram::start().await, Desk::default());
     let ada = telegram.person(1001, "Ada");
     desk.stick(ada, NotTaken::Failed("the disk is full".to_owned()));
@@ -50,11 +74,12 @@ async fn no_more_is_read_than_can_be_kept() {
         telegram.write(ada, number.to_string().as_str());
     }
     let bot = Bot::start(&telegram, &desk);
-    bot.waits("no more are read").await;
-    assert!(telegram.unconfirmed().len() >= 250, "the rest is Telegram's still");
+    bot.waits("the disk is full").await;
+    assert!(telegram.unconfirmed().len() >= 600, "the rest is Telegram's still");
     desk.unstick();
     desk.takes(1250).await;
     assert_eq!(desk.texts(ada), (0..1250).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert!(desk.overflowed().is_empty());
     bot.connects().await;
     bot.stop().await;
 }

@@ -4,10 +4,11 @@
 //! ```text
 //!            put (waits for room)      one worker per chat with messages
 //!  program ────────────────────▶ chat ─────────────────────────────────▶ intake.take ──▶ taken, cursor
-//!                                 ▲ held: it was refused, and is handed in again after a pause
+//!                                 ▲ held: it was refused, and is handed in again after a pause; too many for long: dropped
 //! ```
 //!
-//! What waits outlives its program: a platform without a history says nothing twice.
+//! What waits outlives its program: a platform without a history says nothing twice. While the program waits for room, nothing of
+//! it is read, also no answer; so there is much room, and a file that a worker waits for has its time all the same.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,15 +23,17 @@ use super::calls::Wire;
 use super::marks::Marks;
 use super::orders::ToProgram;
 use super::words::{REASON, Words};
+use crate::channels::stuck::Stuck;
 use crate::channels::{Arrival, Content, Intake, Taken};
 use crate::model::chat::ChatRef;
 
-/// The most that wait in chats that are not held.
-const FLOWING: usize = 32;
-/// The most that wait in one chat.
-const IN_A_CHAT: usize = 100;
-/// The most bytes that wait, and what each counts beside its texts.
-const BYTES: usize = 16 * 1024 * 1024;
+/// The most that wait in chats that are not held, and their most bytes; then the program waits.
+const FLOWING: usize = 1000;
+const FLOWING_BYTES: usize = 16 * 1024 * 1024;
+/// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped when it is [`Stuck`] for long.
+const HELD: usize = 500;
+const HELD_BYTES: usize = 2 * 1024 * 1024;
+/// What each counts beside its texts, in bytes.
 const OVERHEAD: usize = 1024;
 /// The pauses before a refused arrival is handed in again.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -64,14 +67,28 @@ pub(super) struct Inlet {
 struct Queues {
     chats: HashMap<String, Queue>,
     flowing: usize,
-    full: usize,
-    bytes: usize,
+    flowing_bytes: usize,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
-    held: bool,
+    bytes: usize,
+    /// Its first is not taken.
+    held: Option<Stuck>,
+    /// Its chat knows that more is dropped.
+    told: bool,
+}
+
+/// Where an arrival goes.
+#[derive(Debug, PartialEq, Eq)]
+enum Room {
+    /// Into its chat's queue.
+    There,
+    /// Nowhere yet.
+    None,
+    /// Nowhere: its chat is held for long, and has too many. Whether that is the first.
+    Over(bool),
 }
 
 impl Inlet {
@@ -106,31 +123,48 @@ impl Inlet {
     /// Puts an arrival into its chat's queue, when there is room. After the end it is left out, and so never acknowledged.
     pub(super) async fn put(self: &Arc<Self>, waiting: Waiting) {
         let wire = waiting.wire.clone();
-        let mut waiting = Some(waiting);
-        loop {
+        while !self.ending.is_cancelled() {
             let room = self.room.notified();
-            if self.ending.is_cancelled() || self.push(&mut waiting) {
-                break;
+            let found = self.queues().room_for(&waiting);
+            match found {
+                Room::There => {
+                    self.push(waiting);
+                    break;
+                }
+                Room::Over(first) => {
+                    if self.drop_it(&waiting, first).await {
+                        break;
+                    }
+                }
+                Room::None => {}
             }
             wire.hold_up(true);
             tokio::select! {
                 () = room => {}
+                () = sleep(FIRST_PAUSE) => {}
                 () = self.ending.cancelled() => {}
             }
         }
         wire.hold_up(false);
     }
 
-    fn push(self: &Arc<Self>, waiting: &mut Option<Waiting>) -> bool {
-        let mut queues = self.queues();
-        if !queues.has_room() {
-            return false;
-        }
-        let Some(waiting) = waiting.take() else { return true };
+    fn push(self: &Arc<Self>, waiting: Waiting) {
         let chat = waiting.arrival.chat.chat_id.clone();
-        if queues.push(waiting) {
+        if self.queues().push(waiting) {
             self.workers.spawn(self.clone().work(chat));
         }
+    }
+
+    /// Has an arrival dropped and counted. Answers whether it was.
+    async fn drop_it(&self, waiting: &Waiting, first: bool) -> bool {
+        let arrival = &waiting.arrival;
+        if let Err(why) = self.intake.overflow(arrival.clone(), first).await {
+            tracing::warn!(chat = %arrival.chat, %why, "too many messages of this chat wait, and it cannot be dropped");
+            self.queues().dropped(&arrival.chat.chat_id, false);
+            return false;
+        }
+        self.queues().dropped(&arrival.chat.chat_id, true);
+        self.taken(waiting, Taken::Known).await;
         true
     }
 
@@ -205,17 +239,26 @@ impl Inlet {
 }
 
 impl Queues {
-    fn has_room(&self) -> bool {
-        self.flowing < FLOWING && self.full == 0 && self.bytes < BYTES
+    fn room_for(&self, waiting: &Waiting) -> Room {
+        let queue = self.chats.get(&waiting.arrival.chat.chat_id);
+        match queue.and_then(|queue| Some((queue, queue.held.as_ref()?))) {
+            Some((queue, _)) if queue.waiting.len() < HELD && queue.bytes < HELD_BYTES => Room::There,
+            Some((queue, stuck)) if stuck.may_drop() => Room::Over(!queue.told),
+            None if self.flowing < FLOWING && self.flowing_bytes < FLOWING_BYTES => Room::There,
+            Some(_) | None => Room::None,
+        }
     }
 
     /// Answers whether its chat had none waiting.
     fn push(&mut self, waiting: Waiting) -> bool {
         let queue = self.chats.entry(waiting.arrival.chat.chat_id.clone()).or_default();
-        self.bytes += waiting.bytes();
-        self.flowing += usize::from(!queue.held);
+        let bytes = waiting.bytes();
+        queue.bytes += bytes;
+        if queue.held.is_none() {
+            self.flowing += 1;
+            self.flowing_bytes += bytes;
+        }
         queue.waiting.push_back(waiting);
-        self.full += usize::from(queue.waiting.len() == IN_A_CHAT);
         queue.waiting.len() == 1
     }
 
@@ -231,23 +274,39 @@ impl Queues {
     /// Takes the first of a chat out; the chat flows again.
     fn pop(&mut self, chat: &str) -> Option<Waiting> {
         let queue = self.chats.get_mut(chat)?;
-        if queue.held {
-            queue.held = false;
+        if queue.held.take().is_some() {
             self.flowing += queue.waiting.len();
+            self.flowing_bytes += queue.bytes;
         }
-        self.full -= usize::from(queue.waiting.len() == IN_A_CHAT);
         let waiting = queue.waiting.pop_front()?;
+        let bytes = waiting.bytes();
+        queue.bytes -= bytes;
         self.flowing -= 1;
-        self.bytes -= waiting.bytes();
+        self.flowing_bytes -= bytes;
         Some(waiting)
     }
 
     /// Notes that a chat's first was not taken; answers whether that is new.
     fn hold(&mut self, chat: &str) -> bool {
-        let Some(queue) = self.chats.get_mut(chat).filter(|queue| !queue.held) else { return false };
-        queue.held = true;
+        let Some(queue) = self.chats.get_mut(chat) else { return false };
+        if let Some(stuck) = &mut queue.held {
+            stuck.again();
+            return false;
+        }
+        queue.held = Some(Stuck::new());
         self.flowing -= queue.waiting.len();
+        self.flowing_bytes -= queue.bytes;
         true
+    }
+
+    /// Notes whether what was too much for a chat was dropped: then it knows that more is.
+    fn dropped(&mut self, chat: &str, dropped: bool) {
+        let Some(queue) = self.chats.get_mut(chat) else { return };
+        match &mut queue.held {
+            _ if dropped => queue.told = true,
+            Some(stuck) => stuck.not_dropped(),
+            None => {}
+        }
     }
 }
 

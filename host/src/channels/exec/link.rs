@@ -39,9 +39,9 @@ impl Link {
         self.state().absent.drain().collect()
     }
 
-    /// This chat can.
-    pub(super) fn present(&self, chat: &ChatRef) {
-        self.state().absent.remove(chat);
+    /// This chat can; answers whether it waited.
+    pub(super) fn present(&self, chat: &ChatRef) -> bool {
+        self.state().absent.remove(chat)
     }
 
     /// What the last hello said.

@@ -39,8 +39,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Abilities, Action, BadSettings, Channel, Intake, Offered, Outbound, Pace, Piece, Progress, Receipt, SendError,
-    Standing, State, Status,
+    Abilities, Action, BadSettings, Channel, Intake, Offered, Outbound, Pace, Piece, Progress, Receipt, Room,
+    SendError, Showing, Standing, State, Status,
 };
 use crate::model::chat::ChatRef;
 use hello::Hello;
@@ -212,6 +212,7 @@ impl Channel for Exec {
         chat: &ChatRef,
         progress: &Progress,
         shown: Option<&str>,
+        room: &dyn Room,
     ) -> Result<Option<String>, SendError> {
         let Some((wire, hello)) = self.inner.link.there() else { return Err(SendError::Absent) };
         if !hello.abilities.progress {
@@ -221,6 +222,11 @@ impl Channel for Exec {
             Status::Working { status, draft } => (status.as_str(), outbound::first_text(&hello, draft), false),
             Status::Ended => ("", String::new(), true),
         };
+        // A program that changes no messages shows at most that somebody works.
+        let what = if hello.abilities.edit { Showing::Message } else { Showing::Mark };
+        if !ended && !room.has(what) {
+            return Ok(shown.map(str::to_owned));
+        }
         let (thread, turn) = (chat.thread_id.as_deref(), progress.turn.0);
         let line = Working { call: 0, chat: &chat.chat_id, thread, turn, status, draft: &draft, shown, ended };
         let line = |call| ToProgram::Progress(Working { call, ..line }).line();
@@ -241,7 +247,14 @@ impl Channel for Exec {
         let place = Loose::place(self.files(), "file").map_err(|error| no_place(&error))?;
         let patience = hello.answer + Duration::from_secs(most / SLOW_LINE);
         let line = |call| ToProgram::Fetch { call, reference: &file.reference, path: place.path(), most }.line();
-        wire.ask(None, patience, line).await?;
+        // In all, also while nothing is read: what came before it may wait for just this file.
+        match tokio::time::timeout(patience, wire.ask(None, patience, line)).await {
+            Ok(answer) => answer.map(drop)?,
+            Err(_) => {
+                let why = format!("the program did not fetch the file within {} s", patience.as_secs());
+                return Err(SendError::Doubt { why });
+            }
+        }
         copy(&place, into, most).await
     }
 }

@@ -134,10 +134,8 @@ impl Life {
     fn present(&self, line: wire::Present) {
         let Some((inlet, link)) = &self.served else { return };
         match arrivals::chat(&self.about.name, line.chat, line.thread) {
-            Ok(chat) => {
-                link.present(&chat);
-                inlet.present(vec![chat]);
-            }
+            Ok(chat) if link.present(&chat) => inlet.present(vec![chat]),
+            Ok(_) => {}
             Err(field) => {
                 self.about.words.log(Level::Warn, &format!("left out: a `present` line is wrong at `{field}`"));
             }

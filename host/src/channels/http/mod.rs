@@ -47,7 +47,7 @@ use self::settings::Settings;
 use self::waiting::Waiting;
 use super::socket;
 use super::{
-    Abilities, Arrival, BadSettings, Channel, Intake, NotTaken, Offered, Pauses, Piece, Progress, Receipt,
+    Abilities, Arrival, BadSettings, Channel, Intake, NotTaken, Offered, Pauses, Piece, Progress, Receipt, Room,
     SendError, Standing, State, Status, Taken, Writers,
 };
 use crate::model::action::Action;
@@ -233,6 +233,7 @@ impl Channel for Http {
         chat: &ChatRef,
         progress: &Progress,
         _: Option<&str>,
+        _: &dyn Room,
     ) -> Result<Option<String>, SendError> {
         match &progress.status {
             Status::Working { draft, .. } => self.inner.waiting.draft(chat, progress.turn, draft),

@@ -103,7 +103,7 @@ pub struct Limits {
 
 impl Limits {
     pub(super) fn of_connections(&self) -> Bounds {
-        Bounds { connections: self.connections, head: self.head, untaken: self.untaken }
+        Bounds { connections: self.connections, head: Some(self.head), untaken: self.untaken }
     }
 }
 

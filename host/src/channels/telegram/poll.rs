@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 use super::Inner;
 use super::cursor::Cursor;
 use super::failure::Failure;
-use super::queues::Queues;
+use super::queues::{Queues, Room};
 use super::seen::{Seen, seen};
+use super::taking::Task;
 use super::wire::{Me, WebhookInfo};
 use crate::channels::{Intake, NotTaken, Pauses, State};
 use crate::clock::now_ms;
@@ -118,7 +119,7 @@ impl Poll {
                     self.cursor = Cursor::parse(&self.inner.name, kept.as_deref());
                     self.kept = kept.unwrap_or_default();
                     for update in std::mem::take(&mut self.cursor.held) {
-                        self.queue(update);
+                        self.queue(update).await;
                     }
                     return true;
                 }
@@ -167,7 +168,7 @@ impl Poll {
         self.inner.standing.set(&self.inner.name, State::Connected);
         self.at_once = false;
         self.batch = BATCH;
-        let further = self.read(batch);
+        let further = self.read(batch).await;
         tokio::select! {
             () = self.stop.cancelled() => return Round::End,
             () = self.queues.empty() => {}
@@ -192,24 +193,44 @@ impl Poll {
     }
 
     /// Queues a batch. Answers whether it led any further.
-    fn read(&mut self, batch: Vec<Value>) -> bool {
+    async fn read(&mut self, batch: Vec<Value>) -> bool {
         let (mut further, now) = (batch.is_empty(), now_ms());
         for update in batch {
             match update.get("update_id").and_then(Value::as_i64).filter(|id| (0..i64::MAX).contains(id)) {
                 Some(id) => further |= self.cursor.pass(id, now),
                 None => tracing::warn!(channel = self.inner.name, "an update without a number is passed over"),
             }
-            self.queue(update);
+            self.queue(update).await;
         }
         further
     }
 
-    fn queue(&self, update: Value) {
+    /// Queues an update, when there is room for it in its chat.
+    async fn queue(&mut self, update: Value) {
         let bytes = update.to_string().len();
         let id = update.get("update_id").and_then(Value::as_i64);
-        if let Some((seen, update)) = readable(&self.inner.name, &self.me, id, update, bytes) {
-            self.queues.push(&self.inner.name, update, bytes, seen);
+        let Some((seen, raw)) = readable(&self.inner.name, &self.me, id, update, bytes) else { return };
+        let task = match Task::of(seen) {
+            Ok(task) => task,
+            Err(why) => return tracing::debug!(why, "an update is passed over"),
+        };
+        loop {
+            match self.queues.room_for(&self.inner.name, &task).await {
+                Ok(Room::There) => break,
+                Ok(Room::Dropped) => return,
+                Ok(Room::None) => {}
+                Err(why) => {
+                    let (why, again_at) = (why.to_string(), now_ms());
+                    self.inner.standing.set(&self.inner.name, State::Waiting { why, again_at });
+                }
+            }
+            tokio::select! {
+                // At the end it waits with the others.
+                () = self.stop.cancelled() => break,
+                () = tokio::time::sleep(SOON) => {}
+            }
         }
+        self.queues.push(&self.inner.name, raw, bytes, task);
     }
 
     /// Keeps how far we are, before Telegram is told.

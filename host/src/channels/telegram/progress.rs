@@ -15,7 +15,7 @@ use super::post::{Target, Text, message_id};
 use super::send::Way;
 use super::words::{cut, escape};
 use super::{Inner, text};
-use crate::channels::{Progress, SendError, Status};
+use crate::channels::{Progress, Room, SendError, Showing, Status};
 use crate::model::chat::ChatRef;
 
 /// A turn that has nothing to show but its status shows it after so long. It is first asked about half a second after its
@@ -74,6 +74,7 @@ impl Inner {
         chat: &ChatRef,
         progress: &Progress,
         shown: Option<&str>,
+        room: &dyn Room,
     ) -> Result<Option<String>, SendError> {
         let Way { target, anew } = self.way(chat)?;
         let key = (chat.clone(), progress.turn);
@@ -84,7 +85,9 @@ impl Inner {
             }
             return Ok(None);
         };
-        self.typing(target).await?;
+        if room.has(Showing::Mark) {
+            self.typing(target).await?;
+        }
         // What the turn showed is in the chat of before; its replies come as new messages.
         if anew {
             return Ok(None);
@@ -95,7 +98,7 @@ impl Inner {
         }
         let (markup, plain) = words(status, draft);
         let same = shown.is_some() && before == markup;
-        if same || plain.trim().is_empty() {
+        if same || plain.trim().is_empty() || !room.has(Showing::Message) {
             return Ok(shown.map(str::to_owned));
         }
         let words = Text { markup: &markup, plain: &plain, keyboard: None, previews: false };

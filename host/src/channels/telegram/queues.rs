@@ -4,8 +4,11 @@
 //! ```text
 //!             ┌▶ chat a: 7 9  ─▶ take 7, then 9
 //!  poll ── 7 8 9
-//!             └▶ chat b: 8    ─▶ take 8 (not taken: pause, again)
+//!             └▶ chat b: 8    ─▶ take 8 (not taken: the chat is held; pause, again)
 //! ```
+//!
+//! Chats that are not held have bounds together, at which nothing more is read; one that is held has its own, and what comes
+//! beyond is dropped.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,15 +18,18 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::seen::Seen;
 use super::taking::{Taking, Task};
-use crate::channels::Pauses;
+use crate::channels::stuck::Stuck;
+use crate::channels::{NotTaken, Pauses};
 use crate::model::chat::ChatRef;
 
-/// The most updates that wait, and their most bytes, before nothing more is read; the last batch may go beyond. They are kept
-/// with the cursor.
-const MOST: usize = 1000;
-const MOST_BYTES: usize = 1024 * 1024;
+/// The most updates that wait in chats that are not held, and their most bytes, before nothing more is read; the last batch may
+/// go beyond. What waits is kept with the cursor.
+const FLOWING: usize = 1000;
+const FLOWING_BYTES: usize = 1024 * 1024;
+/// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped when it is [`Stuck`] for long.
+const HELD: usize = 500;
+const HELD_BYTES: usize = 512 * 1024;
 
 /// The queues. Clones are the same.
 #[derive(Clone)]
@@ -42,18 +48,58 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    chats: HashMap<ChatRef, VecDeque<Item>>,
+    chats: HashMap<ChatRef, Queue>,
     /// Supergroups whose group's queue has their move: what is said there comes behind it.
     behind: HashMap<String, ChatRef>,
     /// What waits, as it was read, in the order of reading.
-    held: BTreeMap<u64, (Value, usize)>,
-    bytes: usize,
+    waiting: BTreeMap<u64, Value>,
+    flowing: Load,
     number: u64,
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    load: Load,
+    /// Its first is not taken.
+    held: Option<Stuck>,
+    /// Its chat knows that more is dropped.
+    told: bool,
+}
+
+/// Where an update goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Into its chat's queue.
+    There,
+    /// Nowhere yet.
+    None,
+    /// Nowhere: its chat has too many, and it was counted as a drop.
+    Dropped,
+}
+
+/// Whether a chat is held and has too many.
+enum Over {
+    No,
+    /// It may be taken soon.
+    Now,
+    /// For long; whether what comes now is the first of it.
+    Long {
+        first: bool,
+    },
+}
+
+/// How many updates, and their bytes.
+#[derive(Default, Clone, Copy)]
+struct Load {
+    updates: usize,
+    bytes: usize,
 }
 
 #[derive(Clone)]
 struct Item {
     number: u64,
+    bytes: usize,
     task: Task,
 }
 
@@ -69,26 +115,38 @@ impl Queues {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Queues what an update of the channel with this name says; `raw` is the update itself.
-    pub(super) fn push(&self, channel: &str, raw: Value, bytes: usize, seen: Seen) {
-        let task = match Task::of(seen) {
-            Ok(task) => task,
-            Err(why) => return tracing::debug!(why, "an update is passed over"),
+    /// Whether there is room for something in its chat; what is too much for it is dropped. After an error it is to be asked again.
+    pub(super) async fn room_for(&self, channel: &str, task: &Task) -> Result<Room, NotTaken> {
+        let Task::Take(arrival, _) = task else { return Ok(Room::There) };
+        let (chat, over) = {
+            let state = self.inner.state();
+            let chat = state.queue_of(task.chat(channel));
+            let over = state.over(&chat);
+            (chat, over)
         };
+        let first = match over {
+            Over::No => return Ok(Room::There),
+            Over::Now => return Ok(Room::None),
+            Over::Long { first } => first,
+        };
+        let over = self.inner.taking.intake.overflow(arrival.as_ref().clone(), first).await;
+        self.inner.state().dropped(&chat, over.is_ok());
+        over.map(|()| Room::Dropped)
+    }
+
+    /// Queues what an update of the channel with this name says; `raw` is the update itself.
+    pub(super) fn push(&self, channel: &str, raw: Value, bytes: usize, task: Task) {
         let mut state = self.inner.state();
         let chat = state.queue_of(task.chat(channel));
         if let Task::Move(moving) = &task {
             state.behind.insert(moving.to.to_string(), chat.clone());
         }
         state.number += 1;
-        let item = Item { number: state.number, task };
-        state.held.insert(item.number, (raw, bytes));
-        state.bytes += bytes;
-        self.inner.waiting.send_replace(state.held.len());
-        let queue = state.chats.entry(chat.clone()).or_default();
-        queue.push_back(item);
+        let item = Item { number: state.number, bytes, task };
+        state.waiting.insert(item.number, raw);
+        self.inner.waiting.send_replace(state.waiting.len());
         // Who takes the first takes all that follow.
-        if queue.len() == 1 {
+        if state.push(&chat, item) {
             self.inner.workers.spawn(self.inner.clone().take_all(chat));
         }
     }
@@ -102,7 +160,7 @@ impl Queues {
     /// Whether more may be read.
     pub(super) fn has_room(&self) -> bool {
         let state = self.inner.state();
-        state.held.len() < MOST && state.bytes < MOST_BYTES
+        state.flowing.updates < FLOWING && state.flowing.bytes < FLOWING_BYTES
     }
 
     /// Waits until more may be read.
@@ -113,7 +171,7 @@ impl Queues {
 
     /// What waits, as it was read.
     pub(super) fn held(&self) -> Vec<Value> {
-        self.inner.state().held.values().map(|(raw, _)| raw.clone()).collect()
+        self.inner.state().waiting.values().cloned().collect()
     }
 
     /// Waits until nobody takes any more, after the stop.
@@ -128,6 +186,86 @@ impl State {
     fn queue_of(&self, chat: ChatRef) -> ChatRef {
         self.behind.get(&chat.chat_id).cloned().unwrap_or(chat)
     }
+
+    fn over(&self, chat: &ChatRef) -> Over {
+        let Some((queue, stuck)) = self.chats.get(chat).and_then(|queue| Some((queue, queue.held.as_ref()?)))
+        else {
+            return Over::No;
+        };
+        match queue.load.updates >= HELD || queue.load.bytes >= HELD_BYTES {
+            false => Over::No,
+            true if stuck.may_drop() => Over::Long { first: !queue.told },
+            true => Over::Now,
+        }
+    }
+
+    /// Answers whether its chat had none waiting.
+    fn push(&mut self, chat: &ChatRef, item: Item) -> bool {
+        let queue = self.chats.entry(chat.clone()).or_default();
+        queue.load.add(Load::of(&item));
+        if queue.held.is_none() {
+            self.flowing.add(Load::of(&item));
+        }
+        queue.items.push_back(item);
+        queue.items.len() == 1
+    }
+
+    /// Takes the first of a chat out; the chat flows again. Answers whether more waits; a chat that has none is forgotten.
+    fn pop(&mut self, chat: &ChatRef) -> bool {
+        let Some(queue) = self.chats.get_mut(chat) else { return false };
+        if queue.held.take().is_some() {
+            self.flowing.add(queue.load);
+        }
+        if let Some(item) = queue.items.pop_front() {
+            queue.load.take(Load::of(&item));
+            self.flowing.take(Load::of(&item));
+            self.waiting.remove(&item.number);
+        }
+        let more = !queue.items.is_empty();
+        if !more {
+            self.chats.remove(chat);
+            self.behind.retain(|_, before| before != chat);
+        }
+        more
+    }
+
+    /// Notes that a chat's first was not taken; answers whether that is new.
+    fn hold(&mut self, chat: &ChatRef) -> bool {
+        let Some(queue) = self.chats.get_mut(chat) else { return false };
+        if let Some(stuck) = &mut queue.held {
+            stuck.again();
+            return false;
+        }
+        queue.held = Some(Stuck::new());
+        self.flowing.take(queue.load);
+        true
+    }
+
+    /// Notes whether what was too much for a chat was dropped: then it knows that more is.
+    fn dropped(&mut self, chat: &ChatRef, dropped: bool) {
+        let Some(queue) = self.chats.get_mut(chat) else { return };
+        match &mut queue.held {
+            _ if dropped => queue.told = true,
+            Some(stuck) => stuck.not_dropped(),
+            None => {}
+        }
+    }
+}
+
+impl Load {
+    fn of(item: &Item) -> Self {
+        Self { updates: 1, bytes: item.bytes }
+    }
+
+    fn add(&mut self, more: Self) {
+        self.updates += more.updates;
+        self.bytes += more.bytes;
+    }
+
+    fn take(&mut self, less: Self) {
+        self.updates -= less.updates;
+        self.bytes -= less.bytes;
+    }
 }
 
 impl Inner {
@@ -137,44 +275,33 @@ impl Inner {
 
     async fn take_all(self: Arc<Self>, chat: ChatRef) {
         while let Some(item) = self.first(&chat) {
-            if !self.take(&chat, &item).await || !self.taken(&chat, item.number) {
+            if !self.take(&chat, &item).await || !self.taken(&chat) {
                 return;
             }
         }
     }
 
     fn first(&self, chat: &ChatRef) -> Option<Item> {
-        self.state().chats.get(chat)?.front().cloned()
+        self.state().chats.get(chat)?.items.front().cloned()
     }
 
-    /// Forgets what was taken. Answers whether more waits; a chat that has none is forgotten, and the next one that comes has a
-    /// worker of its own.
-    fn taken(&self, chat: &ChatRef, number: u64) -> bool {
+    /// Forgets what was taken. Answers whether more waits; the next that comes for a chat without any has a worker of its own.
+    fn taken(&self, chat: &ChatRef) -> bool {
         let mut state = self.state();
-        let more = state.chats.get_mut(chat).is_some_and(|queue| {
-            queue.pop_front();
-            !queue.is_empty()
-        });
-        if !more {
-            state.chats.remove(chat);
-            state.behind.retain(|_, before| before != chat);
-        }
-        if let Some((_, bytes)) = state.held.remove(&number) {
-            state.bytes -= bytes;
-        }
-        self.waiting.send_replace(state.held.len());
+        let more = state.pop(chat);
+        self.waiting.send_replace(state.waiting.len());
         more
     }
 
     /// Hands one in until it is taken. Answers whether it was: not when we end.
     async fn take(&self, chat: &ChatRef, item: &Item) -> bool {
         let mut pauses = Pauses::default();
-        let mut said = false;
         while !self.stop.is_cancelled() {
             let Err(why) = self.taking.done(item.task.clone()).await else { return true };
-            if !said {
+            if self.state().hold(chat) {
                 tracing::warn!(%chat, message = item.task.name(), %why, "not taken; tried again by itself");
-                said = true;
+                // There may be room now.
+                self.waiting.send_modify(|_| ());
             }
             tokio::select! {
                 () = self.stop.cancelled() => {}

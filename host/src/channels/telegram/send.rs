@@ -70,6 +70,10 @@ impl Inner {
         onto: Option<&str>,
     ) -> Result<Receipt, SendError> {
         let way = self.way(&reply.chat)?;
+        // Each try of what may be there already may be another copy of it: while Telegram has trouble there is none.
+        if reply.doubts > 0 {
+            self.me().await.map_err(Failure::harmless)?;
+        }
         let failure = match self.hand(way, reply, piece, onto.and_then(message_id)).await {
             Ok(receipt) => return Ok(receipt),
             Err(failure) => failure,

@@ -37,7 +37,7 @@ const AT_ONCE: usize = 64;
 const FROM_TELEGRAM: u32 = 40;
 /// Whoever finds the address can connect.
 const CONNECTIONS: Bounds =
-    Bounds { connections: 256, head: Duration::from_secs(30), untaken: Duration::from_secs(30) };
+    Bounds { connections: 256, head: Some(Duration::from_secs(30)), untaken: Duration::from_secs(30) };
 /// How long calls that are under way get at the end, and how long a call of ours may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 

@@ -57,7 +57,7 @@ async fn key(name: &AccountName, kind: AccountKind, file: Option<&Path>) -> Resu
         AccountKind::Compatible => format!("API key of {name}, empty for none"),
         _ => format!("API key of {name}"),
     };
-    Ok(match prompt::secret(file, &what).await? {
+    Ok(match prompt::secret(file, &what, "--key-file").await? {
         Asked::Secret(key) => Some(Credential::Key(hidden(&key))),
         Asked::Nothing => None,
     })

@@ -21,14 +21,14 @@ pub(in crate::cli) enum Asked {
     Nothing,
 }
 
-/// The secret in `file`, `-` being standard input; without one, a person is asked for `what`.
-pub(in crate::cli) async fn secret(file: Option<&Path>, what: &str) -> Result<Asked, CliError> {
+/// The secret in `file`, `-` being standard input; without one, a person is asked for `what`. `option` is what names the file.
+pub(in crate::cli) async fn secret(file: Option<&Path>, what: &str, option: &str) -> Result<Asked, CliError> {
     match file {
         Some(file) if file == Path::new("-") => from_stdin().map(Asked::Secret),
         Some(file) => from_file(file).map(Asked::Secret),
         None if std::io::stdin().is_terminal() => ask(what).await,
         None => Err(CliError::usage(format!("there is no {what}, and nobody is there to ask"))
-            .with_hint("`--key-file -` reads it from standard input, `--key-file PATH` from a file")),
+            .with_hint(format!("`{option} -` reads it from standard input, `{option} PATH` from a file"))),
     }
 }
 

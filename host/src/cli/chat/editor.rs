@@ -22,6 +22,9 @@ Ctrl-C            stop waiting for an answer, or clear the line
 /clear            begin a new conversation
 /compact          shorten the conversation to a summary
 /model, /effort   show or choose the model and how much it thinks
+/account          show or choose the account that serves it
+/status           how the conversations stand
+/approve, /deny   decide on what waits, and answer a question of the agent
 At `answer>` the agent waits for you: an option's number, or your own words.
 Everything else goes to the agent.";
 

@@ -45,10 +45,10 @@ pub(in crate::cli) struct AddArgs {
     /// It has no secret, or keeps the one that it has
     #[arg(long, conflicts_with = "secret_file")]
     pub no_secret: bool,
-    /// A JSON file with its settings
+    /// A JSON file with its settings: all of them
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
-    /// A setting, as JSON or as plain text; more than once for several
+    /// A setting, as JSON or as plain text; more than once for several. A channel that is there keeps its others, and its secret
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -219,14 +219,17 @@ pub(in crate::cli) enum UserVerb {
     },
     /// Make two people one: the first has the users of both, and the higher roles
     Link {
-        /// The person who stays
+        /// The person who stays, by their number in `user list`
+        #[arg(value_parser = number)]
         person: i64,
         /// The other
+        #[arg(value_parser = number)]
         other: i64,
     },
     /// Forget a person: nobody knows them any more
     Remove {
         /// Who
+        #[arg(value_parser = number)]
         person: i64,
     },
 }
@@ -236,6 +239,7 @@ pub(in crate::cli) enum RoleVerb {
     /// Give a role
     Set {
         /// The person, as `user list` shows them
+        #[arg(value_parser = number)]
         person: i64,
         /// owner, admin, member or guest
         role: String,
@@ -246,6 +250,7 @@ pub(in crate::cli) enum RoleVerb {
     /// Take a role away
     Remove {
         /// The person, as `user list` shows them
+        #[arg(value_parser = number)]
         person: i64,
         /// The role of this group only
         #[arg(long)]
@@ -275,4 +280,9 @@ pub(in crate::cli) enum ApprovalVerb {
         /// Its number, or of a question GROUP/NUMBER
         id: WaitingId,
     },
+}
+
+/// A person's number.
+fn number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "a person is named by their number in `cofferdam user list`".to_owned())
 }

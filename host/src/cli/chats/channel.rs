@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use cofferdam_protocol::admin::{Channel, ChannelPut, ChannelTested, ErrorKind, Hidden};
+use cofferdam_protocol::admin::{Channel, ChannelKind, ChannelPut, ChannelTested, ErrorKind, Hidden};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
@@ -16,6 +16,9 @@ use crate::cli::table::Table;
 use crate::cli::{Context, terminal};
 
 const PATH: &str = "/v1/channels";
+const KINDS: &str = "/v1/channel-kinds";
+/// Where a secret comes from when nobody is asked.
+const FROM_FILE: &str = "--secret-file";
 /// Ctrl-C at a prompt.
 const INTERRUPTED: u8 = 130;
 
@@ -32,17 +35,22 @@ pub(in crate::cli) async fn run(context: &Context, verb: ChannelVerb) -> Result<
 
 async fn add(context: &Context, args: AddArgs) -> Result<u8, CliError> {
     connect::require(&context.home)?;
-    let settings = settings(&args)?;
-    let secret = match (&args.secret_file, args.no_secret) {
+    let before = before(context, &args).await?;
+    let settings = settings(&args, before.as_ref())?;
+    let secret = match (args.secret_file.as_deref(), args.no_secret) {
         (_, true) => None,
-        // A program may need none, and nobody is there to be asked for one.
-        (None, false) if args.kind != "telegram" => None,
-        (file, false) => {
-            match prompt::secret(file.as_deref(), &format!("secret of {} (a bot's token)", args.name)).await? {
-                Asked::Secret(secret) => Some(Hidden(secret.expose_secret().trim().to_owned())),
+        // Only its settings change.
+        (None, false) if before.is_some() => None,
+        (None, false) => match needs(context, &args.kind).await? {
+            // It may do without, and nobody is there to be asked.
+            None => None,
+            Some(what) => match prompt::secret(None, &format!("secret of {}: {what}", args.name), FROM_FILE).await?
+            {
                 Asked::Nothing => return Ok(INTERRUPTED),
-            }
-        }
+                asked => hidden(asked),
+            },
+        },
+        (Some(file), false) => hidden(prompt::secret(Some(file), "secret", FROM_FILE).await?),
     };
     let put = ChannelPut { kind: args.kind.clone(), settings, secret };
     let path = format!("{PATH}/{}", segment(&args.name));
@@ -52,15 +60,36 @@ async fn add(context: &Context, args: AddArgs) -> Result<u8, CliError> {
         terminal::out_json(&tested)?;
     } else {
         let words = terminal::clean_line(&tested.words, 400);
-        let next = match args.kind.as_str() {
-            "http" => {
-                "`cofferdam key add NAME GROUP` makes a key of its API, `cofferdam hook add NAME GROUP` a webhook"
-            }
-            _ => "`cofferdam pair --group GROUP` shows it who you are",
-        };
-        terminal::out(&format!("{}: {words}\nnext: {next}", args.name))?;
+        let next = tested.next.map(|next| format!("\nnext: {next}")).unwrap_or_default();
+        terminal::out(&format!("{}: {words}{next}", args.name))?;
     }
     Ok(0)
+}
+
+/// The channel that single settings are changed of.
+async fn before(context: &Context, args: &AddArgs) -> Result<Option<Channel>, CliError> {
+    if args.settings.is_some() || args.set.is_empty() {
+        return Ok(None);
+    }
+    let get = async |client: &Client| Ok(client.get::<Vec<Channel>>(PATH).await?);
+    let mut channels = connect::with(&context.home, Mode::Query, get).await?;
+    channels.retain(|channel| channel.name == args.name && channel.kind == args.kind);
+    Ok(channels.pop())
+}
+
+/// The secret that this kind of channel cannot be without, in words.
+async fn needs(context: &Context, kind: &str) -> Result<Option<String>, CliError> {
+    let get = async |client: &Client| Ok(client.get::<Vec<ChannelKind>>(KINDS).await?);
+    let kinds = connect::with(&context.home, Mode::Query, get).await?;
+    // What is none, the change refuses.
+    Ok(kinds.into_iter().find(|known| known.name == kind).and_then(|known| known.needs))
+}
+
+fn hidden(asked: Asked) -> Option<Hidden> {
+    match asked {
+        Asked::Secret(secret) => Some(Hidden(secret.expose_secret().trim().to_owned())),
+        Asked::Nothing => None,
+    }
 }
 
 /// Asks on the terminal; without one, only `--yes` will do.
@@ -73,8 +102,8 @@ fn confirmed(name: &str) -> Result<bool, CliError> {
     terminal::ask(&format!("Remove the channel {name} with its secret, its wirings and its users? [y/N] "))
 }
 
-/// The settings as the file and the options say; none: what is there stays.
-fn settings(args: &AddArgs) -> Result<Option<Value>, CliError> {
+/// The settings as the file and the options say, those before them staying; none: what is there stays.
+fn settings(args: &AddArgs, before: Option<&Channel>) -> Result<Option<Value>, CliError> {
     let mut settings = match &args.settings {
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| {
@@ -86,16 +115,33 @@ fn settings(args: &AddArgs) -> Result<Option<Value>, CliError> {
                 _ => return Err(unfit("it is not a JSON object".to_owned())),
             }
         }
-        None => Map::new(),
+        None => before.and_then(|channel| channel.settings.as_object().cloned()).unwrap_or_default(),
     };
     for pair in &args.set {
         let (key, value) = pair.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
             CliError::usage(format!("'{pair}' is no setting")).with_hint("write it as --set KEY=VALUE")
         })?;
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-        settings.insert(key.to_owned(), value);
+        put(&mut settings, key, value).ok_or_else(|| {
+            CliError::usage(format!("'{key}' is a value and an object at once"))
+                .with_hint("give an object as a whole, or its keys one by one")
+        })?;
     }
     Ok((args.settings.is_some() || !args.set.is_empty()).then_some(Value::Object(settings)))
+}
+
+/// Puts a value where a key says, whose dots lead into objects. None: something else than an object is on the way.
+fn put(settings: &mut Map<String, Value>, key: &str, value: Value) -> Option<()> {
+    match key.split_once('.') {
+        Some((outer, inner)) => {
+            let object = settings.entry(outer).or_insert_with(|| Value::Object(Map::new()));
+            put(object.as_object_mut()?, inner, value)
+        }
+        None => {
+            settings.insert(key.to_owned(), value);
+            Some(())
+        }
+    }
 }
 
 async fn list(context: &Context) -> Result<(), CliError> {
@@ -156,4 +202,21 @@ async fn remove(context: &Context, name: &str, yes: bool) -> Result<u8, CliError
         terminal::out(&format!("{name} is removed"))?;
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn dots_in_a_key_lead_into_objects() {
+        let mut settings = Map::new();
+        for (key, value) in [("a", json!(1)), ("webhook.url", json!("u")), ("webhook.listen", json!("l"))] {
+            assert!(put(&mut settings, key, value).is_some());
+        }
+        assert_eq!(Value::Object(settings.clone()), json!({"a": 1, "webhook": {"url": "u", "listen": "l"}}));
+        assert!(put(&mut settings, "a.b", json!(1)).is_none());
+    }
 }

@@ -40,11 +40,13 @@ fn path(channel: &str, name: &str) -> String {
 async fn add(context: &Context, args: HookArgs) -> Result<u8, CliError> {
     connect::require(&context.home)?;
     let mut read = [None, None];
-    for (at, (file, what)) in
-        [(&args.secret_file, "secret of the webhook"), (&args.callback_file, "callback address")].iter().enumerate()
-    {
+    let files = [
+        (&args.secret_file, "secret of the webhook", "--secret-file"),
+        (&args.callback_file, "callback address", "--callback-file"),
+    ];
+    for (at, (file, what, option)) in files.into_iter().enumerate() {
         let Some(file) = file else { continue };
-        match prompt::secret(Some(file), what).await? {
+        match prompt::secret(Some(file), what, option).await? {
             Asked::Secret(secret) => read[at] = Some(Hidden(secret.expose_secret().trim().to_owned())),
             Asked::Nothing => return Ok(INTERRUPTED),
         }

@@ -54,7 +54,7 @@ async fn add(context: &Context, args: KeyArgs) -> Result<(), CliError> {
         return terminal::out_json(&made);
     }
     let ApiKeyMade { shown, key: Hidden(key) } = &made;
-    let until = shown.expires_at.as_deref().unwrap_or("it is revoked");
+    let until = shown.expires_at.as_deref().unwrap_or("it is revoked: it has no end");
     terminal::out(&format!(
         "the key {} reaches {} as the model {}, good until {until}\nbase URL: {}\nthe key, shown this once: {key}",
         shown.name,
@@ -80,7 +80,7 @@ async fn list(context: &Context) -> Result<(), CliError> {
             reached(&key.groups),
             key.model.clone(),
             key.state.clone(),
-            key.expires_at.clone().unwrap_or_else(|| "revoked".to_owned()),
+            key.expires_at.clone().unwrap_or_else(|| "no end".to_owned()),
             key.used_at.clone().unwrap_or_else(|| "never".to_owned()),
         ]);
     }

@@ -14,13 +14,13 @@ use cofferdam_protocol::ids::Folder;
 use super::client::Client;
 use super::error::CliError;
 
-/// The channel that webhooks and keys are of: the named one, or the only one of the kind http.
+/// The channel that webhooks and keys are of: the named one, or the only one that has any.
 async fn http_channel(client: &Client, named: Option<&str>) -> Result<String, CliError> {
     if let Some(named) = named {
         return Ok(named.to_owned());
     }
     let mut channels = client.get::<Vec<Channel>>("/v1/channels").await?;
-    channels.retain(|channel| channel.kind == "http");
+    channels.retain(|channel| channel.programs);
     match (channels.pop(), channels.is_empty()) {
         (Some(channel), true) => Ok(channel.name),
         (Some(_), false) => {

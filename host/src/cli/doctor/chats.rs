@@ -15,7 +15,7 @@ pub(super) async fn chats(home: &Home, configured: bool) -> Vec<Check> {
     let status = async |client: &Client| Ok(client.get::<Status>("/v1/status").await?);
     // A database that cannot be used is told by another check.
     let Ok(status) = connect::with(home, Mode::Query, status).await else { return Vec::new() };
-    let stopped = status.channels.iter().filter(|channel| channel.state == "stopped");
+    let stopped = status.channels.iter().filter(|channel| matches!(channel.state.as_str(), "stopped" | "waiting"));
     let mut checks: Vec<Check> = stopped.map(channel).collect();
     checks.extend(status.lost_secrets.iter().map(|lost| Check::warning("channels", &lost.what, &lost.mend)));
     checks.extend(approvals(status.unasked));

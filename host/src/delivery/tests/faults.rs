@@ -129,7 +129,7 @@ async fn a_chat_of_a_channel_that_is_gone_ends_in_a_dead_letter() {
 async fn a_command_that_hosts_itself_leaves_other_channels_replies_to_the_daemon() {
     let f = Fixture::new(false).await;
     f.db.put_reply(&chat("a"), "1").await;
-    let hosted = Delivery::new(f.stores.clone(), Channels::default(), crate::channels::Shown::default(), false);
+    let hosted = Delivery::new(f.stores.clone(), Channels::default(), Default::default(), false);
     hosted.look(f.due("a"));
     hosted.shutdown(Duration::from_secs(60)).await;
     let kept = f.db.kept(&chat("a")).await.remove(0);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::desk::floods::{BURST, EVERY};
+use crate::desk::questions::Place;
 use crate::model::delivery::{Miss, Next};
 use crate::store::people::NewUser;
 
@@ -11,8 +12,8 @@ impl Fixture {
     /// One look at what is due, and at all that waits to be taken in.
     pub(super) async fn looks(&self) {
         self.desk.look().await.unwrap();
-        for writer in self.stores.central().late_writers().await.unwrap() {
-            self.desk.catch_up_with(&writer).await;
+        for line in self.stores.central().late_lines().await.unwrap() {
+            self.desk.catch_up_with(&line).await;
         }
     }
 
@@ -88,10 +89,10 @@ async fn what_is_being_taken_in_when_another_approval_is_given_is_taken_in_anew(
     f.says(STRANGER, group("-5"), "hello").await;
     f.approves("1").await;
     let central = f.stores.central();
-    let writer = central.late_writers().await.unwrap().remove(0);
-    let read = central.next_late(&writer).await.unwrap().unwrap();
+    let line = central.late_lines().await.unwrap().remove(0);
+    let read = central.next_late(&line).await.unwrap().unwrap();
     let arrival: Arrival = serde_json::from_str(&read.arrival).unwrap();
-    f.desk.take_again(&arrival, Vec::new()).await.unwrap();
+    f.desk.take_again(&arrival, Vec::new(), None).await.unwrap();
     f.approves("2").await;
     central.let_go_late(read).await.unwrap();
     f.looks().await;
@@ -208,4 +209,141 @@ async fn commands_overtake_a_flood_and_a_flood_of_commands_does_not() {
         assert!(matches!(f.says("2", group("-5"), "/help").await, Taken::Done(_)));
     }
     assert_eq!(f.says("2", group("-5"), "/help").await, Taken::Accepted, "it waits");
+}
+
+#[tokio::test]
+async fn a_verdict_that_comes_again_decides_on_nothing_that_was_asked_since() {
+    for text in ["/approve", "/deny"] {
+        let f = Fixture::owned().await;
+        f.says(STRANGER, direct(STRANGER), "hello").await;
+        let written = Written { text: text.into(), addressed: true, ..Written::default() };
+        let verdict = f.arrival(OWNER, direct(OWNER), Content::Message(written));
+        let Ok(Taken::Done(said)) = f.counter.take(verdict.clone()).await else { panic!("{text}") };
+        assert!(said.starts_with("Approval 1: "), "{said}");
+        f.says("777", direct("777"), "hello").await;
+        f.posts(direct(OWNER)).await;
+        assert!(matches!(f.counter.take(verdict).await, Ok(Taken::Done(_))));
+        let open = f.stores.central().approvals(false, 9).await.unwrap();
+        assert_eq!(open.iter().map(|row| row.id).collect::<Vec<_>>(), [2], "{text}");
+        assert!(f.posts(direct(OWNER)).await.is_empty(), "it is answered once");
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_is_answered_with_its_decision_so_no_crash_comes_between() {
+    let f = Fixture::owned().await;
+    f.says(STRANGER, direct(STRANGER), "hello").await;
+    f.posts(direct(OWNER)).await;
+    let written = Written { text: "/approve".into(), addressed: true, ..Written::default() };
+    let verdict = f.arrival(OWNER, direct(OWNER), Content::Message(written));
+    let known = f.stores.central().look(&chat(OWNER), OWNER).await.unwrap().sender;
+    let by = Decider::Person { name: "me".into(), known };
+    let place = Place { chat: &verdict.chat, platform_id: &verdict.platform_id, sender_id: Some(OWNER) };
+    // The daemon dies behind this.
+    f.desk.decide_in(&by, 1, None, Some(place)).await.unwrap();
+    f.says("777", direct("777"), "hello").await;
+    f.counter.take(verdict.clone()).await.unwrap();
+    let again = f.desk.decide_in(&by, 2, None, Some(place)).await;
+    assert!(matches!(again, Err(DecideError::Said)), "{again:?}");
+    assert_eq!(f.stores.central().approvals(false, 9).await.unwrap().len(), 1);
+    let answers = f.posts(direct(OWNER)).await.into_iter().filter(|post| post.text == "Approval 1: demo").count();
+    assert_eq!(answers, 1);
+}
+
+#[tokio::test]
+async fn a_verdict_in_the_terminal_that_comes_again_decides_nothing_either() {
+    let f = Fixture::owned().await;
+    f.says(STRANGER, direct(STRANGER), "hello").await;
+    let command = crate::model::own_command::OwnCommand::Approve(Default::default());
+    let says = async || f.desk.owners_command(&chat("terminal"), "x", &[], &command).await.unwrap();
+    assert_eq!(says().await, "Approval 1: demo");
+    f.says("777", direct("777"), "hello").await;
+    assert!(says().await.contains("answered before"));
+    assert_eq!(f.stores.central().approvals(false, 9).await.unwrap().len(), 1);
+    assert!(f.posts((chat("terminal"), ChatKind::Direct)).await.is_empty(), "its answer is kept elsewhere");
+}
+
+#[tokio::test]
+async fn a_choice_whose_group_is_gone_is_answered_and_another_choice_may_be_made() {
+    let f = Fixture::owned().await;
+    f.says(STRANGER, direct(STRANGER), "hello").await;
+    let asked = f.posts(direct(OWNER)).await.remove(0);
+    f.stores.hold(&"ops".parse().unwrap(), crate::store::Errand::Removal).await.unwrap().forget().await.unwrap();
+    let Taken::Done(pressed) = f.presses(OWNER, direct(OWNER), &asked.buttons[1].data).await else { panic!() };
+    assert!(pressed.contains("'ops' is not here any more") && pressed.contains("takes demo, deny"), "{pressed}");
+    let Taken::Done(said) = f.says(OWNER, direct(OWNER), "/approve 1 ops").await else { panic!() };
+    assert!(said.contains("not here any more"), "{said}");
+    f.approves("1 demo").await;
+    f.looks().await;
+    assert_eq!(f.texts("demo").await, ["hello"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_held_is_taken_in_before_what_its_sender_wrote_beyond_their_pace() {
+    let f = Fixture::owned().await;
+    let texts: Vec<String> = (0..AT_ONCE + 3).map(|number| number.to_string()).collect();
+    for text in &texts {
+        assert_eq!(f.says(STRANGER, direct(STRANGER), text).await, Taken::Accepted);
+    }
+    f.approves("1 demo").await;
+    f.attends_until(texts.len()).await;
+    assert_eq!(f.texts("demo").await, texts);
+}
+
+#[tokio::test]
+async fn nobody_is_asked_about_whom_or_what_was_allowed_meanwhile() {
+    let f = Fixture::owned().await;
+    let written = Written { text: "hello".into(), addressed: true, ..Written::default() };
+    let demo: Folder = "demo".parse().unwrap();
+    // Both were looked at before the yes.
+    let sender = f.arrival("2", group("-5"), Content::Message(written.clone()));
+    f.known("2", None, Some((Role::Guest, Some(demo.clone())))).await;
+    assert!(f.desk.ask_sender(&sender, &written, &demo).await.is_err(), "it is looked at again");
+    let wiring = f.arrival("3", group("-6"), Content::Message(written.clone()));
+    f.wire(group("-6"), "demo", None).await;
+    assert!(f.desk.ask_wiring(&wiring, &written).await.is_err());
+    assert!(f.stores.central().approvals(true, 9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn who_wrote_before_they_paired_is_answered_and_nobody_is_asked_any_more() {
+    let f = Fixture::new().await;
+    f.says(STRANGER, direct(STRANGER), "hello?").await;
+    assert_eq!(f.stores.central().open_approvals().await.unwrap(), 1);
+    let demo = Some("demo".parse().unwrap());
+    let new = NewCode { role: Some(Role::Owner), folder: demo, person: None, lasts: EVERY * 60 };
+    let code = f.desk.new_code(new).await.unwrap();
+    f.says(STRANGER, direct(STRANGER), &format!("/pair {code}")).await;
+    f.looks().await;
+    assert_eq!(f.stores.central().open_approvals().await.unwrap(), 0);
+    assert_eq!(f.texts("demo").await, ["hello?"]);
+    let ended = f.stores.central().approvals(true, 1).await.unwrap().remove(0);
+    assert_eq!((ended.decided_by.as_deref(), ended.choice.as_deref()), (Some("hand"), Some("demo")));
+}
+
+#[tokio::test]
+async fn a_chat_that_is_wired_and_a_person_who_gets_a_role_by_hand_need_no_approval() {
+    let f = Fixture::owned().await;
+    f.says(STRANGER, direct(STRANGER), "one").await;
+    f.wire(group("-6"), "ops", Some(UnknownPolicy::Ask)).await;
+    f.says(STRANGER, group("-6"), "two").await;
+    f.looks().await;
+    assert_eq!(f.stores.central().open_approvals().await.unwrap(), 2, "nothing was done for either");
+    f.wire(direct(STRANGER), "demo", Some(UnknownPolicy::Public)).await;
+    f.looks().await;
+    assert_eq!(f.texts("demo").await, ["one"]);
+    f.known(STRANGER, None, Some((Role::Guest, Some("ops".parse().unwrap())))).await;
+    f.looks().await;
+    assert_eq!(f.texts("ops").await, ["two"]);
+    assert_eq!(f.stores.central().open_approvals().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_was_held_for_a_no_is_counted_as_dropped() {
+    let f = Fixture::owned().await;
+    for text in ["one", "two"] {
+        f.says(STRANGER, direct(STRANGER), text).await;
+    }
+    f.says(OWNER, direct(OWNER), "/deny 1").await;
+    assert_eq!(f.drops().await, [(STRANGER.to_owned(), "denied".to_owned(), 2)]);
 }

@@ -7,7 +7,7 @@ const AT_ONCE: usize = BURST as usize;
 
 impl Fixture {
     /// Writes into a chat; answers the arrival.
-    async fn wrote(&self, sender: &str, of: (ChatRef, ChatKind), text: &str) -> Arrival {
+    pub(super) async fn wrote(&self, sender: &str, of: (ChatRef, ChatKind), text: &str) -> Arrival {
         let written = Written { text: text.into(), addressed: true, ..Written::default() };
         let arrival = self.arrival(sender, of, Content::Message(written));
         self.counter.take(arrival.clone()).await.unwrap();
@@ -15,7 +15,7 @@ impl Fixture {
     }
 
     /// Somebody changes a message. It need not name the bot again.
-    async fn changes(&self, sender: &str, of: &Arrival, text: &str) -> Taken {
+    pub(super) async fn changes(&self, sender: &str, of: &Arrival, text: &str) -> Taken {
         let written = Written { text: text.into(), ..Written::default() };
         let sender = Sender { id: sender.into(), name: sender.into() };
         let changed = Arrival { content: Content::Edit(written), sender, ..of.clone() };
@@ -87,11 +87,11 @@ async fn a_change_between_the_taking_in_and_the_forgetting_is_not_lost() {
     }
     let late = f.wrote("2", group("-5"), "before").await;
     let central = f.stores.central();
-    let writer = central.late_writers().await.unwrap().remove(0);
-    let read = central.next_late(&writer).await.unwrap().unwrap();
+    let line = central.late_lines().await.unwrap().remove(0);
+    let read = central.next_late(&line).await.unwrap().unwrap();
     // It was read there, and is in no inbox yet.
     assert_eq!(f.changes("2", &late, "after").await, Taken::Accepted);
-    f.desk.take_again(&late, Vec::new()).await.unwrap();
+    f.desk.take_again(&late, Vec::new(), None).await.unwrap();
     central.let_go_late(read).await.unwrap();
     f.attends_until(AT_ONCE + 2).await;
     assert_eq!(f.texts("demo").await.last().map(String::as_str), Some("after"));

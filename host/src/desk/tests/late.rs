@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::desk::floods::{BURST, MOST_WAITING};
-use crate::store::late::Writer;
+use crate::store::late::{Line, Writer};
 
 const AT_ONCE: usize = BURST as usize;
 
@@ -15,8 +15,8 @@ impl Fixture {
     }
 
     async fn waiting(&self) -> Vec<String> {
-        let writers = self.stores.central().late_writers().await.unwrap();
-        writers.into_iter().map(|writer| writer.user_id).collect()
+        let lines = self.stores.central().late_lines().await.unwrap();
+        lines.into_iter().map(|line| line.writer.user_id).collect()
     }
 
     /// Attends to what waits until so many messages were accepted in all, and nothing waits.
@@ -84,7 +84,7 @@ async fn what_was_taken_and_not_forgotten_is_taken_once_and_so_is_what_comes_aga
     assert_eq!(f.counter.take(arrival.clone()).await, Ok(Taken::Accepted));
     assert_eq!(f.counter.take(arrival.clone()).await, Ok(Taken::Known), "it waits already");
     // As when the daemon dies between the two.
-    f.desk.take_again(&arrival, Vec::new()).await.unwrap();
+    f.desk.take_again(&arrival, Vec::new(), None).await.unwrap();
     f.attends_until(AT_ONCE + 2).await;
     f.counter.take(arrival).await.unwrap();
     f.attends_until(AT_ONCE + 3).await;
@@ -103,7 +103,8 @@ async fn beyond_a_minute_of_them_messages_are_dropped_and_counted() {
     }
     assert_eq!(f.drops().await, [("2".to_owned(), "flood".to_owned(), 3)]);
     let writer = Writer { channel: "tg".into(), user_id: "2".into() };
-    let first = f.stores.central().next_late(&writer).await.unwrap().unwrap();
+    let line = Line { writer, chat_id: "-5".into(), folder: None };
+    let first = f.stores.central().next_late(&line).await.unwrap().unwrap();
     assert!(first.arrival.contains(&format!("\"text\":\"{AT_ONCE}\"")), "the oldest is first");
 }
 

@@ -180,18 +180,24 @@ CREATE TABLE hooks (
     created_at INTEGER NOT NULL, chat_id TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (channel, name)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE late (
+CREATE TABLE "late" (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     channel     TEXT NOT NULL,
     user_id     TEXT NOT NULL,
     chat_id     TEXT NOT NULL,
+    -- The group that it waits for; NULL is all that listen.
+    folder      TEXT,
     platform_id TEXT NOT NULL,
     -- JSON: the arrival, and which of its files are in a workspace already.
     arrival     TEXT NOT NULL,
-    placed      TEXT NOT NULL, again INTEGER NOT NULL DEFAULT 0, counted INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (channel, chat_id, platform_id)
+    placed      TEXT NOT NULL,
+    -- How often it is to be taken in anew.
+    again       INTEGER NOT NULL DEFAULT 0,
+    -- It was counted when it came, and waits for no pace.
+    counted     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX late_writer ON late (channel, user_id, id);
+CREATE INDEX late_line ON late (channel, user_id, chat_id, folder, id);
+CREATE UNIQUE INDEX late_message ON late (channel, chat_id, platform_id, coalesce(folder, ''));
 CREATE TABLE lost_secrets (
     purpose TEXT NOT NULL CHECK (purpose IN ('channel', 'hook')),
     name    TEXT NOT NULL,

@@ -14,12 +14,8 @@ use crate::model::dead_letter::{Cause, DeadLetterEvent, DeadLetterState, Letter}
 use crate::model::message::MessageEvent;
 use crate::model::reply::ReplyEvent;
 use crate::store::db::Durability;
+use crate::store::letters::{self, parse_state};
 use crate::store::{StoreError, now_ms};
-
-/// The most dead letters of one list: the newest.
-const MOST_LISTED: i64 = 1000;
-/// What a list has of a text, in characters.
-const LISTED_CHARS: i64 = 200;
 
 /// A dead letter as people look at it. Times are in ms.
 #[derive(Debug, Clone)]
@@ -83,38 +79,17 @@ impl GroupDb {
     /// The group's newest dead letters, oldest first, with the beginnings of their texts; `open` leaves out those that a
     /// person has decided.
     pub async fn dead_letters(&self, open: bool) -> Result<Vec<LetterRow>, StoreError> {
-        self.db
-            .read(move |tx| {
-                let which = if open { "WHERE letters.state = 'open'" } else { "" };
-                let sql = format!("{} {which} ORDER BY letters.id DESC LIMIT ?2", select());
-                let mut statement = tx.prepare_cached(&sql)?;
-                let rows = statement.query_and_then([LISTED_CHARS, MOST_LISTED], letter_row)?;
-                let mut letters: Vec<_> = rows.collect::<Result<_, _>>()?;
-                letters.reverse();
-                Ok(letters)
-            })
-            .await
+        self.db.read(move |tx| letters::listed(tx, SELECT, open, letter_row)).await
     }
 
     /// One dead letter with its whole text.
     pub async fn dead_letter(&self, number: i64) -> Result<Option<LetterRow>, StoreError> {
-        self.db
-            .read(move |tx| {
-                let sql = format!("{} WHERE letters.id = ?2", select());
-                let mut statement = tx.prepare_cached(&sql)?;
-                let mut rows = statement.query_and_then([i64::MAX, number], letter_row)?;
-                rows.next().transpose()
-            })
-            .await
+        self.db.read(move |tx| letters::one(tx, SELECT, number, letter_row)).await
     }
 
     /// How many wait for a decision.
     pub async fn open_dead_letters(&self) -> Result<u64, StoreError> {
-        self.db
-            .read(|tx| {
-                Ok(tx.query_row("SELECT count(*) FROM dead_letters WHERE state = 'open'", [], |row| row.get(0))?)
-            })
-            .await
+        self.db.read(|tx| letters::open(tx)).await
     }
 
     /// Settles one as a person decides: a message or reply that is retried waits again, from its first try.
@@ -124,32 +99,17 @@ impl GroupDb {
 
     /// Settles all that are open; answers their numbers and what has something to do now.
     pub async fn settle_dead_letters(&self, decision: DeadLetterEvent) -> Result<Vec<(i64, Woken)>, StoreError> {
-        self.db
-            .write(Durability::Durable, move |tx| {
-                let open: Vec<i64> = tx
-                    .prepare_cached("SELECT id FROM dead_letters WHERE state = 'open' ORDER BY id")?
-                    .query_map([], |row| row.get(0))?
-                    .collect::<Result<_, _>>()?;
-                let mut done = Vec::new();
-                for number in open {
-                    if let Settled::Done(woken) = settle(tx, number, decision)? {
-                        done.push((number, woken));
-                    }
-                }
-                Ok(done)
-            })
-            .await
+        let all = move |tx: &Savepoint<'_>| letters::settle_all(tx, |number| settle(tx, number, decision));
+        self.db.write(Durability::Durable, all).await
     }
 }
 
-fn select() -> &'static str {
-    "SELECT letters.id, letters.session, coalesce(inbox.channel, outbox.channel),
+const SELECT: &str = "SELECT letters.id, letters.session, coalesce(inbox.channel, outbox.channel),
             coalesce(inbox.chat_id, outbox.chat_id), coalesce(inbox.thread_id, outbox.thread_id), letters.message,
             letters.reply, coalesce(inbox.turn, outbox.turn), substr(coalesce(inbox.text, outbox.text), 1, ?1),
             letters.cause, letters.error, letters.tries, letters.state, letters.at, letters.settled_at
      FROM dead_letters AS letters LEFT JOIN inbox ON inbox.id = letters.message
-          LEFT JOIN outbox ON outbox.id = letters.reply"
-}
+          LEFT JOIN outbox ON outbox.id = letters.reply";
 
 fn letter_row(row: &Row<'_>) -> Result<LetterRow, StoreError> {
     let (message, reply): (Option<i64>, Option<i64>) = (row.get(5)?, row.get(6)?);
@@ -174,10 +134,6 @@ fn letter_row(row: &Row<'_>) -> Result<LetterRow, StoreError> {
             settled_at: row.get(14)?,
         },
     })
-}
-
-fn parse_state(text: String) -> Result<DeadLetterState, StoreError> {
-    DeadLetterState::parse(&text).ok_or(StoreError::Unknown { what: "dead letter's state", value: text })
 }
 
 fn settle(tx: &Savepoint<'_>, number: i64, decision: DeadLetterEvent) -> Result<Settled, StoreError> {

@@ -1,6 +1,6 @@
 //! ⑤ lease and ⑥ delivered.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cofferdam_protocol::ids::{ReplyId, SessionId, TurnId};
 use rusqlite::{Row, Savepoint, params};
@@ -11,10 +11,10 @@ use super::{GroupDb, changes, chat_of, dead_letters, session_of};
 use crate::model::action::Action;
 use crate::model::chat::ChatRef;
 use crate::model::dead_letter::{Cause, Letter};
-use crate::model::delivery::{self, Miss, Next, Tried};
-use crate::model::outage;
+use crate::model::delivery::{Miss, Next, Tried};
 use crate::model::reply::{Outbound, ReplyEvent, ReplyKind, ReplyState};
 use crate::store::db::Durability;
+use crate::store::leases::{self, Oldest, Rows};
 use crate::store::{StoreError, chance, now_ms};
 
 /// The next reply of a chat.
@@ -33,29 +33,16 @@ pub enum NextReply {
 impl GroupDb {
     /// How the oldest undelivered reply of a chat stands. Never [`NextReply::Leased`].
     pub async fn next_reply(&self, chat: &ChatRef) -> Result<NextReply, StoreError> {
-        let (chat, data) = (chat.clone(), self.data.clone());
-        self.db
-            .read(move |tx| {
-                let Some(oldest) = oldest(tx, &chat, &data)? else { return Ok(NextReply::None) };
-                Ok(oldest.waits_until(now_ms()).map_or(NextReply::Due, NextReply::At))
-            })
-            .await
+        let (chat, replies) = (chat.clone(), Replies(self.data.clone()));
+        self.db.read(move |tx| leases::next(&replies, tx, &chat)).await
     }
 
-    /// ⑤ Takes the oldest undelivered reply of a chat. There is one worker per chat, so a lease that is found
-    /// was lost by a crash: it is taken over, and the doubt whether the channel has the reply is kept with it. One that
-    /// crashes took again and again waits ([`outage`]), and is a dead letter in the end. `durable` is for a channel that shows
-    /// a repeated reply again: no power cut makes it forget that there is a doubt.
+    /// ⑤ Takes the oldest undelivered reply of a chat, as [`leases`] has it. `durable` is for a channel that shows a repeated
+    /// reply again: no power cut makes it forget that there is a doubt.
     pub async fn lease(&self, chat: &ChatRef, durable: bool) -> Result<NextReply, StoreError> {
-        let (chat, data) = (chat.clone(), self.data.clone());
+        let (chat, replies) = (chat.clone(), Replies(self.data.clone()));
         let durability = if durable { Durability::Durable } else { Durability::Relaxed };
-        self.db
-            .write(durability, move |tx| {
-                let next = take(tx, &chat, &data)?;
-                crate::hooks::crash_point("lease.before_commit");
-                Ok(next)
-            })
-            .await
+        self.db.write(durability, move |tx| leases::take(&replies, tx, &chat)).await
     }
 
     /// The channel took a piece of it; with the last it is ⑥ delivered.
@@ -151,85 +138,46 @@ pub(in crate::store) fn sent_of(kept: Option<String>) -> Vec<Option<String>> {
     kept.and_then(|ids| serde_json::from_str(&ids).ok()).unwrap_or_default()
 }
 
-/// The oldest undelivered reply of a chat.
-struct Oldest {
-    outbound: Outbound,
-    state: ReplyState,
-    next_try_at: i64,
-}
+/// A group's outbox; files are below this directory.
+struct Replies(PathBuf);
 
-impl Oldest {
-    /// Until when it is not to be tried, ms.
-    fn waits_until(&self, now: i64) -> Option<i64> {
-        let at = self.next_try_at;
-        (self.state == ReplyState::Pending && delivery::is_ahead(at, now)).then_some(at)
-    }
-}
+impl Rows for Replies {
+    const TABLE: &'static str = "outbox";
 
-fn oldest(tx: &Savepoint<'_>, chat: &ChatRef, data: &Path) -> Result<Option<Oldest>, StoreError> {
-    // The change of a question's message waits for its next try without holding up what is behind it.
-    let sql = format!(
-        "SELECT {COLUMNS}, next_try_at, state FROM outbox
-         WHERE channel = ?1 AND chat_id = ?2 AND thread_id IS ?3 AND state IN ('pending', 'leased')
-               AND (?4 OR NOT (state = 'pending' AND next_try_at > ?5 AND json_type(action, '$.close') IS NOT NULL))
-         ORDER BY id LIMIT 1"
-    );
-    let mut statement = tx.prepare_cached(&sql)?;
-    for any in [false, true] {
-        let mut rows = statement.query(params![chat.channel, chat.chat_id, chat.thread_id, any, now_ms()])?;
-        let Some(row) = rows.next()? else { continue };
-        let state: String = row.get("state")?;
-        let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
-        let next_try_at = row.get("next_try_at")?;
-        return Ok(Some(Oldest { outbound: outbound(row, data)?, state, next_try_at }));
+    fn oldest(&self, tx: &Savepoint<'_>, chat: &ChatRef) -> Result<Option<Oldest>, StoreError> {
+        // The change of a question's message waits for its next try without holding up what is behind it.
+        let sql = format!(
+            "SELECT {COLUMNS}, next_try_at, state FROM outbox
+             WHERE channel = ?1 AND chat_id = ?2 AND thread_id IS ?3 AND state IN ('pending', 'leased')
+                   AND (?4 OR NOT (state = 'pending' AND next_try_at > ?5 AND json_type(action, '$.close') IS NOT NULL))
+             ORDER BY id LIMIT 1"
+        );
+        let mut statement = tx.prepare_cached(&sql)?;
+        for any in [false, true] {
+            let mut rows = statement.query(params![chat.channel, chat.chat_id, chat.thread_id, any, now_ms()])?;
+            let Some(row) = rows.next()? else { continue };
+            let state: String = row.get("state")?;
+            let state = ReplyState::parse(&state).ok_or(StoreError::Unknown { what: "state", value: state })?;
+            let next_try_at = row.get("next_try_at")?;
+            return Ok(Some(Oldest { outbound: outbound(row, &self.0)?, state, next_try_at }));
+        }
+        Ok(None)
     }
-    Ok(None)
-}
 
-fn take(tx: &Savepoint<'_>, chat: &ChatRef, data: &Path) -> Result<NextReply, StoreError> {
-    while let Some(oldest) = oldest(tx, chat, data)? {
-        if let Some(at) = oldest.waits_until(now_ms()) {
-            return Ok(NextReply::At(at));
-        }
-        let Oldest { mut outbound, state, .. } = oldest;
-        if state == ReplyState::Leased {
-            outbound.doubts += 1;
-            match lost_again(tx, outbound.id)? {
-                Some(at) if at > now_ms() => return Ok(NextReply::At(at)),
-                Some(_) => {}
-                None => continue,
-            }
-        }
-        step_reply(tx, outbound.id, ReplyEvent::Lease)?;
-        outbound.onto = changes::onto(tx, &outbound)?;
-        outbound.buttons = changes::buttons(tx, &outbound, data)?;
-        return Ok(NextReply::Leased(Box::new(outbound)));
+    fn look_up(&self, tx: &Savepoint<'_>, outbound: &mut Outbound) -> Result<(), StoreError> {
+        outbound.onto = changes::onto(tx, outbound)?;
+        outbound.buttons = changes::buttons(tx, outbound, &self.0)?;
+        Ok(())
     }
-    Ok(NextReply::None)
-}
 
-/// A lease was lost, with the daemon that had it. Answers when the reply is handed over again, ms; none: it is dead.
-fn lost_again(tx: &Savepoint<'_>, reply: ReplyId) -> Result<Option<i64>, StoreError> {
-    let lost: u32 = tx
-        .prepare_cached("UPDATE outbox SET doubt = doubt + 1, lost = lost + 1 WHERE id = ?1 RETURNING lost")?
-        .query_row([reply.0], |row| row.get(0))?;
-    let now = now_ms();
-    let next = outage::next(lost, now, chance());
-    match next {
-        Some(at) if at > now => {
-            tracing::warn!(%reply, lost, "the daemon ended again and again while it was handed over; it waits");
-            step_reply(tx, reply, ReplyEvent::Retry)?;
-            tx.prepare_cached("UPDATE outbox SET next_try_at = ?1 WHERE id = ?2")?.execute([at, reply.0])?;
-        }
-        Some(_) => {}
-        None => {
-            tracing::error!(%reply, lost, "not handed over any more; `cofferdam dead-letter list` has it");
-            step_reply(tx, reply, ReplyEvent::GiveUp)?;
-            let Leased { session, tried } = tried(tx, reply)?;
-            bury(tx, &session, reply, &outage::words(lost), tried.failed.saturating_add(lost))?;
-        }
+    fn step(tx: &Savepoint<'_>, reply: ReplyId, event: ReplyEvent) -> Result<(), StoreError> {
+        step_reply(tx, reply, event).map(drop)
     }
-    Ok(next)
+
+    fn bury_lost(tx: &Savepoint<'_>, reply: ReplyId, why: &str, lost: u32) -> Result<(), StoreError> {
+        let Leased { session, tried } = tried(tx, reply)?;
+        bury(tx, &session, reply, why, tried.failed.saturating_add(lost))
+    }
 }
 
 /// Makes a dead letter of a reply that is given up, and the agent is to be told: also of one that a person had tried again,

@@ -199,7 +199,7 @@ async fn a_living_home_keeps_what_it_has() {
     let id = central.approvals(false, 9).await.unwrap().pop().unwrap().id;
     let event = crate::model::approval::ApprovalEvent::Deny;
     let said = ("deny".to_owned(), "me".to_owned());
-    central.decide(id, event, said, super::super::approvals::Effect::default()).await.unwrap();
+    central.decide(id, event, said, super::super::approvals::Effect::default(), None).await.unwrap();
     let posts = from.count("SELECT count(*) FROM posts").await;
     let back = from.takes_all(&backup).await;
     assert_eq!((back.channels.len(), back.kept.len(), back.people.len()), (0, 3, 0), "{back:?}");
