@@ -145,24 +145,41 @@ async fn a_forum_whose_topics_all_work_at_once_is_shown_and_told_all_of_it_at_it
 }
 
 #[tokio::test]
-async fn a_button_answers_a_question_and_a_second_press_changes_nothing() {
-    let stage = Stage::new("mock").await;
+async fn a_button_answers_a_real_agents_question_once_though_the_daemon_died_after_it_was_shown() {
+    let mut stage = Stage::new("codex").await;
     let ask = json!({"question": "Which colour?", "options": ["Red", "Blue"]});
     stage.telegram.write(stage.chat, format!("!tool ask_user {ask}").as_str());
-    let question = stage.says("Which colour?").await;
-    let red = question.all_buttons()[0].data.clone();
-    stage.telegram.press(stage.chat, question.id, "Blue", &stage.ada);
-    let told = |telegram: &Telegram| {
-        let told = telegram.from_bot(stage.chat);
-        told.into_iter().find(|message| message.text.contains("Blue") && message.id != question.id)
+    let asks = |telegram: &Telegram| {
+        telegram.from_bot(stage.chat).into_iter().find(|message| !message.all_buttons().is_empty())
     };
-    stage.telegram.until("the answer's use", told).await;
+    let question = stage.telegram.until("the question", asks).await;
+    assert!(question.text.contains("Which colour?"), "{question:?}");
+    let red = question.all_buttons()[0].data.clone();
+    // What is behind it goes out when it is known to be there: the crash brings none of it again.
+    stage.telegram.write(stage.chat, "/status");
+    stage.says("demo:").await;
+    stage.home.crash().await;
+    // Pressed while nobody is there.
+    stage.telegram.press(stage.chat, question.id, "Blue", &stage.ada);
+    stage.home.up().await;
     stage.closed(question.id, "Which colour?\n→ answered by Ada: Blue").await;
+    let is_answer = |message: &Message| message.text.contains("Blue") && message.id != question.id;
+    let told = |telegram: &Telegram| telegram.from_bot(stage.chat).into_iter().find(is_answer);
+    stage.telegram.until("the answer's use", told).await;
     let again = stage.telegram.press_data(stage.chat, question.id, &red, &stage.ada);
     let over = |telegram: &Telegram| {
         format!("{:?}", telegram.pressed(&again)).contains("is over: answered by Ada: Blue").then_some(())
     };
     stage.telegram.until("that it is over", over).await;
+    stage.telegram.write(stage.chat, "!say And that is all.");
+    stage.says("And that is all.").await;
+    let told = stage.telegram.from_bot(stage.chat);
+    assert_eq!(told.iter().filter(|message| is_answer(message)).count(), 1, "said once: {told:?}");
+    let asked = told.iter().filter(|message| message.text.starts_with("Which colour?")).count();
+    assert!(asked == 1 && told.iter().all(|message| message.all_buttons().is_empty()), "asked once: {told:?}");
+    let all = stage.json(&["approval", "list", "--all"]).await;
+    assert_eq!((all.as_array().map(Vec::len), &all[0]["choice"]), (Some(1), &json!("Blue")), "{all}");
+    assert_eq!(stage.json(&["session", "list"]).await.as_array().map(Vec::len), Some(1), "of one conversation");
 }
 
 #[tokio::test]
@@ -400,4 +417,35 @@ async fn a_message_that_waits_is_answered_as_it_was_changed() {
     stage.says("mock reply to: and another").await;
     let told = stage.telegram.from_bot(stage.chat);
     assert!(told.iter().all(|message| !message.text.contains("third form")), "it was read: {told:?}");
+}
+
+#[tokio::test]
+async fn a_channels_name_is_one_bots_as_long_as_anything_of_it_is_there() {
+    let stage = Stage::new("mock").await;
+    stage.telegram.write(stage.chat, "to the first bot");
+    stage.says("mock reply to: to the first bot").await;
+    let other = Telegram::start_with(555_555).await;
+    let add = async |name: &str, telegram: &Telegram| {
+        let settings = format!("api_url={}", telegram.url());
+        let words = ["channel", "add", name, "telegram", "--secret-file", "-", "--set", &settings];
+        stage.home.cli_given(&words, &telegram.token()).await
+    };
+    let refused = add("tg", &other).await;
+    assert!(refused.code != 0 && refused.stderr.contains("'tg' is 424242 at its platform, and this is 555555"));
+    assert!(refused.stderr.contains("give it a name of its own"), "{refused:?}");
+    assert!(!format!("{refused:?}").contains(&other.token()), "{refused:?}");
+    // Another token of the same bot is no other bot.
+    stage.telegram.revoke_token();
+    assert_eq!(add("tg", &stage.telegram).await.code, 0);
+    assert_eq!(add("tg2", &other).await.code, 0, "under a name of its own");
+    for name in ["tg", "tg2"] {
+        assert_eq!(stage.home.cli(&["channel", "remove", name, "--yes"]).await.code, 0);
+    }
+    let refused = add("tg", &other).await;
+    assert!(
+        refused.code != 0 && refused.stderr.contains("424242"),
+        "the group has its messages still: {refused:?}"
+    );
+    assert_eq!(add("tg2", &stage.telegram).await.code, 0, "of whose nothing ever came");
+    assert_eq!(add("tg", &stage.telegram).await.code, 0);
 }

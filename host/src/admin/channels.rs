@@ -141,6 +141,12 @@ pub(super) fn failed(error: ChannelError) -> Failed {
         ChannelError::OtherKind(_) => {
             Failed::new(ErrorKind::Conflict, message, "choose another name, or remove that channel first")
         }
+        ChannelError::OtherIdentity { .. } => Failed::new(
+            ErrorKind::Conflict,
+            message,
+            "nothing was changed; give it a name of its own: `cofferdam channel add NAME KIND`. The old one's name is free once it \
+             was removed (`cofferdam channel remove`) and no group has messages of it",
+        ),
         ChannelError::Unknown(_) => Failed::not_found(message, "`cofferdam channel list` shows the channels"),
         ChannelError::Test { .. } => Failed::new(
             ErrorKind::Account,

@@ -98,6 +98,7 @@ fn plain(request: ChatRequest, output_schema: Option<String>) -> Inbound {
         sender: request.sender,
         sender_id: None,
         text: request.text,
+        quote: None,
         output_schema,
         files: Vec::new(),
     }

@@ -48,6 +48,10 @@ pub enum Content {
 pub struct Written {
     /// The text; a caption, when there are only files.
     pub text: String,
+    /// One line of somebody else's words that it answers, where the platform shows them. None of the sender's own: nothing is
+    /// decided by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<String>,
     /// Whether it speaks to the bot: by name, in answer to it, or as a command. In a direct chat everything does.
     pub addressed: bool,
     /// What came with it; still on the platform.

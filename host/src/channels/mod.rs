@@ -63,6 +63,12 @@ pub trait Channel: Send + Sync {
     /// its text with the options as a list.
     fn abilities(&self) -> Abilities;
 
+    /// Who it is at its platform, by the platform's id, where that numbers messages anew for each: so that one channel's name is
+    /// never given to two.
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
     /// Who writes there.
     fn writers(&self) -> Writers {
         Writers::People

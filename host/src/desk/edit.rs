@@ -6,6 +6,7 @@ use super::message::{Found, policy};
 use super::{Desk, failed};
 use crate::channels::{Arrival, NotTaken, Taken, Written};
 use crate::error_chain;
+use crate::model::chat::quoting;
 use crate::model::own_command::Asks;
 use crate::model::people::{Act, Role, UnknownPolicy};
 use crate::router::MAX_MESSAGE_BYTES;
@@ -21,7 +22,8 @@ impl Desk {
         }
         let central = self.inner.stores.central();
         let (chat, id, sender) = (&arrival.chat, &arrival.platform_id, &arrival.sender.id);
-        let waits = central.edit_held(chat, id, sender, &written.text).await.map_err(failed)?;
+        let waits =
+            central.edit_held(chat, id, sender, (&written.text, written.quote.as_deref())).await.map_err(failed)?;
         let changed = self.edit_in_groups(arrival, written, &found).await?;
         Ok(if waits || changed { Taken::Accepted } else { Taken::Known })
     }
@@ -51,7 +53,8 @@ impl Desk {
 
     async fn edit_in(&self, folder: &Folder, arrival: &Arrival, written: &Written) -> Result<bool, StoreError> {
         let store = self.inner.stores.group(folder).await?;
-        store.edit(&arrival.chat, &arrival.platform_id, &arrival.sender.id, &written.text).await
+        let text = quoting(written.quote.as_deref(), &written.text);
+        store.edit(&arrival.chat, &arrival.platform_id, &arrival.sender.id, &text).await
     }
 }
 

@@ -168,7 +168,7 @@ impl Desk {
             Asks::Conversation(command) => Some(command.clone()),
             Asks::Agent | Asks::Own(_) => None,
         };
-        let mut message = inbound(arrival, &written.text, written.output_schema.clone());
+        let mut message = inbound(arrival, written, &written.text);
         let name = (&arrival.chat, arrival.platform_id.as_str());
         let placed = self.placed(&wiring.folder, written, name, &found.placed).await?;
         message.text += &placed.notes;
@@ -207,7 +207,10 @@ impl Desk {
         }
         let key = wiring.terms.session_mode.session_key(&arrival.chat);
         let store = self.inner.stores.group(&wiring.folder).await.map_err(failed)?;
-        store.overhear(inbound(arrival, &text, None), key).await.map_err(failed)?;
+        store
+            .overhear(Inbound { output_schema: None, ..inbound(arrival, written, &text) }, key)
+            .await
+            .map_err(failed)?;
         Ok(Taken::Accepted)
     }
 
@@ -241,14 +244,15 @@ fn goes_on(wiring: &Wiring) -> bool {
 }
 
 /// The message as a group takes it.
-pub(super) fn inbound(arrival: &Arrival, text: &str, output_schema: Option<String>) -> Inbound {
+pub(super) fn inbound(arrival: &Arrival, written: &Written, text: &str) -> Inbound {
     Inbound {
         chat: arrival.chat.clone(),
         platform_id: arrival.platform_id.clone(),
         sender: arrival.sender.name.clone(),
         sender_id: Some(arrival.sender.id.clone()),
         text: text.to_owned(),
-        output_schema,
+        quote: written.quote.clone(),
+        output_schema: written.output_schema.clone(),
         files: Vec::new(),
     }
 }

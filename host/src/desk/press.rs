@@ -3,7 +3,7 @@
 use super::edit::may_write;
 use super::message::inbound;
 use super::{DecideError, Decider, Desk, failed, lasts, words};
-use crate::channels::{Arrival, NotTaken, Taken};
+use crate::channels::{Arrival, NotTaken, Taken, Written};
 use crate::model::button::{self, Button};
 use crate::router::DropReason;
 use crate::store::group::answers::Answer;
@@ -65,7 +65,7 @@ impl Desk {
         let Some(option) = asked.options.get(option).filter(|_| here) else {
             return self.dropped(arrival, DropReason::BadPress).await;
         };
-        let answer = Answer { message: inbound(arrival, option, None), elsewhere: false };
+        let answer = Answer { message: inbound(arrival, &Written::default(), option), elsewhere: false };
         match self.give(&wiring.folder, question, answer).await {
             Ok(()) => Ok(Taken::Done(option.clone())),
             // It was pressed twice, or by two.

@@ -182,6 +182,7 @@ fn message(row: &QuestionRow, by: &Decider, text: &str, place: Option<Place<'_>>
         sender: by.name(),
         sender_id: place.and_then(|place| place.sender_id).map(str::to_owned),
         text: text.replace('\0', ""),
+        quote: None,
         output_schema: None,
         files: Vec::new(),
     }

@@ -22,6 +22,7 @@ mod approvals;
 mod edits;
 mod late;
 mod questions;
+mod quotes;
 mod stuck;
 
 /// Says nothing; it may have files, but not the one that is gone, the slow one never comes, and the one for later is had by nobody yet.

@@ -21,6 +21,7 @@ pub(super) fn harmless(mut arrival: Arrival) -> Arrival {
     // What a database's text cannot be searched for.
     if let Content::Message(written) | Content::Edit(written) = &mut arrival.content {
         written.text = written.text.replace('\0', "");
+        written.quote = written.quote.take().map(|quote| quote.replace('\0', ""));
     }
     arrival
 }

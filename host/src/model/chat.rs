@@ -94,10 +94,27 @@ pub struct Inbound {
     pub sender_id: Option<String>,
     /// What they wrote.
     pub text: String,
+    /// What of somebody else's words it answers: shown before the text, and no part of what is looked for in it.
+    pub quote: Option<String>,
     /// JSON Schema that the answer must follow.
     pub output_schema: Option<String>,
     /// What they sent with it; it lies in the workspace already.
     pub files: Vec<Attachment>,
+}
+
+impl Inbound {
+    /// The text as it is read, with what it answers before it.
+    pub fn whole(&self) -> String {
+        quoting(self.quote.as_deref(), &self.text)
+    }
+}
+
+/// A text behind a line of what it answers.
+pub fn quoting(quote: Option<&str>, text: &str) -> String {
+    match quote {
+        Some(quote) => format!("> {quote}\n{text}"),
+        None => text.to_owned(),
+    }
 }
 
 /// What a line about a file that could not be taken begins with, behind a message's text.

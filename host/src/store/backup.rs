@@ -109,6 +109,7 @@ const LEAVE_OUT_OTHERS: &str = "
     DELETE FROM moved_chats WHERE (channel, now_id) NOT IN (SELECT channel, chat_id FROM wirings);
     DELETE FROM channels WHERE name NOT IN (SELECT channel FROM wirings);
     UPDATE channels SET cursor = NULL;
+    DELETE FROM channel_identities WHERE channel NOT IN (SELECT name FROM channels);
     DELETE FROM hooks WHERE (channel, chat_id) NOT IN (SELECT channel, chat_id FROM wirings);
     DELETE FROM api_keys WHERE (channel, chat_id) NOT IN (SELECT channel, chat_id FROM wirings);
     DELETE FROM api_threads WHERE (channel, key) NOT IN (SELECT channel, chat_id FROM api_keys);

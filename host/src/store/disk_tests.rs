@@ -72,6 +72,7 @@ async fn accept(stores: &Stores, group: &str, number: usize, text: String) -> Re
         sender: "me".into(),
         sender_id: None,
         text,
+        quote: None,
         output_schema: None,
         files: Vec::new(),
     };

@@ -156,29 +156,29 @@ impl Central {
             .await
     }
 
-    /// Gives a message that waits, for its pace or for an approval, another text. Only who wrote it can. Answers whether there
+    /// Gives a message that waits, for its pace or for an approval, another text and what that answers. Only who wrote it can. Answers whether there
     /// is one.
     pub async fn edit_held(
         &self,
         chat: &ChatRef,
         platform_id: &str,
         user_id: &str,
-        text: &str,
+        (text, quote): (&str, Option<&str>),
     ) -> Result<bool, StoreError> {
         let key = (chat.channel.clone(), chat.chat_id.clone(), platform_id.to_owned(), user_id.to_owned());
-        let text = text.to_owned();
+        let (text, quote) = (text.to_owned(), quote.map(str::to_owned));
         self.db
             .write(Durability::Durable, move |tx| {
-                let row = params![key.0, key.1, key.2, key.3, text];
+                let row = params![key.0, key.1, key.2, key.3, text, quote];
                 let late = tx
                     .prepare_cached(
-                        "UPDATE late SET arrival = json_set(arrival, '$.content.Message.text', ?5)
+                        "UPDATE late SET arrival = json_set(arrival, '$.content.Message.text', ?5, '$.content.Message.quote', ?6)
                          WHERE channel = ?1 AND chat_id = ?2 AND platform_id = ?3 AND user_id = ?4",
                     )?
                     .execute(row)?;
                 let held = tx
                     .prepare_cached(
-                        "UPDATE held SET arrival = json_set(arrival, '$.content.Message.text', ?5)
+                        "UPDATE held SET arrival = json_set(arrival, '$.content.Message.text', ?5, '$.content.Message.quote', ?6)
                          WHERE approval IN (SELECT id FROM approvals WHERE channel = ?1 AND chat_id = ?2)
                            AND json_extract(arrival, '$.platform_id') = ?3
                            AND json_extract(arrival, '$.sender.id') = ?4",

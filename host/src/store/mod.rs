@@ -25,6 +25,7 @@ pub mod ground;
 pub mod group;
 mod hook_calls;
 pub mod hooks;
+mod identities;
 pub mod late;
 mod leases;
 mod letters;

@@ -46,7 +46,7 @@ impl Central {
 
     /// How many wait for a decision.
     pub async fn open_post_letters(&self) -> Result<u64, StoreError> {
-        self.db.read(|tx| letters::open(tx)).await
+        self.db.read(letters::open).await
     }
 
     /// Settles one as a person decides: a post that is retried waits again, from its first try.

@@ -14,7 +14,7 @@ use super::backup::NUMBERS_BEYOND;
 use super::central::GroupRow;
 use super::db::{Durability, open};
 use super::wirings::{self, Wiring};
-use super::{Central, StoreError, moves};
+use super::{Central, StoreError, identities, moves};
 
 mod people;
 mod row;
@@ -177,7 +177,8 @@ fn listeners(conn: &Connection, channel: &str, chat_id: &str) -> Result<HashSet<
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Channels that this home does not have come back; those of another kind here are named in the second.
+/// Channels that this home does not have come back; those that are others here, of another kind or at their platform, are named
+/// in the second.
 fn channels(tx: &Savepoint<'_>, from: &Connection) -> Result<(HomeBack, HashSet<String>), StoreError> {
     let (mut back, mut others) = (HomeBack::default(), HashSet::new());
     Copying::of("channels").each(from, |line| {
@@ -187,12 +188,14 @@ fn channels(tx: &Savepoint<'_>, from: &Connection) -> Result<(HomeBack, HashSet<
             return Ok(());
         }
         let here: String = tx.query_row("SELECT kind FROM channels WHERE name = ?1", [&name], |row| row.get(0))?;
-        if here != kind {
+        let (itself, there) = (identities::identity(tx, &name)?, identities::identity(from, &name)?);
+        if here != kind || there.is_some_and(|there| itself.is_some_and(|itself| itself != there)) {
             others.insert(name.clone());
         }
         back.kept.push(name);
         Ok(())
     })?;
+    Copying::of("channel_identities").all(from, tx, |line| Ok(!others.contains(line.text("channel"))))?;
     Ok((back, others))
 }
 

@@ -120,6 +120,7 @@ fn hi() -> Inbound {
         sender: "me".into(),
         sender_id: None,
         text: "hi".into(),
+        quote: None,
         output_schema: None,
         files: Vec::new(),
     }

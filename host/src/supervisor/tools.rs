@@ -331,6 +331,7 @@ mod tests {
                 sender: "Ann".into(),
                 sender_id: None,
                 text: "hello".into(),
+                quote: None,
                 output_schema: None,
                 files: Vec::new(),
             };

@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::channels::http::book::{Book, Came, Hook, Key, Stand};
@@ -20,13 +19,16 @@ use crate::store::{StoreError, Stores};
 /// How often the use of a key is noted.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
+/// A secret, and what it was opened from.
+type Opened = (Vec<u8>, SecretString);
+
 /// The rows of one channel.
 pub(super) struct Rows {
     channel: String,
     stores: Stores,
     secrets: Accounts,
-    /// Webhooks' secrets and callbacks, each beside what it was opened from: the vault is asked once for each.
-    opened: Mutex<HashMap<(String, String), (Vec<u8>, SecretString)>>,
+    /// Webhooks' secrets and callbacks, by what they are for: the vault is asked once for each.
+    opened: Mutex<HashMap<(String, String), Opened>>,
     /// When a key's use was noted.
     noted: Mutex<HashMap<String, Instant>>,
 }
@@ -50,18 +52,16 @@ impl Rows {
     }
 
     /// The address of a webhook's callback: what is sealed, or what the row had in the clear before that was done.
-    async fn callback(&self, row: &HookRow, sealed: Option<Vec<u8>>) -> Result<Option<Url>, String> {
+    async fn callback(&self, row: &HookRow, sealed: Option<Vec<u8>>) -> Result<Option<SecretString>, String> {
         let Some(kept) = &row.callback else { return Ok(None) };
         let name = &row.name;
         let address = match sealed {
             Some(sealed) => self.open(SecretOf::callback(&self.channel, name), sealed).await?,
             None => Some(kept.clone()).filter(|kept| shown(kept).as_ref() != Some(kept)).map(SecretString::from),
         };
-        let address = address.ok_or_else(|| {
+        address.map(Some).ok_or_else(|| {
             format!("the callback address of the webhook '{name}' is not here: `cofferdam hook add` takes it again")
-        })?;
-        let url = address.expose_secret().parse();
-        url.map(Some).map_err(|_| format!("the callback address of the webhook '{name}' is none"))
+        })
     }
 
     /// Whether the use of a key is to be noted; from here on it counts as noted.
@@ -90,7 +90,9 @@ impl Book for Rows {
         let found = self.stores.central().hook(&self.channel, name).await.map_err(|error| error_chain(&error))?;
         let Some((row, HookSeals { secret: Some(secret), callback })) = found else { return Ok(None) };
         let Some(secret) = self.open(SecretOf::hook(&self.channel, name), secret).await? else { return Ok(None) };
-        let callback = self.callback(&row, callback).await?;
+        let callback = self.callback(&row, callback).await?.map(|address| address.expose_secret().parse());
+        let callback = callback.transpose();
+        let callback = callback.map_err(|_| format!("the callback address of the webhook '{name}' is none"))?;
         let HookRow { chat_id, format, events, .. } = row;
         Ok(Some(Hook { chat_id, secret, format, callback, events }))
     }

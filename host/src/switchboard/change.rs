@@ -50,6 +50,7 @@ impl Switchboard {
             None => self.inner.board.secrets.open_other(SecretOf::channel(&new.name)).await?,
         };
         let channel = kinds::make(&self.inner.board, (&new.name, new.kind), settings.clone(), secret)?;
+        self.is_itself(&new.name, known.as_ref(), channel.as_ref()).await?;
         let parked = !channel.tests_beside() && self.park(&new.name).await;
         let name = new.name.clone();
         let words = match self.try_and_keep(new, settings, channel.as_ref()).await {
@@ -88,7 +89,11 @@ impl Switchboard {
             }
             None => central.put_channel(row, None).await?,
         };
-        if kept { Ok(words) } else { Err(ChannelError::OtherKind(name)) }
+        if !kept {
+            return Err(ChannelError::OtherKind(name));
+        }
+        self.note_identity(channel).await?;
+        Ok(words)
     }
 
     async fn remove_alone(&self, name: &str) -> Result<bool, ChannelError> {

@@ -1,11 +1,12 @@
 //! The channels of a home: made of their rows, run, and changed while the daemon runs. The one room that knows which platforms
 //! there are.
 //!
-//! - [`change`]: added, changed, taken away. - [`running`]: kept running. - [`kinds`]: what each is made of. - [`book`], [`programs`]: what
-//!   HTTP channels look up.
+//! - [`change`]: added, changed, taken away. - [`identity`]: never two of one name. - [`running`]: kept running. - [`kinds`]: what each is made
+//!   of. - [`book`], [`programs`]: what HTTP channels look up.
 
 mod book;
 mod change;
+mod identity;
 pub mod kinds;
 mod programs;
 mod running;
@@ -68,6 +69,18 @@ pub enum ChannelError {
     /// The name is another kind's.
     #[error("'{0}' is a channel of another kind")]
     OtherKind(String),
+    /// The name is another one's at its platform.
+    #[error(
+        "'{name}' is {before} at its platform, and this is {now}: their messages would be taken for each other's"
+    )]
+    OtherIdentity {
+        /// The channel's.
+        name: String,
+        /// Whose it is, by the platform's id.
+        before: String,
+        /// Who was to get it.
+        now: String,
+    },
     /// There is none of that name.
     #[error("there is no channel '{0}'")]
     Unknown(String),
@@ -193,6 +206,8 @@ impl Switchboard {
         }
         let secret = self.inner.board.secrets.open_other(SecretOf::channel(&row.name)).await?;
         let channel = kinds::make(&self.inner.board, (&row.name, row.kind), settings, secret)?;
+        self.is_itself(&row.name, Some(row), channel.as_ref()).await?;
+        self.note_identity(channel.as_ref()).await?;
         self.plug(channel);
         Ok(())
     }

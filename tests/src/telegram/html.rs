@@ -136,6 +136,10 @@ impl Reading<'_> {
             open.kind == "pre" && inner.kind == "code" && (inner.offset, inner.length) == (open.start, length)
         });
         let mut detail = open.detail;
+        if open.kind == "text_link" {
+            let Some(link) = link(detail.as_deref().unwrap_or_default()) else { return Ok(()) };
+            detail = Some(link);
+        }
         if let Some(inner) = inner {
             detail = inner.detail.as_deref().and_then(|class| class.strip_prefix("language-")).map(str::to_owned);
             self.entities.pop();
@@ -143,6 +147,25 @@ impl Reading<'_> {
         self.entities.push(Entity { kind: open.kind.to_owned(), offset: open.start, length, detail });
         Ok(())
     }
+}
+
+/// What Telegram makes of a link's address; of one whose host has no dot there is no link, and nobody is told
+/// (`LinkManager::check_link` of TDLib).
+fn link(address: &str) -> Option<String> {
+    let lower = address.to_lowercase();
+    if lower.starts_with("tg:") {
+        return Some(address.to_owned());
+    }
+    let rest = match lower.split_once("://") {
+        Some(("http" | "https", rest)) => rest,
+        Some(_) => return None,
+        None => lower.as_str(),
+    };
+    let place = rest.split(['/', '?', '#']).next()?;
+    let host = place.rsplit('@').next()?;
+    let known = host.contains('.') || host.starts_with('[');
+    let whole = if lower.contains("://") { address.to_owned() } else { format!("http://{address}/") };
+    known.then_some(whole)
 }
 
 #[cfg(test)]
@@ -166,6 +189,10 @@ mod tests {
         );
         let (_, entities) = parse("<a href=\"https://e.org/?a=1&amp;b=2\">x</a>").expect("good");
         assert_eq!(entities[0].detail.as_deref(), Some("https://e.org/?a=1&b=2"));
+        let (text, entities) = shown("<a href=\"http://localhost:1/a.b\">x</a> <a href=\"ftp://a.b\">y</a>");
+        assert_eq!((text.as_str(), entities), ("x y", vec![]), "the text alone");
+        let (_, entities) = parse("<a href=\"mailto:a@b.c\">x</a>").expect("good");
+        assert_eq!(entities[0].detail.as_deref(), Some("http://mailto:a@b.c/"), "which leads elsewhere");
     }
 
     #[test]

@@ -13,6 +13,8 @@ use super::view::{Button, Entity, Message};
 
 /// The longest text, in UTF-16 units after its entities were read.
 const MAX_TEXT: usize = 4096;
+/// The longest text in bytes, before its entities are read (`get_formatted_text` of the Bot API's server).
+const MAX_BYTES: usize = 1 << 15;
 /// What bots may react with; a part of Telegram's list.
 const REACTIONS: [&str; 12] = ["👍", "👎", "❤", "🔥", "🎉", "🤔", "👀", "🙏", "👌", "💯", "⚡", "🤝"];
 const NOT_MODIFIED: &str = "message is not modified: specified new message content and reply markup are exactly the same \
@@ -51,6 +53,9 @@ pub(crate) fn commands(inside: &Inside, params: &Params) -> Result<Value, No> {
 /// A text of a call: as it is shown, and what of it is what.
 pub(crate) fn text(params: &Params, name: &str) -> Result<(String, Vec<Entity>), No> {
     let raw = params.text(name).unwrap_or_default();
+    if raw.len() > MAX_BYTES {
+        return Err(No::bad("text is too long"));
+    }
     let (text, mut entities) = match params.text("parse_mode").as_deref() {
         None | Some("") => (raw, Vec::new()),
         Some("HTML") => html::parse(&raw).map_err(|error| No::bad(&format!("can't parse entities: {error}")))?,

@@ -6,7 +6,7 @@
 //! `deleteMessage`, `sendChatAction`, `sendDocument`, `sendPhoto`, `sendVoice`, `getFile` and the files themselves,
 //! `answerCallbackQuery`, `setMyCommands`, `setMessageReaction`. Other methods are not found.
 //!
-//! What it leaves out: Markdown modes and `entities` in calls, files by id or URL, albums, channels, inline mode, payments,
+//! What it leaves out: Markdown modes and `entities` in calls, files by id or URL, sending albums, channels, inline mode, payments,
 //! rights of members, privacy mode (people's messages always reach the bot), updates that expire after a day, numbering updates
 //! anew after a week. A webhook's updates are posted one after the other, and over HTTP. Only the words that were checked
 //! against the documentation or widely seen answers are Telegram's; others are near to them.
@@ -56,9 +56,14 @@ impl Drop for Telegram {
 impl Telegram {
     /// Opens it.
     pub async fn start() -> Self {
+        Self::start_with(state::BOT).await
+    }
+
+    /// The same with the token of another bot, in a world of its own: nobody and nothing of the first is there.
+    pub async fn start_with(bot: i64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let inside = Arc::new(Inside::new(&format!("{}:{SECRET}", state::BOT)));
+        let inside = Arc::new(Inside::new(&format!("{bot}:{SECRET}")));
         let serving = tokio::spawn(serve::accept(listener, inside.clone()));
         Self { inside, url, serving }
     }
@@ -169,6 +174,12 @@ impl Telegram {
     pub fn has_stray_webhook(&self) {
         let webhook = state::Webhook { url: "https://elsewhere.example/hook".to_owned(), secret: String::new() };
         self.inside.state().webhook = Some(webhook);
+    }
+
+    /// Another program that has the token takes the webhook away.
+    pub fn loses_webhook(&self) {
+        self.inside.state().webhook = None;
+        self.inside.change();
     }
 
     /// Waits until `look` finds what it looks for, looking after every change; panics with `what` after [`LIMIT`].

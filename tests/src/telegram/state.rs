@@ -34,6 +34,8 @@ pub(crate) struct State {
     /// The present poller.
     pub(crate) poller: u64,
     pub(crate) webhook: Option<Webhook>,
+    /// When posting failed last (s), and how.
+    pub(crate) failed: Option<(u64, String)>,
     pub(crate) allowed: Vec<String>,
     pub(crate) files: HashMap<String, Stored>,
     /// The presses, and what they were answered with.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::answer::No;
 use super::params::Params;
-use super::state::{Inside, Webhook};
+use super::state::{Inside, Webhook, now_s};
 
 /// The pause before an update that was not taken is posted again. Telegram's are longer.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -92,6 +92,7 @@ pub(crate) fn set_webhook(inside: &Arc<Inside>, params: &Params) -> Result<Value
     let mut state = inside.state();
     allow(&mut state.allowed, params);
     state.webhook = Some(Webhook { url: url.clone(), secret: secret.clone() });
+    state.failed = None;
     tokio::spawn(post_all(inside.clone(), url, secret));
     Ok(true.into())
 }
@@ -108,7 +109,13 @@ pub(crate) fn delete_webhook(inside: &Inside, params: &Params) -> Result<Value, 
 pub(crate) fn webhook_info(inside: &Inside) -> Value {
     let state = inside.state();
     let url = state.webhook.as_ref().map(|webhook| webhook.url.clone()).unwrap_or_default();
-    json!({"url": url, "has_custom_certificate": false, "pending_update_count": state.updates.len()})
+    let mut info =
+        json!({"url": url, "has_custom_certificate": false, "pending_update_count": state.updates.len()});
+    if let Some((date, message)) = &state.failed {
+        info["last_error_date"] = (*date).into();
+        info["last_error_message"] = message.clone().into();
+    }
+    info
 }
 
 /// Posts one update after the other, each until it is taken, for as long as the webhook is this one. Telegram itself posts
@@ -137,7 +144,14 @@ async fn post_all(inside: Arc<Inside>, url: String, secret: String) {
                 inside.state().updates.retain(|waiting| waiting.id != update.id);
                 inside.change();
             }
-            _ => tokio::time::sleep(AGAIN).await,
+            failed => {
+                let why = match failed {
+                    Ok(answer) => format!("Wrong response from the webhook: {}", answer.status()),
+                    Err(_) => "Connection refused".to_owned(),
+                };
+                inside.state().failed = Some((now_s(), why));
+                tokio::time::sleep(AGAIN).await;
+            }
         }
     }
 }

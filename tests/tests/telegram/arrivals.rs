@@ -25,7 +25,7 @@ async fn what_a_person_writes_arrives_and_telegram_may_forget_it_only_then() {
     assert_eq!(bot.channel.state(), State::Connected);
     assert_eq!(
         telegram.commands(),
-        ["help", "status", "stop", "clear", "compact", "model", "effort", "approve", "deny"]
+        ["help", "status", "stop", "clear", "compact", "model", "effort", "account", "approve", "deny"]
     );
     let poll = telegram.calls("getUpdates").pop().expect("a poll").params;
     assert_eq!(poll["timeout"], 50);
@@ -48,7 +48,7 @@ async fn in_a_group_only_what_names_or_answers_the_bot_speaks_to_it() {
         (Post::text(format!("/stop{name}")), "/stop", true),
         (Post::text("/stop@another_bot"), "/stop@another_bot", false),
         (Post::text("yes").reply_to(ours), "yes", true),
-        (Post::text("no").reply_to(theirs), "> what I say\nno", false),
+        (Post::text("no").reply_to(theirs), "no", false),
         (Post::text("in a topic").topic(7), "in a topic", false),
     ];
     for (post, ..) in &cases {
@@ -66,6 +66,11 @@ async fn in_a_group_only_what_names_or_answers_the_bot_speaks_to_it() {
         assert_eq!((written(arrival).addressed, arrival.kind), (*addressed, ChatKind::Group), "{text}");
         let thread = arrival.chat.thread_id.as_deref();
         assert_eq!(thread, (text == "in a topic").then_some("7"));
+        assert_eq!(
+            written(arrival).quote.as_deref(),
+            (text == "no").then_some("what I say"),
+            "apart from the text"
+        );
     }
     bot.stop().await;
 }
@@ -89,6 +94,33 @@ async fn a_press_arrives_with_what_is_behind_the_button_and_is_answered() {
     let text = text.await.expect("a text");
     assert!(text.chars().count() <= 200 && text.starts_with("long long"), "{text}");
     assert_eq!(telegram.pressed(&old), Press::TooOld, "which stops nothing");
+    bot.stop().await;
+}
+
+/// A photo of an album.
+fn photo(album: &str, caption: &str) -> Post {
+    Post::text(caption).file("photo", None, "x").field("media_group_id", album.into())
+}
+
+#[tokio::test]
+async fn whom_an_albums_caption_speaks_to_its_other_files_speak_to_also_over_a_restart() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let group = telegram.supergroup("Team", &[]);
+    let bot = Bot::start(&telegram, &desk);
+    telegram.write(group, photo("13", "for nobody"));
+    telegram.write(group, photo("13", ""));
+    telegram.write(group, photo("14", &format!("{} look at these", at_bot())));
+    telegram.write(group, photo("14", ""));
+    desk.takes(4).await;
+    desk.until("the place is kept", |desk| desk.cursor().filter(|cursor| cursor.contains("\"14\""))).await;
+    bot.kill();
+    let bot = Bot::start(&telegram, &desk);
+    telegram.write(group, photo("14", ""));
+    telegram.write(group, Post::text("").file("photo", None, "x"));
+    let taken = desk.takes(6).await;
+    let addressed: Vec<bool> = taken.iter().map(|arrival| written(arrival).addressed).collect();
+    assert_eq!(addressed, [false, false, true, true, true, false]);
+    assert!(taken.iter().all(|arrival| written(arrival).files.len() == 1), "one message for each file");
     bot.stop().await;
 }
 

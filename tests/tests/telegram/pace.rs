@@ -171,6 +171,7 @@ impl Stage {
             sender: "Ada".into(),
             sender_id: None,
             text: "well?".into(),
+            quote: None,
             output_schema: None,
             files: Vec::new(),
         };

@@ -48,6 +48,25 @@ async fn a_long_reply_is_several_messages_and_a_topic_gets_its_own() {
 }
 
 #[tokio::test]
+async fn many_long_links_arrive_in_as_many_messages_as_telegram_reads_them_in() {
+    let telegram = Telegram::start().await;
+    let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
+    let address = |number: usize| format!("https://s3.example.org/{number}?X-Sign={}", "a&".repeat(700));
+    let links: Vec<String> = (0..25).map(|number| format!("- [file {number}]({})", address(number))).collect();
+    send(&channel, &reply(ada, &links.join("\n")), None).await.expect("sent");
+    let shown = telegram.from_bot(ada);
+    let linked: Vec<String> = shown
+        .iter()
+        .flat_map(|message| message.entities.iter().filter_map(|entity| entity.detail.clone()))
+        .collect();
+    assert_eq!(linked, (0..25).map(address).collect::<Vec<_>>());
+    // What Telegram would make no link of, it says in words.
+    send(&channel, &reply(ada, "[open it](http://localhost:5173)"), None).await.expect("sent");
+    let last = telegram.from_bot(ada).pop().expect("a message");
+    assert_eq!((last.text.as_str(), last.entities.len()), ("open it (http://localhost:5173)", 0));
+}
+
+#[tokio::test]
 async fn markup_that_is_refused_goes_as_plain_text_also_in_a_change() {
     let telegram = Telegram::start().await;
     let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));

@@ -148,6 +148,33 @@ async fn killed_anywhere_it_takes_every_message_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn another_bot_uses_neither_the_place_nor_what_waited_of_the_one_before() {
+    let desk = Desk::default();
+    let telegram = Telegram::start().await;
+    let (ada, bert) = (telegram.person(1001, "Ada"), telegram.person(1002, "Bert"));
+    desk.stick(ada, NotTaken::Full(200));
+    let bot = Bot::start(&telegram, &desk);
+    telegram.write(ada, "waits");
+    for number in 0..5 {
+        telegram.write(bert, number.to_string().as_str());
+    }
+    desk.takes(5).await;
+    bot.stop().await;
+    assert!(desk.cursor().expect("a cursor").contains("waits"));
+    desk.unstick();
+    // Its updates have numbers below those that the first confirmed.
+    let other = Telegram::start_with(555_555).await;
+    let carl = other.person(1003, "Carl");
+    other.write(carl, "hello");
+    let bot = Bot::start(&other, &desk);
+    desk.takes(6).await;
+    assert_eq!(desk.texts(carl), ["hello"]);
+    assert!(desk.texts(ada).is_empty(), "what waited was said to another");
+    bot.stop().await;
+    assert!(desk.cursor().expect("a cursor").contains("555555"));
+}
+
+#[tokio::test]
 async fn told_to_end_it_keeps_its_place_first() {
     let (telegram, desk) = (Telegram::start().await, Desk::default());
     let (ada, bert) = (telegram.person(1001, "Ada"), telegram.person(1002, "Bert"));

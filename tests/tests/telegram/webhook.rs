@@ -87,6 +87,76 @@ async fn what_waited_when_it_was_still_polled_for_is_taken() {
 }
 
 #[tokio::test]
+async fn a_webhook_that_another_program_takes_away_is_set_again_and_shown() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let ada = telegram.person(1001, "Ada");
+    let (settings, _) = settings(&telegram);
+    let bot = Bot::start_with(&telegram, &desk, settings);
+    telegram.called("getWebhookInfo", 1).await;
+    bot.connects().await;
+    telegram.loses_webhook();
+    telegram.write(ada, "meanwhile");
+    bot.waits("another program took the bot's webhook away").await;
+    telegram.called("setWebhook", 2).await;
+    desk.takes(1).await;
+    bot.connects().await;
+    telegram.has_stray_webhook();
+    bot.waits("a webhook of its own").await;
+    telegram.called("setWebhook", 3).await;
+    bot.connects().await;
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn that_telegram_cannot_post_is_shown_in_its_words_until_it_can() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let ada = telegram.person(1001, "Ada");
+    let (mut settings, _) = settings(&telegram);
+    // What is between Telegram and us is not there yet.
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = proxy.local_addr().expect("an address");
+    drop(proxy);
+    let here = settings["webhook"]["listen"].as_str().expect("an address").to_owned();
+    settings["webhook"]["url"] = format!("http://{address}/hook/tg").into();
+    telegram.write(ada, "hello");
+    let bot = Bot::start_with(&telegram, &desk, settings);
+    bot.waits("Telegram cannot post to webhook.url: Connection refused").await;
+    let words = bot.channel.test().await.expect("it answers us");
+    assert!(words.contains("; but Telegram cannot post to webhook.url: Connection refused"), "{words}");
+    let proxy = tokio::net::TcpListener::bind(address).await.expect("the port");
+    let passing = tokio::spawn(async move {
+        loop {
+            let (mut from, _) = proxy.accept().await.expect("a connection");
+            let mut to = tokio::net::TcpStream::connect(&here).await.expect("the daemon");
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut from, &mut to).await });
+        }
+    });
+    desk.takes(1).await;
+    bot.connects().await;
+    bot.stop().await;
+    passing.abort();
+}
+
+#[tokio::test]
+async fn any_path_is_one_and_only_posts_to_it_are_heard() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let ada = telegram.person(1001, "Ada");
+    let (mut settings, url) = settings(&telegram);
+    let url = url.replace("/hook/tg", "/:x/*y/{z}/%7Ba");
+    settings["webhook"]["url"] = url.clone().into();
+    let bot = Bot::start_with(&telegram, &desk, settings);
+    telegram.write(ada, "hello");
+    desk.takes(1).await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    for (address, status) in [(url.clone(), 405), (url.replace(":x", "x"), 404), (url + "/b", 404)] {
+        let answer = client.get(&address).send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{address}");
+    }
+    assert!(desk.refused().is_empty());
+    bot.stop().await;
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_waited_for() {
     let (telegram, desk) = (Telegram::start().await, Desk::default());
     let ada = telegram.person(1001, "Ada");

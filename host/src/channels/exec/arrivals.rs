@@ -25,7 +25,7 @@ pub(super) fn message(
         return Err("files");
     }
     let files = files.into_iter().map(|file| offered(words, file)).collect::<Result<_, _>>()?;
-    let written = Written { text, addressed: line.addressed, files, output_schema: None };
+    let written = Written { text, quote: None, addressed: line.addressed, files, output_schema: None };
     let content = if line.edit { Content::Edit(written) } else { Content::Message(written) };
     Ok((arrival(words, channel, line, content)?, cursor))
 }

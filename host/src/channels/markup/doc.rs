@@ -15,6 +15,14 @@ pub struct Style {
     pub link: Option<usize>,
 }
 
+impl Style {
+    /// How many entities it needs, at most.
+    pub fn entities(self) -> usize {
+        let Self { bold, italic, strike, code, link } = self;
+        [bold, italic, strike, code, link.is_some()].into_iter().filter(|is| *is).count()
+    }
+}
+
 /// Characters and how they look.
 #[derive(Debug, Default)]
 pub struct Rich {
@@ -92,9 +100,8 @@ impl Rich {
 
     /// How many entities its styles need, at most.
     fn entities(&self, part: Range<usize>) -> usize {
-        let of = |style: Style| [style.bold, style.italic, style.strike, style.code, style.link.is_some()];
         let seen = self.spans(part).filter(|(text, _)| !text.trim().is_empty());
-        seen.map(|(_, style)| of(style).into_iter().filter(|is| *is).count()).sum()
+        seen.map(|(_, style)| style.entities()).sum()
     }
 }
 

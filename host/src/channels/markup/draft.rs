@@ -3,8 +3,8 @@
 use super::clean::is_blank;
 use super::cut::tail;
 use super::doc::{Doc, Kind, Slice};
-use super::html;
 use super::pack::Bounds;
+use super::{html, weight};
 
 /// Stands for what was left out.
 const LEFT_OUT: &str = "…\n";
@@ -33,14 +33,19 @@ fn newest(doc: &Doc, bounds: Bounds) -> (Vec<Slice>, bool) {
     let chunks = || doc.chunks.iter().enumerate().rev().filter(|(_, chunk)| !is_blank(&chunk.rich.text));
     let width: usize = chunks().map(|(_, chunk)| bounds.measure.of_text(&chunk.rich.text) + chunk.gap).sum();
     // Nothing stands before the first.
-    let whole = width - chunks().next_back().map_or(0, |(_, chunk)| chunk.gap) <= bounds.limit;
+    let short = width - chunks().next_back().map_or(0, |(_, chunk)| chunk.gap) <= bounds.limit;
+    let of_chunk = |at: usize| {
+        weight::of_slice(doc, &Slice { chunk: at, part: 0..doc.chunks[at].rich.text.len() }, bounds.bytes)
+    };
+    let whole = short && chunks().map(|(at, _)| of_chunk(at)).sum::<usize>() <= bounds.bytes;
+    let mut bytes = if whole { bounds.bytes } else { bounds.bytes - LEFT_OUT.len() };
     let mut left = if whole { bounds.limit } else { bounds.limit - bounds.measure.of_text(LEFT_OUT) };
     let mut slices = Vec::new();
     let mut gap = 0;
     for (at, chunk) in chunks() {
         let text = &chunk.rich.text;
         let room = left.saturating_sub(gap);
-        let mut start = tail(text, room, bounds.measure);
+        let mut start = tail(text, room, bounds.measure).max(weight::tail(doc, at, bytes));
         if start > 0 && chunk.kind == Kind::Text {
             start += text[start..].len() - text[start..].trim_start().len();
         }
@@ -51,6 +56,7 @@ fn newest(doc: &Doc, bounds: Bounds) -> (Vec<Slice>, bool) {
             break;
         }
         left = room - bounds.measure.of_text(text);
+        bytes = bytes.saturating_sub(of_chunk(at));
         gap = chunk.gap;
     }
     slices.reverse();

@@ -147,6 +147,7 @@ fn tags(style: Style) -> Vec<Tag> {
 
 fn escape(text: &str, into: &mut String) {
     for c in text.chars() {
+        // `weight` counts what this writes.
         match c {
             '<' => into.push_str("&lt;"),
             '>' => into.push_str("&gt;"),

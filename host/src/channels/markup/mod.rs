@@ -21,6 +21,7 @@ mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub use draft::Draft;
 
@@ -34,6 +35,9 @@ pub const MIN_LIMIT: usize = 16;
 
 /// The most entities of a Telegram message: its Bot API ignores the ones after the hundredth.
 const MAX_ENTITIES: usize = 100;
+/// The most bytes of a Telegram message's markup. Its Bot API refuses more than 32,768 ("text is too long", `get_formatted_text` in
+/// its source) before it reads them; the rest is for what is put behind a message, such as how a question ended.
+pub const MAX_BYTES: usize = 32 * 1024 - 512;
 
 /// One message of a platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,31 +90,35 @@ impl Measure {
 
 /// Messages in Telegram's HTML (the Bot API's "HTML style"), none for a blank text. `limit`: the most UTF-16 code units of
 /// a message's text after its entities were parsed, which is what Telegram counts (it takes 4096), at least [`MIN_LIMIT`].
-/// A message has at most a hundred entities; markup beyond them is left out, its text is not.
+/// A message has at most a hundred entities: links beyond them go into the next, other markup is left out, its text is not.
+/// Markup has at most [`MAX_BYTES`]: many long links make more messages.
 pub fn telegram(markdown: &str, limit: usize) -> Vec<Piece> {
     let doc = read::read(&clean(markdown), Flavour::Telegram);
-    let bounds = Bounds::new(limit, Measure::Utf16, MAX_ENTITIES);
-    pieces(&doc, bounds, |message| html::write(&doc, message, "", MAX_ENTITIES))
+    pieces(&doc, of_telegram(limit), |message| html::write(&doc, message, "", MAX_ENTITIES))
 }
 
 /// One message in Telegram's HTML for a text that still grows, none for a blank text. It is well-formed wherever the text
 /// breaks off. Of what is longer than `limit` (as in [`telegram`]) the newest is shown, after an ellipsis.
 pub fn telegram_draft(markdown: &str, limit: usize) -> Option<Draft> {
     let doc = read::read(&clean(markdown), Flavour::Telegram);
-    draft::draft(&doc, Bounds::new(limit, Measure::Utf16, MAX_ENTITIES))
+    draft::draft(&doc, of_telegram(limit))
+}
+
+fn of_telegram(limit: usize) -> Bounds {
+    Bounds { entities: MAX_ENTITIES, bytes: MAX_BYTES, ..Bounds::new(limit, Measure::Utf16) }
 }
 
 /// Messages without any markup, none for a blank text, each of at most `limit` units of `measure` (at least
 /// [`MIN_LIMIT`]). They may have line breaks. A piece's `markup` is its `plain`.
 pub fn plain(markdown: &str, limit: usize, measure: Measure) -> Vec<Piece> {
     let doc = read::read(&clean(markdown), Flavour::Plain);
-    as_it_is(&doc, Bounds::new(limit, measure, usize::MAX))
+    as_it_is(&doc, Bounds::new(limit, measure))
 }
 
 /// The Markdown itself in messages of at most `limit` units of `measure` (at least [`MIN_LIMIT`]), for platforms that
 /// render it; none for a blank text. A piece's `plain` is its `markup`: people can read Markdown.
 pub fn markdown(markdown: &str, limit: usize, measure: Measure) -> Vec<Piece> {
-    let bounds = Bounds::new(limit, measure, usize::MAX);
+    let bounds = Bounds::new(limit, measure);
     as_it_is(&source::read(&clean(markdown), bounds), bounds)
 }
 

@@ -3,7 +3,7 @@
 use super::clean::is_blank;
 use super::cut::{Through, head};
 use super::doc::{Chunk, Doc, Kind, Slice};
-use super::{MIN_LIMIT, Measure};
+use super::{MIN_LIMIT, Measure, weight};
 
 /// What a message may have.
 #[derive(Debug, Clone, Copy)]
@@ -13,11 +13,14 @@ pub struct Bounds {
     pub measure: Measure,
     /// The most entities.
     pub entities: usize,
+    /// The most bytes of markup.
+    pub bytes: usize,
 }
 
 impl Bounds {
-    pub fn new(limit: usize, measure: Measure, entities: usize) -> Self {
-        Self { limit: limit.max(MIN_LIMIT), measure, entities }
+    /// Of messages without markup.
+    pub fn new(limit: usize, measure: Measure) -> Self {
+        Self { limit: limit.max(MIN_LIMIT), measure, entities: usize::MAX, bytes: usize::MAX }
     }
 }
 
@@ -32,7 +35,7 @@ pub enum Message {
 
 /// Puts chunks into as few messages as reads well.
 pub fn pack(doc: &Doc, bounds: Bounds) -> Vec<Message> {
-    let mut packer = Packer { doc, bounds, done: Vec::new(), message: Vec::new(), width: 0, entities: 0 };
+    let mut packer = Packer { doc, bounds, done: Vec::new(), message: Vec::new(), width: 0, entities: 0, bytes: 0 };
     for (at, chunk) in doc.chunks.iter().enumerate() {
         packer.add(at, chunk);
     }
@@ -44,10 +47,11 @@ struct Packer<'a> {
     doc: &'a Doc,
     bounds: Bounds,
     done: Vec<Message>,
-    /// The message that is being filled, its length and its entities.
+    /// The message that is being filled, its length, its entities and its markup's bytes.
     message: Vec<Slice>,
     width: usize,
     entities: usize,
+    bytes: usize,
 }
 
 impl Packer<'_> {
@@ -58,9 +62,12 @@ impl Packer<'_> {
         }
         let width = self.bounds.measure.of_text(text);
         let slice = Slice { chunk: at, part: 0..text.len() };
+        let alone = width <= self.bounds.limit
+            && self.weight(&slice) <= self.bounds.bytes
+            && chunk.entities(slice.part.clone()) <= self.most_entities(chunk);
         if self.fits(&slice, width) {
             self.push(slice, width);
-        } else if width <= self.bounds.limit {
+        } else if alone {
             self.turn(&slice, width);
             self.push(slice, width);
         } else if matches!(chunk.kind, Kind::Code { .. }) {
@@ -75,15 +82,17 @@ impl Packer<'_> {
         let chunk = &self.doc.chunks[slice.chunk];
         let gap = if self.message.is_empty() { 0 } else { chunk.gap };
         let entities = self.entities + chunk.entities(slice.part.clone());
-        // The first chunk may have too many entities: some will be left out.
+        let most = if self.message.is_empty() { self.most_entities(chunk) } else { self.bounds.entities };
         self.width + gap + width <= self.bounds.limit
-            && (self.message.is_empty() || entities <= self.bounds.entities)
+            && self.bytes + self.weight(slice) <= self.bounds.bytes
+            && entities <= most
     }
 
     fn push(&mut self, slice: Slice, width: usize) {
         let chunk = &self.doc.chunks[slice.chunk];
         let gap = if self.message.is_empty() { 0 } else { chunk.gap };
         self.width += gap + width;
+        self.bytes += self.weight(&slice);
         self.entities = (self.entities + chunk.entities(slice.part.clone())).min(self.bounds.entities);
         self.message.push(slice);
     }
@@ -92,7 +101,7 @@ impl Packer<'_> {
         if !self.message.is_empty() {
             self.done.push(Message::Text(std::mem::take(&mut self.message)));
         }
-        (self.width, self.entities) = (0, 0);
+        (self.width, self.entities, self.bytes) = (0, 0, 0);
     }
 
     /// Begins a message for a slice, with the heading that stands before it.
@@ -103,7 +112,12 @@ impl Packer<'_> {
         let chunk_of = |slice: &Slice| &self.doc.chunks[slice.chunk];
         let moved: usize =
             self.message[others..].iter().map(|slice| self.width_of(slice) + chunk_of(slice).gap).sum();
-        if others == 0 || moved + chunk_of(next).gap + width > self.bounds.limit {
+        let bytes = |slices: &[Slice]| slices.iter().map(|slice| self.weight(slice)).sum::<usize>();
+        let heavy = bytes(&self.message[others..]) + bytes(std::slice::from_ref(next)) > self.bounds.bytes;
+        let entities = |slice: &Slice| chunk_of(slice).entities(slice.part.clone());
+        let rich =
+            self.message[others..].iter().map(entities).sum::<usize>() + entities(next) > self.bounds.entities;
+        if others == 0 || heavy || rich || moved + chunk_of(next).gap + width > self.bounds.limit {
             return self.end();
         }
         let headings = self.message.split_off(others);
@@ -118,13 +132,24 @@ impl Packer<'_> {
         self.bounds.measure.of_text(&self.doc.chunks[slice.chunk].rich.text[slice.part.clone()])
     }
 
-    /// Cuts a chunk that is too long for a message.
+    /// The most entities of a chunk alone. Others may have too many: some will be left out. Of a link that would be where it leads.
+    fn most_entities(&self, chunk: &Chunk) -> usize {
+        if chunk.rich.has_links() { self.bounds.entities } else { usize::MAX }
+    }
+
+    /// The bytes of its markup.
+    fn weight(&self, slice: &Slice) -> usize {
+        // Where there is none, nothing is counted.
+        if self.bounds.bytes == usize::MAX { 0 } else { weight::of_slice(self.doc, slice, self.bounds.bytes) }
+    }
+
+    /// Cuts a chunk that is too long for a message, whose markup is, or that has too many links.
     fn split(&mut self, at: usize, chunk: &Chunk) {
         let text = &chunk.rich.text;
-        let mut start = 0;
+        let (mut start, entities) = (0, self.most_entities(chunk));
         while start < text.len() {
             let rest = &text[start..];
-            let Some(len) = self.head(rest, chunk.gap) else {
+            let Some(len) = self.head((at, start), chunk.gap, entities) else {
                 self.end();
                 continue;
             };
@@ -140,15 +165,26 @@ impl Packer<'_> {
         }
     }
 
-    /// How much of a text goes into the message. The rest of one that has something is used when it is large and the part
-    /// ends well.
-    fn head(&self, text: &str, gap: usize) -> Option<usize> {
-        let Bounds { limit, measure, .. } = self.bounds;
+    /// How much of a chunk's text from `start` on goes into the message. The rest of one that has something is used when it is
+    /// large and the part ends well.
+    fn head(&self, (at, start): (usize, usize), gap: usize, entities: usize) -> Option<usize> {
+        let Bounds { limit, measure, bytes, .. } = self.bounds;
+        let text = &self.doc.chunks[at].rich.text[start..];
+        let most = (bytes.saturating_sub(self.bytes), entities.saturating_sub(self.entities));
+        let light = match bytes {
+            // There is no markup to weigh.
+            usize::MAX => text.len(),
+            _ => weight::head(self.doc, at, start..start + text.len(), most),
+        };
         if self.message.is_empty() {
-            return head(text, limit, measure, Through::Anything);
+            return head(&text[..light], limit, measure, Through::Anything);
         }
         let room = limit.saturating_sub(self.width + gap);
-        if room < limit / 2 { None } else { head(text, room, measure, Through::Sentences) }
+        // Links that are too long for it begin a message.
+        if room < limit / 2 || light < text.len() && measure.of_text(&text[..light]) < room {
+            return None;
+        }
+        head(&text[..light], room, measure, Through::Sentences)
     }
 }
 

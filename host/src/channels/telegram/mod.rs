@@ -5,12 +5,13 @@
 //! | [`settings`] | what a home says about the bot |
 //! | [`api`], [`failure`], [`wire`] | calls, why they fail, and what we read of Telegram's objects |
 //! | [`poll`], [`queues`], [`cursor`] | updates: asked for, waiting by chat, and how far they were read |
-//! | [`webhook`] | updates: posted by Telegram |
-//! | [`seen`], [`words`], [`taking`] | what an update says that somebody did, and handing it in |
+//! | [`webhook`], [`watch`] | updates: posted by Telegram, and whether it can |
+//! | [`seen`], [`words`], [`albums`], [`taking`] | what an update says that somebody did, and handing it in |
 //! | [`send`], [`post`], [`files`], [`ask`] | replies |
 //! | [`text`] | replies in messages |
 //! | [`progress`] | what a turn does |
 
+mod albums;
 mod api;
 mod ask;
 mod cursor;
@@ -25,6 +26,7 @@ mod send;
 mod settings;
 mod taking;
 mod text;
+mod watch;
 mod webhook;
 mod wire;
 mod words;
@@ -40,6 +42,7 @@ use serde_json::json;
 use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
 
+use self::albums::Albums;
 use self::api::Api;
 use self::failure::Failure;
 use self::progress::Displays;
@@ -59,7 +62,7 @@ use crate::trust::Trust;
 const CALL: Duration = Duration::from_secs(25);
 
 /// What people find in the bot's menu: the commands of a chat.
-const COMMANDS: [(&str, &str); 9] = [
+const COMMANDS: [(&str, &str); 10] = [
     ("help", "What can be said here"),
     ("status", "What the agent does now"),
     ("stop", "End what it does now"),
@@ -67,6 +70,7 @@ const COMMANDS: [(&str, &str); 9] = [
     ("compact", "Shorten what it remembers"),
     ("model", "Show or choose the model"),
     ("effort", "Show or choose how hard it thinks"),
+    ("account", "Show or choose the account"),
     ("approve", "Allow what was asked for"),
     ("deny", "Refuse what was asked for"),
 ];
@@ -79,11 +83,14 @@ pub struct Telegram {
 
 struct Inner {
     name: String,
+    /// The bot's id.
+    bot: String,
     api: Arc<Api>,
     webhook: Option<Webhook>,
     standing: Standing,
     displays: Displays,
     moved: Moved,
+    albums: Albums,
     /// Where arrivals go, once it runs.
     intake: Mutex<Option<Arc<dyn Intake>>>,
 }
@@ -100,11 +107,13 @@ impl Telegram {
         let known = Settings::parse(settings)?;
         let inner = Inner {
             name: name.to_owned(),
+            bot: settings::bot_of(&token),
             api: Arc::new(Api::new(known.api_url, token, trust)?),
             webhook: known.webhook,
             standing: Standing::default(),
             displays: Displays::default(),
             moved: Moved::default(),
+            albums: Albums::default(),
             intake: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -129,6 +138,10 @@ impl Channel for Telegram {
         }
     }
 
+    fn identity(&self) -> Option<String> {
+        Some(self.inner.bot.clone())
+    }
+
     fn state(&self) -> State {
         self.inner.standing.state()
     }
@@ -146,7 +159,11 @@ impl Channel for Telegram {
     async fn test(&self) -> Result<String, SendError> {
         let me = self.inner.me().await?;
         let can = if me.can_read_all_group_messages { "can" } else { "cannot" };
-        Ok(format!("@{}, {can} read all group messages", me.username))
+        let stands = match self.state() {
+            State::Waiting { why, .. } | State::Stopped { why } => format!("; but {why}"),
+            State::Connecting | State::Connected => String::new(),
+        };
+        Ok(format!("@{}, {can} read all group messages{stands}", me.username))
     }
 
     /// What Telegram [publishes](https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this): in a chat about
@@ -210,7 +227,8 @@ fn is_group(chat: &ChatRef) -> bool {
 
 impl Inner {
     fn taking(&self, intake: Arc<dyn Intake>) -> Taking {
-        Taking { api: self.api.clone(), moved: self.moved.clone(), intake }
+        let (api, moved, albums) = (self.api.clone(), self.moved.clone(), self.albums.clone());
+        Taking { api, moved, albums, intake }
     }
 
     async fn me(&self) -> Result<Me, Failure> {

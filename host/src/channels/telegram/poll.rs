@@ -116,7 +116,8 @@ impl Poll {
         loop {
             match self.intake.cursor().await {
                 Ok(kept) => {
-                    self.cursor = Cursor::parse(&self.inner.name, kept.as_deref());
+                    self.cursor = Cursor::parse(&self.inner.name, &self.inner.bot, kept.as_deref());
+                    self.inner.albums.remember(std::mem::take(&mut self.cursor.albums));
                     self.kept = kept.unwrap_or_default();
                     for update in std::mem::take(&mut self.cursor.held) {
                         self.queue(update).await;
@@ -238,7 +239,8 @@ impl Poll {
         if self.cursor.next.is_none() {
             return Ok(());
         }
-        let cursor = Cursor { held: self.queues.held(), ..self.cursor.clone() }.text();
+        let (held, albums) = (self.queues.held(), self.inner.albums.known());
+        let cursor = Cursor { held, albums, ..self.cursor.clone() }.text();
         if cursor != self.kept {
             self.intake.keep_cursor(cursor.clone()).await?;
             self.kept = cursor;

@@ -15,8 +15,8 @@ const ID: usize = 512;
 /// An update, read.
 #[derive(Debug)]
 pub(super) enum Seen {
-    /// Somebody wrote, or changed what they wrote.
-    Wrote(Arrival),
+    /// Somebody wrote, or changed what they wrote; with the album that it is of.
+    Wrote(Arrival, Option<String>),
     /// Somebody pressed a button; Telegram waits to be told that we know, by this id.
     Pressed(Arrival, String),
     /// A group became a supergroup, which has another id. Told in both of them.
@@ -64,9 +64,10 @@ fn wrote(channel: &str, me: &Me, message: &Message, content: fn(Written) -> Cont
         }
     }
     let text = cut(&text, TEXT);
-    let written = Written { text, addressed: words.addressed, files, output_schema: None };
+    let written = Written { text, quote: words.quote, addressed: words.addressed, files, output_schema: None };
     let id = message.message_id.to_string();
-    Seen::Wrote(arrival(channel, message, kind, (id, sender), content(written)))
+    let album = message.media_group_id.clone().filter(|album| album.len() <= ID);
+    Seen::Wrote(arrival(channel, message, kind, (id, sender), content(written)), album)
 }
 
 /// Only Telegram writes such messages: they have no sender's words.
@@ -213,7 +214,7 @@ mod tests {
 
     fn arrived(update: Value) -> (Arrival, Written) {
         match read(update) {
-            Seen::Wrote(arrival) => {
+            Seen::Wrote(arrival, _) => {
                 let Content::Message(written) = arrival.content.clone() else { panic!("{arrival:?}") };
                 (arrival, written)
             }
@@ -236,7 +237,7 @@ mod tests {
         let mut update = message(json!({"text": "new words", "edit_date": 1}));
         let message = update.as_object_mut().unwrap().remove("message").unwrap();
         update["edited_message"] = message;
-        let Seen::Wrote(arrival) = read(update) else { panic!() };
+        let Seen::Wrote(arrival, None) = read(update) else { panic!() };
         assert_eq!((arrival.platform_id.as_str(), arrival.sender.id.as_str()), ("5", "9"));
         assert_eq!(arrival.content, Content::Edit(Written { text: "new words".into(), ..Written::default() }));
     }

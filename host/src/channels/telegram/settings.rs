@@ -82,6 +82,11 @@ fn address(name: &str, text: &str) -> Result<Url, BadSettings> {
     Ok(url)
 }
 
+/// The bot's id, which stays when it gets another token: the number before the colon.
+pub(super) fn bot_of(token: &SecretString) -> String {
+    token.expose_secret().split_once(':').map(|(id, _)| id.to_owned()).unwrap_or_default()
+}
+
 /// Refuses what is no token, without showing it.
 pub(super) fn check_token(token: &SecretString) -> Result<(), BadSettings> {
     let looks = |token: &str| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use frankenstein::methods::AnswerCallbackQueryParams;
 
+use super::albums::Albums;
 use super::api::Api;
 use super::seen::{Moving, Seen};
 use super::send::Moved;
@@ -22,24 +23,36 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Taking {
     pub(super) api: Arc<Api>,
     pub(super) moved: Moved,
+    pub(super) albums: Albums,
     pub(super) intake: Arc<dyn Intake>,
 }
 
 /// What an update has for somebody.
 #[derive(Debug, Clone)]
 pub(super) enum Task {
-    /// To be handed in; with what Telegram waits by for an answer, if it is a press.
-    Take(Box<Arrival>, Option<String>),
+    /// To be handed in.
+    Take(Box<Arrival>, Beside),
     /// A group has another id.
     Move(Moving),
+}
+
+/// What an arrival has at Telegram only.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Beside {
+    /// What Telegram waits by for an answer, if it is a press.
+    press: Option<String>,
+    /// The album that it is of.
+    album: Option<String>,
 }
 
 impl Task {
     /// Of what was seen, if that is for anybody.
     pub(super) fn of(seen: Seen) -> Result<Self, &'static str> {
         match seen {
-            Seen::Wrote(arrival) => Ok(Self::Take(Box::new(arrival), None)),
-            Seen::Pressed(arrival, id) => Ok(Self::Take(Box::new(arrival), Some(id))),
+            Seen::Wrote(arrival, album) => Ok(Self::Take(Box::new(arrival), Beside { album, press: None })),
+            Seen::Pressed(arrival, id) => {
+                Ok(Self::Take(Box::new(arrival), Beside { press: Some(id), album: None }))
+            }
             Seen::Moved(moving) => Ok(Self::Move(moving)),
             Seen::Nothing(why) => Err(why),
         }
@@ -68,12 +81,13 @@ impl Taking {
     /// Does what is to be done for it, durably.
     pub(super) async fn done(&self, task: Task) -> Result<(), NotTaken> {
         match task {
-            Task::Take(arrival, press) => self.take(*arrival, press).await,
+            Task::Take(arrival, beside) => self.take(*arrival, beside).await,
             Task::Move(moving) => self.moved.tell(self.intake.as_ref(), moving).await,
         }
     }
 
-    async fn take(&self, arrival: Arrival, press: Option<String>) -> Result<(), NotTaken> {
+    async fn take(&self, mut arrival: Arrival, Beside { press, album }: Beside) -> Result<(), NotTaken> {
+        self.albums.mark(album.as_deref(), &mut arrival);
         let taken = self.intake.take(arrival).await?;
         if let Some(id) = press {
             let text = match taken {

@@ -9,6 +9,8 @@ use crate::model::reply::{Outbound, ReplyKind};
 /// ([sendMessage](https://core.telegram.org/bots/api#sendmessage)).
 pub(super) const TEXT: usize = 4096;
 pub(super) const CAPTION: usize = 1024;
+/// The longest text that Telegram reads, in bytes, with its markup ("text is too long" in the Bot API's source).
+const BYTES: usize = 32 * 1024;
 
 /// The reply's messages. What is more than text is [`Piece::Whole`].
 pub(super) fn pieces(reply: &Outbound) -> Vec<Piece> {
@@ -58,8 +60,10 @@ fn closed_text(asked: &Asked, end: &str) -> Piece {
         _ => (escape(&asked.question), asked.question.clone()),
     };
     let line = format!("\n→ {end}");
-    if plain.encode_utf16().count() + line.encode_utf16().count() <= TEXT {
-        markup += &escape(&line);
+    let escaped = escape(&line);
+    let fits = plain.encode_utf16().count() + line.encode_utf16().count() <= TEXT;
+    if fits && markup.len() + escaped.len() <= BYTES {
+        markup += &escaped;
         plain += &line;
     }
     Piece::Text { markup, plain }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State as Shared};
-use axum::http::StatusCode;
-use axum::routing::post;
+use axum::http::{Method, StatusCode};
 use frankenstein::methods::SetWebhookParams;
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::socket::{self, Bounds};
@@ -22,8 +22,9 @@ use super::poll::{Leftovers, WANTED, readable};
 use super::seen::Moving;
 use super::settings::Webhook;
 use super::taking::{Taking, Task};
+use super::watch::{Over, Watch};
 use super::wire::Me;
-use crate::channels::{Intake, Pauses, State};
+use crate::channels::{Intake, Pauses};
 use crate::model::chat::ChatRef;
 
 /// What Telegram calls its secret.
@@ -40,12 +41,18 @@ const CONNECTIONS: Bounds =
     Bounds { connections: 256, head: Some(Duration::from_secs(30)), untaken: Duration::from_secs(30) };
 /// How long calls that are under way get at the end, and how long a call of ours may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// A webhook that stood for so long was lost to something new.
+const STOOD: Duration = Duration::from_secs(120);
 
 struct Hook {
     name: String,
     me: Me,
     taking: Taking,
     secret: String,
+    /// The path that Telegram posts to.
+    path: String,
+    /// How many calls were taken.
+    taken: watch::Sender<u64>,
     slots: Semaphore,
     chats: Mutex<HashMap<ChatRef, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -68,11 +75,18 @@ pub(super) async fn run(
         taking,
         // Hexadecimal, which Telegram allows; new at every start.
         secret: format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()),
+        path: webhook.url.path().to_owned(),
+        taken: watch::Sender::new(0),
         slots: Semaphore::new(AT_ONCE),
         chats: Mutex::default(),
     });
     let mut pauses = Pauses::default();
-    while let Some(why) = serve(&inner, &webhook, hook.clone(), &stop).await {
+    loop {
+        let since = Instant::now();
+        let Some(why) = serve(&inner, &webhook, hook.clone(), &stop).await else { break };
+        if since.elapsed() > STOOD {
+            pauses.reset();
+        }
         if !pauses.wait(&inner.name, &inner.standing, (why, None), &stop).await {
             break;
         }
@@ -88,14 +102,14 @@ async fn serve(inner: &Arc<Inner>, webhook: &Webhook, hook: Arc<Hook>, stop: &Ca
         Err(error) => return Some(format!("cannot listen at {} for Telegram's calls: {error}", webhook.listen)),
     };
     let ends = stop.child_token();
-    let app = Router::new().route(webhook.url.path(), post(called)).with_state(hook.clone());
+    // No route: what a path may have means something there.
+    let app = Router::new().fallback(called).with_state(hook.clone());
     let server = tokio::spawn(socket::serve(listener, CONNECTIONS, app, ends.clone()));
     let failed = match tell(inner, webhook, &hook.secret, stop).await {
-        Told::Yes => {
-            inner.standing.set(&inner.name, State::Connected);
-            stop.cancelled().await;
-            None
-        }
+        Told::Yes => match (Watch { inner, stop, taken: hook.taken.subscribe() }).run().await {
+            Over::End => None,
+            Over::Lost(why) => Some(why),
+        },
         Told::End => None,
         Told::Failed(why) => Some(why),
     };
@@ -136,6 +150,12 @@ async fn tell(inner: &Inner, webhook: &Webhook, secret: &str, stop: &Cancellatio
 
 /// One call of Telegram's, or of somebody who pretends to be.
 async fn called(Shared(hook): Shared<Arc<Hook>>, request: Request) -> StatusCode {
+    if request.uri().path() != hook.path {
+        return StatusCode::NOT_FOUND;
+    }
+    if request.method() != Method::POST {
+        return StatusCode::METHOD_NOT_ALLOWED;
+    }
     let said = request.headers().get(SECRET).map(|value| value.as_bytes()).unwrap_or_default();
     if !bool::from(said.ct_eq(hook.secret.as_bytes())) {
         hook.taking.intake.refused("webhook", "wrong-secret").await;
@@ -167,7 +187,10 @@ async fn called(Shared(hook): Shared<Arc<Hook>>, request: Request) -> StatusCode
         own.taking.done(task).await
     });
     match taken.await {
-        Ok(Ok(())) => StatusCode::OK,
+        Ok(Ok(())) => {
+            hook.taken.send_modify(|taken| *taken += 1);
+            StatusCode::OK
+        }
         Ok(Err(why)) => {
             tracing::warn!(update = id, %why, "not taken; Telegram sends it again");
             StatusCode::SERVICE_UNAVAILABLE

@@ -30,6 +30,13 @@ pub(super) struct FilePath {
 pub(super) struct WebhookInfo {
     #[serde(default)]
     pub(super) url: String,
+    /// How many updates wait to be posted.
+    #[serde(default)]
+    pub(super) pending_update_count: u64,
+    /// When posting one failed last, s since 1970.
+    pub(super) last_error_date: Option<i64>,
+    /// How.
+    pub(super) last_error_message: Option<String>,
 }
 
 /// Something that happened.
@@ -98,6 +105,8 @@ pub(super) struct Message {
     pub(super) caption: Option<String>,
     #[serde(default)]
     pub(super) caption_entities: Vec<Entity>,
+    /// The album that it is of.
+    pub(super) media_group_id: Option<String>,
     pub(super) reply_to_message: Option<Box<Message>>,
     pub(super) quote: Option<Quote>,
     #[serde(default)]

@@ -8,6 +8,8 @@ const QUOTE: usize = 200;
 /// A text as it is handed in.
 pub(super) struct Words {
     pub(super) text: String,
+    /// What it answers.
+    pub(super) quote: Option<String>,
     pub(super) addressed: bool,
 }
 
@@ -19,14 +21,10 @@ pub(super) fn words(message: &Message, me: &Me, direct: bool) -> Words {
         (None, None) => ("", &message.entities),
     };
     let addressed = direct || answers(message, me) || entities.iter().any(|entity| names(text, entity, me));
-    let mut text = without_name(text, entities, me);
+    let text = without_name(text, entities, me);
     // A command has to stay at the beginning.
-    if !text.starts_with('/')
-        && let Some(quote) = quote(message, me)
-    {
-        text = format!("> {quote}\n{text}");
-    }
-    Words { text, addressed }
+    let quote = if text.starts_with('/') { None } else { quote(message, me) };
+    Words { text, quote, addressed }
 }
 
 /// The part of a text that an entity is about.
@@ -139,6 +137,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::model::chat::quoting;
 
     fn me() -> Me {
         Me { id: 7, username: "Our_Bot".into(), can_read_all_group_messages: false }
@@ -151,8 +150,8 @@ mod tests {
     }
 
     fn said(more: Value) -> (String, bool) {
-        let Words { text, addressed } = words(&message(more), &me(), false);
-        (text, addressed)
+        let Words { text, quote, addressed } = words(&message(more), &me(), false);
+        (quoting(quote.as_deref(), &text), addressed)
     }
 
     fn entity(kind: &str, offset: usize, length: usize) -> Value {
@@ -192,6 +191,8 @@ mod tests {
         let to = |text: &str, id: i64| json!({"message_id": id, "chat": {"id": -1, "type": "group"}, "from": {"id": 9}, "text": text});
         let (text, addressed) = said(json!({"text": "yes", "reply_to_message": to("two\nlines", 1)}));
         assert_eq!((text.as_str(), addressed), ("> two lines\nyes", false));
+        let apart = words(&message(json!({"text": "yes", "reply_to_message": to("two", 1)})), &me(), false);
+        assert_eq!((apart.text.as_str(), apart.quote.as_deref()), ("yes", Some("two")), "theirs is no part of it");
         let (text, _) = said(json!({"text": "yes", "reply_to_message": to(&"a".repeat(9999), 1)}));
         assert_eq!(text.lines().next().unwrap().chars().count(), 2 + QUOTE);
         let (text, _) = said(json!({"text": "yes", "quote": {"text": "this"}, "reply_to_message": to("long", 1)}));

@@ -14,7 +14,7 @@ use crate::store::group::tools::{CallKey, CallLimits, Deed, NewCall};
 
 impl Fixture {
     /// The group's agent asks in a chat, in a turn over a message of its own.
-    async fn asks(&self, folder: &str, (chat, _): (ChatRef, ChatKind), options: &[&str]) -> QuestionId {
+    pub(super) async fn asks(&self, folder: &str, (chat, _): (ChatRef, ChatKind), options: &[&str]) -> QuestionId {
         let wiring = self.stores.central().wirings_of(&chat.channel, &chat.chat_id).await.unwrap().remove(0);
         let key = wiring.terms.session_mode.session_key(&chat);
         let store = self.stores.group(&folder.parse().unwrap()).await.unwrap();
@@ -29,6 +29,7 @@ impl Fixture {
             sender: "Ann".into(),
             sender_id: None,
             text: "hello".into(),
+            quote: None,
             output_schema: None,
             files: Vec::new(),
         };
@@ -47,7 +48,7 @@ impl Fixture {
         store.questions(true, 1).await.unwrap()[0].id
     }
 
-    async fn question(&self, folder: &str, id: QuestionId) -> QuestionRow {
+    pub(super) async fn question(&self, folder: &str, id: QuestionId) -> QuestionRow {
         let store = self.stores.group(&folder.parse().unwrap()).await.unwrap();
         store.question(id).await.unwrap().unwrap()
     }

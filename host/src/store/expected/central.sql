@@ -86,6 +86,10 @@ CREATE UNIQUE INDEX approvals_open ON approvals (kind, channel, chat_id, coalesc
 CREATE TABLE busy_groups (
     folder TEXT PRIMARY KEY REFERENCES groups (folder) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE channel_identities (
+    channel  TEXT PRIMARY KEY,
+    identity TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE channels (
     name       TEXT PRIMARY KEY,
     kind       TEXT NOT NULL CHECK (kind IN ('telegram', 'http', 'exec')),

@@ -41,7 +41,8 @@ impl GroupDb {
                 }
                 let now = now_ms();
                 let session = session_for(tx, &session_key, &message.chat, now)?;
-                let text = &message.text[..message.text.floor_char_boundary(MOST_BYTES)];
+                let whole = message.whole();
+                let text = &whole[..whole.floor_char_boundary(MOST_BYTES)];
                 tx.prepare_cached(
                     "INSERT OR IGNORE INTO context
                          (session, channel, chat_id, thread_id, platform_id, sender, text, at)

@@ -89,7 +89,7 @@ impl GroupDb {
 
     /// How many wait for a decision.
     pub async fn open_dead_letters(&self) -> Result<u64, StoreError> {
-        self.db.read(|tx| letters::open(tx)).await
+        self.db.read(letters::open).await
     }
 
     /// Settles one as a person decides: a message or reply that is retried waits again, from its first try.

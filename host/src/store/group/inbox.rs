@@ -104,6 +104,21 @@ impl GroupDb {
     }
 }
 
+impl GroupDb {
+    /// Whether anything is here that was written on a channel, or is for one of its chats.
+    pub async fn has_of_channel(&self, channel: &str) -> Result<bool, StoreError> {
+        let channel = channel.to_owned();
+        self.db
+            .read(move |tx| {
+                let sql = "SELECT EXISTS (SELECT 1 FROM inbox WHERE channel = ?1)
+                               OR EXISTS (SELECT 1 FROM context WHERE channel = ?1)
+                               OR EXISTS (SELECT 1 FROM outbox WHERE channel = ?1)";
+                Ok(tx.query_row(sql, [channel], |row| row.get(0))?)
+            })
+            .await
+    }
+}
+
 pub(super) fn room_for_one(tx: &Savepoint<'_>, session: &SessionId) -> Result<(), StoreError> {
     let waiting: u64 = tx
         .prepare_cached(
@@ -132,7 +147,7 @@ pub(super) fn insert(
         message.chat.thread_id,
         message.platform_id,
         message.sender,
-        message.text,
+        message.whole(),
         MessageState::Pending.as_str(),
         now,
         kind.as_str(),

@@ -44,6 +44,7 @@ impl GroupDb {
             sender: "me".into(),
             sender_id: None,
             text: "hello".into(),
+            quote: None,
             output_schema: None,
             files: Vec::new(),
         };
@@ -246,6 +247,7 @@ mod told {
             sender: "me".into(),
             sender_id: None,
             text: id.into(),
+            quote: None,
             output_schema: None,
             files: Vec::new(),
         };

@@ -39,6 +39,7 @@ fn message(id: &str, text: &str) -> Inbound {
         sender: "Ann".into(),
         sender_id: None,
         text: text.into(),
+        quote: None,
         output_schema: None,
         files: Vec::new(),
     }

@@ -33,6 +33,7 @@ fn message(id: &str, platform_id: &str) -> Inbound {
         sender: "Ada".into(),
         sender_id: Some("1".into()),
         text: "hello".into(),
+        quote: None,
         output_schema: None,
         files: Vec::new(),
     }
@@ -105,7 +106,7 @@ async fn wirings_policy_and_what_was_answered_go_along_and_the_old_id_means_the_
     let gone = f.central.moves_of("tg", "-5").await.unwrap().gone.unwrap();
     assert!(!f.central.answer(&chat("-1005"), &gone.message("3"), None).await.unwrap(), "it was answered before");
     assert!(f.central.answer(&chat("-1005"), "3", None).await.unwrap(), "the new chat numbers anew");
-    let changed = f.central.edit_held(&chat("-1005"), &gone.message("3"), "9", "hello").await.unwrap();
+    let changed = f.central.edit_held(&chat("-1005"), &gone.message("3"), "9", ("hello", None)).await.unwrap();
     assert!(changed, "what is held is changed by the name that a change comes with");
     let pending = f.central.moves_of("tg", "-1005").await.unwrap().pending;
     assert_eq!(pending.len(), 2, "the group's and our own: {pending:?}");

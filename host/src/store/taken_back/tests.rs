@@ -270,3 +270,31 @@ async fn a_backup_has_no_callback_and_a_removed_keys_chat_stays_nobodys() {
     let again = to.central.add_key(key, [8; 32], folder("demo")).await.unwrap();
     assert_eq!(again, Put::Done("key/laptop/2".into()));
 }
+
+#[tokio::test]
+async fn a_channel_that_is_another_at_its_platform_gets_nothing_of_its_names_sake() {
+    let from = Place::lived_in().await;
+    from.central.put_identity("tg", "424242".into()).await.unwrap();
+    from.central.put_identity("gone", "7".into()).await.unwrap();
+    let backup = from.backup(&[]);
+    let fresh = Place::new();
+    fresh.takes_all(&backup).await;
+    for (name, who) in [("tg", "424242"), ("gone", "7")] {
+        assert_eq!(
+            fresh.central.identity(name).await.unwrap().as_deref(),
+            Some(who),
+            "also of one that was taken away"
+        );
+    }
+    let other = Place::new();
+    let row = ChannelRow { name: "tg".into(), kind: ChannelKind::Telegram, settings: "{}".into(), created_at: 0 };
+    other.central.put_channel(row, Some(b"sealed".to_vec())).await.unwrap();
+    other.central.put_identity("tg", "555555".into()).await.unwrap();
+    other.takes_all(&backup).await;
+    assert_eq!(other.central.identity("tg").await.unwrap().as_deref(), Some("555555"));
+    assert_eq!(known(&other.central, "2").await.person, None, "its people are others");
+    let of_one_group = from.backup(&["demo"]);
+    let part = Place::new();
+    part.takes_all(&of_one_group).await;
+    assert_eq!(part.central.identity("gone").await.unwrap(), None, "nobody of that group is there");
+}

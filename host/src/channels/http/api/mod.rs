@@ -254,8 +254,13 @@ fn arrival(
     asked: &Asked,
     files: Vec<Offered>,
 ) -> Arrival {
-    let written =
-        Written { text: asked.text(thread.begins), addressed: true, files, output_schema: asked.schema.clone() };
+    let written = Written {
+        text: asked.text(thread.begins),
+        quote: None,
+        addressed: true,
+        files,
+        output_schema: asked.schema.clone(),
+    };
     Arrival {
         chat: ChatRef {
             channel: desk.inner.name.clone(),

@@ -1,13 +1,11 @@
 //! The text within a paragraph, a heading or a cell.
 
-use pulldown_cmark::{Event, LinkType, Tag, TagEnd};
+use pulldown_cmark::{Event, Tag, TagEnd};
 
 use super::Flavour;
 use crate::channels::markup::clean::{clean, is_blank};
 use crate::channels::markup::doc::{Rich, Style};
 
-/// What Telegram opens.
-const SCHEMES: [&str; 4] = ["http:", "https:", "mailto:", "tg:"];
 /// The longest address (bytes) that is linked. Longer ones are none that people are given, and markup has a limit too.
 const MAX_LINKED: usize = 2048;
 /// The most characters of an address that is written out.
@@ -93,9 +91,6 @@ impl Inline {
             Tag::Emphasis => step(&mut self.italic, true),
             Tag::Strikethrough => step(&mut self.strike, true),
             Tag::Link { .. } | Tag::Image { .. } if self.link.is_some() => self.inner += 1,
-            Tag::Link { dest_url, link_type: LinkType::Email, .. } => {
-                self.open(format!("mailto:{dest_url}"), links)
-            }
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => self.open(dest_url.into_string(), links),
             _ => {}
         }
@@ -133,21 +128,58 @@ impl Inline {
 
 /// What is to be written behind a link's text.
 fn written(link: &Link, text: &str) -> String {
-    let address = match link.address.char_indices().nth(MAX_WRITTEN) {
-        Some((at, _)) => format!("{}…", &link.address[..at]),
-        None => link.address.clone(),
+    // An address of mail is known as one.
+    let whole = link.address.strip_prefix("mailto:").unwrap_or(&link.address);
+    let address = match whole.char_indices().nth(MAX_WRITTEN) {
+        Some((at, _)) => format!("{}…", &whole[..at]),
+        None => whole.to_owned(),
     };
     if is_blank(text) {
         return address;
     }
-    let said = text.trim() == link.address || Some(text.trim()) == link.address.strip_prefix("mailto:");
+    let said = text.trim() == link.address || text.trim() == whole;
     if link.shown.is_some() || said || is_blank(&address) { String::new() } else { format!(" ({address})") }
 }
 
+/// Whether Telegram makes a link of it. Of others it keeps the text alone, without a word
+/// (`LinkManager::check_link` in TDLib): such are written out.
 fn is_shown(address: &str) -> bool {
-    let starts =
-        |scheme: &&str| address.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    address.len() <= MAX_LINKED && SCHEMES.iter().any(|scheme| starts(scheme) && address.len() > scheme.len())
+    let after = |scheme: &str| {
+        let start = address.get(..scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then(|| &address[scheme.len()..])
+    };
+    if address.len() > MAX_LINKED {
+        return false;
+    }
+    if let Some(rest) = after("http://").or_else(|| after("https://")) {
+        return is_host(until_path(rest));
+    }
+    let Some(rest) = after("tg://").or_else(|| after("tg:")) else { return false };
+    let name = until_path(rest);
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+fn until_path(rest: &str) -> &str {
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// Whether a login, a host and a port name a host with a dot, or an address of IPv6. `localhost` is none.
+fn is_host(place: &str) -> bool {
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (place, None),
+    };
+    let is_port =
+        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    if port.is_some_and(|port| !is_port(port)) {
+        return false;
+    }
+    if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return inner.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    host.trim_matches('.').contains('.') && host.chars().all(plain)
 }
 
 fn step(depth: &mut usize, deeper: bool) {

@@ -34,7 +34,7 @@ fn each_kind_of_markdown_has_its_markup() {
         ("a[^n].\n\n[^n]: b", "a[n].\n\n[n] b"),
         ("|a|\n|-|", "<pre>a</pre>"),
         ("|a|b|\n|-|-:|\n|c&#10;d|1|\n||22|", "<pre>a   |  b\n----+---\nc d |  1\n    | 22</pre>"),
-        ("|a|b|\n|-|-|\n|[c](http://d)||", "<b>a</b>: <a href=\"http://d\">c</a>"),
+        ("|a|b|\n|-|-|\n|[c](http://d.x)||", "<b>a</b>: <a href=\"http://d.x\">c</a>"),
         ("<b>a</b> <!-- c -->", "&lt;b&gt;a&lt;/b&gt; &lt;!-- c --&gt;"),
         ("<div>\na\n</div>", "&lt;div&gt;\na\n&lt;/div&gt;"),
         ("&lt;b&gt; &quot;&copy;", "&lt;b&gt; &quot;©"),
@@ -47,25 +47,41 @@ fn each_kind_of_markdown_has_its_markup() {
 #[test]
 fn only_some_links_can_be_followed() {
     for (markdown, markup) in [
-        ("[a](http://b)", "<a href=\"http://b\">a</a>"),
-        ("[a](HTTPS://b?c=1&d=\"e\")", "<a href=\"HTTPS://b?c=1&amp;d=&quot;e&quot;\">a</a>"),
+        ("[a](http://b.x)", "<a href=\"http://b.x\">a</a>"),
+        ("[a](HTTPS://b.x?c=1&d=\"e\")", "<a href=\"HTTPS://b.x?c=1&amp;d=&quot;e&quot;\">a</a>"),
         ("[a](tg://user?id=1)", "<a href=\"tg://user?id=1\">a</a>"),
-        ("[*a* `b`](http://c)", "<a href=\"http://c\"><i>a</i> b</a>"),
-        ("**a [b](http://c) d**", "<b>a <a href=\"http://c\">b</a> d</b>"),
+        ("[*a* `b`](http://c.x)", "<a href=\"http://c.x\"><i>a</i> b</a>"),
+        ("**a [b](http://c.x) d**", "<b>a <a href=\"http://c.x\">b</a> d</b>"),
         ("<http://a.b>", "<a href=\"http://a.b\">http://a.b</a>"),
-        ("<a@b.c>", "<a href=\"mailto:a@b.c\">a@b.c</a>"),
-        ("[](http://a)", "<a href=\"http://a\">http://a</a>"),
-        ("![a](http://b)", "<a href=\"http://b\">a</a>"),
-        ("[![a](http://b)](http://c)", "<a href=\"http://c\">a</a>"),
-        ("![a [b](http://c) d](http://e)", "<a href=\"http://e\">a b d</a>"),
-        ("[a][1]\n\n[1]: http://b", "<a href=\"http://b\">a</a>"),
+        ("<a@b.c>", "a@b.c"),
+        ("[a](mailto:b@c.d)", "a (b@c.d)"),
+        ("[](http://a.x)", "<a href=\"http://a.x\">http://a.x</a>"),
+        ("![a](http://b.x)", "<a href=\"http://b.x\">a</a>"),
+        ("[![a](http://b.x)](http://c.x)", "<a href=\"http://c.x\">a</a>"),
+        ("![a [b](http://c.x) d](http://e.x)", "<a href=\"http://e.x\">a b d</a>"),
+        ("[a][1]\n\n[1]: http://b.x", "<a href=\"http://b.x\">a</a>"),
         ("[a](b/c.rs)", "a (b/c.rs)"),
         ("[b/c.rs](b/c.rs)", "b/c.rs"),
         ("[a](javascript:b)", "a (javascript:b)"),
         ("[a](java&#10;script:b)", "a (javascript:b)"),
         ("[a](data:text/html,<b>)", "a (data:text/html,&lt;b&gt;)"),
         ("[a](http:)", "a (http:)"),
-        ("[a](http://b", "[a](http://b"),
+        // Telegram makes no links of these, and would lose the address.
+        ("[a](http://localhost:5173)", "a (http://localhost:5173)"),
+        ("[a](http://grafana:3000/d/1.html)", "a (http://grafana:3000/d/1.html)"),
+        ("[a](https://b.c@localhost/)", "a (https://b.c@localhost/)"),
+        ("<http://localhost:1>", "http://localhost:1"),
+        ("[a](http://b.c:0/)", "a (http://b.c:0/)"),
+        ("[a](http://b.c:99999)", "a (http://b.c:99999)"),
+        ("[a](http:b.c)", "a (http:b.c)"),
+        ("[a](http://[::1)", "a (http://[::1)"),
+        ("[a](tg:)", "a (tg:)"),
+        ("[a](tg://b.c/)", "a (tg://b.c/)"),
+        // And of these it does.
+        ("[a](http://127.0.0.1:80/b)", "<a href=\"http://127.0.0.1:80/b\">a</a>"),
+        ("[a](http://[::1]:80/)", "<a href=\"http://[::1]:80/\">a</a>"),
+        ("[a](https://b:c@d.e/)", "<a href=\"https://b:c@d.e/\">a</a>"),
+        ("[a](http://b.x", "[a](http://b.x"),
     ] {
         assert_eq!(sent(markdown), markup, "{markdown:?}");
     }
@@ -80,7 +96,7 @@ fn what_platforms_obey_is_not_passed_on() {
         ("a&#x202e;b&#8;c", "abc"),
         ("`a\u{202e}b`", "<code>ab</code>"),
         ("```\na\u{1b}[31mb\n```", "<pre>a[31mb</pre>"),
-        ("[a](http://b&#x202e;c)", "<a href=\"http://bc\">a</a>"),
+        ("[a](http://b.x&#x202e;c)", "<a href=\"http://b.xc\">a</a>"),
         ("a\r\nb\rc\u{2028}d", "a\nb\nc\nd"),
     ] {
         assert_eq!(sent(text), markup, "{text:?}");
@@ -98,7 +114,7 @@ fn nothing_is_sent_for_nothing_and_something_for_something() {
     }
     // Markdown that shows nothing.
     for (text, markup) in
-        [("[a]: http://b", "[a]: http://b"), ("```\n```", "```\n```"), (">", "&gt;"), ("![]()", "![]()")]
+        [("[a]: http://b.x", "[a]: http://b.x"), ("```\n```", "```\n```"), (">", "&gt;"), ("![]()", "![]()")]
     {
         assert_eq!(sent(text), markup);
     }
@@ -130,11 +146,11 @@ fn messages_end_where_it_reads_well() {
 
 #[test]
 fn styles_go_on_in_the_next_message() {
-    let pieces = telegram("> **aaaa aaaa [bbbb bbbb bbbb](http://c)**", 20);
+    let pieces = telegram("> **aaaa aaaa [bbbb bbbb bbbb](http://c.x)**", 20);
     assert_eq!(
         shown(&pieces),
-        "<blockquote><b>aaaa aaaa <a href=\"http://c\">bbbb bbbb</a></b></blockquote>\n--------\n\
-         <blockquote><a href=\"http://c\"><b>bbbb</b></a></blockquote>"
+        "<blockquote><b>aaaa aaaa <a href=\"http://c.x\">bbbb bbbb</a></b></blockquote>\n--------\n\
+         <blockquote><a href=\"http://c.x\"><b>bbbb</b></a></blockquote>"
     );
 }
 
@@ -184,6 +200,12 @@ fn a_message_has_a_hundred_entities_at_most() {
         };
         pieces.iter().map(of).collect()
     };
+    let links = format!("{} {}", "[a](http://b.c) ".repeat(99), "**[a](http://b.c)** ".repeat(3));
+    assert_eq!(entities(&telegram(&links, 4096)), [99, 6], "where a link leads is never left out");
+    let quoted = format!("> {}", "[a](http://b.c) ".repeat(120));
+    assert_eq!(entities(&telegram(&quoted, 4096)), [100, 22], "with the quote itself");
+    let headed = format!("a\n\n# b\n\n{}", "[a](http://b.c) ".repeat(100));
+    assert_eq!(entities(&telegram(&headed, 4096)), [1, 100]);
     // Split between chunks, where there is one.
     assert_eq!(entities(&telegram(&"- `a`\n".repeat(150), 4096)), [100, 50]);
     assert_eq!(entities(&telegram(&"`a` ".repeat(150), 4096)), [100]);
@@ -208,7 +230,7 @@ fn a_draft_leaves_out_its_beginning() {
             "…\n<pre><code class=\"language-rust\">cccc\ndddd\neeee</code></pre>",
         ),
         ("aaaaaaaaaaaaaaaaaaaaaaaaaaaa", 16, "…\naaaaaaaaaaaaaa"),
-        ("a [b](http://c", 16, "a [b](http://c"),
+        ("a [b](http://c.x", 16, "a [b](http://c.x"),
         ("a &am", 16, "a &amp;am"),
     ] {
         let draft = telegram_draft(text, limit).expect("something to show");
@@ -221,7 +243,7 @@ fn markdown_that_is_split_is_still_markdown() {
     for (text, limit, expected) in [
         ("a\n\n\n\nb\n- c", 100, vec!["a\n\nb\n- c"]),
         ("    a\n\nb", 100, vec!["    a\n\nb"]),
-        ("[a][b]\n\n[b]: http://c", 100, vec!["[a][b]\n\n[b]: http://c"]),
+        ("[a][b]\n\n[b]: http://c.x", 100, vec!["[a][b]\n\n[b]: http://c.x"]),
         ("# a\n\nbbbb bbbb\n\n# c\n\ndddd dddd", 24, vec!["# a\n\nbbbb bbbb", "# c\n\ndddd dddd"]),
         // A fence in an item that is too long for a message.
         (
@@ -240,6 +262,7 @@ fn markdown_that_is_split_is_still_markdown() {
 fn plain_words_say_where_links_lead_and_what_is_quoted() {
     for (markdown, text) in [
         ("[a](http://b) <http://c> <d@e.f>", "a (http://b) http://c d@e.f"),
+        ("[a](mailto:b@c.d)", "a (b@c.d)"),
         ("> a\nb\n\nc", "> a\n> b\n\nc"),
         ("**a** `b` ~~c~~", "a b c"),
         ("|a|\n|-|\n|[b](http://c)|", "a\n------------\nb (http://c)"),
@@ -247,4 +270,24 @@ fn plain_words_say_where_links_lead_and_what_is_quoted() {
         let pieces = plain(markdown, 100, Measure::Bytes);
         assert_eq!(pieces.iter().map(text_of).collect::<Vec<_>>(), [text], "{markdown:?}");
     }
+}
+
+#[test]
+fn many_long_links_make_more_messages_and_none_is_lost() {
+    let long = |number: usize| format!("https://a.b/{number}/{}", "&".repeat(1400));
+    let of = |messages: &[Piece]| -> Vec<usize> {
+        let links = |piece: &Piece| match piece {
+            Piece::Text { markup, .. } => markup.matches("<a href").count(),
+            Piece::File { .. } => 0,
+        };
+        messages.iter().map(links).collect()
+    };
+    let links: Vec<String> = (0..10).map(|number| format!("[link]({})", long(number))).collect();
+    for between in ["\n\n", "\n- ", " ", ""] {
+        let pieces = telegram(&links.join(between), 4096);
+        check_telegram(&pieces, 4096).expect("Telegram takes it");
+        assert_eq!(of(&pieces), [4, 4, 2], "{between:?}");
+    }
+    let draft = telegram_draft(&links.join(" "), 4096).expect("something to show");
+    assert!(draft.markup.len() <= MAX_BYTES && draft.plain == "…\nlink link link link", "{}", draft.plain);
 }

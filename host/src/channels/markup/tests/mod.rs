@@ -76,6 +76,9 @@ fn check_telegram(pieces: &[Piece], limit: usize) -> Result<(), String> {
     for piece in pieces {
         if let Piece::Text { markup, plain } = piece {
             let parsed = validator::parse(markup).map_err(|why| format!("{why} in {markup:?}"))?;
+            if markup.len() > MAX_BYTES {
+                return Err(format!("{} bytes of {MAX_BYTES}", markup.len()));
+            }
             if parsed.entities > MAX_ENTITIES {
                 return Err(format!("{} entities in {markup:?}", parsed.entities));
             }

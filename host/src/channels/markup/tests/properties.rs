@@ -26,6 +26,8 @@ fn soup() -> impl Strategy<Value = String> {
         "[",
         "](",
         "](http://a.b ",
+        "](http://a:1/) ",
+        "](mailto:a@b.c) ",
         ")",
         "!",
         "<",
@@ -171,5 +173,26 @@ proptest! {
             let whole = Measure::Utf16.of_text(text.trim_end()) <= limit;
             prop_assert_eq!(draft.plain.starts_with('…'), !whole, "{}", draft.plain);
         }
+    }
+
+    #[test]
+    fn every_long_link_arrives_in_messages_that_telegram_reads(
+        links in prop::collection::vec(("[a-z]{1,12}", prop::sample::select(vec!["a", "&", "\"", "é"]), 0usize..1000), 1..60),
+        between in prop::sample::select(vec![" ", "", "\n\n", "\n- ", "\n> ", " **and** "]),
+        limit in prop::sample::select(vec![100usize, 4096]),
+    ) {
+        let address = |number: usize| format!("https://a.b/{number}/");
+        let one = |(number, (text, fill, times)): (usize, &(String, &str, usize))| {
+            format!("[{text}]({}{})", address(number), fill.repeat(*times))
+        };
+        let text = links.iter().enumerate().map(one).collect::<Vec<_>>().join(between);
+        let sent = telegram(&text, limit);
+        check_telegram(&sent, limit).map_err(TestCaseError::fail)?;
+        for number in 0..links.len() {
+            let there = |piece: &Piece| matches!(piece, Piece::Text { markup, .. } if markup.contains(&address(number)));
+            prop_assert!(sent.iter().any(there), "{}", address(number));
+        }
+        let draft = telegram_draft(&text, limit).map(|draft| Piece::Text { markup: draft.markup, plain: draft.plain });
+        check_telegram(draft.as_slice(), limit).map_err(TestCaseError::fail)?;
     }
 }

@@ -50,6 +50,7 @@ fn message(id: &str) -> Inbound {
         sender: "me".into(),
         sender_id: None,
         text: format!("text of {id}"),
+        quote: None,
         output_schema: None,
         files: Vec::new(),
     }
