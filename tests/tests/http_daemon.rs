@@ -155,7 +155,7 @@ async fn a_signed_call_wakes_an_agent_and_has_its_answer_also_at_its_callback() 
 }
 
 #[tokio::test]
-async fn a_callback_of_before_they_were_sealed_is_sealed_and_serves_on() {
+async fn a_callback_of_before_they_were_sealed_is_sealed_and_one_that_is_lost_is_asked_for() {
     let mut stage = Stage::new("mock").await;
     let (told_to, mut came) = tokio::sync::mpsc::unbounded_channel();
     let app = axum::Router::new().fallback(move |uri: axum::http::Uri| {
@@ -187,6 +187,16 @@ async fn a_callback_of_before_they_were_sealed_is_sealed_and_serves_on() {
     // The journal goes into the file at the end.
     assert!(stage.home.stop().await.success());
     assert!(!stage.has_in_central("hush"), "nothing of it is left");
+    // As after a restore: no backup has an address.
+    let central = rusqlite::Connection::open(cofferdam_tests::rows::central(stage.home.root())).expect("it opens");
+    central.execute("DELETE FROM secrets", []).expect("deleted");
+    central.close().expect("closed");
+    stage.home.up().await;
+    let lacks = stage.home.cli(&["hook", "add", "ci", "demo"]).await;
+    assert!(lacks.code == 2 && lacks.stderr.contains("--no-callback"), "{lacks:?}");
+    let secret = stage.hook("ci", &["--no-callback"]).await;
+    stage.listens().await;
+    assert_eq!(told(stage.signed("ci", &secret, &json!({"text": "hello again"}))).await.0, 202);
 }
 
 #[tokio::test]

@@ -33,6 +33,11 @@ impl Switchboard {
         let _alone = self.inner.changing.lock().await;
         let board = &self.inner.board;
         let central = board.stores.central();
+        if callback.is_none() && self.lacks_callback(&row).await? {
+            let why = "no backup has the address of its callback: give it again with --callback or --callback-file, or \
+                       say --no-callback";
+            return Err(ChannelError::NoSecret(why.to_owned()));
+        }
         let of = SecretOf::hook(&row.channel, &row.name);
         let (secret, made) = match secret {
             HookSecret::Given(secret) => (Some(secret), None),
@@ -53,6 +58,13 @@ impl Switchboard {
         let texts = secret.map(|secret| (of, secret)).into_iter().chain(callback).collect();
         let put = board.secrets.seal_others(texts, keep).await??;
         Ok((put.clone(), made.filter(|_| matches!(put, Put::Done(_)))))
+    }
+
+    /// Whether a webhook's callback is shown and its address is nowhere, as after a restore.
+    async fn lacks_callback(&self, row: &HookRow) -> Result<bool, ChannelError> {
+        let kept = row.callback.as_ref().is_some_and(|kept| shown(kept).as_ref() == Some(kept));
+        let of = SecretOf::callback(&row.channel, &row.name);
+        Ok(kept && self.inner.board.stores.central().sealed(of).await?.is_none())
     }
 
     /// Seals the callbacks of before they were sealed, such as a backup's. One that cannot be serves as it is until the next
