@@ -136,7 +136,7 @@ impl Desk {
             DENY => (ApprovalEvent::Deny, Effect::default()),
             word => (ApprovalEvent::Approve, self.effect(&row, word).await.map_err(|error| gone(&row, error))?),
         };
-        let said = (made.word.clone(), by.name());
+        let said = (made.word.clone(), by.recorded());
         let saying = place.map(|place| Saying {
             chat: place.chat.clone(),
             platform_id: place.platform_id.to_owned(),
@@ -149,7 +149,7 @@ impl Desk {
             Decided::Before(state) => return Err(before(&ApprovalRow { state, ..row })),
             Decided::Unknown => return Err(DecideError::Unknown(named)),
         }
-        tracing::info!(approval = id, choice = made.word, by = by.name(), "decided");
+        tracing::info!(approval = id, choice = made.word, by = by.recorded(), "decided");
         // What was held waits with the late ones now.
         self.inner.late.notify_one();
         Ok((row, made))

@@ -2,6 +2,7 @@
 
 use cofferdam_protocol::ids::{Folder, WaitingId};
 
+use crate::channels::Arrival;
 use crate::model::people::Act;
 use crate::router::MAX_MESSAGE_BYTES;
 use crate::store::StoreError;
@@ -14,8 +15,10 @@ pub enum Decider {
     Host,
     /// A person on a platform.
     Person {
-        /// How they are called.
+        /// How they call themselves.
         name: String,
+        /// Who they are on their platform: the channel, a colon, and the platform's id.
+        user: String,
         /// What they may.
         known: Known,
     },
@@ -78,6 +81,12 @@ pub enum DecideError {
 }
 
 impl Decider {
+    /// Whoever an arrival is from.
+    pub(super) fn of(arrival: &Arrival, known: Known) -> Self {
+        let user = format!("{}:{}", arrival.chat.channel, arrival.sender.id);
+        Self::Person { name: arrival.sender.name.clone(), user, known }
+    }
+
     /// Whether they may decide on what is about a group; none: about all of them.
     pub(super) fn may(&self, folder: Option<&Folder>) -> bool {
         match self {
@@ -97,6 +106,14 @@ impl Decider {
         match self {
             Self::Host => "the host".to_owned(),
             Self::Person { name, .. } => name.clone(),
+        }
+    }
+
+    /// Who it was, for the record: anybody may call themselves anything.
+    pub(super) fn recorded(&self) -> String {
+        match self {
+            Self::Host => self.name(),
+            Self::Person { name, user, .. } => format!("{name} ({user})"),
         }
     }
 }

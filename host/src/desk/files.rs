@@ -164,7 +164,8 @@ fn unplaced(error: &(dyn std::error::Error + 'static)) -> Unplaced {
 /// The same for the same file of the same message at every try: one that was cut off is written over.
 pub(super) fn prefix(chat: &ChatRef, platform_id: &str, number: usize) -> String {
     let hash = Sha256::digest(format!("{chat}\0{platform_id}\0{number}"));
-    let hex: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    // So many that nobody finds a message of their own whose file would come over another's.
+    let hex: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let day = jiff::Timestamp::from_millisecond(crate::clock::now_ms()).unwrap_or_default();
     format!("{}-{hex}", day.strftime("%Y%m%d"))
 }

@@ -54,8 +54,7 @@ impl Desk {
     pub(super) async fn find(&self, arrival: &Arrival, text: &str) -> Result<Found, StoreError> {
         let (central, chat) = (self.inner.stores.central(), &arrival.chat);
         let Looked { sender, chat: row, wirings, engaged, ahead } = central.look(chat, &arrival.sender.id).await?;
-        let direct = arrival.kind == ChatKind::Direct;
-        if sender.person.is_some() && direct && sender.direct.as_deref() != Some(&chat.chat_id) {
+        if sender.person.is_some() && self.is_read(arrival) && sender.direct.as_deref() != Some(&chat.chat_id) {
             central.put_direct(&chat.channel, &arrival.sender.id, &chat.chat_id).await?;
             self.look_soon();
         }
@@ -229,6 +228,14 @@ impl Desk {
         let first = central.answer(&arrival.chat, &arrival.platform_id, post).await.map_err(failed)?;
         self.told([arrival.chat.clone()]);
         Ok(first)
+    }
+}
+
+impl Desk {
+    /// Whether its sender reads what is said in its chat, so that they can be asked there: not where programs call.
+    pub(super) fn is_read(&self, arrival: &Arrival) -> bool {
+        let channel = self.inner.channels.get(&arrival.chat.channel);
+        arrival.kind == ChatKind::Direct && channel.is_some_and(|channel| channel.writers() == Writers::People)
     }
 }
 

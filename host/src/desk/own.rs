@@ -57,7 +57,7 @@ impl Desk {
         }
         let place =
             Place { chat: &arrival.chat, platform_id: &arrival.platform_id, sender_id: Some(&arrival.sender.id) };
-        let by = Decider::Person { name: arrival.sender.name.clone(), known: found.sender.clone() };
+        let by = Decider::of(arrival, found.sender.clone());
         let shown = |wiring: &&Wiring| may_write(arrival, found, &wiring.folder);
         let wirings: Vec<Wiring> = found.wirings.iter().filter(shown).cloned().collect();
         let asker = Asker { by, role: found.sender.anywhere(), place, wirings: &wirings };

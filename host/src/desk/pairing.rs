@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::{Desk, failed, words};
 use crate::channels::{Arrival, NotTaken, Taken};
-use crate::model::chat::ChatKind;
 use crate::model::people::Role;
 use crate::router::DropReason;
 use crate::store::pairing::{Showing, Shown};
@@ -95,7 +94,7 @@ impl Desk {
         if !self.inner.codes.may(&sender) {
             return self.dropped(arrival, DropReason::BadCode).await;
         }
-        let direct = (arrival.kind == ChatKind::Direct).then(|| arrival.chat.chat_id.clone());
+        let direct = self.is_read(arrival).then(|| arrival.chat.chat_id.clone());
         let user = NewUser {
             channel: arrival.chat.channel.clone(),
             user_id: arrival.sender.id.clone(),

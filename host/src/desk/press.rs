@@ -26,7 +26,7 @@ impl Desk {
         let Some(word) = row.and_then(|row| row.choices.get(choice).map(|choice| choice.word.clone())) else {
             return self.dropped(arrival, DropReason::BadPress).await;
         };
-        let by = Decider::Person { name: arrival.sender.name.clone(), known };
+        let by = Decider::of(arrival, known);
         match self.decide(&by, id, Some(&word)).await {
             Ok((_, made)) => Ok(Taken::Done(made.label)),
             // It was pressed twice, or by two; or its group was removed.

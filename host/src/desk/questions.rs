@@ -66,7 +66,7 @@ impl Desk {
         let message = message(&row, by, text, place);
         let elsewhere = place.is_none_or(|place| *place.chat != row.chat);
         self.give(folder, id, Answer { message, elsewhere }).await?;
-        tracing::info!(question = %named, by = by.name(), "answered");
+        tracing::info!(question = %named, by = by.recorded(), "answered");
         Ok(self.find_question(folder, id).await?.unwrap_or(row))
     }
 

@@ -80,7 +80,7 @@ pub(super) fn settle(
         ApprovalState::Open | ApprovalState::Expired => drop_held(tx, row, "unanswered")?,
     }
     let end = match (next, decided) {
-        (ApprovalState::Approved, Some((choice, by))) => format!("approved by {by} ({choice})"),
+        (ApprovalState::Approved, Some((choice, by))) => format!("approved by {by}: {choice}"),
         (ApprovalState::Denied, Some((_, by))) => format!("denied by {by}"),
         _ => "nobody answered in time; nothing is allowed".to_owned(),
     };

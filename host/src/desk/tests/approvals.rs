@@ -237,7 +237,7 @@ async fn a_verdict_is_answered_with_its_decision_so_no_crash_comes_between() {
     let written = Written { text: "/approve".into(), addressed: true, ..Written::default() };
     let verdict = f.arrival(OWNER, direct(OWNER), Content::Message(written));
     let known = f.stores.central().look(&chat(OWNER), OWNER).await.unwrap().sender;
-    let by = Decider::Person { name: "me".into(), known };
+    let by = Decider::of(&verdict, known);
     let place = Place { chat: &verdict.chat, platform_id: &verdict.platform_id, sender_id: Some(OWNER) };
     // The daemon dies behind this.
     f.desk.decide_in(&by, 1, None, Some(place)).await.unwrap();
