@@ -22,3 +22,5 @@ DROP TABLE late;
 ALTER TABLE new_late RENAME TO late;
 CREATE UNIQUE INDEX late_message ON late (channel, chat_id, platform_id, coalesce(folder, ''));
 CREATE INDEX late_line ON late (channel, user_id, chat_id, folder, id);
+-- What waits for one group is in one line, whoever wrote it.
+CREATE INDEX late_group ON late (channel, chat_id, folder, id) WHERE folder IS NOT NULL;

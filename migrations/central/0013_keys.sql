@@ -20,6 +20,9 @@ JOIN channels ON channels.name = old.channel AND channels.kind = 'http'
 WHERE (old.chat_id GLOB 'hook/*' OR old.chat_id GLOB 'key/*')
   AND (old.channel, old.chat_id) NOT IN (SELECT channel, chat_id FROM hooks UNION SELECT channel, chat_id FROM api_keys);
 
+-- Nobody reads there what they are asked.
+UPDATE users SET direct = NULL WHERE channel IN (SELECT name FROM channels WHERE kind = 'http');
+
 -- Conversations are a key's by its chat.
 UPDATE api_threads SET key = 'key/' || key;
 CREATE INDEX api_threads_key ON api_threads (channel, key, at);

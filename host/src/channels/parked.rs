@@ -1,8 +1,9 @@
 //! A channel of the home that does not run: its secret is missing, or it is being changed. What is on its way to it waits.
 
 use async_trait::async_trait;
+use tokio::io::AsyncWrite;
 
-use super::{Abilities, Channel, Piece, Receipt, SendError, State};
+use super::{Abilities, Channel, Offered, Piece, Receipt, SendError, State};
 use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
 
@@ -39,6 +40,11 @@ impl Channel for Parked {
 
     fn is_there(&self, _: &ChatRef) -> bool {
         false
+    }
+
+    /// Later: the channel is there again.
+    async fn fetch(&self, _: &Offered, _: &mut (dyn AsyncWrite + Send + Unpin), _: u64) -> Result<u64, SendError> {
+        Err(SendError::Absent)
     }
 
     async fn send(&self, _: &Outbound, _: (usize, &Piece), _: Option<&str>) -> Result<Receipt, SendError> {

@@ -28,8 +28,8 @@ pub(super) struct Placed {
     pub(super) notes: String,
 }
 
-/// The longest time for one file: a little more than any channel allows itself (Telegram's is 300 s).
-const FETCH: Duration = Duration::from_secs(330);
+/// The longest time for one file: a little more than any channel allows itself (Telegram's is 300 s, a program's at most 680 s).
+const FETCH: Duration = Duration::from_secs(700);
 /// A file that cannot be had for so long, nor the second time, is left out: what is written behind it waits no longer.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// So many files are remembered before those are forgotten whose message does not come again.
@@ -119,6 +119,8 @@ impl Desk {
         let why = match timeout(FETCH, channel.fetch(offered, &mut file, MAX_FILE_BYTES)).await {
             Ok(Ok(_)) => None,
             Ok(Err(SendError::Refused { why })) => return Ok(Err(why)),
+            // Nobody was asked for it.
+            Ok(Err(error @ SendError::Absent)) => return Err(NotTaken::Failed(error.to_string())),
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some(format!("it did not come within {} s", FETCH.as_secs())),
         };

@@ -18,7 +18,7 @@ use crate::model::command::Command;
 use crate::model::own_command::Asks;
 use crate::router::DropReason;
 use crate::router::decide::{Decision, Fate};
-use crate::store::late::{Held, Late, Line, NewLate, Writer};
+use crate::store::late::{Held, Late, Line, MOST_LATE, NewLate, Writer};
 use crate::store::posts::NewPost;
 
 /// The most messages of one chat that wait for one of its groups; more than people write while a backup is put back.
@@ -62,7 +62,7 @@ impl Desk {
             told,
         };
         match self.inner.stores.central().hold_late(late, MOST_WAITING).await.map_err(failed)? {
-            Held::Full => return self.dropped(arrival, DropReason::Flood).await.map(Some),
+            Held::Full | Held::NoRoom => return self.dropped(arrival, DropReason::Flood).await.map(Some),
             Held::Before => return Ok(Some(Taken::Known)),
             Held::Now => {}
         }
@@ -87,6 +87,8 @@ impl Desk {
         };
         match self.inner.stores.central().hold_late(late, MOST_STUCK).await.map_err(failed)? {
             Held::Full => self.dropped(arrival, DropReason::Backlog).await,
+            // Of other chats: its channel has it wait.
+            Held::NoRoom => Err(NotTaken::Full(MOST_LATE)),
             Held::Before => Ok(Taken::Known),
             Held::Now => {
                 self.inner.late.notify_one();

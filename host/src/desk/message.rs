@@ -136,7 +136,9 @@ impl Desk {
         found: &Found,
         (wiring, fate): (&Wiring, Fate),
     ) -> Result<Taken, NotTaken> {
-        let kept = matches!(fate, Fate::Accept | Fate::Context | Fate::AskSender);
+        // Behind a mention that waits, a thread may go on.
+        let may_go_on = fate == Fate::Drop(DropReason::NotEngaged) && goes_on(wiring);
+        let kept = may_go_on || matches!(fate, Fate::Accept | Fate::Context | Fate::AskSender);
         if kept && found.ahead.stuck.contains(&wiring.folder) {
             return self.wait_for(&wiring.folder, arrival).await;
         }

@@ -135,6 +135,7 @@ impl Desk {
         };
         let (work, seen) = watch::channel(Work::default());
         let ended = CancellationToken::new();
+        let gate = self.gates.of(channel.as_ref());
         let screen = Screen {
             channel,
             due: due.clone(),
@@ -144,7 +145,7 @@ impl Desk {
             ended: ended.clone(),
             stores: self.stores.clone(),
             shown: self.shown.clone(),
-            gates: self.gates.clone(),
+            gate,
             stop: self.stop.clone(),
         };
         self.tasks.spawn(screen.run());

@@ -13,7 +13,7 @@ use super::draft::Draft;
 use super::work::Work;
 use crate::channels::{Channel, Progress, Room, SendError, Showing, Shown, Status};
 use crate::model::chat::Due;
-use crate::pace::{Gate, Gates};
+use crate::pace::Gate;
 use crate::store::group::shown::ShownMessage;
 use crate::store::{StoreError, Stores, chance};
 
@@ -38,7 +38,8 @@ pub(super) struct Screen {
     pub(super) ended: CancellationToken,
     pub(super) stores: Stores,
     pub(super) shown: Shown,
-    pub(super) gates: Gates,
+    /// As the channel was when the turn began.
+    pub(super) gate: Arc<Gate>,
     pub(super) stop: CancellationToken,
 }
 
@@ -98,7 +99,7 @@ impl Screen {
     /// What is shown goes away after a pause of the platform, not in it.
     async fn pause_passes(&self) {
         let passes = async {
-            while let Some(rest) = self.gate().rests(&self.due.chat) {
+            while let Some(rest) = self.gate.rests(&self.due.chat) {
                 sleep(rest).await;
             }
         };
@@ -106,10 +107,6 @@ impl Screen {
             () = self.stop.cancelled() => {}
             _ = timeout(LONGEST_PAUSE, passes) => {}
         }
-    }
-
-    fn gate(&self) -> Arc<Gate> {
-        self.gates.of(self.channel.as_ref())
     }
 
     async fn is_wanted(&self) -> bool {
@@ -124,7 +121,7 @@ impl Screen {
     }
 
     async fn show(&self, status: Status) -> Came {
-        let (chat, gate) = (&self.due.chat, self.gate());
+        let (chat, gate) = (&self.due.chat, &self.gate);
         if status != Status::Ended && gate.rests(chat).is_some() {
             return Came::Skipped;
         }

@@ -13,6 +13,9 @@ const MOST: i64 = 100_000;
 /// How many are written between two looks for those to forget.
 const BETWEEN: i64 = 256;
 
+/// Whether a row is of the call ?4. Rows of before GitHub's events were noted have the id alone, which is behind the blank.
+const SAME: &str = "(call = ?4 OR call = substr(?4, instr(?4, ' ') + 1))";
+
 impl Central {
     /// How a call stands that has this signature and these words of what it is.
     pub async fn call_came(
@@ -25,9 +28,10 @@ impl Central {
         let (channel, hook, call) = (channel.to_owned(), hook.to_owned(), call.to_owned());
         self.db
             .read(move |tx| {
-                let sql = "SELECT call = ?4, taken FROM hook_calls WHERE channel = ?1 AND hook = ?2 AND tag = ?3";
+                let sql =
+                    format!("SELECT {SAME}, taken FROM hook_calls WHERE channel = ?1 AND hook = ?2 AND tag = ?3");
                 let found = tx
-                    .prepare_cached(sql)?
+                    .prepare_cached(&sql)?
                     .query_row(params![channel, hook, tag, call], |row| Ok((row.get(0)?, row.get(1)?)))
                     .optional()?;
                 Ok(match found {
@@ -52,9 +56,10 @@ impl Central {
                 )?
                 .execute(params![channel, hook, tag, call, now_ms()])?;
                 forget(tx, &channel, &hook)?;
-                let same = "SELECT EXISTS (SELECT 1 FROM hook_calls
-                            WHERE channel = ?1 AND hook = ?2 AND tag = ?3 AND call = ?4)";
-                Ok(tx.prepare_cached(same)?.query_row(params![channel, hook, tag, call], |row| row.get(0))?)
+                let same = format!(
+                    "SELECT EXISTS (SELECT 1 FROM hook_calls WHERE channel = ?1 AND hook = ?2 AND tag = ?3 AND {SAME})"
+                );
+                Ok(tx.prepare_cached(&same)?.query_row(params![channel, hook, tag, call], |row| row.get(0))?)
             })
             .await
     }

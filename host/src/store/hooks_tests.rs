@@ -123,6 +123,9 @@ async fn a_copied_call_cannot_get_another_id_and_what_is_known_of_it_goes_with_i
     assert_eq!((came(1, "a").await, came(1, "b").await), (Came::Again, Came::Copied));
     central.call_taken("http", "ci", [1; 32]).await.unwrap();
     assert_eq!((came(1, "a").await, came(2, "b").await), (Came::Taken, Came::Again));
+    let with_event = (came(2, "issues b").await, came(2, "issues c").await);
+    assert_eq!(with_event, (Came::Again, Came::Copied), "rows of before have no event");
+    assert!(admits(2, "issues b").await && !admits(2, "issues c").await);
     central.put_hook(hook("http"), group("other"), HookSeals::default()).await.unwrap();
     assert_eq!((came(1, "a").await, came(1, "b").await), (Came::Taken, Came::Copied), "a change forgets nothing");
     central.remove_hook("http", "ci").await.unwrap();

@@ -11,7 +11,7 @@ use super::posts::{self, NewPost};
 use super::{Central, StoreError};
 use crate::model::chat::ChatRef;
 
-/// The most that wait in all, whoever wrote them: of the largest they are 64 MB of the disk. As many again wait for one group each.
+/// The most that wait in all, whoever wrote them: of the largest they are 64 MB of the disk. As many again wait for each group alone.
 pub const MOST_LATE: u64 = 1000;
 
 /// Somebody on a channel.
@@ -26,7 +26,7 @@ pub struct Writer {
 /// Messages that wait one behind the other. No line waits for another: one chat's trouble, or one group's, is its own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Line {
-    /// Who wrote them.
+    /// Who wrote them; nobody's id where they wait for one group, as all that is said in its chat is one line then.
     pub writer: Writer,
     /// Where.
     pub chat_id: String,
@@ -41,7 +41,7 @@ pub struct Ahead {
     pub late: u64,
     /// Some of these are of this chat.
     pub here: bool,
-    /// Groups for which alone some of this chat wait.
+    /// Groups for which alone some of this chat wait, whoever wrote them.
     pub stuck: Vec<Folder>,
 }
 
@@ -71,8 +71,10 @@ pub enum Held {
     Now,
     /// It waited already.
     Before,
-    /// So many wait that it does not.
+    /// So many of its like wait that it does not.
     Full,
+    /// So many of others do.
+    NoRoom,
 }
 
 /// A message that waits.
@@ -101,7 +103,7 @@ impl Central {
         self.db
             .read(|tx| {
                 let mut statement = tx.prepare_cached(
-                    "SELECT DISTINCT channel, user_id, chat_id, folder FROM late ORDER BY channel, user_id, chat_id, folder",
+                    "SELECT DISTINCT channel, iif(folder IS NULL, user_id, ''), chat_id, folder FROM late ORDER BY 1, 2, 3, 4",
                 )?;
                 let rows = statement.query_and_then([], |row| {
                     let writer = Writer { channel: row.get(0)?, user_id: row.get(1)? };
@@ -121,7 +123,8 @@ impl Central {
                 Ok(tx
                     .prepare_cached(
                         "SELECT id, arrival, placed, again, counted FROM late
-                         WHERE channel = ?1 AND user_id = ?2 AND chat_id = ?3 AND folder IS ?4 ORDER BY id LIMIT 1",
+                         WHERE channel = ?1 AND chat_id = ?3
+                             AND (folder IS NULL AND ?4 IS NULL AND user_id = ?2 OR folder = ?4) ORDER BY id LIMIT 1",
                     )?
                     .query_row(
                         params![writer.channel, writer.user_id, chat_id, folder.as_ref().map(Folder::as_str)],
@@ -201,11 +204,13 @@ fn hold(tx: &Savepoint<'_>, new: &NewLate, most: u64) -> Result<Held, StoreError
     if before {
         return Ok(Held::Before);
     }
-    let all: u64 = tx
-        .prepare_cached("SELECT count(*) FROM late WHERE (folder IS NULL) = ?1")?
-        .query_row([folder.is_none()], |row| row.get(0))?;
-    if all >= MOST_LATE || like_it(tx, new)? >= most {
+    if like_it(tx, new)? >= most {
         return Ok(Held::Full);
+    }
+    let all: u64 =
+        tx.prepare_cached("SELECT count(*) FROM late WHERE folder IS ?1")?.query_row([folder], |row| row.get(0))?;
+    if all >= MOST_LATE {
+        return Ok(Held::NoRoom);
     }
     tx.prepare_cached(
         "INSERT INTO late (channel, user_id, chat_id, folder, platform_id, arrival, placed, counted)
@@ -266,10 +271,10 @@ pub(super) fn ahead(tx: &Savepoint<'_>, chat: &ChatRef, user_id: &str) -> Result
                     WHERE channel = ?1 AND user_id = ?2 AND chat_id = ?3 AND folder IS NULL)";
     let here = tx.prepare_cached(here)?.query_row(key, |row| row.get(0))?;
     let mut statement = tx.prepare_cached(
-        "SELECT DISTINCT folder FROM late
-         WHERE channel = ?1 AND user_id = ?2 AND chat_id = ?3 AND folder IS NOT NULL",
+        "SELECT DISTINCT folder FROM late WHERE channel = ?1 AND chat_id = ?2 AND folder IS NOT NULL",
     )?;
-    let stuck = statement.query_and_then(key, |row| folder_of(row.get(0)?))?.collect::<Result<_, _>>()?;
+    let chat_key = [chat.channel.as_str(), chat.chat_id.as_str()];
+    let stuck = statement.query_and_then(chat_key, |row| folder_of(row.get(0)?))?.collect::<Result<_, _>>()?;
     Ok(Ahead { late: waiting_of(tx, &chat.channel, user_id)?, here, stuck })
 }
 

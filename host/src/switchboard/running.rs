@@ -2,11 +2,16 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::channels::{Channel, Intake, Pauses};
+
+/// A run as long as this was well: the next pause is the first again.
+const WORKED: Duration = Duration::from_secs(60);
 
 /// Runs a channel; one that a bug of ours breaks off is run again after a pause. `note` is told why it is not there, and none
 /// when it is again.
@@ -18,9 +23,16 @@ pub(super) async fn keep_running(
 ) {
     let mut pauses = Pauses::default();
     loop {
-        let run = channel.run(intake.clone(), stop.clone());
-        if AssertUnwindSafe(run).catch_unwind().await.is_ok() {
+        // What a run started ends with it, also when it breaks off.
+        let (began, of_run) = (Instant::now(), stop.child_token());
+        let run = channel.run(intake.clone(), of_run.clone());
+        let ended = AssertUnwindSafe(run).catch_unwind().await;
+        of_run.cancel();
+        if ended.is_ok() {
             return;
+        }
+        if began.elapsed() >= WORKED {
+            pauses.reset();
         }
         tracing::error!(channel = channel.name(), "a channel broke off inside; it is run again");
         note(Some("it broke off inside, and is run again by itself"));

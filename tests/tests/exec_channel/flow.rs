@@ -192,6 +192,31 @@ answer_all()
 }
 
 #[tokio::test]
+async fn what_waits_is_known_when_a_program_that_was_started_again_hands_it_in() {
+    let bench = Bench::new(
+        r##"
+hello()
+for n in range(500): message(n, str(n), chat="#full", cursor=str(n))
+if times("run") == 1:
+    time.sleep(6)  # It is stuck for long by then.
+    sys.exit(1)
+message("last", "hello")
+answer_all()
+"##,
+    );
+    let intake = Recorder::new(Some("kept"));
+    intake.refuse("#full", Some(NotTaken::Full(10_000)));
+    let running = bench.run_with(intake.clone());
+    let book = intake.until("the second run's", |book| book.texts("#c") == ["hello"]).await;
+    assert!(book.overflowed.is_empty() && book.cursors.is_empty(), "{:?} {:?}", book.overflowed, book.cursors);
+    intake.refuse("#full", None);
+    let book = intake.until("the cursor", |book| book.cursors.last().is_some_and(|cursor| cursor == "499")).await;
+    assert!(book.texts("#full").iter().enumerate().all(|(at, text)| *text == at.to_string()), "in their order");
+    assert_eq!(book.texts("#full").len(), 500, "once each");
+    running.close().await;
+}
+
+#[tokio::test]
 async fn a_program_goes_on_where_it_left_off() {
     let bench = Bench::new(
         r##"

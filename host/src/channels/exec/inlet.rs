@@ -33,6 +33,8 @@ const FLOWING_BYTES: usize = 16 * 1024 * 1024;
 /// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped when it is [`Stuck`] for long.
 const HELD: usize = 500;
 const HELD_BYTES: usize = 2 * 1024 * 1024;
+/// The most bytes that wait in all held chats. Twice as many are everybody's trouble, and the program waits.
+const ALL_HELD_BYTES: usize = 32 * 1024 * 1024;
 /// What each counts beside its texts, in bytes.
 const OVERHEAD: usize = 1024;
 /// The pauses before a refused arrival is handed in again.
@@ -68,14 +70,17 @@ struct Queues {
     chats: HashMap<String, Queue>,
     flowing: usize,
     flowing_bytes: usize,
+    held_bytes: usize,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
     bytes: usize,
-    /// Its first is not taken.
-    held: Option<Stuck>,
+    /// Its first is not taken now.
+    held: bool,
+    /// Since some first was not, and until it flows again.
+    stuck: Option<Stuck>,
     /// Its chat knows that more is dropped.
     told: bool,
 }
@@ -85,6 +90,8 @@ struct Queue {
 enum Room {
     /// Into its chat's queue.
     There,
+    /// It is there already.
+    Taken,
     /// Nowhere yet.
     None,
     /// Nowhere: its chat is held for long, and has too many. Whether that is the first.
@@ -125,8 +132,12 @@ impl Inlet {
         let wire = waiting.wire.clone();
         while !self.ending.is_cancelled() {
             let room = self.room.notified();
-            let found = self.queues().room_for(&waiting);
+            let found = {
+                let mut queues = self.queues();
+                if queues.waits(&waiting) { Room::Taken } else { queues.room_for(&waiting) }
+            };
             match found {
+                Room::Taken => break,
                 Room::There => {
                     self.push(waiting);
                     break;
@@ -241,12 +252,34 @@ impl Inlet {
 impl Queues {
     fn room_for(&self, waiting: &Waiting) -> Room {
         let queue = self.chats.get(&waiting.arrival.chat.chat_id);
-        match queue.and_then(|queue| Some((queue, queue.held.as_ref()?))) {
-            Some((queue, _)) if queue.waiting.len() < HELD && queue.bytes < HELD_BYTES => Room::There,
-            Some((queue, stuck)) if stuck.may_drop() => Room::Over(!queue.told),
-            None if self.flowing < FLOWING && self.flowing_bytes < FLOWING_BYTES => Room::There,
-            Some(_) | None => Room::None,
+        let Some((queue, stuck)) = queue.and_then(|queue| Some((queue, queue.stuck.as_ref()?))) else {
+            return self.room_to_flow();
+        };
+        let is_full = queue.waiting.len() >= HELD || queue.bytes >= HELD_BYTES || self.held_bytes >= ALL_HELD_BYTES;
+        match (is_full, queue.held) {
+            (true, _) if stuck.may_drop() => Room::Over(!queue.told),
+            (true, true) => Room::None,
+            (false, true) => Room::There,
+            (_, false) => self.room_to_flow(),
         }
+    }
+
+    fn room_to_flow(&self) -> Room {
+        let has_room = self.flowing < FLOWING && self.flowing_bytes < FLOWING_BYTES;
+        if has_room && self.held_bytes < 2 * ALL_HELD_BYTES { Room::There } else { Room::None }
+    }
+
+    /// Whether an arrival waits already, handed in by a program of before: its present one is told then when it is taken.
+    fn waits(&mut self, new: &Waiting) -> bool {
+        let Some(queue) = self.chats.get_mut(&new.arrival.chat.chat_id) else { return false };
+        let is_it = |old: &&mut Waiting| {
+            !Arc::ptr_eq(&old.marks, &new.marks)
+                && old.arrival.platform_id == new.arrival.platform_id
+                && old.arrival.content == new.arrival.content
+        };
+        let Some(old) = queue.waiting.iter_mut().find(is_it) else { return false };
+        (old.place, old.marks, old.wire) = (new.place, new.marks.clone(), new.wire.clone());
+        true
     }
 
     /// Answers whether its chat had none waiting.
@@ -254,7 +287,9 @@ impl Queues {
         let queue = self.chats.entry(waiting.arrival.chat.chat_id.clone()).or_default();
         let bytes = waiting.bytes();
         queue.bytes += bytes;
-        if queue.held.is_none() {
+        if queue.held {
+            self.held_bytes += bytes;
+        } else {
             self.flowing += 1;
             self.flowing_bytes += bytes;
         }
@@ -274,9 +309,13 @@ impl Queues {
     /// Takes the first of a chat out; the chat flows again.
     fn pop(&mut self, chat: &str) -> Option<Waiting> {
         let queue = self.chats.get_mut(chat)?;
-        if queue.held.take().is_some() {
+        if std::mem::take(&mut queue.held) {
             self.flowing += queue.waiting.len();
             self.flowing_bytes += queue.bytes;
+            self.held_bytes -= queue.bytes;
+        }
+        if queue.stuck.as_mut().is_some_and(Stuck::taken) {
+            queue.stuck = None;
         }
         let waiting = queue.waiting.pop_front()?;
         let bytes = waiting.bytes();
@@ -289,20 +328,23 @@ impl Queues {
     /// Notes that a chat's first was not taken; answers whether that is new.
     fn hold(&mut self, chat: &str) -> bool {
         let Some(queue) = self.chats.get_mut(chat) else { return false };
-        if let Some(stuck) = &mut queue.held {
-            stuck.again();
-            return false;
+        let is_new = queue.stuck.is_none();
+        match &mut queue.stuck {
+            Some(stuck) => stuck.again(),
+            None => queue.stuck = Some(Stuck::new()),
         }
-        queue.held = Some(Stuck::new());
-        self.flowing -= queue.waiting.len();
-        self.flowing_bytes -= queue.bytes;
-        true
+        if !std::mem::replace(&mut queue.held, true) {
+            self.flowing -= queue.waiting.len();
+            self.flowing_bytes -= queue.bytes;
+            self.held_bytes += queue.bytes;
+        }
+        is_new
     }
 
     /// Notes whether what was too much for a chat was dropped: then it knows that more is.
     fn dropped(&mut self, chat: &str, dropped: bool) {
         let Some(queue) = self.chats.get_mut(chat) else { return };
-        match &mut queue.held {
+        match &mut queue.stuck {
             _ if dropped => queue.told = true,
             Some(stuck) => stuck.not_dropped(),
             None => {}

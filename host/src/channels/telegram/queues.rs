@@ -30,6 +30,8 @@ const FLOWING_BYTES: usize = 1024 * 1024;
 /// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped when it is [`Stuck`] for long.
 const HELD: usize = 500;
 const HELD_BYTES: usize = 512 * 1024;
+/// The most in all held chats, as all of it is written with the cursor; a chat that comes to them then keeps what it has.
+const ALL_HELD: Load = Load { updates: 5000, bytes: 8 * 1024 * 1024 };
 
 /// The queues. Clones are the same.
 #[derive(Clone)]
@@ -54,6 +56,7 @@ struct State {
     /// What waits, as it was read, in the order of reading.
     waiting: BTreeMap<u64, Value>,
     flowing: Load,
+    held: Load,
     number: u64,
 }
 
@@ -61,8 +64,10 @@ struct State {
 struct Queue {
     items: VecDeque<Item>,
     load: Load,
-    /// Its first is not taken.
-    held: Option<Stuck>,
+    /// Its first is not taken now.
+    held: bool,
+    /// Since some first was not, and until it flows again.
+    stuck: Option<Stuck>,
     /// Its chat knows that more is dropped.
     told: bool,
 }
@@ -188,14 +193,18 @@ impl State {
     }
 
     fn over(&self, chat: &ChatRef) -> Over {
-        let Some((queue, stuck)) = self.chats.get(chat).and_then(|queue| Some((queue, queue.held.as_ref()?)))
+        let Some((queue, stuck)) = self.chats.get(chat).and_then(|queue| Some((queue, queue.stuck.as_ref()?)))
         else {
             return Over::No;
         };
-        match queue.load.updates >= HELD || queue.load.bytes >= HELD_BYTES {
-            false => Over::No,
+        let is_full = queue.load.updates >= HELD
+            || queue.load.bytes >= HELD_BYTES
+            || self.held.updates >= ALL_HELD.updates
+            || self.held.bytes >= ALL_HELD.bytes;
+        match is_full {
             true if stuck.may_drop() => Over::Long { first: !queue.told },
-            true => Over::Now,
+            true if queue.held => Over::Now,
+            _ => Over::No,
         }
     }
 
@@ -203,9 +212,7 @@ impl State {
     fn push(&mut self, chat: &ChatRef, item: Item) -> bool {
         let queue = self.chats.entry(chat.clone()).or_default();
         queue.load.add(Load::of(&item));
-        if queue.held.is_none() {
-            self.flowing.add(Load::of(&item));
-        }
+        if queue.held { &mut self.held } else { &mut self.flowing }.add(Load::of(&item));
         queue.items.push_back(item);
         queue.items.len() == 1
     }
@@ -213,8 +220,12 @@ impl State {
     /// Takes the first of a chat out; the chat flows again. Answers whether more waits; a chat that has none is forgotten.
     fn pop(&mut self, chat: &ChatRef) -> bool {
         let Some(queue) = self.chats.get_mut(chat) else { return false };
-        if queue.held.take().is_some() {
+        if std::mem::take(&mut queue.held) {
+            self.held.take(queue.load);
             self.flowing.add(queue.load);
+        }
+        if queue.stuck.as_mut().is_some_and(Stuck::taken) {
+            queue.stuck = None;
         }
         if let Some(item) = queue.items.pop_front() {
             queue.load.take(Load::of(&item));
@@ -232,19 +243,22 @@ impl State {
     /// Notes that a chat's first was not taken; answers whether that is new.
     fn hold(&mut self, chat: &ChatRef) -> bool {
         let Some(queue) = self.chats.get_mut(chat) else { return false };
-        if let Some(stuck) = &mut queue.held {
-            stuck.again();
-            return false;
+        let is_new = queue.stuck.is_none();
+        match &mut queue.stuck {
+            Some(stuck) => stuck.again(),
+            None => queue.stuck = Some(Stuck::new()),
         }
-        queue.held = Some(Stuck::new());
-        self.flowing.take(queue.load);
-        true
+        if !std::mem::replace(&mut queue.held, true) {
+            self.flowing.take(queue.load);
+            self.held.add(queue.load);
+        }
+        is_new
     }
 
     /// Notes whether what was too much for a chat was dropped: then it knows that more is.
     fn dropped(&mut self, chat: &ChatRef, dropped: bool) {
         let Some(queue) = self.chats.get_mut(chat) else { return };
-        match &mut queue.held {
+        match &mut queue.stuck {
             _ if dropped => queue.told = true,
             Some(stuck) => stuck.not_dropped(),
             None => {}

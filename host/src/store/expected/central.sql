@@ -200,6 +200,7 @@ CREATE TABLE "late" (
     -- It was counted when it came, and waits for no pace.
     counted     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE INDEX late_group ON late (channel, chat_id, folder, id) WHERE folder IS NOT NULL;
 CREATE INDEX late_line ON late (channel, user_id, chat_id, folder, id);
 CREATE UNIQUE INDEX late_message ON late (channel, chat_id, platform_id, coalesce(folder, ''));
 CREATE TABLE lost_secrets (
