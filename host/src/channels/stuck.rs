@@ -12,7 +12,7 @@ const FLOWS: u32 = 16;
 
 /// Since when, and how often it was tried.
 #[derive(Debug)]
-pub(super) struct Stuck {
+struct Stuck {
     since: Instant,
     tries: u32,
     /// How many were taken since the last that was not.
@@ -23,30 +23,93 @@ pub(super) struct Stuck {
 
 impl Stuck {
     /// It was not taken for the first time.
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self { since: Instant::now(), tries: 1, taken: 0, shared: None }
     }
 
     /// It was not taken again.
-    pub(super) fn again(&mut self) {
+    fn again(&mut self) {
         self.tries = self.tries.saturating_add(1);
         self.taken = 0;
     }
 
     /// One was taken. Answers whether it is stuck no more: one that is taken now and then does not make it flow.
-    pub(super) fn taken(&mut self) -> bool {
+    fn taken(&mut self) -> bool {
         self.taken += 1;
         self.taken >= FLOWS
     }
 
     /// What is too much could not be dropped.
-    pub(super) fn not_dropped(&mut self) {
+    fn not_dropped(&mut self) {
         self.shared = Some(self.tries);
     }
 
     /// Whether what is too much is to be dropped: it is stuck for long, and after any trouble that was everybody's.
-    pub(super) fn may_drop(&self) -> bool {
+    fn may_drop(&self) -> bool {
         self.since.elapsed() >= LONG && self.shared != Some(self.tries)
+    }
+}
+
+/// How a chat stands whose arrivals are handed in one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    /// Its first is not taken now.
+    held: bool,
+    /// Since some first was not, and until it flows again.
+    stuck: Option<Stuck>,
+    /// It knows that more is dropped.
+    told: bool,
+}
+
+/// What a refusal made of a chat.
+pub(super) struct Refused {
+    /// It is held from here on, and was not before.
+    pub(super) holds: bool,
+    /// It is the first of a row.
+    pub(super) is_new: bool,
+}
+
+impl Flow {
+    /// Whether its first is not taken now.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Whether it is stuck, now or a moment ago.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck.is_some()
+    }
+
+    /// Whether what is too much is to be dropped; then, whether that is the first.
+    pub(super) fn drops(&self) -> Option<bool> {
+        self.stuck.as_ref().filter(|stuck| stuck.may_drop()).map(|_| !self.told)
+    }
+
+    /// Its first was not taken.
+    pub(super) fn refused(&mut self) -> Refused {
+        let is_new = self.stuck.is_none();
+        match &mut self.stuck {
+            Some(stuck) => stuck.again(),
+            None => self.stuck = Some(Stuck::new()),
+        }
+        Refused { holds: !std::mem::replace(&mut self.held, true), is_new }
+    }
+
+    /// Its first was taken. Answers whether it was held: it flows again.
+    pub(super) fn taken(&mut self) -> bool {
+        if self.stuck.as_mut().is_some_and(Stuck::taken) {
+            self.stuck = None;
+        }
+        std::mem::take(&mut self.held)
+    }
+
+    /// Notes whether what was too much was dropped: then it knows that more is.
+    pub(super) fn dropped(&mut self, dropped: bool) {
+        match &mut self.stuck {
+            _ if dropped => self.told = true,
+            Some(stuck) => stuck.not_dropped(),
+            None => {}
+        }
     }
 }
 

@@ -23,14 +23,14 @@ use super::calls::Wire;
 use super::marks::Marks;
 use super::orders::ToProgram;
 use super::words::{REASON, Words};
-use crate::channels::stuck::Stuck;
+use crate::channels::stuck::Flow;
 use crate::channels::{Arrival, Content, Intake, Taken};
 use crate::model::chat::ChatRef;
 
 /// The most that wait in chats that are not held, and their most bytes; then the program waits.
 const FLOWING: usize = 1000;
 const FLOWING_BYTES: usize = 16 * 1024 * 1024;
-/// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped when it is [`Stuck`] for long.
+/// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped when it is stuck for long.
 const HELD: usize = 500;
 const HELD_BYTES: usize = 2 * 1024 * 1024;
 /// The most bytes that wait in all held chats. Twice as many are everybody's trouble, and the program waits.
@@ -77,12 +77,7 @@ struct Queues {
 struct Queue {
     waiting: VecDeque<Waiting>,
     bytes: usize,
-    /// Its first is not taken now.
-    held: bool,
-    /// Since some first was not, and until it flows again.
-    stuck: Option<Stuck>,
-    /// Its chat knows that more is dropped.
-    told: bool,
+    flow: Flow,
 }
 
 /// Where an arrival goes.
@@ -252,15 +247,13 @@ impl Inlet {
 impl Queues {
     fn room_for(&self, waiting: &Waiting) -> Room {
         let queue = self.chats.get(&waiting.arrival.chat.chat_id);
-        let Some((queue, stuck)) = queue.and_then(|queue| Some((queue, queue.stuck.as_ref()?))) else {
-            return self.room_to_flow();
-        };
+        let Some(queue) = queue.filter(|queue| queue.flow.is_stuck()) else { return self.room_to_flow() };
         let is_full = queue.waiting.len() >= HELD || queue.bytes >= HELD_BYTES || self.held_bytes >= ALL_HELD_BYTES;
-        match (is_full, queue.held) {
-            (true, _) if stuck.may_drop() => Room::Over(!queue.told),
-            (true, true) => Room::None,
-            (false, true) => Room::There,
-            (_, false) => self.room_to_flow(),
+        match (is_full, queue.flow.drops(), queue.flow.is_held()) {
+            (true, Some(first), _) => Room::Over(first),
+            (true, None, true) => Room::None,
+            (false, _, true) => Room::There,
+            (_, _, false) => self.room_to_flow(),
         }
     }
 
@@ -287,7 +280,7 @@ impl Queues {
         let queue = self.chats.entry(waiting.arrival.chat.chat_id.clone()).or_default();
         let bytes = waiting.bytes();
         queue.bytes += bytes;
-        if queue.held {
+        if queue.flow.is_held() {
             self.held_bytes += bytes;
         } else {
             self.flowing += 1;
@@ -309,13 +302,10 @@ impl Queues {
     /// Takes the first of a chat out; the chat flows again.
     fn pop(&mut self, chat: &str) -> Option<Waiting> {
         let queue = self.chats.get_mut(chat)?;
-        if std::mem::take(&mut queue.held) {
+        if queue.flow.taken() {
             self.flowing += queue.waiting.len();
             self.flowing_bytes += queue.bytes;
             self.held_bytes -= queue.bytes;
-        }
-        if queue.stuck.as_mut().is_some_and(Stuck::taken) {
-            queue.stuck = None;
         }
         let waiting = queue.waiting.pop_front()?;
         let bytes = waiting.bytes();
@@ -328,27 +318,19 @@ impl Queues {
     /// Notes that a chat's first was not taken; answers whether that is new.
     fn hold(&mut self, chat: &str) -> bool {
         let Some(queue) = self.chats.get_mut(chat) else { return false };
-        let is_new = queue.stuck.is_none();
-        match &mut queue.stuck {
-            Some(stuck) => stuck.again(),
-            None => queue.stuck = Some(Stuck::new()),
-        }
-        if !std::mem::replace(&mut queue.held, true) {
+        let refused = queue.flow.refused();
+        if refused.holds {
             self.flowing -= queue.waiting.len();
             self.flowing_bytes -= queue.bytes;
             self.held_bytes += queue.bytes;
         }
-        is_new
+        refused.is_new
     }
 
     /// Notes whether what was too much for a chat was dropped: then it knows that more is.
     fn dropped(&mut self, chat: &str, dropped: bool) {
         let Some(queue) = self.chats.get_mut(chat) else { return };
-        match &mut queue.stuck {
-            _ if dropped => queue.told = true,
-            Some(stuck) => stuck.not_dropped(),
-            None => {}
-        }
+        queue.flow.dropped(dropped);
     }
 }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::taking::{Taking, Task};
-use crate::channels::stuck::Stuck;
+use crate::channels::stuck::Flow;
 use crate::channels::{NotTaken, Pauses};
 use crate::model::chat::ChatRef;
 
@@ -27,7 +27,7 @@ use crate::model::chat::ChatRef;
 /// go beyond. What waits is kept with the cursor.
 const FLOWING: usize = 1000;
 const FLOWING_BYTES: usize = 1024 * 1024;
-/// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped when it is [`Stuck`] for long.
+/// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped when it is stuck for long.
 const HELD: usize = 500;
 const HELD_BYTES: usize = 512 * 1024;
 /// The most in all held chats, as all of it is written with the cursor; a chat that comes to them then keeps what it has.
@@ -64,12 +64,7 @@ struct State {
 struct Queue {
     items: VecDeque<Item>,
     load: Load,
-    /// Its first is not taken now.
-    held: bool,
-    /// Since some first was not, and until it flows again.
-    stuck: Option<Stuck>,
-    /// Its chat knows that more is dropped.
-    told: bool,
+    flow: Flow,
 }
 
 /// Where an update goes.
@@ -193,17 +188,14 @@ impl State {
     }
 
     fn over(&self, chat: &ChatRef) -> Over {
-        let Some((queue, stuck)) = self.chats.get(chat).and_then(|queue| Some((queue, queue.stuck.as_ref()?)))
-        else {
-            return Over::No;
-        };
+        let Some(queue) = self.chats.get(chat).filter(|queue| queue.flow.is_stuck()) else { return Over::No };
         let is_full = queue.load.updates >= HELD
             || queue.load.bytes >= HELD_BYTES
             || self.held.updates >= ALL_HELD.updates
             || self.held.bytes >= ALL_HELD.bytes;
-        match is_full {
-            true if stuck.may_drop() => Over::Long { first: !queue.told },
-            true if queue.held => Over::Now,
+        match (is_full, queue.flow.drops()) {
+            (true, Some(first)) => Over::Long { first },
+            (true, None) if queue.flow.is_held() => Over::Now,
             _ => Over::No,
         }
     }
@@ -212,7 +204,7 @@ impl State {
     fn push(&mut self, chat: &ChatRef, item: Item) -> bool {
         let queue = self.chats.entry(chat.clone()).or_default();
         queue.load.add(Load::of(&item));
-        if queue.held { &mut self.held } else { &mut self.flowing }.add(Load::of(&item));
+        if queue.flow.is_held() { &mut self.held } else { &mut self.flowing }.add(Load::of(&item));
         queue.items.push_back(item);
         queue.items.len() == 1
     }
@@ -220,12 +212,9 @@ impl State {
     /// Takes the first of a chat out; the chat flows again. Answers whether more waits; a chat that has none is forgotten.
     fn pop(&mut self, chat: &ChatRef) -> bool {
         let Some(queue) = self.chats.get_mut(chat) else { return false };
-        if std::mem::take(&mut queue.held) {
+        if queue.flow.taken() {
             self.held.take(queue.load);
             self.flowing.add(queue.load);
-        }
-        if queue.stuck.as_mut().is_some_and(Stuck::taken) {
-            queue.stuck = None;
         }
         if let Some(item) = queue.items.pop_front() {
             queue.load.take(Load::of(&item));
@@ -243,26 +232,18 @@ impl State {
     /// Notes that a chat's first was not taken; answers whether that is new.
     fn hold(&mut self, chat: &ChatRef) -> bool {
         let Some(queue) = self.chats.get_mut(chat) else { return false };
-        let is_new = queue.stuck.is_none();
-        match &mut queue.stuck {
-            Some(stuck) => stuck.again(),
-            None => queue.stuck = Some(Stuck::new()),
-        }
-        if !std::mem::replace(&mut queue.held, true) {
+        let refused = queue.flow.refused();
+        if refused.holds {
             self.flowing.take(queue.load);
             self.held.add(queue.load);
         }
-        is_new
+        refused.is_new
     }
 
     /// Notes whether what was too much for a chat was dropped: then it knows that more is.
     fn dropped(&mut self, chat: &ChatRef, dropped: bool) {
         let Some(queue) = self.chats.get_mut(chat) else { return };
-        match &mut queue.stuck {
-            _ if dropped => queue.told = true,
-            Some(stuck) => stuck.not_dropped(),
-            None => {}
-        }
+        queue.flow.dropped(dropped);
     }
 }
 
