@@ -36,9 +36,13 @@ def times(name):
     n = int(open(home + "/" + name).read()) + 1 if os.path.exists(home + "/" + name) else 1
     note(name, n)
     return n
+def answer(line): say(type="done", call=line["call"], id="m%d" % line["call"], text=json.dumps(line))
+def answer_one():
+    while "call" not in (line := hear()): pass
+    answer(line)
 def answer_all():
     while (line := hear())["type"] not in ("stop", "gone"):
-        if "call" in line: say(type="done", call=line["call"], id="m%d" % line["call"], text=json.dumps(line))
+        if "call" in line: answer(line)
 "##;
 
 /// A program and its channel's directory.
