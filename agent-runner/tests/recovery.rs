@@ -313,7 +313,7 @@ async fn a_turn_that_failed_is_gone_on_with_and_what_came_meanwhile_is_added() {
     assert_eq!(setup.model.calls().len(), calls + 1);
     let last = setup.model.calls().pop().unwrap();
     assert!(said_by("user", &last).iter().any(|said| said.contains("and this")));
-    assert!(said_by("developer", &last).iter().any(|said| said.contains("could not be reached")));
+    assert!(said_by("developer", &last).iter().any(|said| said.contains("connection to the model was lost")));
     setup.model.assert_told_once("the question");
     setup.model.assert_told_once("and this");
 }

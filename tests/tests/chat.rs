@@ -163,7 +163,7 @@ async fn failures_that_can_pass_are_announced_with_their_next_try() {
         ("!fail 503", "vendor has a problem"),
         ("!fail 429", "limits the rate"),
         ("!fail 500", "vendor has a problem"),
-        ("!cut", "could not be reached"),
+        ("!cut", "connection to the model was lost"),
     ] {
         let mut chat = admin.send_text("demo", directive).await;
         chat.until("another try", |event| matches!(event, ChatEvent::Retrying { .. })).await;

@@ -46,7 +46,10 @@ fn advice(kind: FailureKind, known: &Known) -> String {
             "Another process holds the conversation: `cofferdam session stop` ends what is left."
         }
         FailureKind::Upstream => "The model's vendor has a problem: wait a while.",
-        FailureKind::Connection => "The model could not be reached: check the host's network and OPENAI_BASE_URL.",
+        FailureKind::Connection => {
+            "The connection to the model was lost: check the host's network and OPENAI_BASE_URL, and whether the daemon was \
+             started again in the turn."
+        }
         FailureKind::Silence => {
             "That is the group's silence time-out: the turn was interrupted, and a fresh container takes what comes next. \
              Raise 'timeouts.silence_secs' in container.json if such work is normal."
@@ -78,7 +81,7 @@ fn model_not_found(known: &Known) -> String {
 pub fn tried_again(failure: &Failure, at: &str, failed: u32) -> String {
     let what = match failure.kind {
         FailureKind::RateLimited => "The model's vendor limits the rate of requests",
-        FailureKind::Connection => "The model could not be reached",
+        FailureKind::Connection => "The connection to the model was lost",
         FailureKind::ProviderDied => "The agent's process ended in the turn",
         FailureKind::ThreadBusy => "Another process still holds the conversation",
         _ => "The model's vendor has a problem",

@@ -153,7 +153,7 @@ impl Plan {
             return None;
         }
         let why = if self.failed {
-            "The turn before failed because the model could not be reached."
+            "The turn before failed because the connection to the model was lost."
         } else {
             "The process that ran this conversation was restarted in the middle of the turn before; a command or tool \
              that ran at that moment may have been cut, or may have done its work without your seeing the result."
@@ -354,7 +354,7 @@ mod tests {
         let note = plan.note().unwrap();
         assert!(note.contains("restarted") && note.contains("answer: 2."), "{note}");
         let failed = decide(&[2], json!([turn("failed", &[user("m:2")])]));
-        assert!(failed.note().unwrap().contains("could not be reached"), "{failed:?}");
+        assert!(failed.note().unwrap().contains("connection to the model was lost"), "{failed:?}");
     }
 
     #[test]

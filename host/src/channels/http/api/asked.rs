@@ -142,6 +142,17 @@ impl Asked {
         Prints { before, with_message: hash.clone().finalize().into(), hash }
     }
 
+    /// The fingerprint of what the call asks for, however its JSON is written and whether its answer is a stream.
+    pub(super) fn stamp(&self) -> [u8; 32] {
+        let mut hash = Sha256::new_with_prefix(b"cofferdam call 1").chain_update(self.prints().with_message);
+        for part in [&self.thread, &self.previous, &self.schema] {
+            let part = part.as_deref();
+            hash.update([u8::from(part.is_some())]);
+            hash.update(Sha256::digest(part.unwrap_or_default()));
+        }
+        hash.finalize().into()
+    }
+
     /// The text for the agent. At the beginning of a thread it has what the agent does not know: the caller's
     /// instructions, and what was said elsewhere.
     pub(super) fn text(&self, begins: bool) -> String {

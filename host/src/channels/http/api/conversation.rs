@@ -38,18 +38,19 @@ impl Shelf {
         self.book.keep_thread(&self.chat, of, what).await.map_err(|why| ApiError::book(&why))
     }
 
-    /// The thread of a call; `call` is its id, when the caller gave it one.
+    /// The thread of a call; `call` is its id, when the caller gave it one. A call that asks for something else under the
+    /// id of one before is refused: what was answered then is no answer to it.
     pub(super) async fn thread(&self, asked: &Asked, call: Option<&str>) -> Result<Thread, ApiError> {
-        if let Some(call) = call
-            && let Some(id) = self.read(of_call(call)).await?
-        {
-            return self.of(id).await;
+        let Some(call) = call else { return self.choose(asked).await };
+        let stamp = hex(&asked.stamp());
+        if let Some(kept) = self.read(of_call(call)).await? {
+            // What older versions kept has no stamp.
+            let (id, asked) = kept.split_once(' ').unwrap_or((&kept, &stamp));
+            return if asked == stamp { self.of(id.to_owned()).await } else { Err(ApiError::other_call()) };
         }
         let thread = self.choose(asked).await?;
-        if let Some(call) = call {
-            // Before it is handed in: a call that is repeated finds its thread.
-            self.keep(of_call(call), &thread.id).await?;
-        }
+        // Before it is handed in: a call that is repeated finds its thread.
+        self.keep(of_call(call), &format!("{} {stamp}", thread.id)).await?;
         Ok(thread)
     }
 

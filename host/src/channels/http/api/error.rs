@@ -42,6 +42,14 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
     }
 
+    /// Its `Idempotency-Key` is another call's. 422, as OpenAI's clients repeat a 409.
+    pub(super) fn other_call() -> Self {
+        let message =
+            "This Idempotency-Key was used for another call: send the same call again, or use another key.";
+        let error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_error", message);
+        Self { code: Some("idempotency_key_reused"), param: Some("Idempotency-Key".to_owned()), ..error }
+    }
+
     pub(super) fn unauthorized(message: &str) -> Self {
         let error = Self::new(StatusCode::UNAUTHORIZED, "invalid_request_error", message);
         Self { code: Some("invalid_api_key"), ..error }
