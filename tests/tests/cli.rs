@@ -153,7 +153,7 @@ async fn a_removed_group_takes_its_containers_and_state_and_leaves_its_folder() 
     assert_eq!(removed.code, 0, "{removed:?}");
     engine::gone(answer.container()).await;
     assert!(!home.root().join("data/groups/demo").exists());
-    assert_eq!(home.admin().status().await.running, 0, "what waited does not start it again");
+    assert_eq!(home.admin().status().await.places.running, 0, "what waited does not start it again");
     assert_eq!(running.end().await.finished.outcome, ChatOutcome::Interrupted);
     let told = waiting.end().await;
     assert!(told.notices().iter().any(|notice| notice.contains("removed")), "{:?}", told.notices());

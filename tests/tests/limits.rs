@@ -39,7 +39,7 @@ async fn a_session_that_wakes_at_the_limit_waits_says_so_and_is_served_in_turn()
     let note = is_queued(&mut third).await;
     assert!(note.contains("max_sessions") && note.contains('1'), "one is before it: {note}");
     let status = admin.status().await;
-    assert_eq!((status.running, status.queued, status.max_sessions), (1, 2, 1));
+    assert_eq!((status.places.running, status.places.queued, status.places.max_sessions), (1, 2, 1));
     let waiting = status.sessions.iter().filter(|session| session.state == SessionState::Queued);
     assert!(waiting.clone().count() == 2 && waiting.clone().all(|session| session.note.is_some()), "{status:?}");
     let (first, second, third) = tokio::join!(first.end(), second.end(), third.end());

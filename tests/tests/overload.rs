@@ -225,7 +225,7 @@ async fn a_noisy_group_with_many_endless_sessions_does_not_starve_quiet_ones() {
     let noise: Vec<_> = threads.iter().map(|thread| endless(&admin, "noisy", thread.clone(), &stop)).collect();
     cofferdam_tests::eventually("the noisy group has all places, and more sessions that wait", || async {
         let status = admin.status().await;
-        (status.running == 2 && status.queued == 4).then_some(())
+        (status.places.running == 2 && status.places.queued == 4).then_some(())
     })
     .await;
     // The noise never ends by itself: that these are answered at all is the point.
@@ -249,7 +249,7 @@ async fn sessions_that_never_get_idle_take_turns_in_one_place() {
     let stop = Arc::new(AtomicBool::new(false));
     let one = endless(&admin, "one", "t".to_owned(), &stop);
     cofferdam_tests::eventually("the first has the place", || async {
-        (admin.status().await.running == 1).then_some(())
+        (admin.status().await.places.running == 1).then_some(())
     })
     .await;
     let two = admin.chat("two", "hello").await;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
 use cofferdam_protocol::admin::{
-    DiskTrouble, Dropped, ErrorKind, Group, OpenLetters, Session, SessionState, Status, StoppedSession,
+    DiskTrouble, Dropped, ErrorKind, ForPeople, Group, OpenLetters, Places, Session, SessionState, Status,
+    StoppedSession,
 };
 use cofferdam_protocol::ids::{Attempt, Folder};
 use serde::Deserialize;
@@ -92,19 +93,19 @@ pub(super) async fn status(
         ends_within_secs: ending.secs_left(),
         account: admin.gateway.account_name(),
         limits: super::accounts::limits(admin.accounts.default_limits().as_ref()),
-        max_sessions: admin.max_sessions,
-        running,
-        queued,
+        places: Places { max_sessions: admin.max_sessions, running, queued },
         groups: admin.stores.central().group_count().await?,
         engine_error: admin.supervisor.engine_error(),
         disk: disk_trouble(&admin).await,
         notes,
         dead_letters,
         channels: channels::all(&admin).await?,
-        approvals: admin.stores.central().open_approvals().await?,
-        questions,
+        people: ForPeople {
+            approvals: admin.stores.central().open_approvals().await?,
+            unasked: admin.stores.central().unasked_approvals().await?,
+            questions,
+        },
         lost_secrets: channels::lost_secrets(&admin).await?,
-        unasked: admin.stores.central().unasked_approvals().await?,
         dropped: admin.stores.central().drops(DROPS).await?.into_iter().map(dropped).collect(),
         sessions,
     }))

@@ -1,6 +1,6 @@
 //! `cofferdam status`: what runs, what waits, and why.
 
-use cofferdam_protocol::admin::{Channel, DiskTrouble, OpenLetters, Status};
+use cofferdam_protocol::admin::{Channel, DiskTrouble, ForPeople, OpenLetters, Status};
 use jiff::Timestamp;
 
 use super::account::limits;
@@ -26,7 +26,7 @@ fn render(status: &Status, now: Timestamp) -> String {
         Some(secs) => format!("up {}, process {}", span(i64::try_from(secs).unwrap_or(i64::MAX)), status.pid),
         None => "not running; `cofferdam up` starts it, and `chat` works without".to_owned(),
     };
-    let queued = match status.queued {
+    let queued = match status.places.queued {
         0 => String::new(),
         n => format!(", {n} waiting for a place"),
     };
@@ -39,13 +39,15 @@ fn render(status: &Status, now: Timestamp) -> String {
         // A command that only looks leaves containers alone, and so does not know them.
         (
             "containers",
-            status.uptime_secs.map(|_| format!("{} of {}{queued}", status.running, status.max_sessions)),
+            status
+                .uptime_secs
+                .map(|_| format!("{} of {}{queued}", status.places.running, status.places.max_sessions)),
         ),
         ("groups", Some(status.groups.to_string())),
         ("engine", status.engine_error.clone()),
         ("disk", status.disk.as_ref().map(disk)),
         ("channels", channels(&status.channels)),
-        ("approvals", waiting(status)),
+        ("approvals", waiting(status.people)),
         ("dead letters", dead_letters(&status.dead_letters)),
     ]);
     for note in &status.notes {
@@ -87,15 +89,15 @@ fn channels(channels: &[Channel]) -> Option<String> {
 }
 
 /// What waits for a person, in one line.
-fn waiting(status: &Status) -> Option<String> {
+fn waiting(waits: ForPeople) -> Option<String> {
     let count = |many: u64, what: &str| match many {
         0 => None,
         1 => Some(format!("1 {what}")),
         many => Some(format!("{many} {what}s")),
     };
     let counts: Vec<_> =
-        [count(status.approvals, "approval"), count(status.questions, "question")].into_iter().flatten().collect();
-    let nobody = match status.unasked {
+        [count(waits.approvals, "approval"), count(waits.questions, "question")].into_iter().flatten().collect();
+    let nobody = match waits.unasked {
         0 => String::new(),
         n => format!(
             ", {n} of which nobody could be asked: no owner or admin has a direct chat with the bot. `cofferdam pair` makes a \
@@ -119,7 +121,7 @@ fn dead_letters(groups: &[OpenLetters]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use cofferdam_protocol::admin::{Dropped, SessionState};
+    use cofferdam_protocol::admin::{Dropped, Places, SessionState};
 
     use super::*;
 
@@ -133,17 +135,13 @@ mod tests {
             ends_within_secs: None,
             account: "offline model".into(),
             limits: vec![],
-            max_sessions: 8,
-            running: 0,
-            queued: 0,
+            places: Places { max_sessions: 8, running: 0, queued: 0 },
             groups: 1,
             engine_error: None,
             disk: None,
             channels: vec![],
             lost_secrets: vec![],
-            approvals: 0,
-            unasked: 0,
-            questions: 0,
+            people: ForPeople::default(),
             notes: vec![],
             dropped: vec![],
             dead_letters: vec![],
@@ -166,18 +164,15 @@ mod tests {
     fn everything_that_waits_shows_why() {
         let status = Status {
             uptime_secs: Some(7300),
-            queued: 1,
-            running: 8,
+            places: Places { max_sessions: 8, running: 8, queued: 1 },
             engine_error: Some("the Docker engine does not answer".into()),
             disk: Some(DiskTrouble { path: "/h/data".into(), why: "no space".into(), free_bytes: 4096 }),
             notes: vec!["demo: container.json has errors".into()],
-            approvals: 2,
-            unasked: 1,
+            people: ForPeople { approvals: 2, unasked: 1, questions: 1 },
             dead_letters: vec![
                 OpenLetters { group: "demo".parse().ok(), count: 2 },
                 OpenLetters { group: None, count: 1 },
             ],
-            questions: 1,
             dropped: vec![Dropped { chat: "terminal:x".into(), reason: "no wiring".into(), count: 2 }],
             sessions: vec![session::tests::session(SessionState::Queued, Some("waits for a place"))],
             ..status()

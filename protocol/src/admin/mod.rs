@@ -253,12 +253,9 @@ pub struct Status {
     /// Its allowances, as its vendor told them last since the daemon started.
     #[serde(default)]
     pub limits: Vec<AccountLimit>,
-    /// The most containers at once.
-    pub max_sessions: usize,
-    /// Containers now.
-    pub running: usize,
-    /// Sessions that wait for a place.
-    pub queued: usize,
+    /// Its containers.
+    #[serde(flatten)]
+    pub places: Places,
     /// Registered groups.
     pub groups: usize,
     /// What the engine last said, when it could not be used.
@@ -274,15 +271,9 @@ pub struct Status {
     /// Secrets of webhooks that no backup has, and that were not given again. A channel without its own is stopped.
     #[serde(default)]
     pub lost_secrets: Vec<LostSecret>,
-    /// Approvals that wait for a person.
-    #[serde(default)]
-    pub approvals: u64,
-    /// Of these, so many that nobody was asked about: no owner or admin can be reached.
-    #[serde(default)]
-    pub unasked: u64,
-    /// Questions of agents that do.
-    #[serde(default)]
-    pub questions: u64,
+    /// What waits for a person.
+    #[serde(flatten)]
+    pub people: ForPeople,
     /// Messages that the router dropped, by reason.
     pub dropped: Vec<Dropped>,
     /// Groups with dead letters that wait for a decision.
@@ -290,6 +281,29 @@ pub struct Status {
     pub dead_letters: Vec<OpenLetters>,
     /// Sessions that live or wait.
     pub sessions: Vec<Session>,
+}
+
+/// How many containers there are and may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// The most at once.
+    pub max_sessions: usize,
+    /// Now.
+    pub running: usize,
+    /// Sessions that wait for a place.
+    pub queued: usize,
+}
+
+/// How much waits for a person.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ForPeople {
+    /// Approvals.
+    pub approvals: u64,
+    /// Of these, so many that nobody was asked about: no owner or admin can be reached.
+    pub unasked: u64,
+    /// Questions of agents.
+    pub questions: u64,
 }
 
 /// A disk that does not take writes.

@@ -18,7 +18,7 @@ pub(super) async fn chats(home: &Home, configured: bool) -> Vec<Check> {
     let stopped = status.channels.iter().filter(|channel| matches!(channel.state.as_str(), "stopped" | "waiting"));
     let mut checks: Vec<Check> = stopped.map(channel).collect();
     checks.extend(status.lost_secrets.iter().map(|lost| Check::warning("channels", &lost.what, &lost.mend)));
-    checks.extend(approvals(status.unasked));
+    checks.extend(approvals(status.people.unasked));
     checks
 }
 
