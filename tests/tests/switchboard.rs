@@ -4,16 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam::channels::Channels;
+use cofferdam::channels::{Channels, State, exec};
 use cofferdam::config::home::Home;
 use cofferdam::config::vault_key::VaultKey;
 use cofferdam::delivery::Delivery;
 use cofferdam::desk::{Desk, Stillness, Tells};
 use cofferdam::gateway::Accounts;
 use cofferdam::gateway::accounts::Sources;
-use cofferdam::model::channel::ChannelKind;
+use cofferdam::model::channel::KindName;
 use cofferdam::model::chat::ChatRef;
 use cofferdam::store::Stores;
+use cofferdam::store::channels::ChannelRow;
 use cofferdam::store::group::outbox::NextReply;
 use cofferdam::store::posts::NewPost;
 use cofferdam::switchboard::{Board, ChannelError, NewChannel, Switchboard};
@@ -95,9 +96,7 @@ impl Stage {
     async fn put(&self, settings: serde_json::Value) -> Result<String, ChannelError> {
         let command = json!(["python3", self.dir.path().join("program.py")]);
         let settings = Some(json!({"command": command, "settings": settings}));
-        self.switchboard
-            .put(NewChannel { name: "prog".into(), kind: ChannelKind::Exec, settings, secret: None })
-            .await
+        self.switchboard.put(NewChannel { name: "prog".into(), kind: &exec::KIND, settings, secret: None }).await
     }
 
     fn note(&self, name: &str) -> PathBuf {
@@ -175,5 +174,25 @@ async fn a_program_is_never_there_twice_and_goes_on_when_a_change_of_it_fails() 
     assert!(!stage.note("twice").exists(), "two were alive at once");
     let row = stage.switchboard.list().await.expect("listed").remove(0).row;
     assert!(row.settings.contains("other"), "as it was: {}", row.settings);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_channel_of_a_kind_that_is_not_known_keeps_no_other_from_running() {
+    let stage = Stage::new().await;
+    let (name, kind) = ("later".to_owned(), KindName::of("of-tomorrow"));
+    let row = ChannelRow { name, kind, settings: "{}".to_owned(), created_at: 0 };
+    assert!(stage.stores.central().put_channel(row, None).await.expect("kept"));
+    stage.switchboard.look().await;
+    assert_eq!(stage.put(json!({})).await.expect("kept"), "it is me");
+    stage.there().await;
+    let later = stage.switchboard.list().await.expect("listed").remove(0);
+    let Some(State::Stopped { why }) = later.state else { panic!("{later:?}") };
+    assert!(why.contains("'of-tomorrow'") && why.contains("`cofferdam channel remove later`"), "{why}");
+    assert_eq!(stage.switchboard.lacks("later").await.expect("read"), Some(why));
+    assert!(!stage.channels.get("later").expect("its place is held").is_there(&chat()), "what is due waits");
+    let error = stage.switchboard.test("later").await.expect_err("nobody knows how");
+    assert!(matches!(error, ChannelError::UnknownKind { .. }), "{error:?}");
+    assert!(stage.switchboard.remove("later").await.expect("removed"));
     stage.close().await;
 }

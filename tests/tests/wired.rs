@@ -188,3 +188,52 @@ async fn a_setting_is_changed_alone_and_the_others_stay() {
     let unchanged = home.cli(&["channel", "show", "api", "--json"]).await.json();
     assert_eq!(unchanged["settings"], shown["settings"]);
 }
+
+#[tokio::test]
+async fn a_channel_of_a_kind_that_is_not_known_says_so_and_the_others_run() {
+    let mut stage = Stage::new().await;
+    stage.home.stop().await;
+    let central = cofferdam_tests::rows::central(stage.home.root());
+    let row = "INSERT INTO channels (name, kind, settings, created_at) VALUES ('later', 'of-tomorrow', '{}', 0)";
+    cofferdam_tests::rows::execute(&central, row);
+    let why = "this Cofferdam knows no channels of the kind 'of-tomorrow'";
+    let states = async |stage: &Stage| {
+        let channels = stage.json(&["channel", "list"]).await;
+        let state = |at: usize| (channels[at]["name"].clone(), channels[at]["state"].clone());
+        let says = channels[0]["why"].as_str().unwrap_or_default().to_owned();
+        assert!(says.contains(why) && says.contains("`cofferdam channel remove later`"), "{channels}");
+        [state(0), state(1)]
+    };
+    let off = [(json!("later"), json!("stopped")), (json!("tg"), json!("off"))];
+    assert_eq!(states(&stage).await, off, "also when no daemon serves them");
+    stage.home.up().await;
+    cofferdam_tests::eventually("the other runs", || async {
+        (states(&stage).await[1] == (json!("tg"), json!("connected"))).then_some(())
+    })
+    .await;
+    assert!(stage.done(&["status"]).await.stdout.contains(&format!("later stopped: {why}")));
+    let doctor = stage.home.cli(&["doctor"]).await;
+    assert!(doctor.stdout.contains(&format!("later: {why}")), "{doctor:?}");
+    for words in [&["channel", "test", "later"][..], &["channel", "add", "later", "of-tomorrow", "--no-secret"]] {
+        let refused = stage.home.cli(words).await;
+        assert!(refused.code == 2 && refused.stderr.contains("of-tomorrow"), "{refused:?}");
+    }
+    stage.done(&["channel", "remove", "later", "--yes"]).await;
+    assert_eq!(stage.json(&["channel", "list"]).await.as_array().expect("a list").len(), 1);
+}
+
+#[tokio::test]
+async fn the_kinds_of_channels_are_listed_and_the_nearest_is_offered() {
+    let home = TestHome::new();
+    let help = home.cli(&["channel", "add", "--help"]).await;
+    assert!(help.stdout.contains("Its platform: telegram, http or exec"), "{help:?}");
+    let refused = home.cli(&["channel", "add", "tg", "telegarm", "--no-secret"]).await;
+    assert_eq!(refused.code, 2, "{refused:?}");
+    for words in ["no channel kind 'telegarm'", "did you mean `telegram`?", "exec (any program that speaks"] {
+        assert!(refused.stderr.contains(words), "{refused:?}");
+    }
+    let hook = home.cli(&["hook", "add", "ci", "demo"]).await;
+    assert!(hook.code == 2 && hook.stderr.contains("`cofferdam channel add http http`"), "{hook:?}");
+    let none = home.cli(&["channel", "list"]).await;
+    assert!(none.stdout.contains("`cofferdam channel add tg telegram` adds one"), "{none:?}");
+}

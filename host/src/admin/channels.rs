@@ -13,22 +13,38 @@ use super::answers::Answer;
 use super::error::Failed;
 use super::wirings::usage;
 use crate::channels;
+use crate::channels::kinds::{self, Kind};
 use crate::channels::terminal;
+use crate::config::error::nearest;
 use crate::error_chain;
-use crate::model::channel::ChannelKind;
+use crate::model::channel::KindName;
 use crate::store::rfc3339;
-use crate::switchboard::{ChannelError, NewChannel, Seen, kinds};
+use crate::switchboard::{ChannelError, NewChannel, Seen};
 
 /// The longest name; it stands before a colon in wirings.
 const MOST_NAME: usize = 32;
 
 /// The kinds that there are.
 pub(super) async fn kinds() -> Json<Vec<api::ChannelKind>> {
-    let view = |kind: &ChannelKind| api::ChannelKind {
-        name: kind.as_str().to_owned(),
-        needs: kinds::needs(*kind).map(str::to_owned),
+    let view = |kind: &&Kind| api::ChannelKind {
+        name: kind.name.to_string(),
+        about: kind.about.to_owned(),
+        needs: kind.needs.map(str::to_owned),
+        programs: kind.programs,
+        example: kind.example.to_owned(),
     };
-    Json(ChannelKind::ALL.iter().map(view).collect())
+    Json(kinds::ALL.iter().map(view).collect())
+}
+
+/// The kind of this name, or which there are.
+fn kind_of(name: &str) -> Result<&'static Kind, Failed> {
+    KindName::parse(name).and_then(|name| kinds::find(&name)).ok_or_else(|| {
+        let near = nearest(name, kinds::ALL.iter().map(|kind| kind.name.as_str()));
+        let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        let all: Vec<_> = kinds::ALL.iter().map(|kind| format!("{} ({})", kind.name, kind.about)).collect();
+        let name: String = name.chars().take(80).collect();
+        usage(&format!("there is no channel kind '{name}'"), &format!("{near}it is one of: {}", all.join(", ")))
+    })
 }
 
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Answer<Vec<Channel>> {
@@ -76,10 +92,7 @@ pub(super) async fn put(
         let hint = format!("use 1 to {MOST_NAME} lower-case letters, digits and '-'; `terminal` is taken");
         return Err(usage(&message, &hint));
     }
-    let kind = ChannelKind::parse(&put.kind).ok_or_else(|| {
-        let kinds: Vec<_> = ChannelKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        usage(&format!("there is no channel kind '{}'", put.kind), &format!("it is one of: {}", kinds.join(", ")))
-    })?;
+    let kind = kind_of(&put.kind)?;
     let new = NewChannel {
         name,
         kind,
@@ -88,7 +101,7 @@ pub(super) async fn put(
     };
     let words = admin.switchboard.put(new).await.map_err(failed)?;
     let up = if admin.since.is_some() { "" } else { "`cofferdam up` serves it; then " };
-    let next = match kinds::is_for_programs(kind) {
+    let next = match kind.programs {
         true => "`cofferdam key add NAME GROUP` makes a key of its API, `cofferdam hook add NAME GROUP` a webhook",
         false if admin.stores.central().has_owner().await? => {
             "`cofferdam pair --person N` (`user list` has the numbers) makes a code by which somebody who is known shows that they \
@@ -123,8 +136,8 @@ fn view(seen: Seen) -> Channel {
     };
     Channel {
         name: seen.row.name,
-        kind: seen.row.kind.as_str().to_owned(),
-        programs: kinds::is_for_programs(seen.row.kind),
+        programs: kinds::is_for_programs(&seen.row.kind),
+        kind: seen.row.kind.to_string(),
         settings: serde_json::from_str(&seen.row.settings).unwrap_or_default(),
         state: state.to_owned(),
         why,
@@ -156,7 +169,7 @@ pub(super) fn failed(error: ChannelError) -> Failed {
         ChannelError::Secret(_) => {
             Failed::new(ErrorKind::Account, message, "`cofferdam doctor` says how the vault's key is")
         }
-        ChannelError::NoSecret(_) => usage(&message, "nothing was changed"),
+        ChannelError::NoSecret(_) | ChannelError::UnknownKind { .. } => usage(&message, "nothing was changed"),
         ChannelError::BrokeOff => {
             Failed::new(ErrorKind::Internal, message, "`cofferdam channel list` shows how the channel stands")
         }

@@ -14,19 +14,19 @@ use super::answers::{Answer, no_group};
 use super::channels::failed;
 use super::error::Failed;
 use super::wirings::usage;
-use crate::channels::http;
-use crate::model::channel::HookFormat;
+use crate::channels::http::book::HookFormat;
+use crate::channels::{http, kinds};
+use crate::model::channel::KindName;
 use crate::store::hooks::{HookRow, KeyRow, Put};
 use crate::store::{now_ms, rfc3339};
-use crate::switchboard::{ChannelError, HookSecret, kinds};
+use crate::switchboard::{ChannelError, HookSecret};
 
 /// The shortest secret, in bytes: a shorter one can be guessed.
 const LEAST_SECRET: usize = 16;
-/// The longest secret, callback, model's name, and list of events.
+/// The longest secret, callback and model's name.
 const MOST_SECRET: usize = 1024;
 const MOST_CALLBACK: usize = 2048;
 const MOST_MODEL: usize = 100;
-const MOST_EVENTS: usize = 64;
 /// A key's longest life, in days: a hundred years.
 const MOST_DAYS: u32 = 36_500;
 const DAY: i64 = 24 * 60 * 60 * 1000;
@@ -50,7 +50,7 @@ pub(super) async fn put_hook(
     Path((channel, name)): Of,
     Json(put): Json<HookPut>,
 ) -> Answer<HookMade> {
-    there(&admin, &channel, &name, &put.group).await?;
+    let kind = there(&admin, &channel, &name, &put.group).await?;
     let hooks = admin.stores.central().hooks().await?;
     let before = hooks.into_iter().find(|row| row.channel == channel && row.name == name);
     let (mut row, callback) = hook_of(before, &put, (channel, name))?;
@@ -61,7 +61,8 @@ pub(super) async fn put_hook(
         (None, false) => HookSecret::Keep,
     };
     let secrets = (secret, callback);
-    let (done, made) = admin.switchboard.put_hook(row.clone(), put.group.clone(), secrets).await.map_err(failed)?;
+    let (done, made) =
+        admin.switchboard.put_hook(row.clone(), (put.group.clone(), kind), secrets).await.map_err(failed)?;
     row.chat_id = kept(done, &row.channel, &row.name, &put.group)?;
     let hook = Places::of(&admin).await?.hook(row);
     Ok(Json(HookMade { hook, secret: made.map(|made| Hidden(made.expose_secret().to_owned())) }))
@@ -77,23 +78,15 @@ fn hook_of(
         channel,
         name,
         chat_id: String::new(),
-        format: HookFormat::Plain,
+        format: HookFormat::default().as_str().to_owned(),
         callback: None,
         events: Vec::new(),
     };
     let mut row = before.unwrap_or(new);
-    if let Some(format) = &put.format {
-        row.format = HookFormat::parse(format)
-            .ok_or_else(|| usage(&format!("'{format}' is no format of calls"), "say `plain` or `github`"))?;
-    }
-    match (&put.events, row.format) {
-        (Some(events), HookFormat::GitHub) => row.events = checked_events(events.clone())?,
-        (Some(events), HookFormat::Plain) if !events.is_empty() => {
-            return Err(usage("only GitHub's calls have events", "add --github, or leave the events out"));
-        }
-        (_, HookFormat::Plain) => row.events.clear(),
-        (None, HookFormat::GitHub) => {}
-    }
+    let before = (row.format, row.events);
+    let (format, events) = http::changed_form(before, put.format.as_deref(), put.events.as_deref())
+        .map_err(|bad| usage(&bad.why, bad.hint))?;
+    (row.format, row.events) = (format.as_str().to_owned(), events);
     let callback = put.callback.as_ref().map(|callback| checked_callback(&callback.0)).transpose()?;
     let (shown, callback) = callback.unzip();
     if put.no_callback {
@@ -118,7 +111,7 @@ pub(super) async fn add_key(
     Path((channel, name)): Of,
     Json(new): Json<ApiKeyNew>,
 ) -> Answer<ApiKeyMade> {
-    there(&admin, &channel, &name, &new.group).await?;
+    let kind = there(&admin, &channel, &name, &new.group).await?;
     let model = new.model.unwrap_or_else(|| new.group.to_string());
     if model.is_empty() || model.len() > MOST_MODEL || model.contains(char::is_control) {
         return Err(usage(
@@ -141,7 +134,7 @@ pub(super) async fn add_key(
         used_at: None,
         created_at: now,
     };
-    let done = admin.stores.central().add_key(row.clone(), hash, new.group.clone()).await?;
+    let done = admin.stores.central().add_key(row.clone(), hash, (new.group.clone(), kind)).await?;
     row.chat_id = kept(done, &row.channel, &row.name, &new.group)?;
     let shown = Places::of(&admin).await?.key(row);
     Ok(Json(ApiKeyMade { shown, key: Hidden(key.expose_secret().to_owned()) }))
@@ -169,25 +162,25 @@ pub(super) async fn remove_key(
     }
 }
 
-/// Whether a webhook or a key of this name can be, in words that help.
-async fn there(admin: &Admin, channel: &str, name: &str, group: &Folder) -> Result<(), Failed> {
+/// Whether a webhook or a key of this name can be, in words that help. Answers its channel's kind.
+async fn there(admin: &Admin, channel: &str, name: &str, group: &Folder) -> Result<KindName, Failed> {
     if !http::is_name(name) {
         let message = format!("'{}' cannot name a webhook or a key", name.chars().take(80).collect::<String>());
         return Err(usage(&message, "use 1 to 64 letters, digits, '.', '_' and '-'"));
     }
     let central = admin.stores.central();
-    match central.channels().await?.into_iter().find(|row| row.name == channel) {
-        None => return Err(failed(ChannelError::Unknown(channel.to_owned()))),
-        Some(row) if !kinds::is_for_programs(row.kind) => {
-            let message = format!("'{channel}' is a channel of the kind {}", row.kind.as_str());
-            return Err(usage(&message, "webhooks and keys belong to one of the kind http"));
-        }
-        Some(_) => {}
+    let row = central.channels().await?.into_iter().find(|row| row.name == channel);
+    let kind = row.ok_or_else(|| failed(ChannelError::Unknown(channel.to_owned())))?.kind;
+    if !kinds::is_for_programs(&kind) {
+        let those = kinds::ALL.iter().filter(|kind| kind.programs).map(|kind| kind.name.as_str());
+        let hint =
+            format!("webhooks and keys belong to one of the kind {}", those.collect::<Vec<_>>().join(" or "));
+        return Err(usage(&format!("'{channel}' is a channel of the kind {kind}"), &hint));
     }
     if central.group(group).await?.is_none() {
         return Err(no_group(group));
     }
-    Ok(())
+    Ok(kind)
 }
 
 /// The chat of what was made or changed.
@@ -220,16 +213,6 @@ fn checked_callback(callback: &str) -> Result<(String, SecretString), Failed> {
     // Not shown: it may have a token in it.
     let shown = shown.ok_or_else(|| usage("the callback is no address", "write it as https://HOST/PATH"))?;
     Ok((shown, SecretString::from(callback)))
-}
-
-fn checked_events(events: Vec<String>) -> Result<Vec<String>, Failed> {
-    let plain = |event: &String| {
-        (1..=64).contains(&event.len()) && event.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-    };
-    if events.len() <= MOST_EVENTS && events.iter().all(plain) {
-        return Ok(events);
-    }
-    Err(usage("an event's name is none of GitHub's", "they are written as in `pull_request`"))
 }
 
 fn no_hook(channel: &str, name: &str) -> Failed {
@@ -268,7 +251,8 @@ impl Places {
         Hook {
             groups: self.groups(&row.channel, &row.chat_id),
             url: format!("{}/hooks/{}", self.url(&row.channel), row.name),
-            format: row.format.as_str().to_owned(),
+            has_events: HookFormat::parse(&row.format).is_some_and(HookFormat::has_events),
+            format: row.format,
             events: row.events,
             callback: row.callback.and_then(|callback| http::shown(&callback)),
             channel: row.channel,
@@ -328,12 +312,12 @@ mod tests {
         assert_eq!(there.callback.as_deref(), Some("https://example.org/…"));
         assert_eq!(hook(Some(there.clone()), &put(None, None)).unwrap(), there);
         let all = hook(Some(there.clone()), &put(None, Some(&[]))).unwrap();
-        assert!(all.events.is_empty() && all.format == HookFormat::GitHub && all.callback == there.callback);
+        assert!(all.events.is_empty() && all.format == "github" && all.callback == there.callback);
         let plain = hook(Some(there.clone()), &put(Some("plain"), None)).unwrap();
-        assert!(plain.events.is_empty() && plain.format == HookFormat::Plain);
+        assert!(plain.events.is_empty() && plain.format == "plain");
         let none = HookPut { no_callback: true, ..put(None, None) };
         assert_eq!(hook(Some(there), &none).unwrap().callback, None);
         assert!(hook(None, &put(None, Some(&["issues"]))).is_err(), "only GitHub's have events");
-        assert_eq!(hook(None, &put(None, None)).unwrap().format, HookFormat::Plain);
+        assert_eq!(hook(None, &put(None, None)).unwrap().format, "plain");
     }
 }

@@ -187,6 +187,7 @@ async fn view(central: &Central, wiring: wirings::Wiring) -> Result<Wiring, Fail
     let unknown = chat.as_ref().and_then(|chat| chat.unknown).unwrap_or(UnknownPolicy::of(kind));
     let Terms { session_mode, engage, pattern, sticky, others, progress } = wiring.terms;
     Ok(Wiring {
+        owners_only: wiring.channel == terminal::NAME,
         channel: wiring.channel,
         chat_id: wiring.chat_id,
         title: chat.and_then(|chat| chat.title),

@@ -4,11 +4,12 @@
 //! - [`arrival`]: what a channel hands in, and to whom. - [`piece`]: a reply in messages of the platform.
 //! - [`state`]: how a channel stands, and how it comes back. - [`pace`]: what its platform allows.
 //! - [`markup`]: an agent's Markdown in messages. - [`terminal`]: people at the admin socket. - [`telegram`]: a Telegram bot.
-//! - [`exec`]: any program that speaks our lines. - [`http`]: programs over HTTP.
+//! - [`exec`]: any program that speaks our lines. - [`http`]: programs over HTTP. - [`kinds`]: which of these there are to add.
 
 pub mod arrival;
 pub mod exec;
 pub mod http;
+pub mod kinds;
 pub mod markup;
 pub mod pace;
 mod parked;

@@ -15,7 +15,7 @@ use crate::daemon::{Daemon, Signals, StartError, trust_of};
 use crate::error_chain;
 use crate::trust::Trust;
 
-pub(super) use crate::daemon::Mode;
+pub(super) use crate::daemon::{Mode, channel_kinds};
 
 /// How long another starter of the same home may take until its socket answers.
 const STARTING: Duration = Duration::from_secs(20);

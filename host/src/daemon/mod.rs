@@ -43,7 +43,7 @@ use crate::vault::issuer::IssuerError;
 
 use lock::HomeLock;
 use parts::Shared;
-pub(crate) use parts::trust_of;
+pub(crate) use parts::{channel_kinds, trust_of};
 
 /// What a daemon is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Mode, StartError};
 use crate::admin::Admin;
 use crate::channels::terminal::Terminal;
-use crate::channels::{Channels, Shown};
+use crate::channels::{Channels, Shown, kinds};
 use crate::config::home::Home;
 use crate::config::host::{Environment, HostConfig};
 use crate::config::retries::Retries;
@@ -168,6 +168,11 @@ fn starts_of(retries: Retries) -> Backoff {
         longest: ms(retries.start_longest_secs),
         tries: u32::try_from(retries.start_tries).unwrap_or(u32::MAX),
     }
+}
+
+/// The names of the kinds of channels that there are.
+pub(crate) fn channel_kinds() -> impl Iterator<Item = &'static str> {
+    kinds::ALL.iter().map(|kind| kind.name.as_str())
 }
 
 /// What the host's own calls trust.

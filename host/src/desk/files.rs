@@ -28,7 +28,7 @@ pub(super) struct Placed {
     pub(super) notes: String,
 }
 
-/// The longest time for one file: a little more than any channel allows itself (Telegram's is 300 s, a program's at most 680 s).
+/// The longest time for one file: a little more than any channel allows itself, which is 680 s at most.
 const FETCH: Duration = Duration::from_secs(700);
 /// A file that cannot be had for so long, nor the second time, is left out: what is written behind it waits no longer.
 const PATIENCE: Duration = Duration::from_secs(300);

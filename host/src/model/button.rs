@@ -1,4 +1,4 @@
-//! What stands behind a button: at most 64 bytes, as Telegram has it. It comes back from a platform, so it is hostile until
+//! What stands behind a button: at most 64 bytes, which every platform takes. It comes back from a platform, so it is hostile until
 //! what it names was looked up.
 
 use cofferdam_protocol::ids::{Folder, QuestionId};

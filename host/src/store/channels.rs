@@ -4,15 +4,15 @@ use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
 use super::db::Durability;
 use super::{Central, StoreError, now_ms};
-use crate::model::channel::ChannelKind;
+use crate::model::channel::KindName;
 
 /// A channel's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelRow {
     /// Its name in wirings.
     pub name: String,
-    /// Its platform.
-    pub kind: ChannelKind,
+    /// Its kind; this program may not know it.
+    pub kind: KindName,
     /// JSON, without secrets.
     pub settings: String,
     /// When it was added, ms.
@@ -217,8 +217,12 @@ fn channel_row(row: &Row<'_>) -> Result<ChannelRow, StoreError> {
     let kind: String = row.get(1)?;
     Ok(ChannelRow {
         name: row.get(0)?,
-        kind: ChannelKind::parse(&kind).ok_or(StoreError::Unknown { what: "channel kind", value: kind })?,
+        kind: KindName::parse(&kind).ok_or(StoreError::Unknown { what: "channel kind", value: kind })?,
         settings: row.get(2)?,
         created_at: row.get(3)?,
     })
 }
+
+#[cfg(test)]
+#[path = "kinds_tests.rs"]
+mod tests;

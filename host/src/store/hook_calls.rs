@@ -6,14 +6,14 @@ use super::db::Durability;
 use super::{Central, StoreError, now_ms};
 use crate::model::channel::Came;
 
-/// How long a signature is remembered, in ms: 90 days. Ours is refused by its time long before that; GitHub's has none.
+/// How long a signature is remembered, in ms: 90 days. Where the time is signed it is refused long before that.
 const REMEMBERED: i64 = 90 * 24 * 60 * 60 * 1000;
 /// Signatures that are remembered of one webhook; the oldest beyond are forgotten. Each takes some 200 bytes.
 const MOST: i64 = 100_000;
 /// How many are written between two looks for those to forget.
 const BETWEEN: i64 = 256;
 
-/// Whether a row is of the call ?4. Rows of before GitHub's events were noted have the id alone, which is behind the blank.
+/// Whether a row is of the call ?4. Rows of before calls' events were noted have the id alone, which is behind the blank.
 const SAME: &str = "(call = ?4 OR call = substr(?4, instr(?4, ' ') + 1))";
 
 impl Central {

@@ -7,7 +7,7 @@ use super::channels::{SecretOf, forget_secret, put_secret};
 use super::db::Durability;
 use super::wirings::{self, ChatRow, Terms, Wiring};
 use super::{Central, StoreError, now_ms};
-use crate::model::channel::HookFormat;
+use crate::model::channel::KindName;
 use crate::model::chat::{ChatKind, SessionMode};
 use crate::model::people::UnknownPolicy;
 
@@ -20,12 +20,12 @@ pub struct HookRow {
     pub name: String,
     /// Its chat, which the store chooses: `hook/NAME`, or `hook/NAME/2` and so on where one of the name was removed.
     pub chat_id: String,
-    /// Whose form its calls have.
-    pub format: HookFormat,
+    /// Whose form its calls have, by its name; this program may not know it.
+    pub format: String,
     /// Where its replies are posted, as it may be shown: the address, which may have a token in it, is sealed. Before a
     /// Cofferdam that seals has seen it, the address itself.
     pub callback: Option<String>,
-    /// The events of GitHub that are taken; none listed is all of them.
+    /// The events that are taken, where its form has any; none listed is all of them.
     pub events: Vec<String>,
 }
 
@@ -72,12 +72,15 @@ impl std::fmt::Debug for HookSeals {
     }
 }
 
+/// Whom a webhook or a key is for, and the kind that its channel is of, as programs call it.
+pub type For = (Folder, KindName);
+
 /// What became of a new webhook or key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Put {
     /// It is there, with this chat.
     Done(String),
-    /// Its channel or its group is not.
+    /// Its group is not, or no channel of its name and kind.
     Nowhere,
     /// One of this name is there.
     Taken,
@@ -91,7 +94,7 @@ const MINUTE: i64 = 60_000;
 impl Central {
     /// Adds a webhook or changes one, and wires its chat to the group alone. A secret that is not given stays; a callback
     /// that is not is gone.
-    pub async fn put_hook(&self, row: HookRow, folder: Folder, seals: HookSeals) -> Result<Put, StoreError> {
+    pub async fn put_hook(&self, row: HookRow, of: For, seals: HookSeals) -> Result<Put, StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
                 let there = "SELECT chat_id FROM hooks WHERE channel = ?1 AND name = ?2";
@@ -100,7 +103,7 @@ impl Central {
                     Some(chat_id) => chat_id,
                     None => fresh_chat(tx, &row.channel, &format!("hook/{}", row.name))?,
                 };
-                if !wire_alone(tx, &row.channel, &chat_id, &folder)? {
+                if !wire_alone(tx, &row.channel, &chat_id, &of)? {
                     return Ok(Put::Nowhere);
                 }
                 let events = serde_json::to_string(&row.events).unwrap_or_default();
@@ -108,7 +111,7 @@ impl Central {
                     "INSERT INTO hooks (channel, name, chat_id, format, callback, events, created_at)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                      ON CONFLICT DO UPDATE SET format = excluded.format, callback = excluded.callback, events = excluded.events",
-                    params![row.channel, row.name, chat_id, row.format.as_str(), row.callback, events, now_ms()],
+                    params![row.channel, row.name, chat_id, row.format, row.callback, events, now_ms()],
                 )?;
                 if let Some(sealed) = &seals.secret {
                     put_secret(tx, &SecretOf::hook(&row.channel, &row.name), sealed)?;
@@ -190,7 +193,7 @@ impl Central {
     }
 
     /// Adds a key with this SHA-256, and wires its chat to the group alone.
-    pub async fn add_key(&self, row: KeyRow, hash: [u8; 32], folder: Folder) -> Result<Put, StoreError> {
+    pub async fn add_key(&self, row: KeyRow, hash: [u8; 32], of: For) -> Result<Put, StoreError> {
         self.db
             .write(Durability::Durable, move |tx| {
                 let there = "SELECT EXISTS (SELECT 1 FROM api_keys WHERE channel = ?1 AND name = ?2)";
@@ -198,7 +201,7 @@ impl Central {
                     return Ok(Put::Taken);
                 }
                 let chat_id = fresh_chat(tx, &row.channel, &format!("key/{}", row.name))?;
-                if !wire_alone(tx, &row.channel, &chat_id, &folder)? {
+                if !wire_alone(tx, &row.channel, &chat_id, &of)? {
                     return Ok(Put::Nowhere);
                 }
                 tx.execute(
@@ -312,9 +315,9 @@ pub(super) fn all_gone(tx: &Savepoint<'_>, channel: &str) -> Result<(), StoreErr
 
 /// Wires a program's chat to one group: who has its secret is known, and each conversation has a session of its own. Terms
 /// that somebody set stay.
-fn wire_alone(tx: &Savepoint<'_>, channel: &str, chat_id: &str, folder: &Folder) -> Result<bool, StoreError> {
-    let there = "SELECT EXISTS (SELECT 1 FROM channels WHERE name = ?1 AND kind = 'http')";
-    if !tx.query_row(there, [channel], |row| row.get::<_, bool>(0))? {
+fn wire_alone(tx: &Savepoint<'_>, channel: &str, chat_id: &str, (folder, kind): &For) -> Result<bool, StoreError> {
+    let there = "SELECT EXISTS (SELECT 1 FROM channels WHERE name = ?1 AND kind = ?2)";
+    if !tx.query_row(there, [channel, kind.as_str()], |row| row.get::<_, bool>(0))? {
         return Ok(false);
     }
     let terms = Terms { session_mode: SessionMode::PerThread, ..Terms::of(ChatKind::Direct) };
@@ -342,12 +345,12 @@ fn unwire(tx: &Savepoint<'_>, channel: &str, chat_id: &str) -> Result<(), StoreE
 }
 
 fn hook_row(row: &Row<'_>) -> Result<HookRow, StoreError> {
-    let (format, events): (String, String) = (row.get(3)?, row.get(5)?);
+    let events: String = row.get(5)?;
     Ok(HookRow {
         channel: row.get(0)?,
         name: row.get(1)?,
         chat_id: row.get(2)?,
-        format: HookFormat::parse(&format).ok_or(StoreError::Unknown { what: "webhook format", value: format })?,
+        format: row.get(3)?,
         callback: row.get(4)?,
         events: serde_json::from_str(&events)
             .map_err(|_| StoreError::Unknown { what: "list of events", value: events })?,

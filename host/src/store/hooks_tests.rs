@@ -1,7 +1,7 @@
 //! Webhooks, keys and what is kept of conversations, on a real database.
 
 use super::*;
-use crate::model::channel::{Came, ChannelKind};
+use crate::model::channel::Came;
 use crate::model::people::Role;
 use crate::store::channels::ChannelRow;
 use crate::store::ground::Ground;
@@ -14,7 +14,8 @@ async fn central() -> (tempfile::TempDir, Central) {
     for group in ["demo", "other"] {
         central.put_group(&group.parse().unwrap(), "{}".into(), String::new()).await.unwrap();
     }
-    for (name, kind) in [("http", ChannelKind::Http), ("tg", ChannelKind::Telegram)] {
+    for (name, kind) in [("http", "http"), ("tg", "telegram")] {
+        let kind = KindName::of(kind);
         let row = ChannelRow { name: name.into(), kind, settings: "{}".into(), created_at: 0 };
         central.put_channel(row, None).await.unwrap();
     }
@@ -26,7 +27,7 @@ fn hook(channel: &str) -> HookRow {
         channel: channel.into(),
         name: "ci".into(),
         chat_id: "hook/ci".into(),
-        format: HookFormat::GitHub,
+        format: "github".into(),
         callback: None,
         events: vec!["issues".into()],
     }
@@ -57,6 +58,10 @@ fn group(name: &str) -> Folder {
     name.parse().unwrap()
 }
 
+fn to(name: &str) -> For {
+    (group(name), KindName::of("http"))
+}
+
 async fn wired(central: &Central, chat: &str) -> Vec<(Folder, SessionMode)> {
     let wirings = central.wirings_of("http", chat).await.unwrap();
     wirings.into_iter().map(|wiring| (wiring.folder, wiring.terms.session_mode)).collect()
@@ -65,17 +70,17 @@ async fn wired(central: &Central, chat: &str) -> Vec<(Folder, SessionMode)> {
 #[tokio::test]
 async fn a_webhook_reaches_one_group_and_keeps_its_secret_and_terms_when_it_changes() {
     let (_dir, central) = central().await;
-    assert_eq!(central.put_hook(hook("tg"), group("demo"), HookSeals::default()).await.unwrap(), Put::Nowhere);
-    assert_eq!(central.put_hook(hook("http"), group("nobody"), HookSeals::default()).await.unwrap(), Put::Nowhere);
+    assert_eq!(central.put_hook(hook("tg"), to("demo"), HookSeals::default()).await.unwrap(), Put::Nowhere);
+    assert_eq!(central.put_hook(hook("http"), to("nobody"), HookSeals::default()).await.unwrap(), Put::Nowhere);
     assert!(central.hooks().await.unwrap().is_empty(), "nothing is left of it");
-    assert_eq!(central.put_hook(hook("http"), group("demo"), secret(7)).await.unwrap(), done("hook/ci"));
+    assert_eq!(central.put_hook(hook("http"), to("demo"), secret(7)).await.unwrap(), done("hook/ci"));
     assert_eq!(wired(&central, "hook/ci").await, [(group("demo"), SessionMode::PerThread)]);
     let chat = central.chat("http", "hook/ci").await.unwrap().unwrap();
     assert_eq!(chat.unknown, Some(UnknownPolicy::Public));
     let closed = ChatRow { unknown: Some(UnknownPolicy::Drop), ..chat };
     central.put_chat("http", "hook/ci", closed.clone()).await.unwrap();
     let changed = HookRow { events: Vec::new(), ..hook("http") };
-    let put = central.put_hook(changed.clone(), group("other"), HookSeals::default()).await.unwrap();
+    let put = central.put_hook(changed.clone(), to("other"), HookSeals::default()).await.unwrap();
     assert_eq!(put, done("hook/ci"));
     assert_eq!(wired(&central, "hook/ci").await, [(group("other"), SessionMode::PerThread)]);
     assert_eq!(central.chat("http", "hook/ci").await.unwrap(), Some(closed), "what somebody set stays");
@@ -91,13 +96,13 @@ async fn a_callback_is_sealed_beside_the_secret_and_goes_with_a_change_that_has_
     let (_dir, central) = central().await;
     let shown = HookRow { callback: Some("https://a.example/…".into()), ..hook("http") };
     let seals = HookSeals { callback: Some(vec![9]), ..secret(7) };
-    central.put_hook(shown.clone(), group("demo"), seals.clone()).await.unwrap();
+    central.put_hook(shown.clone(), to("demo"), seals.clone()).await.unwrap();
     assert_eq!(central.hook("http", "ci").await.unwrap(), Some((shown.clone(), seals)));
-    central.put_hook(hook("http"), group("demo"), HookSeals::default()).await.unwrap();
+    central.put_hook(hook("http"), to("demo"), HookSeals::default()).await.unwrap();
     assert_eq!(central.hook("http", "ci").await.unwrap(), Some((hook("http"), secret(7))));
     // One of before they were sealed.
     let plain = HookRow { callback: Some("https://a.example/?token=hush".into()), ..hook("http") };
-    central.put_hook(plain.clone(), group("demo"), HookSeals::default()).await.unwrap();
+    central.put_hook(plain.clone(), to("demo"), HookSeals::default()).await.unwrap();
     let shown_now = "https://a.example/…".to_owned();
     let stale = HookRow { callback: Some("https://b.example/?token=old".into()), ..hook("http") };
     central.seal_callback(stale, "https://b.example/…".into(), vec![1]).await.unwrap();
@@ -115,7 +120,7 @@ async fn a_copied_call_cannot_get_another_id_and_what_is_known_of_it_goes_with_i
     let came = async |tag: u8, call: &str| central.call_came("http", "ci", [tag; 32], call).await.unwrap();
     let admits = async |tag: u8, call: &str| central.admits("http", "ci", [tag; 32], call).await.unwrap();
     assert!(!admits(1, "a").await, "no such webhook");
-    central.put_hook(hook("http"), group("demo"), secret(7)).await.unwrap();
+    central.put_hook(hook("http"), to("demo"), secret(7)).await.unwrap();
     assert_eq!(came(1, "a").await, Came::New);
     assert_eq!(came(1, "a").await, Came::New, "to look is not to come");
     assert!(admits(1, "a").await && admits(1, "a").await && admits(2, "b").await);
@@ -126,18 +131,18 @@ async fn a_copied_call_cannot_get_another_id_and_what_is_known_of_it_goes_with_i
     let with_event = (came(2, "issues b").await, came(2, "issues c").await);
     assert_eq!(with_event, (Came::Again, Came::Copied), "rows of before have no event");
     assert!(admits(2, "issues b").await && !admits(2, "issues c").await);
-    central.put_hook(hook("http"), group("other"), HookSeals::default()).await.unwrap();
+    central.put_hook(hook("http"), to("other"), HookSeals::default()).await.unwrap();
     assert_eq!((came(1, "a").await, came(1, "b").await), (Came::Taken, Came::Copied), "a change forgets nothing");
     central.remove_hook("http", "ci").await.unwrap();
-    central.put_hook(hook("http"), group("demo"), secret(8)).await.unwrap();
+    central.put_hook(hook("http"), to("demo"), secret(8)).await.unwrap();
     assert!(admits(1, "b").await, "another webhook of its name has other calls");
 }
 
 #[tokio::test]
 async fn a_key_is_found_by_its_hash_alone_and_revoked_it_stays_known() {
     let (_dir, central) = central().await;
-    assert_eq!(central.add_key(key("a"), [1; 32], group("demo")).await.unwrap(), done("key/a"));
-    assert_eq!(central.add_key(key("a"), [2; 32], group("other")).await.unwrap(), Put::Taken);
+    assert_eq!(central.add_key(key("a"), [1; 32], to("demo")).await.unwrap(), done("key/a"));
+    assert_eq!(central.add_key(key("a"), [2; 32], to("other")).await.unwrap(), Put::Taken);
     assert_eq!(central.key("http", [1; 32]).await.unwrap(), Some(key("a")));
     for (channel, hash) in [("http", [2; 32]), ("tg", [1; 32])] {
         assert_eq!(central.key(channel, hash).await.unwrap(), None, "{channel}");
@@ -155,7 +160,7 @@ async fn a_key_is_found_by_its_hash_alone_and_revoked_it_stays_known() {
 async fn a_conversation_is_its_keys_and_goes_with_it() {
     let (_dir, central) = central().await;
     for (name, hash) in [("a", [1; 32]), ("b", [2; 32])] {
-        central.add_key(key(name), hash, group("demo")).await.unwrap();
+        central.add_key(key(name), hash, to("demo")).await.unwrap();
     }
     central.keep_api_thread("http", "key/a", [7; 32], "one").await.unwrap();
     central.keep_api_thread("http", "key/a", [7; 32], "two").await.unwrap();
@@ -170,8 +175,8 @@ async fn a_conversation_is_its_keys_and_goes_with_it() {
 #[tokio::test]
 async fn a_channel_goes_with_its_webhooks_and_keys() {
     let (_dir, central) = central().await;
-    central.put_hook(hook("http"), group("demo"), secret(7)).await.unwrap();
-    central.add_key(key("a"), [1; 32], group("demo")).await.unwrap();
+    central.put_hook(hook("http"), to("demo"), secret(7)).await.unwrap();
+    central.add_key(key("a"), [1; 32], to("demo")).await.unwrap();
     assert!(central.remove_channel("http").await.unwrap());
     assert!(central.hooks().await.unwrap().is_empty() && central.keys().await.unwrap().is_empty());
     assert!(!central.has_sealed().await.unwrap());
@@ -184,7 +189,7 @@ fn sender(id: &str) -> NewUser {
 #[tokio::test]
 async fn one_that_is_made_again_under_its_name_has_another_chat_and_none_of_the_roles() {
     let (_dir, central) = central().await;
-    let made = async |hash: u8| central.add_key(key("a"), [hash; 32], group("demo")).await.unwrap();
+    let made = async |hash: u8| central.add_key(key("a"), [hash; 32], to("demo")).await.unwrap();
     assert_eq!(made(1).await, done("key/a"));
     central.put_user(sender("key:a"), Some((Role::Admin, None)), "me").await.unwrap();
     central.put_user(sender("key:b"), Some((Role::Member, None)), "me").await.unwrap();
@@ -198,7 +203,7 @@ async fn one_that_is_made_again_under_its_name_has_another_chat_and_none_of_the_
     assert!(central.remove_key("http", "a").await.unwrap());
     assert!(!central.remove_key("http", "a").await.unwrap());
     assert_eq!(made(3).await, done("key/a/3"));
-    let put = async || central.put_hook(hook("http"), group("demo"), secret(7)).await.unwrap();
+    let put = async || central.put_hook(hook("http"), to("demo"), secret(7)).await.unwrap();
     assert_eq!((put().await, put().await), (done("hook/ci"), done("hook/ci")), "a change makes none");
     assert!(central.remove_hook("http", "ci").await.unwrap());
     assert_eq!(put().await, done("hook/ci/2"));
@@ -207,13 +212,13 @@ async fn one_that_is_made_again_under_its_name_has_another_chat_and_none_of_the_
 #[tokio::test]
 async fn a_channel_that_is_added_again_has_none_of_the_chats_of_before() {
     let (_dir, central) = central().await;
-    central.put_hook(hook("http"), group("demo"), secret(7)).await.unwrap();
-    central.add_key(key("a"), [1; 32], group("demo")).await.unwrap();
+    central.put_hook(hook("http"), to("demo"), secret(7)).await.unwrap();
+    central.add_key(key("a"), [1; 32], to("demo")).await.unwrap();
     assert!(central.remove_channel("http").await.unwrap());
-    let row = ChannelRow { name: "http".into(), kind: ChannelKind::Http, settings: "{}".into(), created_at: 0 };
+    let row = ChannelRow { name: "http".into(), kind: KindName::of("http"), settings: "{}".into(), created_at: 0 };
     central.put_channel(row, None).await.unwrap();
-    assert_eq!(central.put_hook(hook("http"), group("demo"), secret(7)).await.unwrap(), done("hook/ci/2"));
-    assert_eq!(central.add_key(key("a"), [1; 32], group("demo")).await.unwrap(), done("key/a/2"));
+    assert_eq!(central.put_hook(hook("http"), to("demo"), secret(7)).await.unwrap(), done("hook/ci/2"));
+    assert_eq!(central.add_key(key("a"), [1; 32], to("demo")).await.unwrap(), done("key/a/2"));
 }
 
 #[test]

@@ -17,6 +17,7 @@ const CENTRAL: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/central/0012_late_chat.sql")),
     M::up(include_str!("../../../migrations/central/0013_keys.sql")),
     M::up(include_str!("../../../migrations/central/0014_identities.sql")),
+    M::up(include_str!("../../../migrations/central/0015_kinds.sql")),
 ];
 const GROUP: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/group/0001_init.sql")),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::channels::http::book::{Book, Came, Hook, Key, Stand};
+use crate::channels::http::book::{Book, Came, Hook, HookFormat, Key, Stand};
 use crate::channels::http::shown;
 use crate::error_chain;
 use crate::gateway::accounts::Accounts;
@@ -94,6 +94,8 @@ impl Book for Rows {
         let callback = callback.transpose();
         let callback = callback.map_err(|_| format!("the callback address of the webhook '{name}' is none"))?;
         let HookRow { chat_id, format, events, .. } = row;
+        let format = HookFormat::parse(&format)
+            .ok_or_else(|| format!("this Cofferdam does not know the form '{format}' of the webhook '{name}'"))?;
         Ok(Some(Hook { chat_id, secret, format, callback, events }))
     }
 

@@ -37,7 +37,7 @@ impl Switchboard {
     async fn put_alone(&self, new: NewChannel) -> Result<String, ChannelError> {
         let _alone = self.inner.changing.lock().await;
         let known = self.row(&new.name).await?;
-        if known.as_ref().is_some_and(|known| known.kind != new.kind) {
+        if known.as_ref().is_some_and(|known| known.kind != new.kind.name) {
             return Err(ChannelError::OtherKind(new.name));
         }
         let settings = match (&new.settings, &known) {
@@ -79,7 +79,8 @@ impl Switchboard {
     ) -> Result<String, ChannelError> {
         let words = if channel.tests_alone() { tested(channel).await? } else { "added".to_owned() };
         let NewChannel { name, kind, secret, .. } = new;
-        let row = ChannelRow { name: name.clone(), kind, settings: settings.to_string(), created_at: now_ms() };
+        let (kind, settings) = (kind.name.clone(), settings.to_string());
+        let row = ChannelRow { name: name.clone(), kind, settings, created_at: now_ms() };
         let board = &self.inner.board;
         let central = board.stores.central().clone();
         let kept = match secret {

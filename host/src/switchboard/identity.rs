@@ -44,7 +44,8 @@ impl Switchboard {
     async fn identity_of(&self, row: &ChannelRow) -> Option<String> {
         let board = &self.inner.board;
         let secret = board.secrets.open_other(SecretOf::channel(&row.name)).await.ok()?;
-        let channel = kinds::make(board, (&row.name, row.kind), change::parsed(row).ok()?, secret).ok()?;
+        let channel =
+            kinds::make(board, (&row.name, kinds::of(row).ok()?), change::parsed(row).ok()?, secret).ok()?;
         channel.identity()
     }
 

@@ -1,5 +1,5 @@
-//! The channels of a home: made of their rows, run, and changed while the daemon runs. The one room that knows which platforms
-//! there are.
+//! The channels of a home: made of their rows, run, and changed while the daemon runs. Which kinds there are,
+//! [`channels::kinds`](crate::channels::kinds) says.
 //!
 //! - [`change`]: added, changed, taken away. - [`identity`]: never two of one name. - [`running`]: kept running. - [`kinds`]: what each is made
 //!   of. - [`book`], [`programs`]: what HTTP channels look up.
@@ -7,7 +7,7 @@
 mod book;
 mod change;
 mod identity;
-pub mod kinds;
+mod kinds;
 mod programs;
 mod running;
 
@@ -20,12 +20,13 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::channels::kinds::Kind;
 use crate::channels::{BadSettings, Channel, Channels, Parked, SendError, State};
 use crate::config::home::Home;
 use crate::desk::Desk;
 use crate::error_chain;
 use crate::gateway::accounts::{AccountError, Accounts};
-use crate::model::channel::ChannelKind;
+use crate::model::channel::KindName;
 use crate::store::channels::{ChannelRow, SecretOf};
 use crate::store::{StoreError, Stores};
 use crate::trust::Trust;
@@ -81,6 +82,17 @@ pub enum ChannelError {
         /// Who was to get it.
         now: String,
     },
+    /// It is of a kind that this program does not know, such as after a newer one had the home.
+    #[error(
+        "this Cofferdam knows no channels of the kind '{kind}': run one that does, or take it away with \
+         `cofferdam channel remove {name}`"
+    )]
+    UnknownKind {
+        /// The channel's name.
+        name: String,
+        /// What its row has.
+        kind: KindName,
+    },
     /// There is none of that name.
     #[error("there is no channel '{0}'")]
     Unknown(String),
@@ -116,8 +128,8 @@ pub struct Seen {
 pub struct NewChannel {
     /// Its name.
     pub name: String,
-    /// Its platform.
-    pub kind: ChannelKind,
+    /// Its kind.
+    pub kind: &'static Kind,
     /// Its settings; none keeps what is there.
     pub settings: Option<Value>,
     /// Its secret; none keeps what is there.
@@ -200,31 +212,41 @@ impl Switchboard {
     }
 
     async fn plug_row(&self, row: &ChannelRow) -> Result<(), ChannelError> {
-        let settings = change::parsed(row)?;
-        if let Some(why) = self.lacks_secret(row).await? {
-            return Err(ChannelError::NoSecret(why));
-        }
-        let secret = self.inner.board.secrets.open_other(SecretOf::channel(&row.name)).await?;
-        let channel = kinds::make(&self.inner.board, (&row.name, row.kind), settings, secret)?;
+        let channel = self.made(row).await?;
         self.is_itself(&row.name, Some(row), channel.as_ref()).await?;
         self.note_identity(channel.as_ref()).await?;
         self.plug(channel);
         Ok(())
     }
 
+    /// A channel as its row has it.
+    async fn made(&self, row: &ChannelRow) -> Result<Arc<dyn Channel>, ChannelError> {
+        let kind = kinds::of(row)?;
+        if let Some(why) = self.lacks_of(row).await? {
+            return Err(ChannelError::NoSecret(why));
+        }
+        let settings = change::parsed(row)?;
+        let secret = self.inner.board.secrets.open_other(SecretOf::channel(&row.name)).await?;
+        Ok(kinds::make(&self.inner.board, (&row.name, kind), settings, secret)?)
+    }
+
     /// What a channel lacks before it can run, and what to do, in words.
     pub async fn lacks(&self, name: &str) -> Result<Option<String>, StoreError> {
         match self.row(name).await? {
-            Some(row) => self.lacks_secret(&row).await,
+            Some(row) => self.lacks_of(&row).await,
             None => Ok(None),
         }
     }
 
-    async fn lacks_secret(&self, row: &ChannelRow) -> Result<Option<String>, StoreError> {
+    async fn lacks_of(&self, row: &ChannelRow) -> Result<Option<String>, StoreError> {
+        let kind = match kinds::of(row) {
+            Ok(kind) => kind,
+            Err(unknown) => return Ok(Some(unknown.to_string())),
+        };
         let (central, of) = (self.inner.board.stores.central(), SecretOf::channel(&row.name));
         let lost = central.has_lost_secret(of.clone()).await?;
-        let lacks = lost || kinds::needs(row.kind).is_some() && central.sealed(of).await?.is_none();
-        Ok(lacks.then(|| kinds::has_no_secret(&row.name, row.kind)))
+        let lacks = lost || kind.needs.is_some() && central.sealed(of).await?.is_none();
+        Ok(lacks.then(|| kinds::has_no_secret(&row.name, kind)))
     }
 
     fn plug(&self, channel: Arc<dyn Channel>) {
@@ -262,13 +284,7 @@ impl Switchboard {
             return tested(channel.as_ref()).await;
         }
         let row = self.row(name).await?.ok_or_else(|| ChannelError::Unknown(name.to_owned()))?;
-        if let Some(why) = self.lacks_secret(&row).await? {
-            return Err(ChannelError::NoSecret(why));
-        }
-        let settings = change::parsed(&row)?;
-        let secret = self.inner.board.secrets.open_other(SecretOf::channel(name)).await?;
-        let channel = kinds::make(&self.inner.board, (name, row.kind), settings, secret)?;
-        tested(channel.as_ref()).await
+        tested(self.made(&row).await?.as_ref()).await
     }
 
     /// All channels of the home.
@@ -276,7 +292,7 @@ impl Switchboard {
         let rows = self.inner.board.stores.central().channels().await?;
         let mut seen = Vec::with_capacity(rows.len());
         for row in rows {
-            let lacks = self.lacks_secret(&row).await?;
+            let lacks = self.lacks_of(&row).await?;
             seen.push(Seen { state: lacks.map(|why| State::Stopped { why }).or_else(|| self.state(&row)), row });
         }
         Ok(seen)

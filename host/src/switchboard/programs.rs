@@ -1,14 +1,13 @@
 //! Webhooks: their secrets are sealed like the channels', and the addresses of their callbacks, which may have a token in
 //! them.
 
-use cofferdam_protocol::ids::Folder;
 use secrecy::SecretString;
 
 use super::{ChannelError, Switchboard};
 use crate::channels::http::{keys, shown};
 use crate::error_chain;
 use crate::store::channels::SecretOf;
-use crate::store::hooks::{HookRow, HookSeals, Put};
+use crate::store::hooks::{For, HookRow, HookSeals, Put};
 
 /// What becomes of a webhook's secret.
 #[derive(Debug)]
@@ -22,12 +21,12 @@ pub enum HookSecret {
 }
 
 impl Switchboard {
-    /// Adds a webhook or changes one, and wires its chat to the group; `callback` is the address that the row shows. Answers
+    /// Adds a webhook or changes one, and wires its chat to the group that it is for; `callback` is the address that the row shows. Answers
     /// what became of it, and the secret when one was made.
     pub async fn put_hook(
         &self,
         row: HookRow,
-        folder: Folder,
+        of: For,
         (secret, callback): (HookSecret, Option<SecretString>),
     ) -> Result<(Put, Option<SecretString>), ChannelError> {
         let _alone = self.inner.changing.lock().await;
@@ -38,10 +37,10 @@ impl Switchboard {
                        say --no-callback";
             return Err(ChannelError::NoSecret(why.to_owned()));
         }
-        let of = SecretOf::hook(&row.channel, &row.name);
+        let its = SecretOf::hook(&row.channel, &row.name);
         let (secret, made) = match secret {
             HookSecret::Given(secret) => (Some(secret), None),
-            HookSecret::Keep if central.sealed(of.clone()).await?.is_some() => (None, None),
+            HookSecret::Keep if central.sealed(its.clone()).await?.is_some() => (None, None),
             HookSecret::Keep | HookSecret::Fresh => {
                 let made = keys::fresh_secret();
                 (Some(made.clone()), Some(made))
@@ -53,9 +52,9 @@ impl Switchboard {
             let mut sealed = sealed.into_iter();
             let secret = if has_secret { sealed.next() } else { None };
             let callback = if has_callback { sealed.next() } else { None };
-            central.put_hook(row, folder, HookSeals { secret, callback }).await
+            central.put_hook(row, of, HookSeals { secret, callback }).await
         };
-        let texts = secret.map(|secret| (of, secret)).into_iter().chain(callback).collect();
+        let texts = secret.map(|secret| (its, secret)).into_iter().chain(callback).collect();
         let put = board.secrets.seal_others(texts, keep).await??;
         Ok((put.clone(), made.filter(|_| matches!(put, Put::Done(_)))))
     }

@@ -9,7 +9,7 @@ use super::Hidden;
 pub struct Channel {
     /// Its name in wirings.
     pub name: String,
-    /// Its platform: `telegram`, `http` or `exec`.
+    /// Its kind: the name of one of `GET /v1/channel-kinds`, unless this program does not know it.
     pub kind: String,
     /// It has webhooks and keys: programs call it, and people do not write there.
     #[serde(default)]
@@ -30,7 +30,7 @@ pub struct Channel {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelPut {
-    /// Its platform; that of a channel that is there does not change.
+    /// Its kind; that of a channel that is there does not change.
     pub kind: String,
     /// Its settings; none keeps what is there.
     #[serde(default)]
@@ -55,9 +55,18 @@ pub struct ChannelTested {
 pub struct ChannelKind {
     /// Its name, as [`ChannelPut::kind`] has it.
     pub name: String,
+    /// What its channels are, for people.
+    #[serde(default)]
+    pub about: String,
     /// A channel of it cannot be without this secret, such as "a bot's token"; none: it can.
     #[serde(default)]
     pub needs: Option<String>,
+    /// Its channels have webhooks and keys: programs call them.
+    #[serde(default)]
+    pub programs: bool,
+    /// The command that adds one, for people.
+    #[serde(default)]
+    pub example: String,
 }
 
 /// A secret that is to be given again after a restore.

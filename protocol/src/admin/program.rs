@@ -18,7 +18,10 @@ pub struct Hook {
     pub groups: Vec<Folder>,
     /// Whose form its calls have: `plain` or `github`.
     pub format: String,
-    /// The events of GitHub that are taken; none listed is all of them.
+    /// Whether its calls are of events, of which some may be chosen.
+    #[serde(default)]
+    pub has_events: bool,
+    /// The events that are taken; none listed is all of them.
     pub events: Vec<String>,
     /// Where its replies are posted: scheme and host, as the rest may be a secret.
     #[serde(default)]
@@ -36,7 +39,7 @@ pub struct HookPut {
     /// Whose form its calls have: `plain` or `github`; none keeps what is there, or is `plain`.
     #[serde(default)]
     pub format: Option<String>,
-    /// The events of GitHub that are taken; an empty list is all of them. None keeps what is there.
+    /// The events that are taken, where the form has any; an empty list is all of them. None keeps what is there.
     #[serde(default)]
     pub events: Option<Vec<String>>,
     /// Where its replies are posted; an address may have a token in it. None keeps what is there.

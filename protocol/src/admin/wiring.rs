@@ -29,6 +29,9 @@ pub struct Wiring {
     pub others: String,
     /// What becomes of senders that nobody knows, in the whole chat: `drop`, `ask` or `public`.
     pub unknown: String,
+    /// Only the home's owners write in the chat: nobody there is unknown.
+    #[serde(default)]
+    pub owners_only: bool,
     /// Whether the chat is shown what the agent does while it works.
     pub progress: bool,
 }

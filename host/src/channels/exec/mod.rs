@@ -38,10 +38,12 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::kinds::{Kind, Parts};
 use super::{
     Abilities, Action, BadSettings, Channel, Intake, Offered, Outbound, Pace, Piece, Progress, Receipt, Room,
     SendError, Showing, Standing, State, Status,
 };
+use crate::model::channel::KindName;
 use crate::model::chat::ChatRef;
 use hello::Hello;
 use inlet::Inlet;
@@ -56,6 +58,21 @@ use words::Words;
 const SLOW_LINE: u64 = 256 * 1024;
 /// How much longer than a call a reply is waited for, which is when nothing is read meanwhile.
 const HELD_UP: Duration = Duration::from_secs(900);
+
+/// Programs.
+pub static KIND: Kind = Kind {
+    name: KindName::of("exec"),
+    about: "any program that speaks Cofferdam's lines",
+    needs: None,
+    programs: false,
+    example: "cofferdam channel add irc exec --settings irc.json",
+    make,
+};
+
+fn make(parts: Parts<'_>) -> Result<Arc<dyn Channel>, BadSettings> {
+    let Parts { name, settings, secret, state_dir, .. } = parts;
+    Ok(Arc::new(Exec::new(name, settings, secret, state_dir)?))
+}
 
 /// The channel of a program.
 pub struct Exec {

@@ -8,7 +8,8 @@ use secrecy::SecretString;
 
 use crate::model::chat::ChatRef;
 
-pub use crate::model::channel::{Came, HookFormat};
+pub use super::forms::HookFormat;
+pub use crate::model::channel::Came;
 pub use crate::model::stand::Stand;
 
 /// A webhook.
@@ -22,7 +23,7 @@ pub struct Hook {
     pub format: HookFormat,
     /// Where its replies are posted; none is nowhere.
     pub callback: Option<Url>,
-    /// The events of GitHub that are taken; none listed is all of them.
+    /// The events that are taken, where its form has any; none listed is all of them.
     pub events: Vec<String>,
 }
 

@@ -10,13 +10,14 @@
 //! before), their threads are conversations. What a call is answered with is read from the rows ([`book`]); a client's end
 //! is never the turn's.
 //!
-//! - [`book`]: what is looked up elsewhere. - [`webhook`], with [`plain`] and [`github`]. - [`api`].
+//! - [`book`]: what is looked up elsewhere. - [`webhook`], in the [`forms`] [`plain`] and [`github`]. - [`api`].
 //! - [`waiting`]: calls that wait. - [`places`]: what calls may cost.
 
 mod api;
 pub mod book;
 mod callback;
 mod files;
+mod forms;
 mod github;
 pub mod keys;
 mod places;
@@ -45,19 +46,37 @@ use self::files::Files;
 use self::places::Places;
 use self::settings::Settings;
 use self::waiting::Waiting;
+use super::kinds::{Kind, Parts};
 use super::socket;
 use super::{
     Abilities, Arrival, BadSettings, Channel, Intake, NotTaken, Offered, Pauses, Piece, Progress, Receipt, Room,
     SendError, Standing, State, Status, Taken, Writers,
 };
 use crate::model::action::Action;
+use crate::model::channel::KindName;
 use crate::model::chat::ChatRef;
 use crate::model::reply::{Outbound, ReplyKind};
 use crate::trust::Trust;
 
 pub use self::callback::shown;
+pub use self::forms::changed as changed_form;
 pub use self::plain::is_name;
 pub use self::settings::{Limits, url};
+
+/// Programs that call.
+pub static KIND: Kind = Kind {
+    name: KindName::of("http"),
+    about: "webhooks, and an API that OpenAI's clients speak; it listens on 127.0.0.1 unless it is told otherwise",
+    needs: None,
+    programs: true,
+    example: "cofferdam channel add http http",
+    make,
+};
+
+fn make(parts: Parts<'_>) -> Result<Arc<dyn Channel>, BadSettings> {
+    let Parts { name, settings, trust, book, .. } = parts;
+    Ok(Arc::new(Http::new(name, settings, book(), trust)?))
+}
 
 /// The HTTP channel.
 pub struct Http {

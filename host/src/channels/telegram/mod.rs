@@ -50,10 +50,12 @@ use self::send::Moved;
 use self::settings::{Settings, Webhook};
 use self::taking::Taking;
 use self::wire::Me;
+use super::kinds::{Kind, Parts};
 use super::{
     Abilities, BadSettings, Channel, Intake, Offered, Pace, Pauses, Piece, Progress, Rate, Receipt, Room,
     SendError, Standing, State,
 };
+use crate::model::channel::KindName;
 use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
 use crate::trust::Trust;
@@ -74,6 +76,22 @@ const COMMANDS: [(&str, &str); 10] = [
     ("approve", "Allow what was asked for"),
     ("deny", "Refuse what was asked for"),
 ];
+
+/// Bots.
+pub static KIND: Kind = Kind {
+    name: KindName::of("telegram"),
+    about: "a Telegram bot",
+    needs: Some("the bot's token"),
+    programs: false,
+    example: "cofferdam channel add tg telegram",
+    make,
+};
+
+fn make(parts: Parts<'_>) -> Result<Arc<dyn Channel>, BadSettings> {
+    let Parts { name, settings, secret, trust, .. } = parts;
+    let token = secret.ok_or_else(|| BadSettings("a Telegram channel needs its bot's token".to_owned()))?;
+    Ok(Arc::new(Telegram::new(name, settings, token, trust)?))
+}
 
 /// A bot. Clones are the same.
 #[derive(Clone)]

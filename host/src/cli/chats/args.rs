@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Subcommand};
 use cofferdam_protocol::ids::{Folder, WaitingId};
 
+use crate::cli::connect;
 use crate::cli::words::{ChatWord, on_or_off};
 
 #[derive(Debug, Subcommand)]
@@ -37,7 +38,7 @@ pub(in crate::cli) enum ChannelVerb {
 pub(in crate::cli) struct AddArgs {
     /// Its name in wirings: lower-case letters, digits and '-'
     pub name: String,
-    /// Its platform: telegram, http or exec
+    #[arg(help = format!("Its platform: {}", kinds()))]
     pub kind: String,
     /// A file with its secret, such as a bot's token; `-` is standard input [default: asks]
     #[arg(long, value_name = "FILE")]
@@ -102,6 +103,17 @@ pub(in crate::cli) struct HookArgs {
     /// Make a fresh secret in the place of the one that it has
     #[arg(long, conflicts_with = "secret_file")]
     pub new_secret: bool,
+}
+
+impl HookArgs {
+    /// The name of the form that is said.
+    pub fn form(&self) -> Option<&'static str> {
+        match (self.github, self.plain) {
+            (true, _) => Some("github"),
+            (false, true) => Some("plain"),
+            (false, false) => None,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -286,6 +298,13 @@ pub(in crate::cli) enum ApprovalVerb {
         /// Its number, or of a question GROUP/NUMBER
         id: WaitingId,
     },
+}
+
+/// The kinds of channels in words.
+fn kinds() -> String {
+    let mut all: Vec<_> = connect::channel_kinds().collect();
+    let last = all.pop().unwrap_or_default();
+    if all.is_empty() { last.to_owned() } else { format!("{} or {last}", all.join(", ")) }
 }
 
 /// A person's number.

@@ -16,7 +16,7 @@ use crate::cli::table::Table;
 use crate::cli::{Context, terminal};
 
 const PATH: &str = "/v1/channels";
-const KINDS: &str = "/v1/channel-kinds";
+pub(super) const KINDS: &str = "/v1/channel-kinds";
 /// Where a secret comes from when nobody is asked.
 const FROM_FILE: &str = "--secret-file";
 /// Ctrl-C at a prompt.
@@ -145,13 +145,21 @@ fn put(settings: &mut Map<String, Value>, key: &str, value: Value) -> Option<()>
 }
 
 async fn list(context: &Context) -> Result<(), CliError> {
-    let get = async |client: &Client| Ok(client.get::<Vec<Channel>>(PATH).await?);
-    let channels = connect::with(&context.home, Mode::Query, get).await?;
+    let get = async |client: &Client| {
+        let channels = client.get::<Vec<Channel>>(PATH).await?;
+        let kinds = if channels.is_empty() { client.get::<Vec<ChannelKind>>(KINDS).await? } else { Vec::new() };
+        Ok((channels, kinds))
+    };
+    let (channels, kinds) = connect::with(&context.home, Mode::Query, get).await?;
     if context.json {
         return terminal::out_json(&channels);
     }
     if channels.is_empty() {
-        return terminal::out("no channels yet but the terminal: `cofferdam channel add tg telegram` adds one");
+        let example = kinds.first().map_or("cofferdam channel add NAME KIND", |kind| kind.example.as_str());
+        return terminal::out(&terminal::clean_line(
+            &format!("no channels yet but the terminal: `{example}` adds one"),
+            160,
+        ));
     }
     let mut table = Table::new(["CHANNEL", "KIND", "STATE"]);
     for channel in &channels {

@@ -53,12 +53,8 @@ async fn add(context: &Context, args: HookArgs) -> Result<u8, CliError> {
     }
     let [secret, callback] = read;
     let put = HookPut {
+        format: args.form().map(str::to_owned),
         group: args.group,
-        format: match (args.github, args.plain) {
-            (true, _) => Some("github".to_owned()),
-            (false, true) => Some("plain".to_owned()),
-            (false, false) => None,
-        },
         events: events(args.events),
         callback: callback.or(args.callback.map(Hidden)),
         no_callback: args.no_callback,
@@ -107,7 +103,7 @@ async fn list(context: &Context) -> Result<(), CliError> {
             format!("{}:{}", hook.channel, hook.chat),
             reached(&hook.groups),
             hook.format.clone(),
-            if hook.format == "github" { events } else { "-".to_owned() },
+            if hook.has_events { events } else { "-".to_owned() },
             hook.callback.clone().unwrap_or_else(|| "-".to_owned()),
             hook.url.clone(),
         ]);

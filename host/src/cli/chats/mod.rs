@@ -8,7 +8,7 @@ pub(super) mod key;
 pub(super) mod user;
 pub(super) mod wiring;
 
-use cofferdam_protocol::admin::Channel;
+use cofferdam_protocol::admin::{Channel, ChannelKind};
 use cofferdam_protocol::ids::Folder;
 
 use super::client::Client;
@@ -24,11 +24,16 @@ async fn http_channel(client: &Client, named: Option<&str>) -> Result<String, Cl
     match (channels.pop(), channels.is_empty()) {
         (Some(channel), true) => Ok(channel.name),
         (Some(_), false) => {
-            Err(CliError::usage("there are several channels of the kind http")
+            Err(CliError::usage("there are several channels that programs call")
                 .with_hint("say which with --channel"))
         }
-        (None, _) => Err(CliError::usage("there is no channel of the kind http")
-            .with_hint("`cofferdam channel add http http` adds one: it listens on 127.0.0.1 only")),
+        (None, _) => {
+            let mut kinds = client.get::<Vec<ChannelKind>>(channel::KINDS).await?;
+            kinds.retain(|kind| kind.programs);
+            let adds = |kind: &ChannelKind| format!("`{}` adds one: {}", kind.example, kind.about);
+            let hint = kinds.first().map_or_else(|| "`cofferdam channel add` adds one".to_owned(), adds);
+            Err(CliError::usage("there is no channel that programs call").with_hint(hint))
+        }
     }
 }
 

@@ -47,7 +47,7 @@ fn table(wirings: &[Wiring]) -> String {
             format!("{}{pattern}{sticky}", wiring.engage),
             wiring.session_mode.clone(),
             wiring.others.clone(),
-            if wiring.channel == "terminal" { "-".to_owned() } else { wiring.unknown.clone() },
+            if wiring.owners_only { "-".to_owned() } else { wiring.unknown.clone() },
             on_off(wiring.progress).to_owned(),
         ]);
     }
@@ -142,6 +142,7 @@ mod tests {
             sticky: false,
             others: "drop".into(),
             unknown: "drop".into(),
+            owners_only: true,
             progress,
         };
         let team = Wiring {
@@ -152,6 +153,7 @@ mod tests {
             pattern: Some("deploy".into()),
             sticky: true,
             others: "context".into(),
+            owners_only: false,
             ..wiring("demo", true)
         };
         insta::assert_snapshot!(table(&[wiring("demo", true), wiring("quiet", false), team]), @r"

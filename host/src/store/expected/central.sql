@@ -39,9 +39,10 @@ CREATE TABLE answered (
     PRIMARY KEY (channel, chat_id, platform_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX answered_at ON answered (at);
-CREATE TABLE api_keys (
-    channel    TEXT NOT NULL REFERENCES channels (name) ON DELETE CASCADE,
+CREATE TABLE "api_keys" (
+    channel    TEXT NOT NULL REFERENCES "channels" (name) ON DELETE CASCADE,
     name       TEXT NOT NULL,
+    chat_id    TEXT NOT NULL DEFAULT '',
     -- SHA-256; the key itself is nowhere.
     hash       BLOB NOT NULL UNIQUE,
     -- What the API calls the group.
@@ -49,11 +50,11 @@ CREATE TABLE api_keys (
     expires_at INTEGER,
     revoked_at INTEGER,
     used_at    INTEGER,
-    created_at INTEGER NOT NULL, chat_id TEXT NOT NULL DEFAULT '',
+    created_at INTEGER NOT NULL,
     PRIMARY KEY (channel, name)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE api_threads (
-    channel     TEXT NOT NULL REFERENCES channels (name) ON DELETE CASCADE,
+CREATE TABLE "api_threads" (
+    channel     TEXT NOT NULL REFERENCES "channels" (name) ON DELETE CASCADE,
     key         TEXT NOT NULL,
     fingerprint BLOB NOT NULL,
     thread      TEXT NOT NULL,
@@ -90,9 +91,9 @@ CREATE TABLE channel_identities (
     channel  TEXT PRIMARY KEY,
     identity TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE channels (
+CREATE TABLE "channels" (
     name       TEXT PRIMARY KEY,
-    kind       TEXT NOT NULL CHECK (kind IN ('telegram', 'http', 'exec')),
+    kind       TEXT NOT NULL CHECK (length(kind) BETWEEN 1 AND 32 AND kind NOT GLOB '*[^a-z0-9-]*'),
     -- JSON, without secrets.
     settings   TEXT NOT NULL,
     -- How far it has read, in its own words.
@@ -162,26 +163,29 @@ CREATE TABLE held (
     arrival  TEXT NOT NULL
 ) STRICT;
 CREATE INDEX held_approval ON held (approval);
-CREATE TABLE hook_calls (
+CREATE TABLE "hook_calls" (
     channel TEXT NOT NULL,
     hook    TEXT NOT NULL,
     -- SHA-256 of the signature.
     tag     BLOB NOT NULL,
     call    TEXT NOT NULL,
-    at      INTEGER NOT NULL, taken INTEGER NOT NULL DEFAULT 0,
+    at      INTEGER NOT NULL,
+    -- What the call says was taken: it is handed in no more.
+    taken   INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (channel, hook, tag),
-    FOREIGN KEY (channel, hook) REFERENCES hooks (channel, name) ON DELETE CASCADE
+    FOREIGN KEY (channel, hook) REFERENCES "hooks" (channel, name) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX hook_calls_at ON hook_calls (at);
 CREATE INDEX hook_calls_hook ON hook_calls (channel, hook, at);
-CREATE TABLE hooks (
-    channel    TEXT NOT NULL REFERENCES channels (name) ON DELETE CASCADE,
+CREATE TABLE "hooks" (
+    channel    TEXT NOT NULL REFERENCES "channels" (name) ON DELETE CASCADE,
     name       TEXT NOT NULL,
-    format     TEXT NOT NULL CHECK (format IN ('plain', 'github')),
+    chat_id    TEXT NOT NULL DEFAULT '',
+    format     TEXT NOT NULL CHECK (length(format) BETWEEN 1 AND 32 AND format NOT GLOB '*[^a-z0-9-]*'),
     callback   TEXT,
-    -- Of GitHub's: a JSON array of names; empty is all.
+    -- Which are taken, where the form has any: a JSON array of names; empty is all.
     events     TEXT NOT NULL,
-    created_at INTEGER NOT NULL, chat_id TEXT NOT NULL DEFAULT '',
+    created_at INTEGER NOT NULL,
     PRIMARY KEY (channel, name)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE "late" (

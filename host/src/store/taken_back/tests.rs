@@ -12,7 +12,7 @@ use super::super::people::{Known, NewUser};
 use super::super::posts::NewPost;
 use super::*;
 use crate::model::approval::{ApprovalKind, Choice};
-use crate::model::channel::{ChannelKind, HookFormat};
+use crate::model::channel::KindName;
 use crate::model::chat::{ChatKind, ChatRef, Move};
 use crate::model::people::{Role, UnknownPolicy};
 use crate::store::group::outbox::NextReply;
@@ -54,8 +54,8 @@ impl Place {
         for group in ["demo", "ops"] {
             central.put_group(&folder(group), "{}".into(), String::new()).await.unwrap();
         }
-        for (name, kind) in [("tg", ChannelKind::Telegram), ("http", ChannelKind::Http), ("irc", ChannelKind::Exec)]
-        {
+        for (name, kind) in [("tg", "telegram"), ("http", "http"), ("irc", "exec")] {
+            let kind = KindName::of(kind);
             let row = ChannelRow { name: name.into(), kind, settings: "{\"a\":1}".into(), created_at: 0 };
             assert!(central.put_channel(row, (name != "http").then(|| b"sealed".to_vec())).await.unwrap());
         }
@@ -73,12 +73,12 @@ impl Place {
             channel: "http".into(),
             name: "ci".into(),
             chat_id: String::new(),
-            format: HookFormat::Plain,
+            format: "plain".into(),
             callback: Some("https://a.example/…".into()),
             events: vec![],
         };
         let seals = HookSeals { secret: Some(b"sealed".to_vec()), callback: Some(b"sealed".to_vec()) };
-        central.put_hook(hook, folder("demo"), seals).await.unwrap();
+        central.put_hook(hook, (folder("demo"), KindName::of("http")), seals).await.unwrap();
         let key = KeyRow {
             channel: "http".into(),
             name: "laptop".into(),
@@ -89,7 +89,7 @@ impl Place {
             used_at: None,
             created_at: 1,
         };
-        central.add_key(key, [7; 32], folder("demo")).await.unwrap();
+        central.add_key(key, [7; 32], (folder("demo"), KindName::of("http"))).await.unwrap();
         place.ask("9").await;
         central.post(NewPost::new(chat("2"), "on its way")).await.unwrap();
         place
@@ -164,7 +164,8 @@ async fn a_fresh_home_has_all_that_chats_need_but_the_secrets() {
     let NextReply::Leased(post) = central.lease_post(&chat("2")).await.unwrap() else { panic!("on its way") };
     assert_eq!((post.text.as_str(), post.doubts), ("on its way", 1), "the original may have handed it over");
     // A secret that is given again is not asked for any more.
-    let row = ChannelRow { name: "tg".into(), kind: ChannelKind::Telegram, settings: "{}".into(), created_at: 0 };
+    let row =
+        ChannelRow { name: "tg".into(), kind: KindName::of("telegram"), settings: "{}".into(), created_at: 0 };
     central.put_channel(row, Some(b"sealed".to_vec())).await.unwrap();
     assert_eq!(central.lost_secrets().await.unwrap().len(), 2);
     assert!(central.cursor("tg").await.unwrap().is_some(), "and it goes on where it stood");
@@ -267,7 +268,7 @@ async fn a_backup_has_no_callback_and_a_removed_keys_chat_stays_nobodys() {
     assert_eq!((hook.callback.as_deref(), seals), (Some("https://a.example/…"), HookSeals::default()));
     let lost = to.central.lost_secrets().await.unwrap();
     assert_eq!(lost.iter().filter(|of| of.is_hook()).count(), lost.len() - 2, "{lost:?}");
-    let again = to.central.add_key(key, [8; 32], folder("demo")).await.unwrap();
+    let again = to.central.add_key(key, [8; 32], (folder("demo"), KindName::of("http"))).await.unwrap();
     assert_eq!(again, Put::Done("key/laptop/2".into()));
 }
 
@@ -287,7 +288,8 @@ async fn a_channel_that_is_another_at_its_platform_gets_nothing_of_its_names_sak
         );
     }
     let other = Place::new();
-    let row = ChannelRow { name: "tg".into(), kind: ChannelKind::Telegram, settings: "{}".into(), created_at: 0 };
+    let row =
+        ChannelRow { name: "tg".into(), kind: KindName::of("telegram"), settings: "{}".into(), created_at: 0 };
     other.central.put_channel(row, Some(b"sealed".to_vec())).await.unwrap();
     other.central.put_identity("tg", "555555".into()).await.unwrap();
     other.takes_all(&backup).await;
