@@ -147,6 +147,11 @@ pub(super) fn failed(error: ChannelError) -> Failed {
             "nothing was changed; give it a name of its own: `cofferdam channel add NAME KIND`. The old one's name is free once it \
              was removed (`cofferdam channel remove`) and no group has messages of it",
         ),
+        ChannelError::SameSecret { .. } => Failed::new(
+            ErrorKind::Conflict,
+            message,
+            "nothing was changed; its platform serves one of two at a time: use that channel, or get a secret of its own for this one",
+        ),
         ChannelError::Unknown(_) => Failed::not_found(message, "`cofferdam channel list` shows the channels"),
         ChannelError::Test { .. } => Failed::new(
             ErrorKind::Account,

@@ -40,6 +40,7 @@ impl Switchboard {
         if known.as_ref().is_some_and(|known| known.kind != new.kind) {
             return Err(ChannelError::OtherKind(new.name));
         }
+        self.has_own_secret(&new).await?;
         let settings = match (&new.settings, &known) {
             (Some(settings), _) => settings.clone(),
             (None, Some(known)) => parsed(known)?,

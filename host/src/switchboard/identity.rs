@@ -1,7 +1,13 @@
 //! A channel's name is one identity's at its platform. Another one numbers its messages anew: they would be taken for those of
 //! before, and lost without a word.
 
-use super::{ChannelError, Switchboard, change, kinds};
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::{ChannelError, NewChannel, Switchboard, change, kinds};
 use crate::channels::Channel;
 use crate::store::StoreError;
 use crate::store::channels::{ChannelRow, SecretOf};
@@ -42,10 +48,40 @@ impl Switchboard {
 
     /// Who a channel is as it is kept; none where it cannot be made.
     async fn identity_of(&self, row: &ChannelRow) -> Option<String> {
+        self.as_kept(row).await?.identity()
+    }
+
+    /// A channel as it is kept, not run; none where it cannot be made.
+    async fn as_kept(&self, row: &ChannelRow) -> Option<Arc<dyn Channel>> {
         let board = &self.inner.board;
         let secret = board.secrets.open_other(SecretOf::channel(&row.name)).await.ok()?;
-        let channel = kinds::make(board, (&row.name, row.kind), change::parsed(row).ok()?, secret).ok()?;
-        channel.identity()
+        kinds::make(board, (&row.name, row.kind), change::parsed(row).ok()?, secret).ok()
+    }
+
+    /// Why a channel, whether it runs or not, can have no chat and no user of this id, in words. One that cannot be made just now, as
+    /// its secret is lost, has nothing against any.
+    pub async fn unfit_id(&self, name: &str, id: &str) -> Result<Option<String>, StoreError> {
+        let channel = match (self.running(name), self.row(name).await?) {
+            (None, Some(row)) => self.as_kept(&row).await,
+            (running, _) => running,
+        };
+        Ok(channel.and_then(|channel| channel.check_id(id).err()))
+    }
+
+    /// Refuses a secret that another channel of the kind has, where it names who the channel is: a platform serves only one of them at
+    /// a time. Programs may share one.
+    pub(super) async fn has_own_secret(&self, new: &NewChannel) -> Result<(), ChannelError> {
+        let (Some(secret), Some(what)) = (&new.secret, kinds::needs(new.kind)) else { return Ok(()) };
+        let (board, own) = (&self.inner.board, hash(secret));
+        let channels = board.stores.central().channels().await?;
+        for row in channels.into_iter().filter(|row| row.kind == new.kind && row.name != new.name) {
+            // One that does not open does not run either.
+            let Ok(Some(other)) = board.secrets.open_other(SecretOf::channel(&row.name)).await else { continue };
+            if bool::from(hash(&other).ct_eq(&own)) {
+                return Err(ChannelError::SameSecret { name: row.name, what });
+            }
+        }
+        Ok(())
     }
 
     /// Whether a group has anything of a channel. One that cannot be read may.
@@ -59,4 +95,8 @@ impl Switchboard {
         }
         Ok(false)
     }
+}
+
+fn hash(secret: &SecretString) -> [u8; 32] {
+    Sha256::digest(secret.expose_secret()).into()
 }

@@ -81,6 +81,14 @@ pub enum ChannelError {
         /// Who was to get it.
         now: String,
     },
+    /// Another channel is what this was to be.
+    #[error("channel '{name}' has this very secret already ({what})")]
+    SameSecret {
+        /// That channel's.
+        name: String,
+        /// What the secret is.
+        what: &'static str,
+    },
     /// There is none of that name.
     #[error("there is no channel '{0}'")]
     Unknown(String),
