@@ -171,6 +171,11 @@ async fn a_program_is_never_there_twice_and_goes_on_when_a_change_of_it_fails() 
     assert!(matches!(&error, ChannelError::Test { .. }), "{error:?}");
     stage.there().await;
     assert_eq!(stage.switchboard.test("prog").await.expect("it runs"), "it is me");
+    assert_eq!(
+        stage.switchboard.unfit_id("prog", "#lab").await.expect("looked"),
+        None,
+        "its program knows its chats"
+    );
     assert!(!stage.note("twice").exists(), "two were alive at once");
     let row = stage.switchboard.list().await.expect("listed").remove(0).row;
     assert!(row.settings.contains("other"), "as it was: {}", row.settings);

@@ -447,5 +447,11 @@ async fn a_channels_name_is_one_bots_as_long_as_anything_of_it_is_there() {
         "the group has its messages still: {refused:?}"
     );
     assert_eq!(add("tg2", &stage.telegram).await.code, 0, "of whose nothing ever came");
+    // Telegram serves one of two that ask with the same token.
+    let refused = add("tg", &stage.telegram).await;
+    assert!(refused.code == 5 && refused.stderr.contains("channel 'tg2' is 424242 already"), "{refused:?}");
+    assert!(!format!("{refused:?}").contains(&stage.telegram.token()), "{refused:?}");
+    assert_eq!(add("tg2", &stage.telegram).await.code, 0, "it is its own");
+    assert_eq!(stage.home.cli(&["channel", "remove", "tg2", "--yes"]).await.code, 0);
     assert_eq!(add("tg", &stage.telegram).await.code, 0);
 }

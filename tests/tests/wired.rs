@@ -171,6 +171,54 @@ async fn people_and_their_roles_are_what_the_cli_makes_them() {
 }
 
 #[tokio::test]
+async fn the_start_button_of_a_stranger_asks_the_owner_and_says_nothing_to_the_agent() {
+    let stage = Stage::new().await;
+    let (ada, eve) = (Person::new(1001, "Ada"), Person::new(2002, "Eve"));
+    let chats = [stage.telegram.person(ada.id, "Ada"), stage.telegram.person(eve.id, "Eve")];
+    let code = stage.json(&["pair", "--group", "demo"]).await;
+    stage.telegram.write(chats[0], format!("/start {}", code["code"].as_str().expect("a code")).as_str());
+    stage.answered(chats[0], None, "You are an owner").await;
+
+    stage.telegram.write(chats[1], "/start");
+    stage.answered(chats[1], None, "This chat is not connected to an agent yet").await;
+    let asked = |telegram: &Telegram| {
+        telegram.from_bot(chats[0]).into_iter().find(|message| message.text.contains("“/start”"))
+    };
+    let asked = stage.telegram.until("the owner is asked", asked).await;
+    stage.telegram.press(chats[0], asked.id, "demo", &ada);
+    stage.answered(chats[1], None, "Write, and the agent answers.").await;
+    stage.telegram.write(chats[1], "hello");
+    stage.answered(chats[1], None, "mock reply to: hello").await;
+    let told: Vec<_> = stage.telegram.from_bot(chats[1]).into_iter().map(|message| message.text).collect();
+    assert!(told.iter().any(|text| text.contains("(turn 1)")), "it was the agent's first: {told:?}");
+    assert!(!told.iter().any(|text| text.contains("/start")), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_names_no_chat_of_a_platform_is_refused_whether_the_channel_runs_or_not() {
+    let mut stage = Stage::new().await;
+    for serves in [true, false] {
+        if !serves {
+            stage.home.stop().await;
+        }
+        for words in
+            [&["wire", "tg:-1001234567890#3", "demo"][..], &["wiring", "set", "tg:-100#3", "--engage", "always"]]
+        {
+            let refused = stage.home.cli(words).await;
+            assert!(refused.code == 2 && refused.stderr.contains("threads of their chat"), "{refused:?}");
+        }
+        for words in [&["wire", "tg:@team", "demo"][..], &["user", "add", "tg:@ada"]] {
+            let refused = stage.home.cli(words).await;
+            assert!(refused.code == 2 && refused.stderr.contains("whole numbers"), "{refused:?}");
+        }
+        stage.done(&["wire", "tg:-1001234567890", "demo", "--sessions", "per-thread"]).await;
+        let wired = stage.json(&["wiring", "list"]).await;
+        let of = |wiring: &&Value| wiring["channel"] == "tg";
+        assert_eq!(wired.as_array().expect("a list").iter().filter(of).count(), 1, "{wired}");
+    }
+}
+
+#[tokio::test]
 async fn a_setting_is_changed_alone_and_the_others_stay() {
     let mut home = TestHome::new();
     home.up().await;

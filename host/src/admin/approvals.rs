@@ -12,6 +12,7 @@ use super::Admin;
 use super::answers::Answer;
 use super::error::Failed;
 use crate::desk::{DecideError, Decider};
+use crate::model::approval::{ApprovalKind, ApprovalState};
 use crate::model::question::QuestionState;
 use crate::store::approvals::ApprovalRow;
 use crate::store::group::answers::QuestionRow;
@@ -28,7 +29,8 @@ pub(super) struct Which {
 
 pub(super) async fn list(State(admin): State<Arc<Admin>>, Query(which): Query<Which>) -> Answer<Vec<Approval>> {
     let approvals = admin.stores.central().approvals(which.all, MOST).await?;
-    let mut found: Vec<_> = approvals.into_iter().map(|row| (row.asked_at, view(row))).collect();
+    let groups = groups(&admin).await?;
+    let mut found: Vec<_> = approvals.into_iter().map(|row| (row.asked_at, view(row, &groups))).collect();
     for (folder, row) in questions(&admin, which.all).await? {
         found.push((row.asked_at, view_of_question(folder, row)));
     }
@@ -63,7 +65,11 @@ pub(super) async fn decide(
     admin.desk.decide(&Decider::Host, id, verdict.word.as_deref()).await.map_err(failed)?;
     let row = admin.stores.central().approval(id).await?;
     let row = row.ok_or_else(|| failed(DecideError::Unknown(WaitingId::Approval(id))))?;
-    Ok(Json(view(row)))
+    Ok(Json(view(row, &groups(&admin).await?)))
+}
+
+async fn groups(admin: &Admin) -> Result<Vec<Folder>, StoreError> {
+    Ok(admin.stores.central().groups().await?.into_iter().map(|row| row.folder).collect())
 }
 
 pub(super) async fn answer(
@@ -110,8 +116,12 @@ fn failed(error: DecideError) -> Failed {
     }
 }
 
-fn view(row: ApprovalRow) -> Approval {
+fn view(row: ApprovalRow, groups: &[Folder]) -> Approval {
+    let waits = row.kind == ApprovalKind::Wiring && row.state == ApprovalState::Open;
+    let is_offered = |folder: &Folder| row.choices.iter().any(|choice| choice.word == folder.as_str());
+    let others = groups.iter().filter(|folder| waits && !is_offered(folder)).cloned().collect();
     Approval {
+        others,
         id: WaitingId::Approval(row.id),
         kind: row.kind.as_str().to_owned(),
         chat: format!("{}:{}", row.channel, row.chat_id),
@@ -139,6 +149,7 @@ fn view_of_question(folder: Folder, row: QuestionRow) -> Approval {
         group: Some(folder),
         words: row.text,
         choices: row.options,
+        others: Vec::new(),
         state: state.as_str().to_owned(),
         choice: row.answer,
         decided_by: row.answered_by,

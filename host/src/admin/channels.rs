@@ -160,6 +160,11 @@ pub(super) fn failed(error: ChannelError) -> Failed {
             "nothing was changed; give it a name of its own: `cofferdam channel add NAME KIND`. The old one's name is free once it \
              was removed (`cofferdam channel remove`) and no group has messages of it",
         ),
+        ChannelError::SameIdentity { .. } => Failed::new(
+            ErrorKind::Conflict,
+            message,
+            "nothing was changed; use that channel, or give this one an identity (such as a bot) of its own",
+        ),
         ChannelError::Unknown(_) => Failed::not_found(message, "`cofferdam channel list` shows the channels"),
         ChannelError::Test { .. } => Failed::new(
             ErrorKind::Account,

@@ -14,7 +14,7 @@ use cofferdam_protocol::ids::Folder;
 use super::Admin;
 use super::answers::{Answer, no_group};
 use super::error::Failed;
-use super::wirings::usage;
+use super::wirings::{id_fits, usage};
 use crate::desk::NewCode;
 use crate::model::people::Role;
 use crate::store::people::{NewUser, PersonRow};
@@ -40,6 +40,7 @@ pub(super) async fn add(State(admin): State<Arc<Admin>>, Json(new): Json<NewPers
         let message = format!("there is no channel '{}'", new.channel);
         return Err(Failed::not_found(message, "`cofferdam channel list` shows the channels"));
     }
+    id_fits(&admin, &new.channel, &new.user_id).await?;
     if let Some(known) = person_of(&admin, &new.channel, &new.user_id).await? {
         let message = format!("{}:{} is known as person {known}", new.channel, new.user_id);
         let hint =

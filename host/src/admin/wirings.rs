@@ -45,6 +45,7 @@ pub(super) async fn put(State(admin): State<Arc<Admin>>, Json(change): Json<Wiri
         let message = format!("there is no channel '{}'", change.channel);
         return Err(Failed::not_found(message, "`cofferdam channel list` shows the channels"));
     }
+    id_fits(&admin, &change.channel, &change.chat_id).await?;
     let chat = central.chat(&change.channel, &change.chat_id).await?;
     let kind = match &change.kind {
         Some(kind) => word("kind", kind, ChatKind::parse, "`direct` or `group`")?,
@@ -61,6 +62,7 @@ pub(super) async fn put(State(admin): State<Arc<Admin>>, Json(change): Json<Wiri
 }
 
 pub(super) async fn change(State(admin): State<Arc<Admin>>, Json(change): Json<WiringChange>) -> Answer<Wiring> {
+    id_fits(&admin, &change.channel, &change.chat_id).await?;
     let central = admin.stores.central();
     let mut there = central.wirings_of(&change.channel, &change.chat_id).await?;
     if let Some(group) = &change.group {
@@ -97,6 +99,16 @@ pub(super) async fn remove(
     match central.unwire(&which.channel, &which.chat_id, which.group.as_ref()).await? {
         0 => Err(unwired(&which.channel, &which.chat_id)),
         _ => Ok(StatusCode::NO_CONTENT),
+    }
+}
+
+/// Refuses an id that names nothing on its channel: what is noted of it would never be found.
+pub(super) async fn id_fits(admin: &Admin, channel: &str, id: &str) -> Result<(), Failed> {
+    match admin.switchboard.unfit_id(channel, id).await? {
+        Some(why) => {
+            Err(usage(&why, "nothing was changed; `cofferdam wiring list` and `dropped` show ids as they are"))
+        }
+        None => Ok(()),
     }
 }
 

@@ -70,6 +70,12 @@ pub trait Channel: Send + Sync {
         None
     }
 
+    /// Whether its platform may have a chat or a user of this id; else why not, and what is meant instead, in words. Asked
+    /// before one that nobody wrote from is noted by hand.
+    fn check_id(&self, _id: &str) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Who writes there.
     fn writers(&self) -> Writers {
         Writers::People

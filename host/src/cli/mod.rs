@@ -51,6 +51,14 @@ impl Context {
     fn is_default_home(&self) -> bool {
         Home::resolve(None, &process_env).is_ok_and(|home| home == self.home)
     }
+
+    /// Says what was done, where nothing is left of it to show: in words, or as the JSON object `{"DONE": WHAT}`.
+    fn tell(&self, done: &str, what: impl serde::Serialize, words: &str) -> Result<(), CliError> {
+        if self.json {
+            return terminal::out_json(&serde_json::json!({ done: what }));
+        }
+        terminal::out(&terminal::clean_line(words, 1000))
+    }
 }
 
 /// Runs the command of this process's arguments.

@@ -5,8 +5,9 @@ use cofferdam_protocol::ids::{Folder, WaitingId};
 use super::questions::Place;
 use super::{DecideError, Decider, Desk, failed, words};
 use crate::channels::{Arrival, NotTaken, Taken, Written};
-use crate::model::approval::{ApprovalEvent, ApprovalKind, ApprovalState, Choice, DENY};
+use crate::model::approval::{ApprovalEvent, ApprovalKind, ApprovalState, Choice, DENY, EVERYBODY};
 use crate::model::chat::ChatKind;
+use crate::model::own_command::{Asks, OwnCommand};
 use crate::model::people::{Role, UnknownPolicy};
 use crate::router::DropReason;
 use crate::store::StoreError;
@@ -14,26 +15,15 @@ use crate::store::approvals::{ApprovalRow, Asked, Decided, Effect, NewApproval, 
 use crate::store::people::NewUser;
 use crate::store::wirings::{ChatRow, Terms, Wiring};
 
-/// The most groups that a wiring is offered for; another is wired on the host.
+/// The most groups that a wiring has buttons for; the others are named in words.
 const MOST_GROUPS: usize = 6;
-/// Behind a group's name: everybody in the chat may write.
-const EVERYBODY: &str = ":all";
 
 impl Desk {
     /// Nobody listens in this chat: which group is it for?
     pub(super) async fn ask_wiring(&self, arrival: &Arrival, written: &Written) -> Result<Taken, NotTaken> {
         let groups = self.inner.stores.central().groups().await.map_err(failed)?;
-        let mut choices = Vec::new();
-        for group in groups.iter().take(MOST_GROUPS) {
-            let folder = group.folder.as_str();
-            match arrival.kind {
-                ChatKind::Direct => choices.push(choice(folder, folder)),
-                ChatKind::Group => {
-                    choices.push(choice(folder, &format!("{folder}: people I know")));
-                    choices.push(choice(&format!("{folder}{EVERYBODY}"), &format!("{folder}: everybody there")));
-                }
-            }
-        }
+        let offered = groups.iter().take(MOST_GROUPS);
+        let mut choices: Vec<Choice> = offered.flat_map(|group| for_group(arrival.kind, &group.folder)).collect();
         choices.push(choice(DENY, "No"));
         let words = format!(
             "{}, where no agent listens: {}\nWhich group is that chat for?",
@@ -50,6 +40,7 @@ impl Desk {
             words,
             choices,
             told,
+            bare: is_bare(written),
         };
         self.ask(arrival, new).await
     }
@@ -76,6 +67,7 @@ impl Desk {
             words,
             choices,
             told: Some(words::unknown_sender()),
+            bare: is_bare(written),
         };
         self.ask(arrival, new).await
     }
@@ -123,14 +115,10 @@ impl Desk {
         if row.state != ApprovalState::Open {
             return Err(before(&row));
         }
-        let made = match word {
-            Some(word) => row.choices.iter().find(|choice| choice.word.eq_ignore_ascii_case(word)),
-            None => row.choices.iter().find(|choice| choice.word != DENY),
-        };
-        let made = made.cloned().ok_or_else(|| DecideError::Word {
+        let made = self.meant_choice(by, &row, word).await?.ok_or_else(|| DecideError::Word {
             id: named.clone(),
             word: word.unwrap_or_default().to_owned(),
-            takes: row.choices.iter().map(|choice| choice.word.clone()).collect(),
+            takes: takes(&row, None),
         })?;
         let (event, effect) = match made.word.as_str() {
             DENY => (ApprovalEvent::Deny, Effect::default()),
@@ -153,6 +141,27 @@ impl Desk {
         // What was held waits with the late ones now.
         self.inner.late.notify_one();
         Ok((row, made))
+    }
+
+    /// What a word chooses: of those that were offered, or of a wiring any group that is there.
+    async fn meant_choice(
+        &self,
+        by: &Decider,
+        row: &ApprovalRow,
+        word: Option<&str>,
+    ) -> Result<Option<Choice>, StoreError> {
+        let Some(word) = word else { return Ok(row.choices.iter().find(|choice| choice.word != DENY).cloned()) };
+        let offered = row.choices.iter().find(|choice| choice.word.eq_ignore_ascii_case(word));
+        if offered.is_some() || row.kind != ApprovalKind::Wiring {
+            return Ok(offered.cloned());
+        }
+        let word = word.to_ascii_lowercase();
+        let Ok(folder) = word.strip_suffix(EVERYBODY).unwrap_or(&word).parse::<Folder>() else { return Ok(None) };
+        if !by.may(Some(&folder)) || self.inner.stores.central().group(&folder).await?.is_none() {
+            return Ok(None);
+        }
+        let Some(arrival) = self.first_held(row.id).await? else { return Ok(None) };
+        Ok(for_group(arrival.kind, &folder).into_iter().find(|choice| choice.word == word))
     }
 
     /// What a yes does.
@@ -211,9 +220,35 @@ fn gone(row: &ApprovalRow, error: StoreError) -> DecideError {
         StoreError::Unknown { what: "group", value } => value,
         error => return DecideError::Store(error),
     };
-    let of = |word: &str| word.strip_suffix(EVERYBODY).unwrap_or(word) != group;
-    let takes = row.choices.iter().map(|choice| choice.word.clone()).filter(|word| of(word)).collect();
-    DecideError::Gone { id: WaitingId::Approval(row.id), group, takes }
+    DecideError::Gone { id: WaitingId::Approval(row.id), takes: takes(row, Some(&group)), group }
+}
+
+/// What an approval takes, in words, without the choices of a group that is gone.
+fn takes(row: &ApprovalRow, without: Option<&str>) -> Vec<String> {
+    let gone = |word: &str| Some(word.strip_suffix(EVERYBODY).unwrap_or(word)) == without;
+    let mut takes: Vec<_> =
+        row.choices.iter().map(|choice| choice.word.clone()).filter(|word| !gone(word)).collect();
+    if row.kind == ApprovalKind::Wiring {
+        takes.push("any other group".to_owned());
+    }
+    takes
+}
+
+/// The choices by which a chat is wired to a group.
+fn for_group(kind: ChatKind, folder: &Folder) -> Vec<Choice> {
+    let folder = folder.as_str();
+    match kind {
+        ChatKind::Direct => vec![choice(folder, folder)],
+        ChatKind::Group => vec![
+            choice(folder, &format!("{folder}: people I know")),
+            choice(&format!("{folder}{EVERYBODY}"), &format!("{folder}: everybody there")),
+        ],
+    }
+}
+
+/// Whether it says nothing but that somebody is there.
+fn is_bare(written: &Written) -> bool {
+    Asks::parse(&written.text) == Asks::Own(OwnCommand::Start)
 }
 
 /// It was decided, so and by whom.

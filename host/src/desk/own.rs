@@ -100,7 +100,7 @@ impl Desk {
 
     async fn obey(&self, asker: &Asker<'_>, command: &OwnCommand) -> Result<Said, StoreError> {
         match command {
-            OwnCommand::Help => Ok(Said::now(words::help(asker.role))),
+            OwnCommand::Help | OwnCommand::Start => Ok(Said::now(words::help(asker.role))),
             OwnCommand::Status => self.status(asker).await.map(Said::now),
             OwnCommand::Approve(verdict) => self.verdict(asker, verdict, false).await,
             OwnCommand::Deny(verdict) => self.verdict(asker, verdict, true).await,

@@ -78,6 +78,9 @@ super::sql_state!(ApprovalKind { Wiring = "wiring", Sender = "sender" });
 /// The word by which everything is refused.
 pub const DENY: &str = "deny";
 
+/// Behind a group's name, where a chat with others is wired: everybody in it may write.
+pub const EVERYBODY: &str = ":all";
+
 /// An answer that an approval takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {

@@ -8,8 +8,10 @@ use super::people::Act;
 /// Such a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnCommand {
-    /// `/help`; `/start`, which platforms send for people.
+    /// `/help`.
     Help,
+    /// A bare `/start`, which platforms send for people who meet the bot: of a stranger it asks to be let in, of others for help.
+    Start,
     /// `/status`.
     Status,
     /// `/approve [ID] [WORD]`.
@@ -44,7 +46,8 @@ impl OwnCommand {
         let word = word.to_ascii_lowercase();
         let arguments: Vec<&str> = words.collect();
         match (word.as_str(), arguments.as_slice()) {
-            ("help" | "start", []) => Some(Self::Help),
+            ("help", []) => Some(Self::Help),
+            ("start", []) => Some(Self::Start),
             ("status", []) => Some(Self::Status),
             ("pair" | "start", [code]) if code.chars().count() <= MOST_CODE => Some(Self::Pair((*code).to_owned())),
             ("approve", arguments) => Verdict::of(arguments).map(Self::Approve),
@@ -94,7 +97,7 @@ impl Asks {
             Self::Agent => Some(Act::Write),
             Self::Conversation(Command::Stop | Command::Clear | Command::Compact) => Some(Act::Steer),
             Self::Conversation(_) => Some(Act::Choose),
-            Self::Own(OwnCommand::Help | OwnCommand::Status) => Some(Act::Look),
+            Self::Own(OwnCommand::Help | OwnCommand::Start | OwnCommand::Status) => Some(Act::Look),
             Self::Own(OwnCommand::Approve(_) | OwnCommand::Deny(_)) => Some(Act::Decide),
             Self::Own(OwnCommand::Pair(_)) => None,
         }
@@ -116,7 +119,8 @@ mod tests {
         let own = |command| Asks::Own(command);
         for (text, asks) in [
             ("/help", own(OwnCommand::Help)),
-            (" /START ", own(OwnCommand::Help)),
+            (" /START ", own(OwnCommand::Start)),
+            ("/start@another_bot", Asks::Agent),
             ("/help@another_bot", Asks::Agent),
             ("/approve@another_bot 12", Asks::Agent),
             ("/start abc", own(OwnCommand::Pair("abc".into()))),

@@ -114,10 +114,13 @@ pub fn decide(said: Said<'_>, policy: UnknownPolicy, anywhere: Option<Role>, lis
     if let Asks::Own(command) = said.asks
         && is_spoken_to(said, listeners)
     {
-        return own(command, anywhere, listeners, policy);
+        let role = best(command, anywhere, listeners, policy);
+        if role.is_some() || !meets(said) {
+            return own(said.asks, role);
+        }
     }
     if listeners.is_empty() {
-        let asks = said.addressed && matches!(said.asks, Asks::Agent);
+        let asks = said.addressed && speaks(said);
         return if asks { Decision::AskWiring } else { Decision::Drop(DropReason::Unwired) };
     }
     Decision::Groups(listeners.iter().map(|listener| fate(said, policy, listener)).collect())
@@ -129,13 +132,33 @@ fn is_spoken_to(said: Said<'_>, listeners: &[Listener]) -> bool {
     said.addressed || said.kind == ChatKind::Direct || listeners.iter().any(|one| one.engage == EngageMode::Always)
 }
 
-fn own(command: &OwnCommand, anywhere: Option<Role>, listeners: &[Listener], policy: UnknownPolicy) -> Decision {
-    let Some(act) = Asks::Own(command.clone()).act() else { return Decision::Own };
+/// What a stranger asks to be let in with: words for the agent, or what platforms send for who meets the bot. Other commands
+/// ask for nothing.
+fn speaks(said: Said<'_>) -> bool {
+    matches!(said.asks, Asks::Agent) || meets(said)
+}
+
+/// Whether it is the button with which a direct chat begins.
+fn meets(said: Said<'_>) -> bool {
+    said.kind == ChatKind::Direct && matches!(said.asks, Asks::Own(OwnCommand::Start))
+}
+
+/// The most that the sender of a command may do; none: nobody knows them.
+fn best(
+    command: &OwnCommand,
+    anywhere: Option<Role>,
+    listeners: &[Listener],
+    policy: UnknownPolicy,
+) -> Option<Role> {
     let public = (policy == UnknownPolicy::Public && !listeners.is_empty()).then_some(Role::Guest);
     // How a chat's groups stand is for those who may write to one of them.
     let anywhere = anywhere.filter(|_| *command != OwnCommand::Status || listeners.is_empty());
-    let best = listeners.iter().filter_map(|one| one.role).chain(anywhere).chain(public).max();
-    match best {
+    listeners.iter().filter_map(|one| one.role).chain(anywhere).chain(public).max()
+}
+
+fn own(asks: &Asks, role: Option<Role>) -> Decision {
+    let Some(act) = asks.act() else { return Decision::Own };
+    match role {
         Some(role) if role.may(act) => Decision::Own,
         Some(_) => Decision::Drop(DropReason::AboveRole),
         None => Decision::Drop(DropReason::UnknownSender),
@@ -147,8 +170,7 @@ fn fate(said: Said<'_>, policy: UnknownPolicy, listener: &Listener) -> Fate {
     let engages = listener.engage.engages(heard);
     let public = (policy == UnknownPolicy::Public).then_some(Role::Guest);
     let Some(role) = listener.role.max(public) else {
-        // Who does not speak to the agent asks for nothing.
-        let asks = policy == UnknownPolicy::Ask && engages && matches!(said.asks, Asks::Agent);
+        let asks = policy == UnknownPolicy::Ask && engages && speaks(said);
         return if asks { Fate::AskSender } else { Fate::Drop(DropReason::UnknownSender) };
     };
     if !engages {

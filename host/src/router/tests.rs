@@ -18,7 +18,7 @@ struct Case {
     policy: UnknownPolicy,
 }
 
-const TEXTS: [&str; 6] = ["hello", "/stop", "/model x", "/status", "/approve 1", "/pair X"];
+const TEXTS: [&str; 8] = ["hello", "/stop", "/model x", "/status", "/help", "/start", "/approve 1", "/pair X"];
 
 fn all() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -80,13 +80,14 @@ fn expected(case: Case) -> Decision {
         None => u8::from(known),
     };
     let needs = match case.asks {
-        "hello" | "/status" => 1,
+        "hello" | "/status" | "/help" | "/start" => 1,
         "/stop" => 2,
         "/model x" | "/approve 1" => 3,
         _ => 0,
     };
-    let own = matches!(case.asks, "/status" | "/approve 1" | "/pair X");
-    if own && (case.addressed || case.kind == ChatKind::Direct || case.engage == EngageMode::Always) {
+    let own = matches!(case.asks, "/status" | "/help" | "/start" | "/approve 1" | "/pair X");
+    let meets = case.asks == "/start" && case.kind == ChatKind::Direct && !known;
+    if own && !meets && (case.addressed || case.kind == ChatKind::Direct || case.engage == EngageMode::Always) {
         return match () {
             () if needs == 0 || (known && rank >= needs) => Decision::Own,
             () if known => Decision::Drop(DropReason::AboveRole),
@@ -99,7 +100,7 @@ fn expected(case: Case) -> Decision {
         EngageMode::Pattern => case.addressed || case.goes_on || case.fits,
     };
     match () {
-        () if !known && case.policy == UnknownPolicy::Ask && engages && case.asks == "hello" => {
+        () if !known && case.policy == UnknownPolicy::Ask && engages && (case.asks == "hello" || meets) => {
             one(Fate::AskSender)
         }
         () if !known => one(Fate::Drop(DropReason::UnknownSender)),
@@ -113,7 +114,7 @@ fn expected(case: Case) -> Decision {
 #[test]
 fn every_combination_is_decided_as_the_manual_says() {
     let cases = all();
-    assert_eq!(cases.len(), 2 * 2 * 6 * 3 * 3 * 2 * 5 * 3);
+    assert_eq!(cases.len(), 2 * 2 * 8 * 3 * 3 * 2 * 5 * 3);
     for case in cases {
         assert_eq!(decided(case), expected(case), "{case:?}");
     }
@@ -138,11 +139,29 @@ fn a_chat_that_reaches_nobody_asks_to_be_wired_when_it_speaks_to_the_bot_and_is_
         (false, "hello", Decision::Drop(DropReason::Unwired)),
         (true, "/stop", Decision::Drop(DropReason::Unwired)),
         (true, "/status", Decision::Drop(DropReason::UnknownSender)),
+        (true, "/start", Decision::Drop(DropReason::UnknownSender)),
         (true, "/pair X", Decision::Own),
     ] {
         let asks = Asks::parse(text);
         let said = Said { addressed, ..said(&asks) };
         assert_eq!(decide(said, UnknownPolicy::Ask, None, &[]), expected, "{text} {addressed}");
+    }
+}
+
+#[test]
+fn a_direct_chat_that_reaches_nobody_begins_with_a_start_as_with_a_message_and_with_no_other_command() {
+    for (text, role, expected) in [
+        ("hello", None, Decision::AskWiring),
+        ("/start", None, Decision::AskWiring),
+        ("/start", Some(Role::Guest), Decision::Own),
+        ("/help", None, Decision::Drop(DropReason::UnknownSender)),
+        ("/start X", None, Decision::Own),
+    ] {
+        let asks = Asks::parse(text);
+        let said = Said { kind: ChatKind::Direct, ..said(&asks) };
+        for &policy in UnknownPolicy::ALL {
+            assert_eq!(decide(said, policy, role, &[]), expected, "{text} {role:?} {policy:?}");
+        }
     }
 }
 

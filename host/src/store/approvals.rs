@@ -4,7 +4,7 @@ use cofferdam_protocol::ids::Folder;
 use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
 use super::approvers::approvers;
-use super::asking::put_question;
+use super::asking::{Question, put_question};
 use super::central::folder_of;
 use super::db::Durability;
 use super::ending::{self, settle};
@@ -68,6 +68,8 @@ pub struct NewApproval {
     pub choices: Vec<Choice>,
     /// What the chat itself is told, the first time.
     pub told: Option<String>,
+    /// The arrival only asks to be let in: it adds nothing to what waits already.
+    pub bare: bool,
 }
 
 /// What came of an ask.
@@ -212,6 +214,7 @@ impl Central {
 
 fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) -> Result<Asked, StoreError> {
     match same(tx, new)? {
+        Some((id, ApprovalState::Open)) if new.bare => return Ok(Asked::Waits(id)),
         Some((id, ApprovalState::Open)) => return hold(tx, (id, &new.chat), platform_id, arrival),
         Some((_, ApprovalState::Denied)) => return Ok(Asked::Denied),
         _ if ending::is_met(
@@ -232,7 +235,8 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
     put_held(tx, id, arrival)?;
     let mut told = approvers(tx, new.folder.as_ref().map(Folder::as_str))?;
     for chat in &told {
-        put_question(tx, chat, id, &new.words, &new.choices)?;
+        let question = Question { id, kind: new.kind, words: &new.words, choices: &new.choices };
+        put_question(tx, chat, &question)?;
     }
     if let Some(words) = &new.told
         && !told.contains(&new.chat)

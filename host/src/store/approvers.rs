@@ -4,7 +4,7 @@ use cofferdam_protocol::ids::Folder;
 use rusqlite::{Savepoint, params};
 
 use super::approvals::ApprovalRow;
-use super::asking::{open, put_question};
+use super::asking::{Question, open, put_question};
 use super::db::Durability;
 use super::{Central, StoreError};
 use crate::model::chat::ChatRef;
@@ -18,7 +18,8 @@ impl Central {
                 let mut news = Vec::new();
                 for row in open(tx)? {
                     for chat in unasked(tx, &row)? {
-                        put_question(tx, &chat, row.id, &row.words, &row.choices)?;
+                        let ApprovalRow { id, kind, words, choices, .. } = &row;
+                        put_question(tx, &chat, &Question { id: *id, kind: *kind, words, choices })?;
                         news.push(chat);
                     }
                 }

@@ -105,6 +105,7 @@ async fn an_approval_of_a_sender_never_lowers_a_role() {
         words: "may they?".into(),
         choices: Vec::new(),
         told: None,
+        bare: false,
     };
     let Asked::New(id, _) = central.ask(new, "1".into(), "{}".into()).await.unwrap() else { panic!("it is new") };
     // Meanwhile somebody made them known.

@@ -51,6 +51,7 @@ impl Switchboard {
         };
         let channel = kinds::make(&self.inner.board, (&new.name, new.kind), settings.clone(), secret)?;
         self.is_itself(&new.name, known.as_ref(), channel.as_ref()).await?;
+        self.is_only_one(&new.kind.name, channel.as_ref()).await?;
         let parked = !channel.tests_beside() && self.park(&new.name).await;
         let name = new.name.clone();
         let words = match self.try_and_keep(new, settings, channel.as_ref()).await {

@@ -1,8 +1,11 @@
 //! A channel's name is one identity's at its platform. Another one numbers its messages anew: they would be taken for those of
 //! before, and lost without a word.
 
+use std::sync::Arc;
+
 use super::{ChannelError, Switchboard, change, kinds};
 use crate::channels::Channel;
+use crate::model::channel::KindName;
 use crate::store::StoreError;
 use crate::store::channels::{ChannelRow, SecretOf};
 
@@ -42,11 +45,36 @@ impl Switchboard {
 
     /// Who a channel is as it is kept; none where it cannot be made.
     async fn identity_of(&self, row: &ChannelRow) -> Option<String> {
+        self.as_kept(row).await?.identity()
+    }
+
+    /// A channel as it is kept, not run; none where it cannot be made.
+    async fn as_kept(&self, row: &ChannelRow) -> Option<Arc<dyn Channel>> {
         let board = &self.inner.board;
         let secret = board.secrets.open_other(SecretOf::channel(&row.name)).await.ok()?;
-        let channel =
-            kinds::make(board, (&row.name, kinds::of(row).ok()?), change::parsed(row).ok()?, secret).ok()?;
-        channel.identity()
+        kinds::make(board, (&row.name, kinds::of(row).ok()?), change::parsed(row).ok()?, secret).ok()
+    }
+
+    /// Why a channel, whether it runs or not, can have no chat and no user of this id, in words. One that cannot be made just now, as
+    /// its secret is lost, has nothing against any.
+    pub async fn unfit_id(&self, name: &str, id: &str) -> Result<Option<String>, StoreError> {
+        let channel = match (self.running(name), self.row(name).await?) {
+            (None, Some(row)) => self.as_kept(&row).await,
+            (running, _) => running,
+        };
+        Ok(channel.and_then(|channel| channel.check_id(id).err()))
+    }
+
+    /// Refuses an identity that another channel of the kind has: a platform serves only one of them at a time.
+    pub(super) async fn is_only_one(&self, kind: &KindName, channel: &dyn Channel) -> Result<(), ChannelError> {
+        let Some(now) = channel.identity() else { return Ok(()) };
+        let channels = self.inner.board.stores.central().channels().await?;
+        for row in channels.into_iter().filter(|row| row.kind == *kind && row.name != channel.name()) {
+            if self.identity_of(&row).await.as_ref() == Some(&now) {
+                return Err(ChannelError::SameIdentity { name: row.name, now });
+            }
+        }
+        Ok(())
     }
 
     /// Whether a group has anything of a channel. One that cannot be read may.

@@ -93,6 +93,14 @@ pub enum ChannelError {
         /// What its row has.
         kind: KindName,
     },
+    /// Another channel is what this was to be.
+    #[error("channel '{name}' is {now} already, and its platform serves one of two")]
+    SameIdentity {
+        /// That channel's.
+        name: String,
+        /// Who both would be at their platform.
+        now: String,
+    },
     /// There is none of that name.
     #[error("there is no channel '{0}'")]
     Unknown(String),

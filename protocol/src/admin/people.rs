@@ -130,6 +130,9 @@ pub struct Approval {
     pub words: String,
     /// The words that it takes. A question takes others too.
     pub choices: Vec<String>,
+    /// The groups that a wiring takes besides its choices, while it waits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Folder>,
     /// `open`, `approved`, `denied` or `expired`; of a question `open`, `answered`, `expired` or `withdrawn`.
     pub state: String,
     /// What was chosen, or answered.

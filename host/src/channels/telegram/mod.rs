@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`settings`] | what a home says about the bot |
+//! | [`ids`] | what names a chat |
 //! | [`api`], [`failure`], [`wire`] | calls, why they fail, and what we read of Telegram's objects |
 //! | [`poll`], [`queues`], [`cursor`] | updates: asked for, waiting by chat, and how far they were read |
 //! | [`webhook`], [`watch`] | updates: posted by Telegram, and whether it can |
@@ -17,6 +18,7 @@ mod ask;
 mod cursor;
 mod failure;
 mod files;
+mod ids;
 mod poll;
 mod post;
 mod progress;
@@ -158,6 +160,10 @@ impl Channel for Telegram {
 
     fn identity(&self) -> Option<String> {
         Some(self.inner.bot.clone())
+    }
+
+    fn check_id(&self, id: &str) -> Result<(), String> {
+        ids::check(id)
     }
 
     fn state(&self) -> State {

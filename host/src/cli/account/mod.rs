@@ -126,7 +126,7 @@ async fn logout(context: &Context, name: &AccountName) -> Result<(), CliError> {
 
 async fn remove(context: &Context, name: &AccountName, yes: bool) -> Result<(), CliError> {
     if !yes && !confirmed(name)? {
-        return terminal::out("nothing was removed");
+        return context.tell("removed", None::<&AccountName>, "nothing was removed");
     }
     let path = format!("{PATH}/{name}");
     let delete = async |client: &Client| Ok(client.delete_for::<AccountRemoved>(&path).await?);

@@ -1,7 +1,7 @@
 //! `cofferdam approval …` and `dropped`: what waits for a person, and who got nowhere.
 
 use cofferdam_protocol::admin::{Approval, Drops, Verdict};
-use cofferdam_protocol::ids::WaitingId;
+use cofferdam_protocol::ids::{Folder, WaitingId};
 
 use super::args::ApprovalVerb;
 use crate::cli::client::Client;
@@ -64,6 +64,10 @@ fn takes(approval: &Approval) -> String {
             *choice = format!("{}. {choice}", at + 1);
         }
         takes.push("your own words".to_owned());
+    }
+    if !approval.others.is_empty() {
+        let others: Vec<_> = approval.others.iter().map(Folder::as_str).collect();
+        takes.push(terminal::clean_line(&format!("others: {}", others.join(", ")), 400));
     }
     takes.join(", ")
 }

@@ -288,7 +288,7 @@ pub(in crate::cli) enum ApprovalVerb {
     Approve {
         /// Its number, or of a question GROUP/NUMBER
         id: WaitingId,
-        /// One of its words [default: the first]; of a question an option, its number, or your own words [default: the option
+        /// One of its words, of a wiring any group [default: the first]; of a question an option, its number, or your own words [default: the option
         /// that says yes]
         #[arg(value_name = "ANSWER")]
         answer: Vec<String>,

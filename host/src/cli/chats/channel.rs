@@ -201,14 +201,13 @@ async fn test(context: &Context, name: &str) -> Result<(), CliError> {
 
 async fn remove(context: &Context, name: &str, yes: bool) -> Result<u8, CliError> {
     if !yes && !confirmed(name)? {
+        context.tell("removed", None::<&str>, "nothing was removed")?;
         return Ok(INTERRUPTED);
     }
     let path = format!("{PATH}/{}", segment(name));
     let delete = async |client: &Client| Ok(client.delete(&path).await?);
     connect::with(&context.home, Mode::Query, delete).await?;
-    if !context.json {
-        terminal::out(&format!("{name} is removed"))?;
-    }
+    context.tell("removed", name, &format!("{name} is removed"))?;
     Ok(0)
 }
 

@@ -25,9 +25,7 @@ pub(in crate::cli) async fn run(context: &Context, verb: HookVerb) -> Result<u8,
                 Ok(client.delete(&path(&channel, &name)).await?)
             };
             connect::with(&context.home, Mode::Query, call).await?;
-            if !context.json {
-                terminal::out(&terminal::clean_line(&format!("the webhook {name} is removed"), 160))?;
-            }
+            context.tell("removed", &name, &format!("the webhook {name} is removed"))?;
         }
     }
     Ok(0)

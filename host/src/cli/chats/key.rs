@@ -20,7 +20,7 @@ pub(in crate::cli) async fn run(context: &Context, verb: KeyVerb) -> Result<u8, 
                 Ok(client.post_nothing(&format!("{}/revoke", path(&channel, &name))).await?)
             };
             connect::with(&context.home, Mode::Query, call).await?;
-            said(context, &format!("the key {name} is revoked: it opens nothing any more"))?;
+            context.tell("revoked", &name, &format!("the key {name} is revoked: it opens nothing any more"))?;
         }
         KeyVerb::Remove { name, channel } => {
             let call = async |client: &Client| {
@@ -28,14 +28,10 @@ pub(in crate::cli) async fn run(context: &Context, verb: KeyVerb) -> Result<u8, 
                 Ok(client.delete(&path(&channel, &name)).await?)
             };
             connect::with(&context.home, Mode::Query, call).await?;
-            said(context, &format!("the key {name} is removed"))?;
+            context.tell("removed", &name, &format!("the key {name} is removed"))?;
         }
     }
     Ok(0)
-}
-
-fn said(context: &Context, words: &str) -> Result<(), CliError> {
-    if context.json { Ok(()) } else { terminal::out(&terminal::clean_line(words, 160)) }
 }
 
 fn path(channel: &str, name: &str) -> String {

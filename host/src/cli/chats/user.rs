@@ -29,9 +29,7 @@ pub(in crate::cli) async fn run(context: &Context, verb: UserVerb) -> Result<u8,
             let path = format!("{PATH}/{person}");
             let delete = async |client: &Client| Ok(client.delete(&path).await?);
             connect::with(&context.home, Mode::Query, delete).await?;
-            if !context.json {
-                terminal::out(&format!("person {person} is forgotten"))?;
-            }
+            context.tell("removed", person, &format!("person {person} is forgotten"))?;
         }
     }
     Ok(0)

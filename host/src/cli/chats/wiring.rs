@@ -2,6 +2,7 @@
 
 use cofferdam_protocol::admin::{Wiring, WiringChange};
 use cofferdam_protocol::ids::Folder;
+use serde_json::json;
 
 use super::args::{TermsArgs, WireArgs};
 use super::segment;
@@ -116,12 +117,8 @@ pub(in crate::cli) async fn unwire(
     let path = format!("{PATH}?channel={}&chat_id={}{of}", segment(&chat.channel), segment(&chat.chat_id));
     let delete = async |client: &Client| Ok(client.delete(&path).await?);
     connect::with(&context.home, Mode::Query, delete).await?;
-    if !context.json {
-        terminal::out(&terminal::clean_line(
-            &format!("{}:{} is not wired any more", chat.channel, chat.chat_id),
-            160,
-        ))?;
-    }
+    let what = json!({ "channel": chat.channel, "chat_id": chat.chat_id, "group": group });
+    context.tell("unwired", what, &format!("{}:{} is not wired any more", chat.channel, chat.chat_id))?;
     Ok(0)
 }
 

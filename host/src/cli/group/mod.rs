@@ -7,7 +7,6 @@ use std::io::IsTerminal;
 use cofferdam_protocol::admin::Group;
 use cofferdam_protocol::ids::Folder;
 use jiff::Timestamp;
-use serde_json::json;
 
 use super::args::GroupVerb;
 use super::connect::{self, Mode};
@@ -130,17 +129,12 @@ async fn show(context: &Context, folder: &Folder) -> Result<(), CliError> {
 
 async fn remove(context: &Context, folder: &Folder, yes: bool) -> Result<(), CliError> {
     if !yes && !confirmed(folder)? {
-        return terminal::out("nothing was removed");
+        return context.tell("removed", None::<&Folder>, "nothing was removed");
     }
     let delete = async |client: &super::client::Client| Ok(client.delete(&path(folder)).await?);
     connect::with(&context.home, Mode::InProcess, delete).await?;
-    if context.json {
-        return terminal::out_json(&json!({ "removed": folder }));
-    }
-    terminal::out(&format!(
-        "group {folder} is forgotten; its folder is still {}",
-        context.home.group(folder).display()
-    ))
+    let kept = context.home.group(folder);
+    context.tell("removed", folder, &format!("group {folder} is forgotten; its folder is still {}", kept.display()))
 }
 
 /// Asks on the terminal; without one, only `--yes` will do.
@@ -154,6 +148,8 @@ fn confirmed(folder: &Folder) -> Result<bool, CliError> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

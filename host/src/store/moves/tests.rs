@@ -87,6 +87,7 @@ async fn wirings_policy_and_what_was_answered_go_along_and_the_old_id_means_the_
         words: "may they?".into(),
         choices: vec![],
         told: None,
+        bare: false,
     };
     let arrival = r#"{"chat":{"channel":"tg","chat_id":"-5"},"platform_id":"3","sender":{"id":"9"},
                       "content":{"Message":{"text":"helo"}}}"#;

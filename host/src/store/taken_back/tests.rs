@@ -105,6 +105,7 @@ impl Place {
             words: format!("may {from}?"),
             choices: vec![Choice { word: "member".into(), label: "Yes".into() }],
             told: None,
+            bare: false,
         };
         self.central.ask(new, format!("m{from}"), "{}".into()).await.unwrap()
     }
