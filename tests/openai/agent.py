@@ -32,6 +32,7 @@ def chat_cases(client):
     chat = client.chat.completions
     hello = chat.create(model="demo", messages=user("hello"), temperature=0.1, max_tokens=9, seed=1)
     chunks = chat.create(model="demo", messages=user("grow"), stream=True, stream_options={"include_usage": True})
+    chunks = list(chunks)
     streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     with chat.stream(model="demo", messages=user("grow")) as events:
         helped = events.get_final_completion().choices[0].message.content
@@ -50,9 +51,10 @@ def chat_cases(client):
         "chat": {
             "text": hello.choices[0].message.content,
             "finish": hello.choices[0].finish_reason,
-            "usage": hello.usage,
+            "usage": hello.usage.model_dump(exclude_unset=True),
         },
         "chat_stream": streamed,
+        "chat_stream_usage": chunks[-1].usage.total_tokens,
         "chat_helper": helped,
         "chat_parsed": parsed.choices[0].message.parsed.city,
     }
@@ -83,7 +85,7 @@ def response_cases(client):
     ]
     responses.create(model="demo", input=user(parts))
     return {
-        "response": {"text": hello.output_text, "status": hello.status, "usage": hello.usage},
+        "response": {"text": hello.output_text, "status": hello.status, "usage": hello.usage.model_dump(exclude_unset=True)},
         "response_stream": {"text": said, "last": last},
         "response_helper": helped,
         "response_parsed": parsed.output_parsed.city,

@@ -28,7 +28,7 @@ def main():
     chunks = [chunk.choices[0].delta.content for chunk in chat.create(model=model, messages=[user(slow)], stream=True)]
     pieces = [piece for piece in chunks if piece]
 
-    one = client.responses.create(model=model, input="!say One.")
+    one = client.responses.create(model=model, input="!usage 1234\n!say One.")
     two = client.responses.create(model=model, input="!say Two.", previous_response_id=one.id)
     print(json.dumps({
         "model": model,
@@ -37,6 +37,7 @@ def main():
         "streamed": "".join(pieces),
         "pieces": len(pieces),
         "one": one.output_text,
+        "used": [one.usage.input_tokens, one.usage.total_tokens - one.usage.output_tokens],
         "two": two.output_text,
         "again": client.responses.retrieve(one.id).output_text,
     }))

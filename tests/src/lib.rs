@@ -21,6 +21,7 @@ pub mod home;
 pub mod irc;
 pub mod issuer;
 pub mod keyring;
+pub mod node;
 pub mod openai;
 pub mod own_engine;
 pub mod platform;

@@ -112,6 +112,7 @@ async fn the_official_client_talks_with_a_real_agent() {
     ] {
         assert_eq!(told[case], json!(wanted), "{case}: {told}");
     }
+    assert_eq!(told["used"], json!([1234, 1234]), "what its turn took");
     assert!(told["pieces"].as_u64().is_some_and(|pieces| pieces > 2), "it came while it was written: {told}");
     let sessions = stage.json(&["session", "list"]).await;
     let turns: Vec<_> = sessions.as_array().expect("a list").iter().map(|one| one["turns"].clone()).collect();

@@ -3,16 +3,16 @@
 use rusqlite::{OptionalExtension, Savepoint, params};
 
 use super::db::Durability;
+use super::remembered::Remembered;
 use super::{Central, StoreError, now_ms};
 
-/// Conversations that nobody went on with for so long are forgotten, in ms: half a year.
-const FORGOTTEN: i64 = 183 * DAY;
 /// How exactly it is known when one was read, in ms.
 const DAY: i64 = 24 * 60 * 60 * 1000;
-/// Fingerprints that are kept of one key; the oldest beyond are forgotten. Each takes some 200 bytes.
-const MOST: i64 = 100_000;
-/// How many are written between two looks for those to forget.
-const BETWEEN: i64 = 256;
+/// Conversations that nobody went on with for half a year are forgotten. A fingerprint takes some 200 bytes.
+const THREADS: Remembered = Remembered { table: "api_threads", owner: "key", time: 183 * DAY, most: 100_000 };
+
+/// Whose a text is: the channel, the key's chat, and the fingerprint.
+type Of<'a> = (&'a str, &'a str, [u8; 32]);
 
 impl Central {
     /// What was kept of this fingerprint for the key with this chat.
@@ -23,19 +23,24 @@ impl Central {
         fingerprint: [u8; 32],
     ) -> Result<Option<String>, StoreError> {
         let of = (channel.to_owned(), chat_id.to_owned());
-        let found: Option<(String, i64)> = self
-            .db
-            .read(move |tx| {
-                let sql = "SELECT thread, at FROM api_threads WHERE channel = ?1 AND key = ?2 AND fingerprint = ?3";
-                let row = params![of.0, of.1, fingerprint];
-                Ok(tx.prepare_cached(sql)?.query_row(row, |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
-            })
-            .await?;
+        let found = self.db.read(move |tx| kept(tx, (&of.0, &of.1, fingerprint))).await?;
         let Some((thread, at)) = found else { return Ok(None) };
         if !(now_ms() - DAY..=now_ms()).contains(&at) {
-            self.keep_api_thread(channel, chat_id, fingerprint, &thread).await?;
+            self.api_thread_was_read((channel, chat_id, fingerprint)).await?;
         }
         Ok(Some(thread))
+    }
+
+    async fn api_thread_was_read(&self, (channel, chat_id, fingerprint): Of<'_>) -> Result<(), StoreError> {
+        let (channel, chat_id) = (channel.to_owned(), chat_id.to_owned());
+        self.db
+            .write(Durability::Relaxed, move |tx| {
+                // Only the time: it may have another text meanwhile.
+                let sql = "UPDATE api_threads SET at = ?4 WHERE channel = ?1 AND key = ?2 AND fingerprint = ?3";
+                tx.prepare_cached(sql)?.execute(params![channel, chat_id, fingerprint, now_ms()])?;
+                Ok(())
+            })
+            .await
     }
 
     /// Keeps a text in the place of what the fingerprint had.
@@ -49,65 +54,45 @@ impl Central {
         let (channel, chat_id, thread) = (channel.to_owned(), chat_id.to_owned(), thread.to_owned());
         self.db
             .write(Durability::Durable, move |tx| {
-                // A key that is gone meanwhile keeps nothing.
-                tx.prepare_cached(
-                    "INSERT OR REPLACE INTO api_threads (channel, key, fingerprint, thread, at)
-                     SELECT channel, chat_id, ?3, ?4, ?5 FROM api_keys WHERE channel = ?1 AND chat_id = ?2",
-                )?
-                .execute(params![channel, chat_id, fingerprint, thread, now_ms()])?;
-                forget(tx, &channel, &chat_id)
+                keep(tx, "REPLACE", (&channel, &chat_id, fingerprint), &thread)?;
+                THREADS.forget(tx, (&channel, &chat_id))
+            })
+            .await
+    }
+
+    /// Keeps a text unless the fingerprint has one; answers what it has then.
+    pub async fn keep_first_api_thread(
+        &self,
+        channel: &str,
+        chat_id: &str,
+        fingerprint: [u8; 32],
+        thread: &str,
+    ) -> Result<String, StoreError> {
+        let (channel, chat_id, thread) = (channel.to_owned(), chat_id.to_owned(), thread.to_owned());
+        self.db
+            .write(Durability::Durable, move |tx| {
+                keep(tx, "IGNORE", (&channel, &chat_id, fingerprint), &thread)?;
+                let kept = kept(tx, (&channel, &chat_id, fingerprint))?;
+                THREADS.forget(tx, (&channel, &chat_id))?;
+                Ok(kept.map_or(thread, |(kept, _)| kept))
             })
             .await
     }
 }
 
-/// One key's conversations push none of another's out.
-fn forget(tx: &Savepoint<'_>, channel: &str, chat_id: &str) -> Result<(), StoreError> {
-    let due = "SELECT abs(random()) % ?1 = 0";
-    if tx.prepare_cached(due)?.query_row([BETWEEN], |row| row.get(0))? {
-        tx.prepare_cached("DELETE FROM api_threads WHERE at < ?1")?.execute([now_ms() - FORGOTTEN])?;
-        forget_beyond(tx, (channel, chat_id), MOST)?;
-    }
+/// A key that is gone meanwhile keeps nothing.
+fn keep(tx: &Savepoint<'_>, or: &str, (channel, chat_id, print): Of<'_>, thread: &str) -> Result<(), StoreError> {
+    let sql = format!(
+        "INSERT OR {or} INTO api_threads (channel, key, fingerprint, thread, at)
+         SELECT channel, chat_id, ?3, ?4, ?5 FROM api_keys WHERE channel = ?1 AND chat_id = ?2"
+    );
+    tx.prepare_cached(&sql)?.execute(params![channel, chat_id, print, thread, now_ms()])?;
     Ok(())
 }
 
-fn forget_beyond(tx: &Savepoint<'_>, (channel, chat_id): (&str, &str), most: i64) -> Result<(), StoreError> {
-    tx.prepare_cached(
-        "DELETE FROM api_threads WHERE channel = ?1 AND key = ?2 AND at <
-             (SELECT at FROM api_threads WHERE channel = ?1 AND key = ?2 ORDER BY at DESC LIMIT 1 OFFSET ?3)",
-    )?
-    .execute(params![channel, chat_id, most])?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use rusqlite::Connection;
-
-    use super::*;
-    use crate::store::schema::Kind;
-
-    #[test]
-    fn the_oldest_conversations_of_one_key_are_forgotten_and_no_other_ones() {
-        let mut conn = Connection::open_in_memory().unwrap();
-        Kind::Central.migrations().to_latest(&mut conn).unwrap();
-        let tx = conn.savepoint().unwrap();
-        tx.execute_batch(
-            "INSERT INTO channels (name, kind, settings, created_at) VALUES ('http', 'http', '{}', 0)",
-        )
-        .unwrap();
-        for key in ["key/a", "key/b"] {
-            for at in 0..5_i64 {
-                let sql = "INSERT INTO api_threads (channel, key, fingerprint, thread, at)
-                           VALUES ('http', ?1, CAST(?2 AS BLOB), 't', ?2)";
-                tx.execute(sql, params![key, at]).unwrap();
-            }
-        }
-        forget_beyond(&tx, ("http", "key/a"), 2).unwrap();
-        let left = |key: &str| -> Vec<i64> {
-            let mut statement = tx.prepare("SELECT at FROM api_threads WHERE key = ?1 ORDER BY at").unwrap();
-            statement.query_map([key], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
-        };
-        assert_eq!((left("key/a"), left("key/b").len()), (vec![2, 3, 4], 5));
-    }
+/// What is kept, and since when.
+fn kept(tx: &Savepoint<'_>, (channel, chat_id, print): Of<'_>) -> Result<Option<(String, i64)>, StoreError> {
+    let sql = "SELECT thread, at FROM api_threads WHERE channel = ?1 AND key = ?2 AND fingerprint = ?3";
+    let row = params![channel, chat_id, print];
+    Ok(tx.prepare_cached(sql)?.query_row(row, |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }

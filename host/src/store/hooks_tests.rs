@@ -166,6 +166,13 @@ async fn a_conversation_is_its_keys_and_goes_with_it() {
     central.keep_api_thread("http", "key/a", [7; 32], "two").await.unwrap();
     central.keep_api_thread("http", "key/nobody", [7; 32], "three").await.unwrap();
     let thread = async |key: &str| central.api_thread("http", key, [7; 32]).await.unwrap();
+    let first =
+        async |key: &str, text: &str| central.keep_first_api_thread("http", key, [8; 32], text).await.unwrap();
+    // As long as a text may be.
+    let all = "x".repeat(129);
+    assert_eq!((first("key/a", &all).await, first("key/a", "later").await), (all.clone(), all.clone()));
+    assert_eq!(central.api_thread("http", "key/a", [8; 32]).await.unwrap(), Some(all));
+    assert_eq!((first("key/nobody", "a").await, first("key/nobody", "b").await), ("a".into(), "b".into()));
     assert_eq!(thread("key/a").await.as_deref(), Some("two"));
     assert_eq!((thread("key/b").await, thread("key/nobody").await), (None, None));
     central.remove_key("http", "a").await.unwrap();

@@ -39,6 +39,7 @@ pub mod pools;
 pub mod post_letters;
 pub mod posts;
 pub mod registry;
+mod remembered;
 pub mod salvage;
 pub mod schema;
 pub mod taken_back;

@@ -130,6 +130,11 @@ impl Book for Rows {
         kept.map_err(|error| error_chain(&error))
     }
 
+    async fn keep_first(&self, chat_id: &str, fingerprint: [u8; 32], thread: &str) -> Result<String, String> {
+        let kept = self.stores.central().keep_first_api_thread(&self.channel, chat_id, fingerprint, thread).await;
+        kept.map_err(|error| error_chain(&error))
+    }
+
     async fn came(&self, hook: &str, sha256_of_tag: [u8; 32], call: &str) -> Result<Came, String> {
         let came = self.stores.central().call_came(&self.channel, hook, sha256_of_tag, call).await;
         came.map_err(|error| error_chain(&error))

@@ -262,6 +262,19 @@ pub struct Usage {
     pub reasoning: u64,
 }
 
+impl Usage {
+    /// Both together; more than can be counted counts as that.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cached_input: self.cached_input.saturating_add(other.cached_input),
+            output: self.output.saturating_add(other.output),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+        }
+    }
+}
+
 /// Acknowledges a batch: everything up to `acked` is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EventAck {

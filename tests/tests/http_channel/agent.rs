@@ -4,20 +4,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use async_trait::async_trait;
-use cofferdam::channels::http::book::{Book, Came, Hook, HookFormat, Key, Stand};
+use cofferdam::channels::http::book::{Answer, Book, Came, Hook, HookFormat, Key, MOST_KEPT, Stand};
 use cofferdam::channels::http::{Http, keys};
 use cofferdam::channels::{Arrival, Channel, Content, Intake, NotTaken, Piece, Progress, Showing, Status, Taken};
 use cofferdam::model::action::{Action, Asked};
 use cofferdam::model::chat::ChatRef;
 use cofferdam::model::reply::{Outbound, ReplyKind};
 use cofferdam_protocol::ids::{QuestionId, ReplyId, TurnId};
+use cofferdam_protocol::runner::Usage;
 use cofferdam_tests::{LIMIT, recorder};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Barrier, Semaphore, watch};
 use tokio::time::timeout;
 
 /// The secret of all webhooks.
 pub const SECRET: &str = "a secret of the tests";
+/// What each answered turn took.
+pub const USED: Usage = Usage { input: 1200, cached_input: 1000, output: 34, reasoning: 20 };
 
 /// What an agent does in a turn, in order.
 #[derive(Clone)]
@@ -60,6 +63,8 @@ struct Notes {
     messages: Vec<Message>,
     stands: HashMap<(ChatRef, String), Stand>,
     threads: HashMap<(String, [u8; 32]), String>,
+    /// Where the next reads of those wait for each other.
+    meet: Vec<Arc<Barrier>>,
     /// Words of what they are, and whether they were taken.
     calls: HashMap<(String, [u8; 32]), (String, bool)>,
     refused: Vec<String>,
@@ -196,6 +201,18 @@ impl Agent {
         reaches(&self.ended, turns).await;
     }
 
+    /// The next two reads of what is kept of conversations are done before either goes on.
+    pub fn next_two_reads_meet(&self) {
+        self.notes().meet = vec![Arc::new(Barrier::new(2)); 2];
+    }
+
+    /// What is kept of conversations is as older versions kept it: without stamps.
+    pub fn forget_stamps(&self) {
+        for kept in self.notes().threads.values_mut() {
+            kept.truncate(kept.find(' ').unwrap_or(kept.len()));
+        }
+    }
+
     fn stand(&self, of: &(ChatRef, String), stand: Stand) {
         self.notes().stands.insert(of.clone(), stand);
     }
@@ -230,7 +247,7 @@ impl Agent {
 
     async fn say(&self, of: &(ChatRef, String), turn: TurnId, said: &mut Vec<String>, texts: &[&str]) {
         said.extend(texts.iter().map(|text| (*text).to_owned()));
-        self.stand(of, Stand::Said(said.clone()));
+        self.stand(of, answered(said));
         for text in texts {
             self.send(self.reply(&of.0, turn, ReplyKind::Reply, text)).await;
         }
@@ -261,7 +278,7 @@ impl Agent {
                 }
                 Act::Ask(question) => {
                     said.push(question.to_owned());
-                    self.stand(&of, Stand::Asks(said.clone()));
+                    self.stand(&of, Stand::Asks(said.clone().into()));
                     let id = QuestionId(1);
                     let asked = Asked { id, question: question.into(), options: Vec::new(), expires_at: i64::MAX };
                     let mut reply = self.reply(chat, turn, ReplyKind::Reply, question);
@@ -271,10 +288,10 @@ impl Agent {
                 Act::Say(texts) => self.say(&of, turn, &mut said, &texts).await,
                 Act::Echo => self.say(&of, turn, &mut said, &[&format!("You said: {text}")]).await,
                 Act::End => {
-                    self.stand(&of, Stand::Said(said.clone()));
+                    self.stand(&of, answered(&said));
                     self.show(chat, turn, Status::Ended).await;
                 }
-                Act::EndUnheard => self.stand(&of, Stand::Said(said.clone())),
+                Act::EndUnheard => self.stand(&of, answered(&said)),
                 Act::Fail(notice) => {
                     self.stand(&of, Stand::Failed(notice.to_owned()));
                     self.send(self.reply(chat, turn, ReplyKind::Notice, notice)).await;
@@ -283,6 +300,10 @@ impl Agent {
         }
         self.ended.send_modify(|ended| *ended += 1);
     }
+}
+
+fn answered(said: &[String]) -> Stand {
+    Stand::Said(Answer { texts: said.to_owned(), usage: USED })
 }
 
 async fn reaches(count: &watch::Sender<usize>, least: usize) {
@@ -363,13 +384,27 @@ impl Book for Shelf {
     }
 
     async fn thread_of(&self, key: &str, fingerprint: [u8; 32]) -> Result<Option<String>, String> {
-        Ok(self.0.notes().threads.get(&(key.to_owned(), fingerprint)).cloned())
+        let (found, meet) = {
+            let mut notes = self.0.notes();
+            (notes.threads.get(&(key.to_owned(), fingerprint)).cloned(), notes.meet.pop())
+        };
+        if let Some(meet) = meet {
+            meet.wait().await;
+        }
+        Ok(found)
     }
 
     async fn keep_thread(&self, key: &str, fingerprint: [u8; 32], thread: &str) -> Result<(), String> {
-        assert!(thread.len() <= 64, "{thread}");
+        assert!(thread.len() <= MOST_KEPT, "{thread}");
         self.0.notes().threads.insert((key.to_owned(), fingerprint), thread.to_owned());
         Ok(())
+    }
+
+    async fn keep_first(&self, key: &str, fingerprint: [u8; 32], thread: &str) -> Result<String, String> {
+        assert!(thread.len() <= MOST_KEPT, "{thread}");
+        let mut notes = self.0.notes();
+        let kept = notes.threads.entry((key.to_owned(), fingerprint));
+        Ok(kept.or_insert_with(|| thread.to_owned()).clone())
     }
 
     async fn came(&self, hook: &str, sha256_of_tag: [u8; 32], call: &str) -> Result<Came, String> {

@@ -68,7 +68,7 @@ async fn a_message_is_the_keys_and_its_answer_is_the_agents() {
     assert_eq!((status, &answer["object"]), (200, &json!("chat.completion")));
     assert_eq!(answer["choices"][0]["message"]["content"], "You said: hello");
     assert_eq!((&answer["model"], &answer["choices"][0]["finish_reason"]), (&json!("demo"), &json!("stop")));
-    assert!(answer.get("usage").is_none(), "what is not known is not told");
+    assert_eq!((&answer["usage"]["prompt_tokens"], &answer["usage"]["total_tokens"]), (&json!(1200), &json!(1234)));
     let arrival = world.agent.messages().remove(0).arrival;
     assert_eq!((arrival.chat.chat_id.as_str(), arrival.sender.id.as_str()), ("key/k", "key:k"));
     let (_, answer) = world.ask(&key, "responses", json!({"model": "default", "input": "again"})).await;

@@ -3,9 +3,12 @@
 mod agent;
 mod api;
 mod bounds;
+mod browsers;
 mod callbacks;
 mod docs;
+mod forms;
 mod hooks;
 mod official;
+mod repeated;
 mod streams;
 mod world;

@@ -1,5 +1,6 @@
 //! OpenAI's official client before an agent: what it sends is understood, and what it is answered too.
 
+use cofferdam_tests::node;
 use cofferdam_tests::openai::run_script;
 use serde_json::json;
 
@@ -15,15 +16,20 @@ async fn the_official_client_talks_with_an_agent() {
     world.agent.script("fail", [Act::Fail("The turn failed: no.")]);
     world.agent.script("json", [Act::Say(vec!["{\"city\": \"Bern\"}"])]);
     let told = run_script("agent.py", &[format!("{}/v1", world.url), key]).await;
+    let of_completion = json!({"prompt_tokens": 1200, "completion_tokens": 34, "total_tokens": 1234,
+        "prompt_tokens_details": {"cached_tokens": 1000}, "completion_tokens_details": {"reasoning_tokens": 20}});
+    let of_response = json!({"input_tokens": 1200, "input_tokens_details": {"cached_tokens": 1000},
+        "output_tokens": 34, "output_tokens_details": {"reasoning_tokens": 20}, "total_tokens": 1234});
     let error = |name: &str, status: u16, code: serde_json::Value| json!([name, status, code]);
     for (case, wanted) in [
         ("models", json!(["demo"])),
         ("model", json!("demo")),
-        ("chat", json!({"text": "You said: hello", "finish": "stop", "usage": null})),
+        ("chat", json!({"text": "You said: hello", "finish": "stop", "usage": of_completion})),
         ("chat_stream", json!("It grows and ends.")),
+        ("chat_stream_usage", json!(1234)),
         ("chat_helper", json!("It grows and ends.")),
         ("chat_parsed", json!("Bern")),
-        ("response", json!({"text": "You said: hello", "status": "completed", "usage": null})),
+        ("response", json!({"text": "You said: hello", "status": "completed", "usage": of_response})),
         ("response_stream", json!({"text": "It grows and ends.", "last": "response.completed"})),
         ("response_helper", json!("It grows and ends.")),
         ("response_parsed", json!("Bern")),
@@ -61,6 +67,26 @@ async fn the_official_client_talks_with_an_agent() {
             .filter(|m| m.text == "json")
             .all(|m| m.schema.as_deref().is_some_and(|s| s.contains("city")))
     );
+}
+
+#[tokio::test]
+async fn the_clients_of_typescript_talk_with_an_agent() {
+    let world = World::start().await;
+    let key = world.agent.key("k");
+    let grows = vec![Act::Draft("It "), Act::Draft("It grows"), Act::Say(vec!["It grows and ends."])];
+    world.agent.script("grow", grows);
+    world.agent.script("fail", [Act::Fail("The turn failed: no.")]);
+    let told = node::run_script("agent.cjs", &[format!("{}/v1", world.url), key]).await;
+    let said = |text: &str| json!({"text": text, "input": 1200, "output": 34, "cached": 1000, "reasoning": 20});
+    for case in ["chat", "response"] {
+        assert_eq!(told["openai"][case], said("You said: hello"), "{case}: {told}");
+        assert_eq!(told["openai"][format!("{case}_stream")], said("It grows and ends."), "{case}: {told}");
+        assert_eq!(told["ai"][case], said("You said: hello"), "{case}: {told}");
+        assert_eq!(told["ai"][format!("{case}_stream")], said("It grows and ends."), "{case}: {told}");
+        assert_eq!(told["ai"][format!("{case}_failed")], "The turn failed: no.", "{case}: {told}");
+    }
+    assert_eq!(told["openai"]["again"], said("You said: hello"));
+    assert!(told["openai"]["wrong_key"] == 401 && told["ai"]["wrong_key"] == 401, "{told}");
 }
 
 #[tokio::test]

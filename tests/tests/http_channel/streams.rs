@@ -1,5 +1,6 @@
 //! Answers as they come.
 
+use cofferdam::channels::Taken;
 use cofferdam::channels::http::Limits;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use super::agent::{Act, gate};
 use super::world::{World, told};
 
 /// The events of a stream, as their names and their data.
-fn events(text: &str) -> Vec<(String, Value)> {
+pub fn events(text: &str) -> Vec<(String, Value)> {
     let blocks = text.split("\n\n").filter(|block| !block.is_empty() && !block.starts_with(':'));
     blocks
         .map(|block| {
@@ -20,7 +21,7 @@ fn events(text: &str) -> Vec<(String, Value)> {
         .collect()
 }
 
-async fn stream(world: &World, key: &str, path: &str, mut body: Value) -> Vec<(String, Value)> {
+pub async fn stream(world: &World, key: &str, path: &str, mut body: Value) -> Vec<(String, Value)> {
     body["model"] = json!("demo");
     body["stream"] = json!(true);
     let answer = world.api(key, path, &body).send().await.expect("an answer");
@@ -67,6 +68,29 @@ async fn a_completion_grows_in_chunks_and_is_whole() {
 }
 
 #[tokio::test]
+async fn a_stream_of_a_completion_tells_what_it_took_when_it_is_asked_to() {
+    let world = World::start().await;
+    let key = world.agent.key("k");
+    let mut body = chat("go");
+    body["stream_options"] = json!({"include_usage": true});
+    let events = stream(&world, &key, "chat/completions", body).await;
+    let [chunks @ .., (_, last), (_, done)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(done, &json!("[DONE]"));
+    assert!(chunks.len() > 2 && chunks.iter().all(|(_, chunk)| chunk["usage"].is_null()), "{chunks:?}");
+    assert!(chunks.iter().all(|(_, chunk)| chunk.get("usage").is_some()), "{chunks:?}");
+    assert_eq!(chunks[chunks.len() - 1].1["choices"][0]["finish_reason"], "stop");
+    assert_eq!((&last["choices"], &last["object"]), (&json!([]), &json!("chat.completion.chunk")));
+    let usage = json!({"prompt_tokens": 1200, "completion_tokens": 34, "total_tokens": 1234,
+        "prompt_tokens_details": {"cached_tokens": 1000}, "completion_tokens_details": {"reasoning_tokens": 20}});
+    assert_eq!(last["usage"], usage);
+    world.agent.answers("/status", Ok(Taken::Done("All is well.".into())));
+    let mut body = chat("/status");
+    body["stream_options"] = json!({"include_usage": true});
+    let events = stream(&world, &key, "chat/completions", body).await;
+    assert_eq!(events[events.len() - 2].1["usage"]["total_tokens"], 0, "what a command does takes nothing");
+}
+
+#[tokio::test]
 async fn a_response_has_its_events_in_order() {
     let world = World::start().await;
     let key = world.agent.key("k");
@@ -101,7 +125,11 @@ async fn a_response_has_its_events_in_order() {
     assert_eq!(response["output"][0]["content"][0]["text"], json!(deltas));
     assert_eq!((&response["status"], &response["metadata"]), (&json!("completed"), &json!({"a": "b"})));
     assert_eq!(response["id"], of("response.created")["response"]["id"]);
-    assert!(response.get("usage").is_none());
+    assert_eq!(
+        (&response["usage"]["input_tokens"], &response["usage"]["total_tokens"]),
+        (&json!(1200), &json!(1234))
+    );
+    assert!(of("response.created")["response"]["usage"].is_null(), "what it takes is known in the end");
 }
 
 #[tokio::test]

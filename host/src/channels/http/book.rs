@@ -10,7 +10,10 @@ use crate::model::chat::ChatRef;
 
 pub use super::forms::HookFormat;
 pub use crate::model::channel::Came;
-pub use crate::model::stand::Stand;
+pub use crate::model::stand::{Answer, Stand};
+
+/// The longest text that is kept of a fingerprint, in bytes: a thread, a blank and a SHA-256 in hex.
+pub const MOST_KEPT: usize = 64 + 1 + 64;
 
 /// A webhook.
 #[derive(Clone)]
@@ -65,9 +68,12 @@ pub trait Book: Send + Sync {
     /// What was kept of this fingerprint for the key with this chat: a thread, or another short text of the channel's.
     async fn thread_of(&self, chat_id: &str, fingerprint: [u8; 32]) -> Result<Option<String>, String>;
 
-    /// Keeps a thread, or another text of at most 64 bytes, in the place of what the fingerprint had. What was not read for
-    /// months may be forgotten: its conversation then goes on in a fresh thread.
+    /// Keeps a thread, or another text of at most [`MOST_KEPT`] bytes, in the place of what the fingerprint had. What was not
+    /// read for months may be forgotten: its conversation then goes on in a fresh thread.
     async fn keep_thread(&self, chat_id: &str, fingerprint: [u8; 32], thread: &str) -> Result<(), String>;
+
+    /// The same, unless something is kept: answers what is kept then. Of several at once one is the first.
+    async fn keep_first(&self, chat_id: &str, fingerprint: [u8; 32], thread: &str) -> Result<String, String>;
 
     /// How a call with this signature and these words of what it is stands. The words, such as its id, are not signed, so who
     /// copies a call could send it again under others.

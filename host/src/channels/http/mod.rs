@@ -330,5 +330,6 @@ fn sender_of(chat_id: &str) -> String {
 }
 
 fn app(desk: Desk) -> Router {
-    Router::new().route("/hooks/{name}", post(webhook::post)).merge(api::routes()).with_state(desk)
+    let api = api::routes(&desk.inner.settings.origins);
+    Router::new().route("/hooks/{name}", post(webhook::post)).merge(api).with_state(desk)
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use reqwest::Url;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,11 +22,18 @@ pub(super) struct Settings {
     pub(super) public: bool,
     /// The longest that a call waits for its answer, in seconds.
     pub(super) max_wait_secs: u64,
+    /// Origins whose pages may call the API from browsers, as these send them.
+    pub(super) origins: Vec<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { listen: (IpAddr::V4(Ipv4Addr::LOCALHOST), 8787).into(), public: false, max_wait_secs: 600 }
+        Self {
+            listen: (IpAddr::V4(Ipv4Addr::LOCALHOST), 8787).into(),
+            public: false,
+            max_wait_secs: 600,
+            origins: Vec::new(),
+        }
     }
 }
 
@@ -49,12 +57,26 @@ impl Settings {
         if !(1..=LONGEST_WAIT).contains(&settings.max_wait_secs) {
             return Err(bad(format!("'max_wait_secs' is {}: take 1 to {LONGEST_WAIT}", settings.max_wait_secs)));
         }
+        if let Some(wrong) = settings.origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(bad(format!(
+                "'origins' has '{wrong}', which no browser sends: write an origin without a path or an asterisk, such as \
+                 http://localhost:3000"
+            )));
+        }
         Ok(settings)
     }
 
     pub(super) fn max_wait(&self) -> Duration {
         Duration::from_secs(self.max_wait_secs)
     }
+}
+
+/// Whether browsers send an origin so: in small letters, without the usual port, and with nothing behind.
+fn is_origin(text: &str) -> bool {
+    let Ok(url) = Url::parse(text) else { return false };
+    let Some(host) = url.host_str().filter(|host| !host.contains('*')) else { return false };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    text == format!("{}://{host}{port}", url.scheme())
 }
 
 /// Where a channel with these settings is called, as its own machine reaches it.
@@ -159,12 +181,39 @@ mod tests {
     }
 
     #[test]
+    fn origins_are_written_as_browsers_send_them() {
+        let parse = |origin: &str| Settings::parse("api", json!({"origins": ["http://localhost:3000", origin]}));
+        for right in ["https://chat.example.org", "http://[::1]:5173", "http://192.0.2.1", "app://obsidian.md"] {
+            assert!(parse(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "*",
+            "null",
+            "",
+            "localhost:3000",
+            "http://localhost:3000/",
+            "http://localhost/chat",
+            "HTTP://localhost",
+            "http://Example.org",
+            "http://localhost:80",
+            "https://*.example.org",
+            "http://u@localhost",
+            "file://",
+            "http://localhost, http://other",
+        ] {
+            let error = parse(wrong).unwrap_err().to_string();
+            assert!(error.contains(&format!("'{wrong}'")), "{error}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (settings, named) in [
             (json!({"port": 1}), "port"),
             (json!({"listen": "localhost"}), "listen"),
             (json!({"max_wait_secs": 0}), "max_wait_secs"),
             (json!({"max_wait_secs": 3601}), "max_wait_secs"),
+            (json!({"origins": "http://localhost:3000"}), "origins"),
             (json!([]), "api"),
         ] {
             let error = Settings::parse("api", settings).unwrap_err().to_string();

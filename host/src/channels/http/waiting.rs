@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::book::{Book, Stand};
+use super::book::{Answer, Book, Stand};
 use crate::model::chat::ChatRef;
 
 /// Texts of a turn that wait to be shown to a call. More are left to its answer.
@@ -57,7 +57,7 @@ pub(super) enum News {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Over {
     /// With the agent's words, all of them.
-    Said(Vec<String>),
+    Said(Answer),
     /// With this notice instead.
     Failed(String),
     /// It took longer than a call may wait; the turn goes on.
@@ -196,7 +196,7 @@ impl Call {
             let stand = self.book.answer(&self.chat, &self.platform_id).await?;
             self.look_at = Instant::now() + self.look_every;
             match stand {
-                Stand::Said(texts) | Stand::Asks(texts) => return Ok(Some(News::Over(Over::Said(texts)))),
+                Stand::Said(answer) | Stand::Asks(answer) => return Ok(Some(News::Over(Over::Said(answer)))),
                 Stand::Failed(notice) => return Ok(Some(News::Over(Over::Failed(notice)))),
                 Stand::Running(turn) => self.turn = Some(turn),
                 // Whose words these are is not known yet.

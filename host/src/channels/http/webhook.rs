@@ -248,7 +248,7 @@ async fn waited(status: StatusCode, waits: Option<Call>) -> Result<Response, Res
     let so_far = (status, Json(json!({ "status": so_far }))).into_response();
     let Some(mut waits) = waits else { return Ok(so_far) };
     Ok(match waits.end().await.map_err(|why| not_looked_up(&why))? {
-        Over::Said(texts) => Json(json!({ "reply": texts.join("\n\n") })).into_response(),
+        Over::Said(answer) => Json(json!({ "reply": answer.texts.join("\n\n") })).into_response(),
         Over::Failed(notice) => error(StatusCode::BAD_GATEWAY, notice),
         Over::Late | Over::Closed => so_far,
     })

@@ -16,7 +16,7 @@ const READ_CHARS: i64 = 200;
 
 /// The turn `?1` and all before it. Each message was in no other: a turn is noted at it before a provider may have it. What
 /// still waited after one that completed was only offered to that.
-const TRIES: &str = "WITH RECURSIVE tries (turn) AS (
+pub(super) const TRIES: &str = "WITH RECURSIVE tries (turn) AS (
          SELECT ?1 UNION
          SELECT turns.earlier FROM turns JOIN tries ON turns.id = tries.turn WHERE turns.earlier IS NOT NULL)";
 

@@ -1,13 +1,15 @@
 //! How a message stands, for whoever waits for its answer: the same at any time, delivered or not.
 
 use cofferdam_protocol::ids::TurnId;
+use cofferdam_protocol::runner::Usage;
 use rusqlite::{OptionalExtension, Row, Savepoint, params};
 
 use super::GroupDb;
+use super::earlier::TRIES;
 use crate::model::chat::ChatRef;
 use crate::model::command::MessageKind;
 use crate::model::message::MessageState;
-use crate::model::stand::Stand;
+use crate::model::stand::{Answer, Stand};
 use crate::model::turn::TurnState;
 use crate::store::StoreError;
 
@@ -65,7 +67,8 @@ fn stand(tx: &Savepoint<'_>, message: &Message) -> Result<Stand, StoreError> {
     match (message.state, message.turn) {
         (MessageState::Pending, _) | (MessageState::Claimed, None) => Ok(Stand::Waiting),
         (MessageState::Claimed, Some(turn)) if asks(tx, message.id, turn)? => {
-            Ok(Stand::Asks(texts(tx, message.id, turn, "reply")?))
+            let texts = texts(tx, message.id, turn, "reply")?;
+            Ok(Stand::Asks(Answer { texts, usage: usage(tx, turn)? }))
         }
         (MessageState::Claimed, Some(turn)) => Ok(Stand::Running(TurnId(turn))),
         (MessageState::Done, turn) => done(tx, message, turn),
@@ -85,7 +88,7 @@ fn done(tx: &Savepoint<'_>, message: &Message, turn: Option<i64>) -> Result<Stan
         let text = notice_text(tx, notice)?;
         // What a command did is its answer.
         let command = message.kind != MessageKind::Message;
-        return Ok(if command { Stand::Said(vec![text]) } else { Stand::Failed(text) });
+        return Ok(if command { Stand::Said(vec![text].into()) } else { Stand::Failed(text) });
     }
     let Some(turn) = turn else { return Ok(Stand::Failed("it ended without an answer".to_owned())) };
     let state: String =
@@ -95,12 +98,13 @@ fn done(tx: &Savepoint<'_>, message: &Message, turn: Option<i64>) -> Result<Stan
         let last = notices.into_iter().next_back();
         return Ok(Stand::Failed(last.unwrap_or_else(|| "the turn ended without an answer".to_owned())));
     }
+    let usage = usage(tx, turn)?;
     // An earlier try may have said it all.
     let mut at = Some(turn);
     while let Some(turn) = at {
         let said = texts(tx, message.id, turn, "reply")?;
         if !said.is_empty() {
-            return Ok(Stand::Said(said));
+            return Ok(Stand::Said(Answer { texts: said, usage }));
         }
         at = tx
             .prepare_cached("SELECT earlier FROM turns WHERE id = ?1 AND earlier < id")?
@@ -108,7 +112,26 @@ fn done(tx: &Savepoint<'_>, message: &Message, turn: Option<i64>) -> Result<Stan
             .optional()?
             .flatten();
     }
-    Ok(Stand::Said(notices))
+    Ok(Stand::Said(Answer { texts: notices, usage }))
+}
+
+/// What the turn and the earlier tries of its messages took. Containers say so: their sums are not left to the database,
+/// where they could overflow.
+fn usage(tx: &Savepoint<'_>, turn: i64) -> Result<Usage, StoreError> {
+    let sql = format!(
+        "{TRIES} SELECT coalesce(input_tokens, 0), coalesce(cached_tokens, 0), coalesce(output_tokens, 0),
+                        coalesce(reasoning_tokens, 0)
+         FROM tries JOIN turns ON turns.id = tries.turn WHERE turns.id = ?1 OR turns.state <> 'completed'"
+    );
+    let mut statement = tx.prepare_cached(&sql)?;
+    let rows = statement.query_map([turn], |row| {
+        Ok(Usage { input: row.get(0)?, cached_input: row.get(1)?, output: row.get(2)?, reasoning: row.get(3)? })
+    })?;
+    let mut sum = Usage::default();
+    for usage in rows {
+        sum = sum.and(usage?);
+    }
+    Ok(sum)
 }
 
 fn notice_text(tx: &Savepoint<'_>, reply: i64) -> Result<String, StoreError> {

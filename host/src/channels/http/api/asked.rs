@@ -72,6 +72,8 @@ pub(super) struct Asked {
     /// JSON Schema that the answer must follow.
     pub(super) schema: Option<String>,
     pub(super) stream: bool,
+    /// A completion's stream tells in the end what it took.
+    pub(super) include_usage: bool,
     /// The caller's, as it was sent.
     pub(super) metadata: Value,
 }
@@ -124,6 +126,7 @@ impl Asked {
             previous: None,
             schema: None,
             stream: request["stream"] == true,
+            include_usage: request["stream_options"]["include_usage"] == true,
             metadata: request["metadata"].clone(),
         })
     }

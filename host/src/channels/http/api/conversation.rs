@@ -4,6 +4,7 @@
 //! A caller that goes back and asks something else (the "try again" of chat windows) has a history that is known and is not
 //! the end: its conversation goes on in a fresh thread, where the agent never hears of what was taken back.
 
+use axum::http::HeaderMap;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -12,6 +13,10 @@ use super::super::keys::hex;
 use super::super::plain::is_name;
 use super::asked::{Asked, Prints};
 use super::error::ApiError;
+use super::recent::{self, Recent};
+
+/// The longest `Idempotency-Key`, in bytes.
+const MOST_ID: usize = 255;
 
 /// Where a call belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,20 +43,37 @@ impl Shelf {
         self.book.keep_thread(&self.chat, of, what).await.map_err(|why| ApiError::book(&why))
     }
 
-    /// The thread of a call; `call` is its id, when the caller gave it one. A call that asks for something else under the
-    /// id of one before is refused: what was answered then is no answer to it.
-    pub(super) async fn thread(&self, asked: &Asked, call: Option<&str>) -> Result<Thread, ApiError> {
-        let Some(call) = call else { return self.choose(asked).await };
-        let stamp = hex(&asked.stamp());
-        if let Some(kept) = self.read(of_call(call)).await? {
-            // What older versions kept has no stamp.
-            let (id, asked) = kept.split_once(' ').unwrap_or((&kept, &stamp));
-            return if asked == stamp { self.of(id.to_owned()).await } else { Err(ApiError::other_call()) };
+    async fn keep_first(&self, of: [u8; 32], what: &str) -> Result<String, ApiError> {
+        self.book.keep_first(&self.chat, of, what).await.map_err(|why| ApiError::book(&why))
+    }
+
+    /// The thread and the message of a call: those of the one that it repeats, if it does.
+    pub(super) async fn whose(
+        &self,
+        asked: &Asked,
+        recent: &Recent,
+        (headers, path, body): (&HeaderMap, &str, &[u8]),
+    ) -> Result<(Thread, Uuid), ApiError> {
+        if let Some(id) = call_id(headers)? {
+            return Ok((self.thread(asked, id).await?, message_id(Some(id))));
         }
-        let thread = self.choose(asked).await?;
-        // Before it is handed in: a call that is repeated finds its thread.
-        self.keep(of_call(call), &format!("{} {stamp}", thread.id)).await?;
-        Ok(thread)
+        let known = recent.call(headers, recent::of(&self.chat, path, body));
+        let thread = known.thread.get_or_try_init(|| self.choose(asked)).await?;
+        Ok((thread.clone(), known.message))
+    }
+
+    /// The thread of a call with this id of its caller's. One that asks for something else under the id of one before is
+    /// refused: what was answered then is no answer to it.
+    async fn thread(&self, asked: &Asked, call: &str) -> Result<Thread, ApiError> {
+        let stamp = hex(&asked.stamp());
+        let kept = match self.read(of_call(call)).await? {
+            Some(kept) => kept,
+            // Before it is handed in: a call that is repeated finds its thread, also at the same time.
+            None => self.keep_first(of_call(call), &format!("{} {stamp}", self.choose(asked).await?.id)).await?,
+        };
+        // What older versions kept has no stamp.
+        let (id, asked) = kept.split_once(' ').unwrap_or((&kept, &stamp));
+        if asked == stamp { self.of(id.to_owned()).await } else { Err(ApiError::other_call()) }
     }
 
     async fn choose(&self, asked: &Asked) -> Result<Thread, ApiError> {
@@ -132,6 +154,16 @@ fn of_end(thread: &str) -> [u8; 32] {
 
 fn of_call(call: &str) -> [u8; 32] {
     named("thread of call", call)
+}
+
+/// The caller's own id of its call.
+fn call_id(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let Some(id) = headers.get("idempotency-key") else { return Ok(None) };
+    let id = id.to_str().unwrap_or_default();
+    if (1..=MOST_ID).contains(&id.len()) {
+        return Ok(Some(id));
+    }
+    Err(ApiError::unreadable(format!("Idempotency-Key is not 1 to {MOST_ID} visible characters.")))
 }
 
 /// The id of a call's message on this platform: the caller's own id of it in our form, or a fresh one with its time.

@@ -5,11 +5,13 @@ mod chat;
 mod content;
 mod conversation;
 mod error;
+mod origins;
 mod params;
 mod recent;
 mod responses;
 mod said;
 mod stream;
+mod usage;
 
 use std::sync::Arc;
 
@@ -18,7 +20,8 @@ use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
+use cofferdam_protocol::runner::Usage;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -41,8 +44,6 @@ pub(super) use self::recent::Recent;
 const MOST_BODY: usize = 20 * 1024 * 1024;
 /// The most values in a body: parsed, each takes up to 72 bytes, whatever it takes in JSON.
 const MOST_VALUES: usize = 300_000;
-/// The longest `Idempotency-Key`, in bytes.
-const MOST_ID: usize = 255;
 /// What callers may say instead of their key's model.
 const DEFAULT: &str = "default";
 
@@ -55,15 +56,21 @@ enum Api {
 
 type Answer = Result<Response, ApiError>;
 
-pub(super) fn routes() -> Router<Desk> {
-    Router::new()
+/// Its routes; pages of these origins may call them from browsers.
+pub(super) fn routes(origins: &[String]) -> Router<Desk> {
+    let routes = Router::new()
         .route("/v1/models", get(models))
         .route("/v1/models/{*id}", get(model))
         .route("/v1/chat/completions", post(chat))
         .route("/v1/responses", post(respond))
         .route("/v1/responses/{id}", get(response))
-        .fallback(nowhere)
-        .method_not_allowed_fallback(no_method)
+        .route("/v1/{*path}", any(nowhere))
+        .method_not_allowed_fallback(no_method);
+    let routes = match origins::layer(origins) {
+        Some(layer) => routes.route_layer(layer),
+        None => routes,
+    };
+    routes.fallback(nowhere)
 }
 
 async fn nowhere(method: Method, uri: Uri) -> ApiError {
@@ -149,7 +156,7 @@ async fn found(desk: &Desk, key: &Key, id: &str) -> Answer {
     Ok(Json(match stand.map_err(|why| ApiError::book(&why))? {
         Stand::Unknown => return Err(unknown()),
         Stand::Waiting | Stand::Running(_) => response.in_progress(),
-        Stand::Said(texts) | Stand::Asks(texts) => response.completed(&texts.join("\n\n")),
+        Stand::Said(answer) | Stand::Asks(answer) => response.completed(&answer.texts.join("\n\n"), answer.usage),
         Stand::Failed(notice) => response.failed(&notice),
     })
     .into_response())
@@ -181,7 +188,7 @@ async fn create(desk: Desk, api: Api, request: Request) -> Answer {
     let asked = asked(api, &key, &parts.headers, &body);
     let mut asked = counted(&desk, &chat, asked).await?;
     let shelf = Shelf { book: inner.book.clone(), chat: chat.clone() };
-    let whose = whose(&desk, &shelf, &asked, (&parts.headers, parts.uri.path(), &body)).await;
+    let whose = shelf.whose(&asked, &inner.recent, (&parts.headers, parts.uri.path(), &body.bytes)).await;
     let (thread, message) = counted(&desk, &chat, whose).await?;
     let files = inner.files.hold(std::mem::take(&mut asked.files));
     let arrival = arrival(&desk, &key, (&thread, &message), &asked, files.offered.clone());
@@ -200,7 +207,7 @@ async fn create(desk: Desk, api: Api, request: Request) -> Answer {
         Ok(Taken::Known) => unnoted(shelf.known(&thread.id, &prints).await),
         Ok(Taken::Dropped(reason)) => return Err(ApiError::dropped(reason)),
         Ok(Taken::Done(words)) if streams => return Ok(script.at_once(&words)),
-        Ok(Taken::Done(words)) => return Ok(whole(&script, &words)),
+        Ok(Taken::Done(words)) => return Ok(whole(&script, &words, Usage::default())),
         Err(why) => return Err(ApiError::unavailable(why.to_string())),
     }
     let noted = Noted { shelf, thread: thread.id, prints };
@@ -278,19 +285,19 @@ fn arrival(
 /// The answer of a call without a stream.
 async fn waited(script: Script, mut call: super::waiting::Call, noted: Noted) -> Answer {
     let over = call.end().await.map_err(|why| ApiError::book(&why))?;
-    let Over::Said(texts) = &over else {
+    let Over::Said(answer) = &over else {
         noted.end(Err(&over)).await?;
         return Err(ApiError::late());
     };
-    let text = texts.join("\n\n");
+    let text = answer.texts.join("\n\n");
     unnoted(noted.end(Ok(&text)).await);
-    Ok(whole(&script, &text))
+    Ok(whole(&script, &text, answer.usage))
 }
 
-fn whole(script: &Script, text: &str) -> Response {
+fn whole(script: &Script, text: &str, usage: Usage) -> Response {
     Json(match script {
-        Script::Chat(completion) => completion.whole(text),
-        Script::Responses(response) => response.completed(text),
+        Script::Chat(completion) => completion.whole(text, usage),
+        Script::Responses(response) => response.completed(text, usage),
     })
     .into_response()
 }
@@ -301,6 +308,7 @@ fn script(api: Api, key: &Key, thread: &str, (message, asked): (&Uuid, &Asked)) 
             id: format!("chatcmpl-{}", message.simple()),
             created: conversation::created(message).unwrap_or_else(|| now_ms() / 1000),
             model: key.model.clone(),
+            include_usage: asked.include_usage,
         }),
         Api::Responses => Script::Responses(responses::Response {
             previous: asked.previous.clone(),
@@ -320,35 +328,6 @@ fn object(key: &Key, thread: &str, message: &Uuid) -> responses::Response {
         metadata: Value::Null,
         sequence: 0,
     }
-}
-
-/// The thread and the message of a call: those of the one that it repeats, if it does.
-async fn whose(
-    desk: &Desk,
-    shelf: &Shelf,
-    asked: &Asked,
-    (headers, path, body): (&HeaderMap, &str, &Bytes),
-) -> Result<(Thread, Uuid), ApiError> {
-    if let Some(id) = call_id(headers)? {
-        return Ok((shelf.thread(asked, Some(id)).await?, conversation::message_id(Some(id))));
-    }
-    let call = recent::of(&shelf.chat, path, &body.bytes);
-    if let Some(known) = desk.inner.recent.repeated(headers, &call) {
-        return Ok(known);
-    }
-    let (thread, message) = (shelf.thread(asked, None).await?, conversation::message_id(None));
-    desk.inner.recent.note(call, thread.clone(), message);
-    Ok((thread, message))
-}
-
-/// The caller's own id of its call.
-fn call_id(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
-    let Some(id) = headers.get("idempotency-key") else { return Ok(None) };
-    let id = id.to_str().unwrap_or_default();
-    if (1..=MOST_ID).contains(&id.len()) {
-        return Ok(Some(id));
-    }
-    Err(ApiError::unreadable(format!("Idempotency-Key is not 1 to {MOST_ID} visible characters.")))
 }
 
 async fn read(desk: &Desk, chat: &str, headers: &HeaderMap, body: axum::body::Body) -> Result<Bytes, ApiError> {

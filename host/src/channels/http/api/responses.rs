@@ -1,10 +1,12 @@
 //! `POST /v1/responses`: its request, its object and the events of its stream.
 
 use axum::http::HeaderMap;
+use cofferdam_protocol::runner::Usage;
 use serde_json::{Value, json};
 
 use super::asked::{Asked, schema};
 use super::error::ApiError;
+use super::usage::of_response;
 
 /// What a request asks.
 pub(super) fn read(headers: &HeaderMap, request: &Value) -> Result<Asked, ApiError> {
@@ -44,28 +46,35 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// The object. What it cost is not known here, so no `usage` is told.
-    fn object(&self, status: &str, output: &[Value], error: Value) -> Value {
+    /// The object, with all that strict clients look for. What only tunes a model stands as when nobody asks for it.
+    fn object(&self, status: &str, output: &[Value]) -> Value {
         let metadata = if self.metadata.is_null() { json!({}) } else { self.metadata.clone() };
         json!({
-            "id": self.id, "object": "response", "created_at": self.created, "status": status, "error": error,
-            "incomplete_details": null, "instructions": null, "metadata": metadata, "model": self.model,
+            "id": self.id, "object": "response", "created_at": self.created, "completed_at": null, "status": status,
+            "background": false, "error": null, "incomplete_details": null, "instructions": null,
+            "max_output_tokens": null, "max_tool_calls": null, "metadata": metadata, "model": self.model,
             "output": output, "parallel_tool_calls": false, "previous_response_id": self.previous,
-            "temperature": null, "text": {"format": {"type": "text"}}, "tool_choice": "auto", "tools": [],
-            "top_p": null, "truncation": "disabled", "store": true,
+            "prompt_cache_key": null, "reasoning": {"effort": null, "summary": null}, "safety_identifier": null,
+            "service_tier": "default", "store": true, "temperature": 1.0, "text": {"format": {"type": "text"}},
+            "tool_choice": "auto", "tools": [], "top_logprobs": 0, "top_p": 1.0, "presence_penalty": 0.0,
+            "frequency_penalty": 0.0, "truncation": "disabled", "usage": null, "user": null,
         })
     }
 
-    pub(super) fn completed(&self, text: &str) -> Value {
-        self.object("completed", &[self.item("completed", Some(text))], Value::Null)
+    pub(super) fn completed(&self, text: &str, usage: Usage) -> Value {
+        let mut object = self.object("completed", &[self.item("completed", Some(text))]);
+        object["usage"] = of_response(usage);
+        object
     }
 
     pub(super) fn in_progress(&self) -> Value {
-        self.object("in_progress", &[], Value::Null)
+        self.object("in_progress", &[])
     }
 
     pub(super) fn failed(&self, notice: &str) -> Value {
-        self.object("failed", &[], json!({"code": "server_error", "message": notice}))
+        let mut object = self.object("failed", &[]);
+        object["error"] = json!({"code": "server_error", "message": notice});
+        object
     }
 
     fn item(&self, status: &str, text: Option<&str>) -> Value {
@@ -103,8 +112,8 @@ impl Response {
         self.of_text("response.output_text.delta", json!({"delta": words, "logprobs": []}))
     }
 
-    pub(super) fn ends(&mut self, text: &str) -> String {
-        let (response, item) = (self.completed(text), self.item("completed", Some(text)));
+    pub(super) fn ends(&mut self, text: &str, usage: Usage) -> String {
+        let (response, item) = (self.completed(text, usage), self.item("completed", Some(text)));
         [
             self.of_text("response.output_text.done", json!({"text": text, "logprobs": []})),
             self.of_text("response.content_part.done", json!({"part": part(text)})),

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use bytes::Bytes;
+use cofferdam_protocol::runner::Usage;
 use futures_util::stream;
 
 use super::super::places::Place;
@@ -16,6 +17,7 @@ use super::conversation::Shelf;
 use super::error::ApiError;
 use super::responses::Response;
 use super::said::Said;
+use super::unnoted;
 
 /// The words of either API.
 pub(super) enum Script {
@@ -39,10 +41,10 @@ impl Script {
         }
     }
 
-    fn ends(&mut self, text: &str) -> String {
+    fn ends(&mut self, text: &str, usage: Usage) -> String {
         match self {
-            Self::Chat(completion) => completion.ends(),
-            Self::Responses(response) => response.ends(text),
+            Self::Chat(completion) => completion.ends(usage),
+            Self::Responses(response) => response.ends(text, usage),
         }
     }
 
@@ -56,7 +58,7 @@ impl Script {
 
     /// An answer that is there at once.
     pub(super) fn at_once(mut self, text: &str) -> HttpResponse {
-        let events = [self.begins(), self.says(text), self.ends(text)].concat();
+        let events = [self.begins(), self.says(text), self.ends(text, Usage::default())].concat();
         events_of(Body::from(events))
     }
 }
@@ -134,21 +136,14 @@ impl Streamed {
     }
 
     async fn end(&mut self, over: Over) -> String {
-        let mut events = String::new();
-        let noted = if let Over::Said(texts) = &over {
-            events = self.script.says(self.said.finish(texts));
-            self.noted.end(Ok(self.said.text())).await
-        } else {
-            self.noted.end(Err(&over)).await
+        let Over::Said(answer) = &over else {
+            let noted = self.noted.end(Err(&over)).await;
+            return self.script.fails(&noted.err().unwrap_or_else(ApiError::late));
         };
-        let is_said = matches!(over, Over::Said(_));
-        events
-            + &match noted {
-                // The answer is there, whatever could not be noted.
-                Ok(()) => self.script.ends(self.said.text()),
-                Err(_) if is_said => self.script.ends(self.said.text()),
-                Err(error) => self.script.fails(&error),
-            }
+        let events = self.script.says(self.said.finish(&answer.texts));
+        // The answer is there, whatever could not be noted.
+        unnoted(self.noted.end(Ok(self.said.text())).await);
+        events + &self.script.ends(self.said.text(), answer.usage)
     }
 }
 
