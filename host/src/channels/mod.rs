@@ -23,6 +23,7 @@ pub mod state;
 mod stuck;
 pub mod telegram;
 pub mod terminal;
+mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub enum Writers {
     /// Programs, each let in by a secret that somebody gave it for one group: nobody is asked about them, and their channel
     /// bounds their calls, so they have no pace.
     Programs,
+    /// That is not known while the channel does not run.
+    Unknown,
 }
 
 /// A chat platform's adapter. One value is one channel of the home: a bot, a server, a program.
@@ -224,6 +227,12 @@ pub enum SendError {
         after: Option<Duration>,
         /// The pause is for everything that goes there, not for this chat alone.
         whole_channel: bool,
+    },
+    /// Our own disk is in the way, and the platform was not asked. Tried again as what may be taken later; a file is waited for.
+    #[error("{why}")]
+    Disk {
+        /// What failed, for people.
+        why: String,
     },
     /// The platform will never take it, such as for a chat that is gone. Not tried again.
     #[error("{why}")]

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tokio::io::AsyncWrite;
 
-use super::{Abilities, Channel, Offered, Piece, Receipt, SendError, State};
+use super::{Abilities, Channel, Offered, Piece, Receipt, SendError, State, Writers};
 use crate::model::chat::ChatRef;
 use crate::model::reply::Outbound;
 
@@ -28,6 +28,10 @@ impl Channel for Parked {
 
     fn abilities(&self) -> Abilities {
         Abilities::default()
+    }
+
+    fn writers(&self) -> Writers {
+        Writers::Unknown
     }
 
     fn state(&self) -> State {

@@ -81,6 +81,7 @@ impl Inner {
         let miss = match &error {
             SendError::Absent => Miss::Absent,
             SendError::Later { after, .. } => Miss::Later { after: *after },
+            SendError::Disk { .. } => Miss::Later { after: None },
             SendError::Refused { .. } => Miss::Refused,
             SendError::Doubt { .. } => Miss::Doubt { idempotent: channel.abilities().idempotent },
         };

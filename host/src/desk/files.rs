@@ -10,10 +10,9 @@ use cofferdam_protocol::admin::{MAX_FILE_BYTES, MAX_FILES};
 use cofferdam_protocol::ids::Folder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::{Desk, failed, placing};
+use super::{Desk, failed, fetching, placing};
 use crate::channels::{Channel, NotTaken, Offered, SendError, Written};
 use crate::error_chain;
 use crate::files::safe_name;
@@ -22,14 +21,12 @@ use crate::model::chat::{Attachment, ChatRef, FILE_NOTE};
 /// A message's files in a group's workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Placed {
-    folder: Folder,
+    pub(super) folder: Folder,
     pub(super) files: Vec<Attachment>,
     /// Lines about those that could not be had, for behind the text.
     pub(super) notes: String,
 }
 
-/// The longest time for one file: a little more than any channel allows itself, which is 680 s at most.
-const FETCH: Duration = Duration::from_secs(700);
 /// A file that cannot be had for so long, nor the second time, is left out: what is written behind it waits no longer.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// So many files are remembered before those are forgotten whose message does not come again.
@@ -114,15 +111,15 @@ impl Desk {
         let disk = |error: io::Error| NotTaken::Failed(format!("the file could not be kept: {error}"));
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&staging).map_err(disk)?;
         let staged = tempfile::NamedTempFile::new_in(&staging).map_err(disk)?;
-        let mut file = tokio::fs::File::from_std(staged.reopen().map_err(disk)?);
+        let file = tokio::fs::File::from_std(staged.reopen().map_err(disk)?);
         let begun = Instant::now();
-        let why = match timeout(FETCH, channel.fetch(offered, &mut file, MAX_FILE_BYTES)).await {
-            Ok(Ok(_)) => None,
-            Ok(Err(SendError::Refused { why })) => return Ok(Err(why)),
+        // A full disk passes, and is no file's fault.
+        let why = match fetching::fetch(channel, offered, file).await.map_err(disk)? {
+            Ok(_) => None,
+            Err(SendError::Refused { why }) => return Ok(Err(why)),
             // Nobody was asked for it.
-            Ok(Err(error @ SendError::Absent)) => return Err(NotTaken::Failed(error.to_string())),
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("it did not come within {} s", FETCH.as_secs())),
+            Err(error @ SendError::Absent) => return Err(NotTaken::Failed(error.to_string())),
+            Err(error) => Some(error.to_string()),
         };
         if let Some(why) = why {
             if !self.inner.lacking.missed(of, begun) {
@@ -132,7 +129,6 @@ impl Desk {
             return Ok(Err("it could not be fetched, though it was tried for minutes".to_owned()));
         }
         self.inner.lacking.had(&of);
-        file.flush().await.map_err(disk)?;
         let (home, of, name) = (self.inner.home.clone(), folder.clone(), safe_name(&offered.name));
         let placed = tokio::task::spawn_blocking(move || {
             let mut staged = std::fs::File::open(staged.path()).map_err(disk)?;
@@ -163,11 +159,21 @@ fn unplaced(error: &(dyn std::error::Error + 'static)) -> Unplaced {
     Unplaced { now: error_chain(error), for_good: placing::for_good(error) }
 }
 
-/// The same for the same file of the same message at every try: one that was cut off is written over.
+/// The same for the same file of the same message at every try, whatever the day: one that was cut off is written over.
 pub(super) fn prefix(chat: &ChatRef, platform_id: &str, number: usize) -> String {
     let hash = Sha256::digest(format!("{chat}\0{platform_id}\0{number}"));
     // So many that nobody finds a message of their own whose file would come over another's.
-    let hex: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let day = jiff::Timestamp::from_millisecond(crate::clock::now_ms()).unwrap_or_default();
-    format!("{}-{hex}", day.strftime("%Y%m%d"))
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_files_name_is_the_same_whenever_it_is_tried() {
+        let chat = ChatRef { channel: "tg".into(), chat_id: "-5".into(), thread_id: None };
+        assert_eq!(prefix(&chat, "7", 0), "01b82bb30364a2de");
+        assert_ne!(prefix(&chat, "7", 0), prefix(&chat, "7", 1));
+    }
 }

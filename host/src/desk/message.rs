@@ -6,6 +6,7 @@ use super::files::Placed;
 use super::{Desk, failed, words};
 use crate::channels::{Arrival, NotTaken, Taken, Writers, Written};
 use crate::model::chat::{ChatKind, Inbound};
+use crate::model::command::Command;
 use crate::model::engage::EngageMode;
 use crate::model::own_command::Asks;
 use crate::model::people::{Act, UnknownPolicy};
@@ -30,6 +31,13 @@ pub(super) struct Found {
     pub(super) asks: Asks,
     /// Its files, where they are in a workspace already.
     pub(super) placed: Vec<Placed>,
+}
+
+impl Found {
+    /// Whether it ends a group's turn there: that is of no use later.
+    pub(super) fn stops(&self, fate: &Fate) -> bool {
+        *fate == Fate::Accept && self.asks == Asks::Conversation(Command::Stop)
+    }
 }
 
 impl Desk {
@@ -102,76 +110,19 @@ impl Desk {
         }
     }
 
-    /// Each group's fate: what one does not take keeps it from no other.
-    async fn groups(
+    /// Takes it in with its files, which are in the group's workspace.
+    pub(super) async fn accept(
         &self,
         arrival: &Arrival,
         written: &Written,
         found: &Found,
-        fates: Vec<Fate>,
-    ) -> Result<Taken, NotTaken> {
-        let mut taken = Taken::Dropped(DropReason::NotEngaged.as_str());
-        let mut missed = None;
-        for (wiring, fate) in found.wirings.iter().zip(fates) {
-            let now = match self.of_group(arrival, written, found, (wiring, fate)).await {
-                Ok(now) => now,
-                Err(why) => {
-                    missed.get_or_insert(why);
-                    continue;
-                }
-            };
-            if !matches!(taken, Taken::Accepted | Taken::Known) || now == Taken::Accepted {
-                taken = now;
-            }
-        }
-        // All are offered it again: the others know it by its id.
-        missed.map_or(Ok(taken), Err)
-    }
-
-    /// One group's fate. Where others listen too, what it does not take now waits for it alone, and so does what comes after.
-    async fn of_group(
-        &self,
-        arrival: &Arrival,
-        written: &Written,
-        found: &Found,
-        (wiring, fate): (&Wiring, Fate),
-    ) -> Result<Taken, NotTaken> {
-        // Behind a mention that waits, a thread may go on.
-        let may_go_on = fate == Fate::Drop(DropReason::NotEngaged) && goes_on(wiring);
-        let kept = may_go_on || matches!(fate, Fate::Accept | Fate::Context | Fate::AskSender);
-        if kept && found.ahead.stuck.contains(&wiring.folder) {
-            return self.wait_for(&wiring.folder, arrival).await;
-        }
-        let met = match fate {
-            Fate::Accept => self.accept(arrival, written, found, wiring).await,
-            Fate::Context => self.overhear(arrival, written, wiring).await,
-            Fate::AskSender => self.ask_sender(arrival, written, &wiring.folder).await,
-            Fate::Refuse(act) => self.refuse(arrival, act).await,
-            Fate::Drop(reason) => self.dropped(arrival, reason).await,
-        };
-        match met {
-            Err(why) if kept && found.wirings.len() > 1 => {
-                tracing::warn!(group = %wiring.folder, chat = %arrival.chat, %why, "it waits for this group alone");
-                self.wait_for(&wiring.folder, arrival).await
-            }
-            met => met,
-        }
-    }
-
-    async fn accept(
-        &self,
-        arrival: &Arrival,
-        written: &Written,
-        found: &Found,
-        wiring: &Wiring,
+        (wiring, placed): (&Wiring, Placed),
     ) -> Result<Taken, NotTaken> {
         let command = match &found.asks {
             Asks::Conversation(command) => Some(command.clone()),
             Asks::Agent | Asks::Own(_) => None,
         };
         let mut message = inbound(arrival, written, &written.text);
-        let name = (&arrival.chat, arrival.platform_id.as_str());
-        let placed = self.placed(&wiring.folder, written, name, &found.placed).await?;
         message.text += &placed.notes;
         message.files = placed.files;
         let taken = self.accept_as(&wiring.folder, wiring, message, command).await?;
@@ -188,7 +139,7 @@ impl Desk {
         folder: &Folder,
         wiring: &Wiring,
         message: Inbound,
-        command: Option<crate::model::command::Command>,
+        command: Option<Command>,
     ) -> Result<Taken, NotTaken> {
         let mode = wiring.terms.session_mode;
         match router::accept(&self.inner.stores, folder, mode, message, command).await.map_err(failed)? {
@@ -201,7 +152,12 @@ impl Desk {
         }
     }
 
-    async fn overhear(&self, arrival: &Arrival, written: &Written, wiring: &Wiring) -> Result<Taken, NotTaken> {
+    pub(super) async fn overhear(
+        &self,
+        arrival: &Arrival,
+        written: &Written,
+        wiring: &Wiring,
+    ) -> Result<Taken, NotTaken> {
         let mut text = written.text.clone();
         for file in &written.files {
             text += &format!(" [file {}]", crate::files::safe_name(&file.name));
@@ -216,7 +172,7 @@ impl Desk {
     }
 
     /// Tells who asked for more than they may, and counts that.
-    async fn refuse(&self, arrival: &Arrival, act: Act) -> Result<Taken, NotTaken> {
+    pub(super) async fn refuse(&self, arrival: &Arrival, act: Act) -> Result<Taken, NotTaken> {
         let post = NewPost::new(arrival.chat.clone(), words::refused(act));
         if !self.answer(arrival, Some(post)).await? {
             return Ok(Taken::Known);
@@ -239,6 +195,12 @@ impl Desk {
         let channel = self.inner.channels.get(&arrival.chat.channel);
         arrival.kind == ChatKind::Direct && channel.is_some_and(|channel| channel.writers() == Writers::People)
     }
+
+    /// Who writes in this chat.
+    pub(super) fn writers(&self, arrival: &Arrival) -> Writers {
+        let channel = self.inner.channels.get(&arrival.chat.channel);
+        channel.map_or(Writers::People, |channel| channel.writers())
+    }
 }
 
 /// What becomes of strangers in this chat.
@@ -248,7 +210,7 @@ pub(super) fn policy(arrival: &Arrival, found: &Found) -> UnknownPolicy {
 }
 
 /// Whether a thread in which one engaged goes on by itself.
-fn goes_on(wiring: &Wiring) -> bool {
+pub(super) fn goes_on(wiring: &Wiring) -> bool {
     wiring.terms.sticky && wiring.terms.engage != EngageMode::Always
 }
 

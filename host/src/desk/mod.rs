@@ -9,7 +9,8 @@
 //!                          └─ press ─▶ an approval, or an agent's question
 //! ```
 //!
-//! - [`message`]: what becomes of a message. - `edit`: of a change of one. - `files`, [`placing`]: what came with it.
+//! - [`message`]: what becomes of a message. - `groups`: in each group. - `edit`: of a change of one.
+//! - `files`, `fetching`, [`placing`]: what came with it.
 //! - `floods`, `late`: who writes too fast, and what of it waits. - `patterns`: compiled.
 //! - [`approvals`], [`questions`]: what waits for a person; [`decider`]: who may decide on it. - [`pairing`]: codes.
 //! - `own`: commands. - `press`: buttons. - `words`: ours. - [`moves`]: chats that got another id.
@@ -17,8 +18,10 @@
 mod approvals;
 mod decider;
 mod edit;
+mod fetching;
 mod files;
 mod floods;
+mod groups;
 mod late;
 mod message;
 mod moves;

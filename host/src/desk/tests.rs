@@ -1,6 +1,7 @@
 //! The desk on a real store.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 
@@ -21,6 +22,7 @@ use crate::store::wirings::{ChatRow, Terms, Wiring};
 mod approvals;
 mod codes;
 mod edits;
+mod kept;
 mod late;
 mod moved;
 mod questions;
@@ -29,9 +31,21 @@ mod strangers;
 mod stuck;
 mod wirings;
 
-/// Says nothing; it may have files, but not the one that is gone, the slow one never comes, and the one for later is had by nobody yet.
+/// Says nothing; it may have files, but not the one that is gone, the slow one never comes, the one for later is had by nobody yet,
+/// for another the disk is full, and one meets a bug.
+#[derive(Clone, Default)]
 struct Mute {
     has_files: bool,
+    /// Programs write there.
+    of_programs: bool,
+    /// So often the bug is met.
+    breaks: Arc<AtomicU32>,
+}
+
+impl Mute {
+    fn with_files() -> Self {
+        Self { has_files: true, ..Self::default() }
+    }
 }
 
 #[async_trait]
@@ -42,6 +56,10 @@ impl Channel for Mute {
 
     fn abilities(&self) -> Abilities {
         Abilities::default()
+    }
+
+    fn writers(&self) -> Writers {
+        if self.of_programs { Writers::Programs } else { Writers::People }
     }
 
     async fn send(&self, _: &Outbound, _: (usize, &Piece), _: Option<&str>) -> Result<Receipt, SendError> {
@@ -63,7 +81,18 @@ impl Channel for Mute {
         if file.reference == "slow" {
             std::future::pending::<()>().await;
         }
-        into.write_all(b"content").await.unwrap();
+        if file.reference == "full disk" {
+            return Err(SendError::Disk { why: "no space".to_owned() });
+        }
+        if file.reference == "bug" {
+            let left = self.breaks.load(Ordering::Relaxed);
+            self.breaks.store(left.saturating_sub(1), Ordering::Relaxed);
+            assert!(left == 0, "a bug");
+        }
+        // As channels do.
+        let later = |error: std::io::Error| SendError::later(error.to_string(), None);
+        into.write_all(b"content").await.map_err(later)?;
+        into.flush().await.map_err(later)?;
         Ok(7)
     }
 }
@@ -94,16 +123,16 @@ impl Fixture {
             stores.central().put_group(&group.parse().unwrap(), "{}".into(), String::new()).await.unwrap();
         }
         let (accepted, count) = (Arc::default(), Arc::new(watch::Sender::new(0)));
-        let desk = desk(home, &stores, &accepted, &count, Mute { has_files: false });
+        let desk = desk(home, &stores, &accepted, &count, Mute::default());
         let counter = desk.intake("tg", Writers::People);
         Self { _dir: dir, stores, desk, counter, accepted, count, next: Mutex::new(0) }
     }
 
     /// The daemon starts anew on the same home, with this channel: what was only in memory is gone.
     fn starts_anew(&mut self, channel: Mute) {
-        let home = self.desk.inner.home.clone();
+        let (home, writers) = (self.desk.inner.home.clone(), channel.writers());
         self.desk = desk(home, &self.stores, &self.accepted, &self.count, channel);
-        self.counter = self.desk.intake("tg", Writers::People);
+        self.counter = self.desk.intake("tg", writers);
     }
 
     /// With an owner who is known, in the direct chat `1`.

@@ -1,5 +1,6 @@
 //! Programs as channels: real ones, written by each test, with the faults that programs have.
 
+mod bugs;
 mod flow;
 mod life;
 mod replies;

@@ -47,6 +47,8 @@ struct State {
     /// Calls until it dies.
     dies: Option<(usize, Death)>,
     dead: bool,
+    /// The next message meets a bug.
+    breaks: bool,
 }
 
 impl Desk {
@@ -158,6 +160,11 @@ impl Desk {
         self.until(&what, |desk| Some(desk.taken()).filter(|taken| taken.len() >= count)).await
     }
 
+    /// The next message breaks off inside.
+    pub fn breaks(&self) {
+        self.state().breaks = true;
+    }
+
     /// Whether this call is the last, or comes after it.
     fn death(&self) -> Option<Death> {
         let mut state = self.state();
@@ -205,6 +212,8 @@ impl Desk {
 #[async_trait]
 impl Intake for Desk {
     async fn take(&self, arrival: Arrival) -> Result<Taken, NotTaken> {
+        let breaks = std::mem::take(&mut self.state().breaks);
+        assert!(!breaks, "a bug");
         let death = self.death();
         if death == Some(Death::Before) {
             return self.dead().await;

@@ -192,3 +192,16 @@ async fn told_to_end_it_keeps_its_place_first() {
     assert_eq!(desk.handed(bert, taken), 1);
     bot.stop().await;
 }
+
+#[tokio::test]
+async fn a_chat_goes_on_after_a_bug() {
+    let (telegram, desk) = (Telegram::start().await, Desk::default());
+    let ada = telegram.person(1001, "Ada");
+    desk.breaks();
+    let bot = Bot::start(&telegram, &desk);
+    telegram.write(ada, "one");
+    telegram.write(ada, "two");
+    desk.takes(2).await;
+    assert_eq!(desk.texts(ada), ["one", "two"]);
+    bot.stop().await;
+}

@@ -10,7 +10,6 @@
 //! What waits outlives its program: a platform without a history says nothing twice. While the program waits for room, nothing of
 //! it is read, also no answer; so there is much room, and a file that a worker waits for has its time all the same.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,37 +18,18 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::calls::Wire;
-use super::marks::Marks;
 use super::orders::ToProgram;
+use super::queues::{Queues, Room, Waiting};
 use super::words::{REASON, Words};
-use crate::channels::stuck::Flow;
+use crate::channels::worker::works;
 use crate::channels::{Arrival, Content, Intake, Taken};
 use crate::model::chat::ChatRef;
 
-/// The most that wait in chats that are not held, and their most bytes; then the program waits.
-const FLOWING: usize = 1000;
-const FLOWING_BYTES: usize = 16 * 1024 * 1024;
-/// The most that wait in a chat that is held, and their most bytes; what comes beyond is dropped when it is stuck for long.
-const HELD: usize = 500;
-const HELD_BYTES: usize = 2 * 1024 * 1024;
-/// The most bytes that wait in all held chats. Twice as many are everybody's trouble, and the program waits.
-const ALL_HELD_BYTES: usize = 32 * 1024 * 1024;
-/// What each counts beside its texts, in bytes.
-const OVERHEAD: usize = 1024;
 /// The pauses before a refused arrival is handed in again.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long the end waits for what came before it.
 const LAST: Duration = Duration::from_secs(2);
-
-/// An arrival, and whom to tell that it was taken.
-pub(super) struct Waiting {
-    pub(super) arrival: Arrival,
-    pub(super) place: u64,
-    pub(super) marks: Arc<Marks>,
-    pub(super) wire: Arc<Wire>,
-}
 
 /// The way in. It is shared by one program after the other.
 pub(super) struct Inlet {
@@ -63,34 +43,6 @@ pub(super) struct Inlet {
     ending: CancellationToken,
     /// Nothing at all is handed to the intake.
     over: CancellationToken,
-}
-
-#[derive(Default)]
-struct Queues {
-    chats: HashMap<String, Queue>,
-    flowing: usize,
-    flowing_bytes: usize,
-    held_bytes: usize,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Waiting>,
-    bytes: usize,
-    flow: Flow,
-}
-
-/// Where an arrival goes.
-#[derive(Debug, PartialEq, Eq)]
-enum Room {
-    /// Into its chat's queue.
-    There,
-    /// It is there already.
-    Taken,
-    /// Nowhere yet.
-    None,
-    /// Nowhere: its chat is held for long, and has too many. Whether that is the first.
-    Over(bool),
 }
 
 impl Inlet {
@@ -157,7 +109,8 @@ impl Inlet {
     fn push(self: &Arc<Self>, waiting: Waiting) {
         let chat = waiting.arrival.chat.chat_id.clone();
         if self.queues().push(waiting) {
-            self.workers.spawn(self.clone().work(chat));
+            let inlet = self.clone();
+            self.workers.spawn(async move { works(&chat, || inlet.work(&chat), &inlet.ending).await });
         }
     }
 
@@ -175,10 +128,10 @@ impl Inlet {
     }
 
     /// Hands in what waits in a chat, until nothing does.
-    async fn work(self: Arc<Self>, chat: String) {
+    async fn work(&self, chat: &str) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let Some(arrival) = self.queues().first(&chat) else { return };
+            let Some(arrival) = self.queues().first(chat) else { return };
             let taken = tokio::select! {
                 biased;
                 () = self.over.cancelled() => return,
@@ -187,7 +140,7 @@ impl Inlet {
             match taken {
                 Ok(taken) => {
                     pause = FIRST_PAUSE;
-                    let waiting = self.queues().pop(&chat);
+                    let waiting = self.queues().pop(chat);
                     self.room.notify_one();
                     if let Some(waiting) = waiting {
                         self.taken(&waiting, taken).await;
@@ -195,7 +148,7 @@ impl Inlet {
                 }
                 Err(why) => {
                     let why = self.words.line(&why.to_string(), REASON);
-                    let first = self.queues().hold(&chat);
+                    let first = self.queues().hold(chat);
                     if first {
                         tracing::warn!(chat, why, "messages of this chat are not taken now; they wait");
                     }
@@ -241,108 +194,5 @@ impl Inlet {
 
     fn queues(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Queues {
-    fn room_for(&self, waiting: &Waiting) -> Room {
-        let queue = self.chats.get(&waiting.arrival.chat.chat_id);
-        let Some(queue) = queue.filter(|queue| queue.flow.is_stuck()) else { return self.room_to_flow() };
-        let is_full = queue.waiting.len() >= HELD || queue.bytes >= HELD_BYTES || self.held_bytes >= ALL_HELD_BYTES;
-        match (is_full, queue.flow.drops(), queue.flow.is_held()) {
-            (true, Some(first), _) => Room::Over(first),
-            (true, None, true) => Room::None,
-            (false, _, true) => Room::There,
-            (_, _, false) => self.room_to_flow(),
-        }
-    }
-
-    fn room_to_flow(&self) -> Room {
-        let has_room = self.flowing < FLOWING && self.flowing_bytes < FLOWING_BYTES;
-        if has_room && self.held_bytes < 2 * ALL_HELD_BYTES { Room::There } else { Room::None }
-    }
-
-    /// Whether an arrival waits already, handed in by a program of before: its present one is told then when it is taken.
-    fn waits(&mut self, new: &Waiting) -> bool {
-        let Some(queue) = self.chats.get_mut(&new.arrival.chat.chat_id) else { return false };
-        let is_it = |old: &&mut Waiting| {
-            !Arc::ptr_eq(&old.marks, &new.marks)
-                && old.arrival.platform_id == new.arrival.platform_id
-                && old.arrival.content == new.arrival.content
-        };
-        let Some(old) = queue.waiting.iter_mut().find(is_it) else { return false };
-        (old.place, old.marks, old.wire) = (new.place, new.marks.clone(), new.wire.clone());
-        true
-    }
-
-    /// Answers whether its chat had none waiting.
-    fn push(&mut self, waiting: Waiting) -> bool {
-        let queue = self.chats.entry(waiting.arrival.chat.chat_id.clone()).or_default();
-        let bytes = waiting.bytes();
-        queue.bytes += bytes;
-        if queue.flow.is_held() {
-            self.held_bytes += bytes;
-        } else {
-            self.flowing += 1;
-            self.flowing_bytes += bytes;
-        }
-        queue.waiting.push_back(waiting);
-        queue.waiting.len() == 1
-    }
-
-    /// The first in a chat; a chat without one is forgotten.
-    fn first(&mut self, chat: &str) -> Option<Arrival> {
-        let first = self.chats.get(chat)?.waiting.front().map(|waiting| waiting.arrival.clone());
-        if first.is_none() {
-            self.chats.remove(chat);
-        }
-        first
-    }
-
-    /// Takes the first of a chat out; the chat flows again.
-    fn pop(&mut self, chat: &str) -> Option<Waiting> {
-        let queue = self.chats.get_mut(chat)?;
-        if queue.flow.taken() {
-            self.flowing += queue.waiting.len();
-            self.flowing_bytes += queue.bytes;
-            self.held_bytes -= queue.bytes;
-        }
-        let waiting = queue.waiting.pop_front()?;
-        let bytes = waiting.bytes();
-        queue.bytes -= bytes;
-        self.flowing -= 1;
-        self.flowing_bytes -= bytes;
-        Some(waiting)
-    }
-
-    /// Notes that a chat's first was not taken; answers whether that is new.
-    fn hold(&mut self, chat: &str) -> bool {
-        let Some(queue) = self.chats.get_mut(chat) else { return false };
-        let refused = queue.flow.refused();
-        if refused.holds {
-            self.flowing -= queue.waiting.len();
-            self.flowing_bytes -= queue.bytes;
-            self.held_bytes += queue.bytes;
-        }
-        refused.is_new
-    }
-
-    /// Notes whether what was too much for a chat was dropped: then it knows that more is.
-    fn dropped(&mut self, chat: &str, dropped: bool) {
-        let Some(queue) = self.chats.get_mut(chat) else { return };
-        queue.flow.dropped(dropped);
-    }
-}
-
-impl Waiting {
-    fn bytes(&self) -> usize {
-        let text = match &self.arrival.content {
-            Content::Message(written) | Content::Edit(written) => {
-                written.text.len()
-                    + written.files.iter().map(|file| file.reference.len() + file.name.len()).sum::<usize>()
-            }
-            Content::Press(data) => data.len(),
-        };
-        OVERHEAD + text
     }
 }

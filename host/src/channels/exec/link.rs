@@ -29,9 +29,12 @@ impl Link {
         state.absent.drain().collect()
     }
 
-    /// It ended.
+    /// It ended, and answers nothing any more.
     pub(super) fn down(&self) {
-        self.state().wire = None;
+        let wire = self.state().wire.take();
+        if let Some(wire) = wire {
+            wire.over();
+        }
     }
 
     /// Everybody can be reached; answers who waited.

@@ -20,6 +20,7 @@ mod marks;
 mod orders;
 mod outbound;
 mod program;
+mod queues;
 mod read;
 mod settings;
 mod supervise;
@@ -139,11 +140,18 @@ impl Channel for Exec {
     async fn run(&self, intake: Arc<dyn Intake>, stop: CancellationToken) {
         let inlet = Inlet::new(intake, self.inner.about.words.clone());
         let supervised = self.inner.tasks.spawn(self.inner.clone().supervise(inlet.clone()));
-        tokio::select! {
-            () = stop.cancelled() => {}
-            _ = supervised => {}
+        let broke = tokio::select! {
+            () = stop.cancelled() => None,
+            ended = supervised => ended.err().and_then(|error| error.try_into_panic().ok()),
+        };
+        if broke.is_some() {
+            self.inner.link.down();
         }
         inlet.end().await;
+        // Whoever runs channels says so, and runs it again.
+        if let Some(bug) = broke {
+            std::panic::resume_unwind(bug);
+        }
     }
 
     async fn close(&self) {
@@ -296,7 +304,7 @@ async fn copy(place: &Loose, into: &mut (dyn AsyncWrite + Send + Unpin), most: u
 }
 
 fn no_place(error: &std::io::Error) -> SendError {
-    SendError::later(format!("a file for the channel's program cannot be written: {error}"), None)
+    SendError::Disk { why: format!("a file for the channel's program cannot be written: {error}") }
 }
 
 /// A reply as a whole that is no file and no reaction: it was cut before its program said how, or has nothing to show.

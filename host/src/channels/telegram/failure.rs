@@ -142,6 +142,7 @@ mod tests {
         let kind = |failure: Failure| match SendError::from(failure) {
             SendError::Later { whole_channel: false, .. } => "later",
             SendError::Later { .. } => "all later",
+            SendError::Disk { .. } => "disk",
             SendError::Refused { .. } => "refused",
             SendError::Doubt { .. } => "doubt",
             SendError::Absent => "absent",

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::taking::{Taking, Task};
 use crate::channels::stuck::Flow;
+use crate::channels::worker::works;
 use crate::channels::{NotTaken, Pauses};
 use crate::model::chat::ChatRef;
 
@@ -32,6 +33,8 @@ const HELD: usize = 500;
 const HELD_BYTES: usize = 512 * 1024;
 /// The most in all held chats, as all of it is written with the cursor; a chat that comes to them then keeps what it has.
 const ALL_HELD: Load = Load { updates: 5000, bytes: 8 * 1024 * 1024 };
+/// What a held chat keeps of its own, whatever the others have. So all may come to more; at twice as much nothing more is read.
+const SHARE: Load = Load { updates: 16, bytes: 64 * 1024 };
 
 /// The queues. Clones are the same.
 #[derive(Clone)]
@@ -147,7 +150,10 @@ impl Queues {
         self.inner.waiting.send_replace(state.waiting.len());
         // Who takes the first takes all that follow.
         if state.push(&chat, item) {
-            self.inner.workers.spawn(self.inner.clone().take_all(chat));
+            let inner = self.inner.clone();
+            self.inner.workers.spawn(async move {
+                works(&chat.to_string(), || inner.take_all(&chat), &inner.stop).await;
+            });
         }
     }
 
@@ -160,7 +166,7 @@ impl Queues {
     /// Whether more may be read.
     pub(super) fn has_room(&self) -> bool {
         let state = self.inner.state();
-        state.flowing.updates < FLOWING && state.flowing.bytes < FLOWING_BYTES
+        state.flowing.updates < FLOWING && state.flowing.bytes < FLOWING_BYTES && !state.held.reaches(ALL_HELD, 2)
     }
 
     /// Waits until more may be read.
@@ -189,10 +195,9 @@ impl State {
 
     fn over(&self, chat: &ChatRef) -> Over {
         let Some(queue) = self.chats.get(chat).filter(|queue| queue.flow.is_stuck()) else { return Over::No };
-        let is_full = queue.load.updates >= HELD
-            || queue.load.bytes >= HELD_BYTES
-            || self.held.updates >= ALL_HELD.updates
-            || self.held.bytes >= ALL_HELD.bytes;
+        // What others have is held against it only while it is held too, and has its share.
+        let of_all = queue.flow.is_held() && self.held.reaches(ALL_HELD, 1) && queue.load.reaches(SHARE, 1);
+        let is_full = queue.load.updates >= HELD || queue.load.bytes >= HELD_BYTES || of_all;
         match (is_full, queue.flow.drops()) {
             (true, Some(first)) => Over::Long { first },
             (true, None) if queue.flow.is_held() => Over::Now,
@@ -252,6 +257,11 @@ impl Load {
         Self { updates: 1, bytes: item.bytes }
     }
 
+    /// Whether either comes to so many times a bound.
+    fn reaches(self, bound: Self, times: usize) -> bool {
+        self.updates >= times * bound.updates || self.bytes >= times * bound.bytes
+    }
+
     fn add(&mut self, more: Self) {
         self.updates += more.updates;
         self.bytes += more.bytes;
@@ -268,9 +278,9 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn take_all(self: Arc<Self>, chat: ChatRef) {
-        while let Some(item) = self.first(&chat) {
-            if !self.take(&chat, &item).await || !self.taken(&chat) {
+    async fn take_all(&self, chat: &ChatRef) {
+        while let Some(item) = self.first(chat) {
+            if !self.take(chat, &item).await || !self.taken(chat) {
                 return;
             }
         }
@@ -306,3 +316,6 @@ impl Inner {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

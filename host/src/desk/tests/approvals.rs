@@ -115,7 +115,7 @@ async fn what_comes_after_a_yes_stays_behind_what_was_held() {
 #[tokio::test]
 async fn a_slow_file_that_was_held_is_in_nobody_elses_way() {
     let mut f = Fixture::owned().await;
-    f.starts_anew(Mute { has_files: true });
+    f.starts_anew(Mute::with_files());
     let files = vec![Offered { name: "a.txt".into(), bytes: None, reference: "slow".into() }];
     let written = Written { text: "look".into(), addressed: true, files, ..Written::default() };
     let slow = f.arrival(STRANGER, direct(STRANGER), Content::Message(written));

@@ -64,7 +64,7 @@ async fn what_waits_survives_a_restart_and_what_comes_after_stays_behind_it() {
     for number in numbers(AT_ONCE + 3) {
         f.says("2", group("-5"), &number).await;
     }
-    f.starts_anew(Mute { has_files: false });
+    f.starts_anew(Mute::default());
     let next = (AT_ONCE + 3).to_string();
     assert_eq!(f.says("2", group("-5"), &next).await, Taken::Accepted);
     assert_eq!(f.accepted().len(), AT_ONCE, "it does not overtake");
@@ -124,7 +124,7 @@ async fn what_speaks_to_nobody_counts_as_no_flood() {
 #[tokio::test(start_paused = true)]
 async fn files_of_what_waits_are_fetched_before_its_platform_may_forget_them() {
     let mut f = Fixture::open_chat().await;
-    f.starts_anew(Mute { has_files: true });
+    f.starts_anew(Mute::with_files());
     for number in numbers(AT_ONCE) {
         f.says("2", group("-5"), &number).await;
     }
@@ -135,7 +135,7 @@ async fn files_of_what_waits_are_fetched_before_its_platform_may_forget_them() {
     assert_eq!(f.counter.take(arrival.clone()).await, Ok(Taken::Accepted));
     assert_eq!(f.accepted().len(), AT_ONCE);
     // Nobody has files any more.
-    f.starts_anew(Mute { has_files: false });
+    f.starts_anew(Mute::default());
     f.attends_until(AT_ONCE + 1).await;
     let store = f.stores.group(&"demo".parse().unwrap()).await.unwrap();
     let files = store.files_of_known(&arrival.chat, &arrival.platform_id).await.unwrap().unwrap();

@@ -8,14 +8,14 @@ use crate::store::{Errand, Hold};
 
 impl Fixture {
     /// From here on the group takes nothing, until the answer is dropped.
-    async fn takes_nothing(&self, folder: &str) -> Hold {
+    pub(super) async fn takes_nothing(&self, folder: &str) -> Hold {
         let hold = self.stores.hold(&folder.parse().unwrap(), Errand::Restore).await.unwrap();
         hold.close().await;
         hold
     }
 
     /// In the chat `-5` both groups listen, and everybody may write.
-    async fn with_two() -> Self {
+    pub(super) async fn with_two() -> Self {
         let f = Self::owned().await;
         for folder in ["demo", "ops"] {
             f.wire(group("-5"), folder, Some(UnknownPolicy::Public)).await;
@@ -23,13 +23,13 @@ impl Fixture {
         f
     }
 
-    fn with_file(&self, chat: &str, reference: &str) -> Arrival {
+    pub(super) fn with_file(&self, chat: &str, reference: &str) -> Arrival {
         let files = vec![Offered { name: "a.txt".into(), bytes: None, reference: reference.into() }];
         let written = Written { text: "look".into(), addressed: true, files, ..Written::default() };
         self.arrival("2", group(chat), Content::Message(written))
     }
 
-    fn attends(&self) -> (CancellationToken, tokio::task::JoinHandle<()>) {
+    pub(super) fn attends(&self) -> (CancellationToken, tokio::task::JoinHandle<()>) {
         let (desk, stop) = (self.desk.clone(), CancellationToken::new());
         let attending = tokio::spawn({
             let stop = stop.clone();
@@ -147,7 +147,7 @@ async fn a_group_that_takes_nothing_is_told_of_and_holds_up_no_command() {
 #[tokio::test(start_paused = true)]
 async fn a_file_that_cannot_be_had_for_minutes_is_a_note_and_its_message_goes_on() {
     let mut f = Fixture::open_chat().await;
-    f.starts_anew(Mute { has_files: true });
+    f.starts_anew(Mute::with_files());
     for reference in ["later", "slow"] {
         let arrival = f.with_file("-5", reference);
         let mut tries = 0;
@@ -165,10 +165,26 @@ async fn a_file_that_cannot_be_had_for_minutes_is_a_note_and_its_message_goes_on
     assert!(first.starts_with("look\n[the file a.txt could not be taken: ") && second == first, "{first} {second}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_file_that_our_own_disk_does_not_take_is_waited_for() {
+    let mut f = Fixture::open_chat().await;
+    f.starts_anew(Mute::with_files());
+    let arrival = f.with_file("-5", "full disk");
+    for _ in 0..60 {
+        assert!(matches!(f.counter.take(arrival.clone()).await, Err(NotTaken::Failed(_))));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    }
+    // Whatever a channel makes of it.
+    let full = tokio::fs::File::options().write(true).open("/dev/full").await.unwrap();
+    let file = Offered { name: "a.txt".into(), bytes: None, reference: "there".into() };
+    let error = crate::desk::fetching::fetch(&Mute::with_files(), &file, full).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+}
+
 #[tokio::test]
 async fn what_an_agent_puts_in_a_files_way_is_a_note_at_once() {
     let mut f = Fixture::open_chat().await;
-    f.starts_anew(Mute { has_files: true });
+    f.starts_anew(Mute::with_files());
     let arrival = f.with_file("-5", "there");
     let name = format!("{}-a.txt", prefix(&arrival.chat, &arrival.platform_id, 0));
     let workspace = f.desk.inner.home.workspace(&"demo".parse().unwrap());
