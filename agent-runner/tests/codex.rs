@@ -154,7 +154,8 @@ async fn sigterm_interrupts_a_running_turn_and_leaves_no_process() {
     let begun = std::time::Instant::now();
     runner.signal(Signal::TERM);
     assert_eq!(runner.ended().await.code(), Some(0));
-    assert!(begun.elapsed().as_secs_f64() < 2.5, "{:?}", begun.elapsed());
+    // Two seconds on an idle machine; silence alone would end it after a minute.
+    assert!(begun.elapsed().as_secs_f64() < 20.0, "{:?}", begun.elapsed());
     assert_eq!(setup.door.finish(turn).await.outcome, Outcome::Interrupted);
     for child in children {
         assert!(!std::path::Path::new(&format!("/proc/{child}")).exists());
@@ -175,7 +176,7 @@ async fn an_app_server_that_died_while_idle_is_replaced_unnoticed() {
 
 #[tokio::test]
 async fn a_silent_turn_is_interrupted_and_the_next_one_works() {
-    let setup = Setup::with(|settings| settings.silence_secs = 1).await;
+    let setup = Setup::with(|settings| settings.silence_secs = 4).await;
     let _runner = setup.runner();
     setup.model.script([Step::Hang, Step::Hang]);
     let finish = setup.say("x").await;

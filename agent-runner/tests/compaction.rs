@@ -132,7 +132,7 @@ async fn a_failed_compaction_costs_nothing_and_is_tried_after_the_next_turn() {
 
 #[tokio::test]
 async fn a_hanging_compaction_is_interrupted_and_messages_that_waited_are_answered() {
-    let setup = setup(50, 1).await;
+    let setup = setup(50, 5).await;
     let runner = setup.runner();
     setup.model.script_summaries([Step::Hang]);
     setup.say("one").await;
@@ -140,7 +140,7 @@ async fn a_hanging_compaction_is_interrupted_and_messages_that_waited_are_answer
     let children = runner.children();
     let waited = setup.door.say("two");
     assert_eq!(setup.door.finish(waited).await.outcome, Outcome::Completed);
-    assert_eq!(failed(&setup.door.compactions()[0]), "the compaction did not end within 1 s");
+    assert_eq!(failed(&setup.door.compactions()[0]), "the compaction did not end within 5 s");
     assert_eq!(runner.children(), children, "codex obeyed");
     assert_eq!(setup.door.compacted(2).await.outcome, CompactionOutcome::Completed);
     setup.model.assert_told_once("two");
@@ -148,7 +148,7 @@ async fn a_hanging_compaction_is_interrupted_and_messages_that_waited_are_answer
 
 #[tokio::test]
 async fn a_wedged_app_server_is_replaced_and_the_compaction_tried_once_more() {
-    let setup = setup(50, 1).await;
+    let setup = setup(50, 5).await;
     let runner = setup.runner();
     setup.model.script_summaries([Step::Hang]);
     setup.say("one").await;
@@ -211,7 +211,7 @@ async fn compact_by_hand_says_what_it_did() {
 
 #[tokio::test]
 async fn compact_by_hand_says_why_it_failed() {
-    let setup = setup(0, 1).await;
+    let setup = setup(0, 5).await;
     let _runner = setup.runner();
     setup.say("one").await;
     setup.model.script_summaries((0..20).map(|_| broken()));

@@ -118,7 +118,7 @@ async fn an_answer_before_the_kill_is_delivered_without_asking_the_model_again()
 #[tokio::test]
 async fn a_completed_turn_whose_end_was_not_seen_is_delivered() {
     for deed in [Deed::Kill, Deed::Garble] {
-        let mut setup = Setup::with(|settings| settings.silence_secs = 2).await;
+        let mut setup = Setup::with(|settings| settings.silence_secs = 5).await;
         setup.codex = shim(setup.directory.path(), deed, TURN_COMPLETED, 1);
         let _runner = setup.runner();
         setup.model.script([Step::Text("the answer")]);
@@ -130,7 +130,7 @@ async fn a_completed_turn_whose_end_was_not_seen_is_delivered() {
 
 #[tokio::test]
 async fn an_answer_to_turn_start_that_is_no_json_does_not_repeat_the_message() {
-    let mut setup = Setup::with(|settings| settings.silence_secs = 2).await;
+    let mut setup = Setup::with(|settings| settings.silence_secs = 5).await;
     setup.codex = shim(setup.directory.path(), Deed::Garble, TURN_STARTED, 1);
     let _runner = setup.runner();
     setup.model.script([Step::Items(vec![phased("the answer", "final_answer")])]);
@@ -172,7 +172,7 @@ async fn an_app_server_that_dies_while_it_starts_is_started_once_more() {
 
 #[tokio::test]
 async fn an_app_server_that_was_stopped_while_idle_is_replaced_in_the_turn() {
-    let setup = Setup::with(|settings| settings.silence_secs = 2).await;
+    let setup = Setup::with(|settings| settings.silence_secs = 5).await;
     let runner = setup.runner();
     setup.say("remember 4711").await;
     // It takes what is written to it, and would do it when it is woken.
@@ -187,7 +187,7 @@ async fn an_app_server_that_was_stopped_while_idle_is_replaced_in_the_turn() {
 
 #[tokio::test]
 async fn an_app_server_that_was_stopped_in_the_turn_is_replaced_and_the_turn_goes_on() {
-    let setup = Setup::with(|settings| settings.silence_secs = 2).await;
+    let setup = Setup::with(|settings| settings.silence_secs = 5).await;
     let runner = setup.runner();
     setup.model.script([Step::Hang, Step::Text("done")]);
     let turn = setup.door.say("the question");
@@ -334,7 +334,7 @@ async fn a_message_that_is_tried_again_but_was_never_given_is_sent() {
 
 #[tokio::test]
 async fn a_silent_model_endpoint_is_asked_once_more_with_the_message_told_once() {
-    let setup = Setup::with(|settings| settings.silence_secs = 1).await;
+    let setup = Setup::with(|settings| settings.silence_secs = 4).await;
     let runner = setup.runner();
     setup.model.script([Step::Hang, Step::Text("done")]);
     let turn = setup.door.say("the question");
@@ -348,7 +348,7 @@ async fn a_silent_model_endpoint_is_asked_once_more_with_the_message_told_once()
 
 #[tokio::test]
 async fn a_model_endpoint_that_stays_silent_is_told() {
-    let setup = Setup::with(|settings| settings.silence_secs = 1).await;
+    let setup = Setup::with(|settings| settings.silence_secs = 4).await;
     let _runner = setup.runner();
     setup.model.script([Step::Hang, Step::Hang]);
     assert_eq!(failure(&setup.say("the question").await).kind, FailureKind::Silence);
@@ -357,7 +357,7 @@ async fn a_model_endpoint_that_stays_silent_is_told() {
 
 #[tokio::test]
 async fn a_silent_command_is_told_and_not_run_again() {
-    let setup = Setup::with(|settings| settings.silence_secs = 1).await;
+    let setup = Setup::with(|settings| settings.silence_secs = 4).await;
     let runner = setup.runner();
     setup.model.script([Step::Items(vec![command("sleep 300")])]);
     let turn = setup.door.say("the question");

@@ -150,7 +150,10 @@ async fn a_stop_ends_the_turn_and_the_commands_that_it_left_running() {
     let turn = setup.door.say("run a server");
     // The model has been told that the command goes on in the background.
     setup.model.called(2).await;
-    let pid = |name: &str| std::fs::read_to_string(setup.workspace().join(name)).unwrap().trim().to_owned();
+    let pid =
+        |name: &str| std::fs::read_to_string(setup.workspace().join(name)).unwrap_or_default().trim().to_owned();
+    // It may have got no further yet.
+    common::setup::until("both run", || !pid("pid").is_empty() && !pid("child").is_empty()).await;
     let processes = [pid("pid"), pid("child")];
     assert!(processes.iter().all(|pid| is_running(pid)));
     setup.door.orders.interrupt(turn);

@@ -98,7 +98,7 @@ async fn two_calls_at_once_are_answered_in_any_order() {
 async fn a_person_may_take_longer_than_the_silence_timeout() {
     let setup = Setup::with(|settings| {
         with_tools(settings);
-        settings.silence_secs = 1;
+        settings.silence_secs = 4;
     })
     .await;
     let _runner = setup.runner();

@@ -121,7 +121,7 @@ def error_cases(client):
 
 
 def impatient(client):
-    client = client.with_options(timeout=1, max_retries=9)
+    client = client.with_options(timeout=3, max_retries=9)
     return {"text": client.responses.create(model="demo", input="slow").output_text}
 
 

@@ -35,7 +35,7 @@ pub mod views;
 use std::time::Duration;
 
 /// The longest that anything may take in a test before it counts as stuck. Generous: the machine may be busy.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// Waits until `look` finds what it looks for; panics with `what` after [`LIMIT`].
 ///

@@ -112,7 +112,7 @@ async fn several_messages_of_the_model_are_several_replies_in_order() {
 async fn an_answer_streams_while_it_is_written() {
     let home = TestHome::with_demo(&json!({})).await;
     let answer =
-        home.admin().chat("demo", "!stream 100\n!say A sentence that takes its time to be written down.").await;
+        home.admin().chat("demo", "!stream 20\n!say A sentence that takes its time to be written down.").await;
     let is_delta = |event: &ChatEvent| matches!(event, ChatEvent::Delta { .. });
     let deltas = answer.events.iter().filter(|event| is_delta(event)).count();
     assert!(deltas > 3, "{deltas} pieces: {:#?}", answer.events);
@@ -331,7 +331,7 @@ async fn a_message_that_is_sent_again_is_answered_once() {
 async fn a_reply_that_nobody_waited_for_is_handed_to_the_next_who_comes() {
     let home = TestHome::with_demo(&json!({"provider": "mock"})).await;
     let admin = home.admin();
-    let mut left = admin.send_text("demo", "first\n!wait 0.2").await;
+    let mut left = admin.send_text("demo", "first\n!wait 4").await;
     left.started().await;
     drop(left);
     let answer = admin.chat("demo", "second").await;

@@ -78,7 +78,7 @@ async fn a_chat_that_is_told_to_end_takes_its_container_with_it_and_loses_nothin
     let home = TestHome::new();
     home.write_group("demo", &json!({"provider": "mock"}));
     assert_eq!(home.cli(&["group", "add", "demo"]).await.code, 0);
-    let words = ["chat", "demo", "first\n!wait 2", "--json"];
+    let words = ["chat", "demo", "first\n!wait 8", "--json"];
     let waiting = home.command().args(words).stdout(Stdio::piped()).spawn().expect("started");
     let admin = home.admin();
     let container = eventually("the turn runs", || async {

@@ -14,7 +14,7 @@ use serde_json::json;
 #[tokio::test]
 async fn a_message_whose_container_was_killed_is_tried_again_in_another() {
     let home = TestHome::with_demo(&json!({"provider": "mock"})).await;
-    let mut chat = home.admin().send_text("demo", "hold on\n!wait 3").await;
+    let mut chat = home.admin().send_text("demo", "hold on\n!wait 8").await;
     let first = chat.started().await;
     engine::kill(&first).await;
     let second = chat.started().await;
@@ -75,7 +75,7 @@ async fn a_turn_survives_the_daemons_sudden_death_in_its_container() {
 #[tokio::test]
 async fn an_idle_container_is_adopted_by_the_next_daemon() {
     let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
-    let mut held = home.admin().send_text("demo", "one\n!wait 2").await;
+    let mut held = home.admin().send_text("demo", "one\n!wait 5").await;
     let container = held.started().await;
     home.crash().await;
     held.drain().await;
@@ -89,7 +89,7 @@ async fn an_idle_container_is_adopted_by_the_next_daemon() {
 async fn messages_that_waited_when_daemon_and_container_died_are_answered_by_the_next() {
     let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
     let request = message("demo", "waited");
-    let mut held = home.admin().send_text("demo", "held\n!wait 2").await;
+    let mut held = home.admin().send_text("demo", "held\n!wait 8").await;
     let container = held.started().await;
     let waited = home.admin().request(&request).await.expect("accepted");
     home.crash().await;
@@ -135,7 +135,7 @@ async fn a_graceful_stop_lets_the_running_turn_end_and_leaves_no_container() {
 #[tokio::test]
 async fn a_second_signal_cuts_the_turn_off_and_the_next_daemon_runs_it_again() {
     let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
-    let request = message("demo", "again\n!wait 4");
+    let request = message("demo", "again\n!wait 10");
     let mut chat = home.admin().request(&request).await.expect("accepted");
     let container = chat.started().await;
     home.signal(Signal::TERM);

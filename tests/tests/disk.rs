@@ -79,7 +79,7 @@ async fn a_turn_that_ends_while_the_disk_is_full_is_kept_by_its_runner() {
     home.up().await;
     home.group("demo", &json!({"provider": "mock"})).await;
     let admin = home.admin();
-    let mut turn = admin.send_text("demo", &format!("!wait 2\n{}", "z".repeat(200_000))).await;
+    let mut turn = admin.send_text("demo", &format!("!wait 12\n{}", "z".repeat(200_000))).await;
     turn.started().await;
     let ballast = disk.fill();
     // Takes the last room of the journal, so that the turn's end has none.
@@ -110,8 +110,9 @@ async fn an_agent_that_fills_the_disk_ends_its_turn_in_words_and_the_next_one_wo
     let turn = admin.send_text("demo", "!run sh ./script.sh 2>&1").await;
     let big = home.folder("demo").join("workspace/big");
     eventually("the disk is full", || async {
+        // A few blocks come free again when a journal of Codex's goes.
         let free = rustix::fs::statvfs(disk.path()).expect("a disk").f_bavail;
-        (free == 0 && big.exists()).then_some(())
+        (free < 16 && big.exists()).then_some(())
     })
     .await;
     std::fs::remove_file(&big).expect("room again");

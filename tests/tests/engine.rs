@@ -77,7 +77,7 @@ async fn still_there_and_clean(home: &TestHome, own: Option<&OwnEngine>) {
 #[tokio::test]
 async fn a_message_is_not_blamed_for_an_engine_that_restarts_under_its_turn_again_and_again() {
     let (mut engine, home) = on_own_engine().await;
-    let mut chat = home.admin().send_text("demo", "hold on\n!wait 3").await;
+    let mut chat = home.admin().send_text("demo", "hold on\n!wait 10").await;
     // A message whose container dies by itself has two tries.
     for _ in 0..3 {
         chat.started().await;
@@ -110,7 +110,8 @@ async fn a_turn_ends_well_without_its_engine_and_the_next_waits_for_the_engine()
 #[tokio::test]
 async fn a_turn_of_a_killed_engine_goes_into_another_container_without_blame() {
     let (mut engine, home) = on_own_engine().await;
-    let mut chat = home.admin().send_text("demo", "hold on\n!wait 4").await;
+    // Its container goes on without the engine, until that is there again and ends it.
+    let mut chat = home.admin().send_text("demo", "hold on\n!wait 25").await;
     for _ in 0..2 {
         chat.started().await;
         engine.end(Signal::KILL).await;

@@ -49,7 +49,7 @@ fn copy_lock(home: &TestHome) {
 #[tokio::test]
 async fn of_two_daemons_on_a_copied_lock_the_first_ends_and_its_container_ends_itself() {
     let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
-    let request = message("demo", "whose am I\n!wait 2");
+    let request = message("demo", "whose am I\n!wait 15");
     let mut chat = home.admin().request(&request).await.expect("accepted");
     let first = chat.started().await;
     let end = ends_itself(&first);
@@ -57,7 +57,6 @@ async fn of_two_daemons_on_a_copied_lock_the_first_ends_and_its_container_ends_i
     copy_lock(&home);
     let mut older = home.take_daemon();
     home.up().await;
-    let both = engine::inspect(&first).await.and_then(|seen| seen.state?.running);
     let status = tokio::time::timeout(LIMIT, older.wait()).await.expect("the first ends").expect("a status");
     assert_eq!(status.code(), Some(5), "{}", home.log());
     assert!(home.log().contains("has lost its home"), "{}", home.log());
@@ -65,7 +64,9 @@ async fn of_two_daemons_on_a_copied_lock_the_first_ends_and_its_container_ends_i
     let answer = home.admin().request(&request).await.expect("accepted").end().await;
     assert_eq!(answer.text(), "mock reply to: whose am I\n(turn 1)", "once, from the one that is current");
     assert_eq!(answer.finished.attempt, Attempt(2));
-    assert_eq!((both, code(end).await), (Some(true), REFUSED), "the first container ran on, and ended by itself");
+    assert_ne!(answer.container(), first);
+    // Whoever ended it would have given it another code.
+    assert_eq!(code(end).await, REFUSED, "the first container ran on, and ended by itself");
     assert_eq!(home.admin().pid().await, Some(home.pid()), "the second still has its socket");
     home.admin().chat("demo", "go on").await.text();
 }
@@ -87,7 +88,7 @@ async fn a_daemon_whose_lock_is_taken_ends_before_it_writes_anything_more() {
 #[tokio::test]
 async fn a_container_that_comes_back_from_a_pause_after_its_time_is_refused_and_ends_itself() {
     let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
-    let request = message("demo", "who speaks\n!wait 1");
+    let request = message("demo", "who speaks\n!wait 10");
     let mut chat = home.admin().request(&request).await.expect("accepted");
     let first = chat.started().await;
     let docker = engine().await;

@@ -234,7 +234,7 @@ async fn a_key_that_is_made_again_under_its_name_has_nothing_of_the_one_before()
 async fn a_call_whose_daemon_is_killed_is_answered_once_when_it_is_repeated() {
     let mut stage = Stage::new("mock").await;
     let key = stage.key("laptop").await;
-    let slow = "!wait 1\nthe answer";
+    let slow = "!wait 8\nthe answer";
     let cut = tokio::spawn(stage.chat(&key, slow).header("idempotency-key", "one").send());
     let accepted = async {
         while stage.json(&["session", "list"]).await.as_array().is_none_or(Vec::is_empty) {

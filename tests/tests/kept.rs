@@ -117,7 +117,7 @@ async fn a_group_that_becomes_a_supergroup_goes_on_wherever_the_daemon_dies() {
 async fn a_refused_message_is_enough_to_follow_a_group() {
     let stage = Stage::new().await;
     let group = stage.team().await;
-    stage.telegram.write(group, "!wait 2\nslowly");
+    stage.telegram.write(group, "!wait 6\nslowly");
     stage.telegram.until("it works", |telegram| (!telegram.typing(group).is_empty()).then_some(())).await;
     let to = stage.telegram.migrates_unseen(group);
     stage.says(to, "slowly").await;

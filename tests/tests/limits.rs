@@ -30,7 +30,7 @@ async fn is_queued(chat: &mut Chat) -> String {
 async fn a_session_that_wakes_at_the_limit_waits_says_so_and_is_served_in_turn() {
     let home = one_place().await;
     let admin = home.admin();
-    let mut first = admin.send_text("first", "one\n!wait 1.5").await;
+    let mut first = admin.send_text("first", "one\n!wait 8").await;
     first.started().await;
     let mut second = admin.send_text("second", "two").await;
     let note = is_queued(&mut second).await;

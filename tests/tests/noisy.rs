@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use cofferdam_protocol::admin::{ChatOutcome, ChatRequest, ErrorBody, ErrorKind};
 use cofferdam_tests::admin::{Admin, message};
 use cofferdam_tests::home::TestHome;
+use cofferdam_tests::upstream::limits;
 use cofferdam_tests::{LIMIT, eventually};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -115,6 +116,8 @@ async fn line(from: &mut (impl AsyncReadExt + Unpin)) -> String {
 async fn sessions_that_hold_all_the_room_for_model_calls_hold_up_nobody_elses() {
     let mut home = TestHome::new();
     home.configure("max_sessions = 8\n");
+    // A byte now and then holds its room for as long as others take on a busy machine.
+    home.env("COFFERDAM_TEST_LIMITS", &limits(&[("body", Duration::from_secs(300))]));
     home.up().await;
     let admin = home.admin();
     let hostile = ["hostile-1", "hostile-2", "hostile-3", "hostile-4"];

@@ -273,7 +273,7 @@ async fn up_waits_for_a_command_that_serves_the_home_itself() {
     home.write_group("demo", &json!({"provider": "mock"}));
     let added = home.cli(&["group", "add", "demo"]).await;
     assert_eq!(added.code, 0, "{added:?}");
-    let chat = home.command().args(["chat", "demo", "hello\n!wait 2"]).output();
+    let chat = home.command().args(["chat", "demo", "hello\n!wait 10"]).output();
     let chat = tokio::spawn(chat);
     let admin = home.admin();
     cofferdam_tests::eventually("the command serves itself", || async {

@@ -176,7 +176,7 @@ async fn a_turn_goes_on_when_codex_is_killed_while_a_command_runs() {
 #[tokio::test]
 async fn a_turn_goes_on_when_codex_is_killed_while_the_model_is_silent() {
     let home = TestHome::with_demo(&json!({})).await;
-    let mut chat = home.admin().send_text("demo", "!run echo begun >> begun\n!wait 5\n!say There.").await;
+    let mut chat = home.admin().send_text("demo", "!run echo begun >> begun\n!wait 10\n!say There.").await;
     let container = chat.started().await;
     until_activity(&mut chat, ActivityKind::CommandFinished).await;
     signal_codex(&container, Signal::KILL).await;

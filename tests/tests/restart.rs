@@ -2,6 +2,8 @@
 //! lost or a part of it breaks.
 
 use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cofferdam_protocol::admin::{ChatEvent, ChatOutcome, SessionState};
@@ -13,11 +15,14 @@ use cofferdam_tests::{engine, eventually, rows};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::net::UnixListener;
+use tokio::task::JoinSet;
 
 /// An engine that takes connections and never answers.
 struct Hanging {
     _dir: tempfile::TempDir,
     host: String,
+    /// How many connections somebody waited for in vain, and closed.
+    given_up: Arc<AtomicUsize>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -26,13 +31,19 @@ impl Hanging {
         let dir = tempfile::tempdir().expect("a directory");
         let socket = dir.path().join("docker.sock");
         let listener = UnixListener::bind(&socket).expect("bound");
+        let given_up = Arc::new(AtomicUsize::new(0));
+        let count = given_up.clone();
         let server = tokio::spawn(async move {
-            let mut taken = Vec::new();
-            while let Ok((connection, _)) = listener.accept().await {
-                taken.push(connection);
+            let mut taken = JoinSet::new();
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let count = count.clone();
+                taken.spawn(async move {
+                    let _ = tokio::io::copy(&mut connection, &mut tokio::io::sink()).await;
+                    count.fetch_add(1, Ordering::Relaxed);
+                });
             }
         });
-        Self { host: format!("unix://{}", socket.display()), server, _dir: dir }
+        Self { host: format!("unix://{}", socket.display()), given_up, server, _dir: dir }
     }
 }
 
@@ -75,8 +86,10 @@ async fn the_socket_answers_within_a_second_though_the_engine_hangs_and_messages
     let begun = Instant::now();
     home.up().await;
     let took = begun.elapsed();
-    // A second is the goal on an idle machine, which the benchmark judges; the engine's own patience is 5 s and more.
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    // A second is the goal on an idle machine, which the benchmark judges. Whoever waits for the engine waits for 5 s and more,
+    // and then gives a call up; on a busy machine the start alone may take so long.
+    let given_up = hanging.given_up.load(Ordering::Relaxed);
+    assert!(took < Duration::from_secs(4) || given_up == 0, "{took:?}, and {given_up} calls were given up");
     let mut chat = home.admin().send_text("demo", "are you there").await;
     let waits = |event: &ChatEvent| matches!(event, ChatEvent::State { note: Some(note), .. } if note.contains("Docker engine"));
     chat.until("it says that it waits for the engine", waits).await;
@@ -161,7 +174,7 @@ async fn a_session_that_waits_for_a_place_keeps_its_message_through_a_graceful_s
     home.up().await;
     home.group("demo", &json!({"provider": "mock"})).await;
     home.group("other", &json!({"provider": "mock"})).await;
-    let mut busy = home.admin().send_text("demo", "I have the place\n!wait 2").await;
+    let mut busy = home.admin().send_text("demo", "I have the place\n!wait 8").await;
     busy.started().await;
     let request = message("other", "I wait for it");
     let mut waits = home.admin().request(&request).await.expect("accepted");
@@ -182,7 +195,7 @@ async fn a_session_that_waits_for_a_place_keeps_its_message_through_a_graceful_s
 #[tokio::test]
 async fn a_reply_that_nobody_fetched_outlives_a_graceful_stop() {
     let mut home = TestHome::with_demo(&json!({"provider": "mock"})).await;
-    let request = message("demo", "nobody waits\n!wait 1");
+    let request = message("demo", "nobody waits\n!wait 4");
     let mut chat = home.admin().request(&request).await.expect("accepted");
     let session = chat.session();
     chat.started().await;

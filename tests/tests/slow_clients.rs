@@ -23,7 +23,7 @@ async fn answer(mut stream: UnixStream) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_take_an_answer_holds_no_vendor_and_no_memory_for_ever() {
     let mut vendor = Upstream::start().await;
-    let patience = Duration::from_secs(2);
+    let patience = Duration::from_secs(8);
     let doorway = Doorway::before(vendor.base_url(), &limits(&[("untaken", patience)])).await;
     doorway.home.group("quiet", &json!({"provider": "mock"})).await;
     let quiet = of_group(&doorway.home, "quiet").await;
@@ -80,8 +80,8 @@ async fn who_does_not_take_an_answer_holds_no_vendor_and_no_memory_for_ever() {
 #[tokio::test]
 async fn a_call_that_never_ends_is_refused_in_time_and_a_vendor_hears_nothing_of_it() {
     let mut vendor = Upstream::start().await;
-    let body = Duration::from_secs(2);
-    let patience = limits(&[("body_stall", Duration::from_millis(500)), ("body", body)]);
+    let body = Duration::from_secs(10);
+    let patience = limits(&[("body_stall", Duration::from_secs(4)), ("body", body)]);
     let doorway = Doorway::before(vendor.base_url(), &patience).await;
     for (length, sent) in [(None, "5\r\n{\"inp\r\n"), (Some(1000), "{\"input\":")] {
         let stalled = begin(&doorway.door, length, sent.as_bytes()).await;

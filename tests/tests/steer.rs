@@ -86,9 +86,13 @@ async fn a_stop_ends_a_turn_that_was_steered_for_all_its_messages() {
 #[tokio::test]
 async fn codex_takes_a_message_into_its_turn() {
     let home = TestHome::with_demo(&json!({"during_turn": "steer"})).await;
-    let mut first = home.admin().send_text("demo", "!run sleep 3; echo slept").await;
+    let script = "!run until [ -e go ]; do sleep 0.05; done; echo went on";
+    let mut first = home.admin().send_text("demo", script).await;
     first.until("the command runs", |event| matches!(event, ChatEvent::Activity { .. })).await;
+    let mut follow = home.admin().follow(&first.session(), "?attempt=1&offset=0").await;
     let second = home.admin().send_text("demo", "!say Steered.").await;
+    follow.until_logged("the running turn is steered").await;
+    std::fs::write(home.folder("demo").join("workspace/go"), "").expect("the sign to go on");
     let (first, second) = tokio::join!(first.end(), second.end());
     assert_eq!(first.finished.turn, second.finished.turn, "{:#?}", second.events);
     assert!(second.text().contains("Steered."), "{}", second.text());

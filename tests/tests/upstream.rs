@@ -10,7 +10,8 @@ use cofferdam_tests::upstream::{COMPLETED, DELTA, END, EVENTS, Upstream, chunked
 use cofferdam_tests::{door, eventually};
 use serde_json::json;
 
-const SOON: Duration = Duration::from_millis(500);
+/// The shortest patience that a busy machine keeps.
+const SOON: Duration = Duration::from_secs(3);
 const MIB: u64 = 1024 * 1024;
 
 /// A pool of `work`, which is the default, and `spare`; the door of a session.

@@ -20,7 +20,10 @@ use super::orders::Orders;
 
 const TOKEN: &str = "Bearer token-of-the-test";
 /// Far longer than anything here takes, so that only a real hang meets it.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// How often what cannot be awaited is looked at; it takes nobody's time meanwhile.
+pub const AGAIN: Duration = Duration::from_millis(10);
 
 #[derive(Default)]
 struct State {

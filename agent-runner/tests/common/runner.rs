@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::Notify;
 
-use super::door::{Door, LIMIT};
+use super::door::{AGAIN, Door, LIMIT};
 
 pub struct Runner {
     child: Child,
@@ -88,7 +88,7 @@ impl Runner {
         let begun = std::time::Instant::now();
         while self.children().contains(&pid) {
             assert!(begun.elapsed() < LIMIT, "{pid} is not reaped");
-            tokio::task::yield_now().await;
+            tokio::time::sleep(AGAIN).await;
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cofferdam_protocol::runner::*;
 
-use super::door::{Door, LIMIT, settings};
+use super::door::{AGAIN, Door, LIMIT, settings};
 use super::model::Model;
 use super::runner::{Extra, Runner};
 
@@ -90,7 +90,7 @@ impl Setup {
         while !files(directory).iter().any(|file| std::fs::read_to_string(file).unwrap_or_default().contains(words))
         {
             assert!(begun.elapsed() < LIMIT, "nothing under {directory:?} contains {words}");
-            tokio::task::yield_now().await;
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
@@ -129,6 +129,6 @@ pub async fn until(what: &str, is_so: impl Fn() -> bool) {
     let begun = std::time::Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
-        tokio::task::yield_now().await;
+        tokio::time::sleep(AGAIN).await;
     }
 }

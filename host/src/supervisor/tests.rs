@@ -189,7 +189,7 @@ impl Fixture {
 
     /// The session's state and note, once they are as wanted.
     async fn until(&self, what: &str, wanted: impl Fn(&View) -> bool) {
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if self.supervisor.views().get(&self.session).is_some_and(|(_, view)| wanted(view)) {
                 return;
             }
@@ -277,7 +277,7 @@ async fn an_attempt_whose_runner_never_spoke_leaves_no_container() {
     store.set_container(&it.session, attempt, ID.into()).await.unwrap();
     *lock(&it.engine.has) = Some(vec![it.found(attempt)]);
     it.supervisor.call(&it.folder, &it.session, Call::Broken);
-    for _ in 0..300 {
+    for _ in 0..6000 {
         if !lock(&it.engine.removed).is_empty() {
             return;
         }
@@ -291,11 +291,13 @@ async fn a_session_whose_database_does_not_open_waits_without_a_loop() {
     let it = Fixture::new().await;
     let mut actor = it.actor();
     let _way = it.in_the_way();
+    let begun = Instant::now();
     actor.wake().await;
     assert!(actor.wait.trouble.is_some() && actor.wait.telling.is_some());
     tokio::time::sleep(Duration::from_millis(60)).await;
     actor.tell_if_it_waits(Instant::now()).await;
-    assert!(actor.deadline().expect("it looks again") > Instant::now(), "and not at once");
+    let pause = actor.deadline().expect("it looks again") - begun;
+    assert!(pause >= Duration::from_millis(400), "and not at once: {pause:?}");
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ use cofferdam::channels::http::book::{Hook, HookFormat};
 use cofferdam::channels::http::signature;
 use cofferdam::channels::{NotTaken, Taken};
 use cofferdam::clock::now_ms;
-use cofferdam_tests::LIMIT;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -282,7 +281,7 @@ async fn a_copy_waits_no_longer_than_its_time_is_fresh() {
     assert_eq!(told(call()).await.0, 202);
     let begun = Instant::now();
     assert_eq!(told(call().header("prefer", "wait=600")).await, (200, json!({"status": "known"})));
-    assert!(begun.elapsed() < LIMIT, "it did not wait as long as it wanted");
+    assert!(begun.elapsed() < Duration::from_secs(60), "it did not wait as long as it wanted");
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ async fn a_call_that_the_official_client_gave_up_and_repeats_is_one_turn() {
     world.agent.script("slow", [Act::Until(gate.clone()), Act::Say(vec!["There."])]);
     let arguments = [format!("{}/v1", world.url), key, "impatient".to_owned()];
     let (told, ()) = tokio::join!(run_script("agent.py", &arguments), async {
-        // Its patience for one try is a second.
+        // Its patience for one try is three seconds.
         world.agent.has_known(1).await;
         gate.add_permits(1);
     });

@@ -288,7 +288,7 @@ async fn a_group_that_pauses_for_a_reply_shows_nothing_and_holds_up_no_other_cha
     let stage = Stage::new().await;
     let (group, topics) = stage.forum(2).await;
     let ada = stage.person(1001).await;
-    stage.telegram.fail("sendMessage", [Fault::TooMany(6)]);
+    stage.telegram.fail("sendMessage", [Fault::TooMany(15)]);
     let first = stage.works(&topics[0]).await;
     stage.answers(&first).await;
     stage.telegram.called("sendMessage", 1).await;
@@ -311,7 +311,7 @@ async fn a_pause_that_a_display_was_asked_for_is_kept_by_its_chats_replies_and_n
     let stage = Stage::new().await;
     let (group, topics) = stage.forum(2).await;
     let ada = stage.person(1001).await;
-    stage.telegram.fail("sendChatAction", [Fault::TooMany(6)]);
+    stage.telegram.fail("sendChatAction", [Fault::TooMany(15)]);
     let shown = stage.works(&topics[0]).await;
     stage.telegram.called("sendChatAction", 1).await;
     let (other, adas) = (stage.works(&topics[1]).await, stage.works(&ada).await);

@@ -113,9 +113,10 @@ async fn that_telegram_cannot_post_is_shown_in_its_words_until_it_can() {
     let ada = telegram.person(1001, "Ada");
     let (mut settings, _) = settings(&telegram);
     // What is between Telegram and us is not there yet.
-    let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    // Its port is nobody else's meanwhile.
+    let proxy = tokio::net::TcpSocket::new_v4().expect("a socket");
+    proxy.bind(([127, 0, 0, 1], 0).into()).expect("a port");
     let address = proxy.local_addr().expect("an address");
-    drop(proxy);
     let here = settings["webhook"]["listen"].as_str().expect("an address").to_owned();
     settings["webhook"]["url"] = format!("http://{address}/hook/tg").into();
     telegram.write(ada, "hello");
@@ -123,7 +124,7 @@ async fn that_telegram_cannot_post_is_shown_in_its_words_until_it_can() {
     bot.waits("Telegram cannot post to webhook.url: Connection refused").await;
     let words = bot.channel.test().await.expect("it answers us");
     assert!(words.contains("; but Telegram cannot post to webhook.url: Connection refused"), "{words}");
-    let proxy = tokio::net::TcpListener::bind(address).await.expect("the port");
+    let proxy = proxy.listen(64).expect("it is there");
     let passing = tokio::spawn(async move {
         loop {
             let (mut from, _) = proxy.accept().await.expect("a connection");

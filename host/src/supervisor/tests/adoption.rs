@@ -22,6 +22,6 @@ async fn the_end_of_a_turn_whose_runner_cannot_be_reached_is_told_to_who_watches
             }
         }
     };
-    let ended = tokio::time::timeout(Duration::from_secs(5), ended).await.expect("it is told");
+    let ended = tokio::time::timeout(Duration::from_secs(12), ended).await.expect("it is told");
     assert_eq!(ended, ChatOutcome::Interrupted);
 }

@@ -7,6 +7,9 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::door::Refused;
 
+/// Far less than the half minute for which an actor would wait for an engine that says nothing.
+const SOON: Duration = Duration::from_secs(20);
+
 /// A turn whose runner says that it was interrupted, and then one thing more, while the engine does not answer.
 struct Interrupted {
     it: Fixture,
@@ -42,14 +45,14 @@ impl Interrupted {
     async fn is_heard(&self) -> bool {
         let (reply, answer) = oneshot::channel();
         self.it.supervisor.call(&self.it.folder, &self.it.session, Call::Digest(self.attempt, reply));
-        matches!(tokio::time::timeout(Duration::from_secs(5), answer).await, Ok(Ok(Ok(_))))
+        matches!(tokio::time::timeout(SOON, answer).await, Ok(Ok(Ok(_))))
     }
 
     /// What the reports were answered.
     async fn acked(self) -> (Fixture, Vec<i64>) {
         let mut acked = Vec::new();
         for report in self.reports {
-            let answer = tokio::time::timeout(Duration::from_secs(5), report).await;
+            let answer = tokio::time::timeout(SOON, report).await;
             acked.push(answer.expect("in time").expect("answered").expect("heard").0);
         }
         (self.it, acked)
@@ -96,7 +99,7 @@ async fn a_stop_of_a_turn_that_leaves_with_the_engine_is_its_end() {
     let (done, gone) = oneshot::channel();
     it.supervisor.call(&it.folder, &it.session, Call::Stop(done));
     it.engine.ended.send_replace(true);
-    let _ = tokio::time::timeout(Duration::from_secs(5), gone).await.expect("in time");
+    let _ = tokio::time::timeout(SOON, gone).await.expect("in time");
     assert!(!Interrupted::turn_runs(&it).await);
     let store = it.stores.group(&it.folder).await.unwrap();
     assert!(!matches!(store.due(&it.session).await.unwrap(), Due::Turn), "its message ended with it");
