@@ -7,7 +7,7 @@
 //! | [`api`], [`failure`], [`wire`] | calls, why they fail, and what we read of Telegram's objects |
 //! | [`poll`], [`queues`], [`cursor`] | updates: asked for, waiting by chat, and how far they were read |
 //! | [`webhook`], [`watch`] | updates: posted by Telegram, and whether it can |
-//! | [`seen`], [`words`], [`albums`], [`taking`] | what an update says that somebody did, and handing it in |
+//! | [`seen`], [`attached`], [`words`], [`albums`], [`taking`] | what an update says that somebody did, and handing it in |
 //! | [`send`], [`post`], [`files`], [`ask`] | replies |
 //! | [`text`] | replies in messages |
 //! | [`progress`] | what a turn does |
@@ -15,6 +15,7 @@
 mod albums;
 mod api;
 mod ask;
+mod attached;
 mod cursor;
 mod failure;
 mod files;
@@ -154,6 +155,7 @@ impl Channel for Telegram {
             react: true,
             buttons: true,
             progress: true,
+            replies: true,
             idempotent: false,
         }
     }
@@ -214,7 +216,7 @@ impl Channel for Telegram {
     async fn send(
         &self,
         reply: &Outbound,
-        (_, piece): (usize, &Piece),
+        piece: (usize, &Piece),
         onto: Option<&str>,
     ) -> Result<Receipt, SendError> {
         self.inner.send(reply, piece, onto).await
