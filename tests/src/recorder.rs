@@ -29,6 +29,8 @@ pub struct Book {
     pub overflowed: Vec<(Arrival, bool)>,
     /// How often an arrival was refused.
     pub refused: u64,
+    /// Who was turned away before there was an arrival: where, and why.
+    pub turned_away: Vec<(String, &'static str)>,
 }
 
 /// Remembers.
@@ -123,6 +125,10 @@ impl Intake for Recorder {
         }
         self.book.send_modify(|book| book.overflowed.push((arrival, first)));
         Ok(())
+    }
+
+    async fn refused(&self, chat: &str, reason: &'static str) {
+        self.book.send_modify(|book| book.turned_away.push((chat.to_owned(), reason)));
     }
 
     async fn present(&self, chat: ChatRef) {
@@ -222,6 +228,7 @@ pub fn reply(chat: &ChatRef, text: &str) -> Outbound {
         doubts: 0,
         sent: Vec::new(),
         onto: Vec::new(),
+        reply_to: None,
     }
 }
 

@@ -185,6 +185,8 @@ pub struct Progress {
     pub turn: TurnId,
     /// How it stands.
     pub status: Status,
+    /// The message that the turn answers, by the platform's id: for a channel that marks that, while nothing is shown yet.
+    pub reply_to: Option<String>,
 }
 
 /// How a turn stands.

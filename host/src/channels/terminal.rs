@@ -127,6 +127,7 @@ impl Channel for Terminal {
             react: true,
             buttons: false,
             progress: true,
+            replies: false,
             idempotent: false,
         }
     }
@@ -207,6 +208,7 @@ mod tests {
             doubts: 0,
             sent: Vec::new(),
             onto: Vec::new(),
+            reply_to: None,
         }
     }
 
@@ -304,6 +306,7 @@ mod tests {
         let working = |text: &str| Progress {
             turn: TurnId(1),
             status: Status::Working { status: text.into(), draft: String::new() },
+            reply_to: None,
         };
         terminal.progress(&chat, &working("nobody watches"), None, &room).await.unwrap();
         let mut first = terminal.watch_progress(&chat);
@@ -315,7 +318,8 @@ mod tests {
         assert_eq!(second.borrow_and_update().as_deref(), Some("one"));
         terminal.progress(&chat, &working("one"), None, &room).await.unwrap();
         assert!(!first.has_changed().unwrap(), "the same again is no news");
-        terminal.progress(&chat, &Progress { turn: TurnId(1), status: Status::Ended }, None, &room).await.unwrap();
+        let ended = Progress { turn: TurnId(1), status: Status::Ended, reply_to: None };
+        terminal.progress(&chat, &ended, None, &room).await.unwrap();
         assert!(first.borrow_and_update().is_none() && second.borrow_and_update().is_none());
     }
 }

@@ -125,7 +125,8 @@ impl Inner {
         }
         let _over = self.still.hand_over(&due.chat).await;
         let durable = !channel.abilities().idempotent;
-        let NextReply::Leased(reply) = store.lease(&due.chat, durable).await? else { return Ok(Then::Next) };
+        let NextReply::Leased(mut reply) = store.lease(&due.chat, durable).await? else { return Ok(Then::Next) };
+        reply.reply_to.take_if(|_| !channel.abilities().replies);
         crate::hooks::crash_point("lease.after_commit");
         self.hand_over(store, (channel.as_ref(), &gate), slot, &reply).await
     }

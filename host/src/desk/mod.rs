@@ -233,10 +233,14 @@ impl Intake for Counter {
     }
 
     async fn refused(&self, chat: &str, reason: &'static str) {
-        tracing::info!(channel = self.channel, chat, reason, "turned away");
         let central = self.desk.inner.stores.central();
-        if let Err(error) = central.record_drop(&self.channel, chat, "", reason).await {
-            tracing::warn!(chat, reason, error = %error_chain(&error), "a drop was not counted");
+        match central.record_drop(&self.channel, chat, "", reason).await {
+            // Anybody may make many: the log has the first, the second, the fourth …
+            Ok(count) if count.is_power_of_two() => {
+                tracing::info!(channel = self.channel, chat, reason, count, "turned away");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(chat, reason, error = %error_chain(&error), "a drop was not counted"),
         }
     }
 

@@ -275,6 +275,18 @@ async fn an_intruder_gets_nowhere_and_each_attempt_is_counted() {
 }
 
 #[tokio::test]
+async fn a_flood_of_those_who_are_turned_away_is_one_count() {
+    let f = Fixture::owned().await;
+    for _ in 0..40 {
+        f.counter.refused("-5", "bot").await;
+    }
+    f.counter.refused("updates", "unreadable").await;
+    let mut drops = f.drops().await;
+    drops.sort_unstable();
+    assert_eq!(drops, [(String::new(), "bot".to_owned(), 40), (String::new(), "unreadable".to_owned(), 1)]);
+}
+
+#[tokio::test]
 async fn a_command_above_a_role_is_refused_in_words_once_and_counted() {
     let f = Fixture::owned().await;
     f.wire(direct("2"), "demo", Some(UnknownPolicy::Public)).await;

@@ -18,6 +18,8 @@ pub struct Abilities {
     pub buttons: bool,
     /// Show what a turn does while it works.
     pub progress: bool,
+    /// Show of a reply which message it answers.
+    pub replies: bool,
     /// Know a reply by its key: a second one with the same key is dropped by the platform.
     pub idempotent: bool,
 }

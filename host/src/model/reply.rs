@@ -109,6 +109,9 @@ pub struct Outbound {
     pub sent: Vec<Option<String>>,
     /// The messages that it changes, by the platform's ids: those of the reply that it edits, or what its turn showed.
     pub onto: Vec<String>,
+    /// The message that it answers, by the platform's id: the newest of its turn that came from its chat. None where it answers
+    /// nobody's, or its channel has no such mark.
+    pub reply_to: Option<String>,
 }
 
 #[cfg(test)]

@@ -163,7 +163,13 @@ impl Screen {
             (Status::Ended, true) => self.stores.group(&self.due.folder).await?.shown_ends(self.turn).await?,
         };
         let shown = shown.map(|shown| shown.id);
-        let progress = Progress { turn: self.turn, status };
+        let reply_to = match (&status, edits && shown.is_none() && self.channel.abilities().replies) {
+            (Status::Working { .. }, true) => {
+                self.stores.group(&self.due.folder).await?.reply_to(self.turn, &self.due.chat).await?
+            }
+            _ => None,
+        };
+        let progress = Progress { turn: self.turn, status, reply_to };
         let now = match self.channel.progress(&self.due.chat, &progress, shown.as_deref(), room).await {
             Ok(now) => now,
             Err(error) => return Ok(Err(error)),

@@ -78,7 +78,8 @@ pub async fn before_files(stores: &Stores, message: &Inbound) -> Result<Option<D
 
 async fn drop_it(stores: &Stores, message: &Inbound, reason: DropReason) -> Result<(), StoreError> {
     tracing::info!(chat = %message.chat, reason = reason.as_str(), "dropped");
-    stores.central().record_drop(&message.chat.channel, &message.chat.chat_id, "", reason.as_str()).await
+    let chat = &message.chat;
+    stores.central().record_drop(&chat.channel, &chat.chat_id, "", reason.as_str()).await.map(drop)
 }
 
 /// What became of a message.

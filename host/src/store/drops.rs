@@ -26,14 +26,14 @@ pub struct DropRow {
 }
 
 impl Central {
-    /// Counts a dropped message.
+    /// Counts a dropped message. Answers how many of its kind there are now.
     pub async fn record_drop(
         &self,
         channel: &str,
         chat_id: &str,
         sender: &str,
         reason: &'static str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
         let key = (channel.to_owned(), chat_id.to_owned(), sender.to_owned());
         self.db.write(Durability::Relaxed, move |tx| count(tx, (&key.0, &key.1, &key.2), reason)).await
     }
@@ -61,20 +61,21 @@ impl Central {
     }
 }
 
-/// Counts a dropped message of a channel's chat and a sender.
+/// Counts a dropped message of a channel's chat and a sender. Answers how many there are.
 pub(super) fn count(
     tx: &Savepoint<'_>,
     (channel, chat_id, sender): (&str, &str, &str),
     reason: &str,
-) -> Result<(), StoreError> {
-    tx.prepare_cached(
-        "INSERT INTO drops (channel, chat_id, sender, reason, count, last_at) VALUES (?1, ?2, ?3, ?4, 1, ?5)
-         ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at",
-    )?
-    .execute(params![channel, chat_id, sender, reason, now_ms()])?;
+) -> Result<u64, StoreError> {
+    let count = tx
+        .prepare_cached(
+            "INSERT INTO drops (channel, chat_id, sender, reason, count, last_at) VALUES (?1, ?2, ?3, ?4, 1, ?5)
+             ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at RETURNING count",
+        )?
+        .query_row(params![channel, chat_id, sender, reason, now_ms()], |row| row.get(0))?;
     tx.prepare_cached(
         "DELETE FROM drops WHERE last_at < (SELECT last_at FROM drops ORDER BY last_at DESC LIMIT 1 OFFSET ?1)",
     )?
     .execute([MOST])?;
-    Ok(())
+    Ok(count)
 }

@@ -259,6 +259,7 @@ fn outbound(tx: &Savepoint<'_>, row: &Row<'_>) -> Result<Outbound, StoreError> {
         doubts: row.get(8)?,
         sent: sent_of(row.get(10)?),
         onto: onto.into_iter().flatten().collect(),
+        reply_to: None,
     })
 }
 

@@ -21,7 +21,8 @@ const MAX_FETCHED: u64 = 20 * 1024 * 1024;
 /// The longest caption, in UTF-16 units after its entities were read.
 const MAX_CAPTION: usize = 1024;
 
-pub(crate) fn send(inside: &Inside, params: &Params, kind: &str) -> Result<Value, No> {
+/// Takes the file in this field. What is none of that form is shown as a document.
+pub(crate) fn send(inside: &Inside, params: &Params, field: &str) -> Result<Value, No> {
     let (caption, entities) = text(params, "caption")?;
     let mut state = inside.state();
     let chat = state.called_chat(params)?.id;
@@ -30,8 +31,9 @@ pub(crate) fn send(inside: &Inside, params: &Params, kind: &str) -> Result<Value
     }
     let mut message = new(state.chat(chat), params, caption, entities)?;
     let (name, content) =
-        params.files.get(kind).cloned().ok_or_else(|| No::bad(&format!("there is no {kind} in the request")))?;
-    check(kind, &content)?;
+        params.files.get(field).cloned().ok_or_else(|| No::bad(&format!("there is no {field} in the request")))?;
+    check(field, &content)?;
+    let kind = shown_as(field, &content);
     state.meter.message(chat, Counts::New, Instant::now())?;
     message.file = Some(state.store(kind, Some(name), content, None));
     let file = message.file.clone().expect("just put there");
@@ -54,6 +56,19 @@ fn check(kind: &str, content: &Bytes) -> Result<(), No> {
         "photo" if content.len() > MAX_PHOTO => Err(No::bad("file is too big for a photo")),
         "photo" if !image => Err(No::bad("IMAGE_PROCESS_FAILED")),
         _ => Ok(()),
+    }
+}
+
+/// What a file is shown as: "other formats may be sent as Document".
+fn shown_as<'f>(field: &'f str, content: &Bytes) -> &'f str {
+    let opus = content.starts_with(b"OggS") && content.get(28..36) == Some(b"OpusHead");
+    let mp3 = content.starts_with(b"ID3") || matches!(content[..], [0xff, second, ..] if second >= 0xe0);
+    let mp4 = content.get(4..8) == Some(b"ftyp");
+    match field {
+        "voice" if !(opus || mp3 || mp4) => "document",
+        "audio" if !(mp3 || mp4) => "document",
+        "video" if !mp4 => "document",
+        field => field,
     }
 }
 

@@ -93,12 +93,7 @@ fn check_text(text: &str) -> Result<(), No> {
 /// A message of the bot's that is not in the chat yet.
 pub(crate) fn new(chat: &Chat, params: &Params, text: String, entities: Vec<Entity>) -> Result<Message, No> {
     let thread = chat.thread(params.int("message_thread_id"))?;
-    let reply = params.json("reply_parameters").unwrap_or_default();
-    let reply_to = reply["message_id"].as_i64();
-    let forgiving = reply["allow_sending_without_reply"].as_bool() == Some(true);
-    if reply_to.is_some_and(|id| !chat.messages.contains_key(&id)) && !forgiving {
-        return Err(No::bad("message to be replied not found"));
-    }
+    let reply_to = reply_to(chat, params)?;
     Ok(Message {
         id: 0,
         by_bot: true,
@@ -116,11 +111,31 @@ pub(crate) fn new(chat: &Chat, params: &Params, text: String, entities: Vec<Enti
     })
 }
 
+/// The message that is answered. One that is not there is an error, or else nobody is answered.
+fn reply_to(chat: &Chat, params: &Params) -> Result<Option<i64>, No> {
+    if !params.values.contains_key("reply_parameters") {
+        return Ok(None);
+    }
+    let parameters = params.json("reply_parameters").filter(Value::is_object);
+    let parameters = parameters.ok_or_else(|| No::bad("can't parse reply parameters JSON object"))?;
+    let id = parameters["message_id"].as_i64().filter(|id| *id > 0);
+    let id = id.ok_or_else(|| No::bad("parameter \"message_id\" is required"))?;
+    let forgiving = parameters["allow_sending_without_reply"].as_bool() == Some(true);
+    match chat.messages.contains_key(&id) {
+        true => Ok(Some(id)),
+        false if forgiving => Ok(None),
+        false => Err(No::bad("message to be replied not found")),
+    }
+}
+
 /// Puts a message of the bot's into its chat; answers what the API does.
 pub(crate) fn put(chat: &mut Chat, mut message: Message) -> Value {
     message.id = chat.number();
     message.json = chat.message_json(message.id, message.thread);
     message.json["from"] = bot_json();
+    if let Some(answered) = message.reply_to.and_then(|id| chat.messages.get(&id)) {
+        message.json["reply_to_message"] = answered.json.clone();
+    }
     if message.file.is_none() {
         message.json["text"] = message.text.clone().into();
         message.json["entities"] = message.entities_json();

@@ -3,8 +3,8 @@
 //! and the way to it fail. People write through [`Telegram::write`] and its neighbours.
 //!
 //! It does what Cofferdam's channel calls: `getMe`, `getUpdates`, the webhook's three, `sendMessage`, `editMessageText`,
-//! `deleteMessage`, `sendChatAction`, `sendDocument`, `sendPhoto`, `sendVoice`, `getFile` and the files themselves,
-//! `answerCallbackQuery`, `setMyCommands`, `setMessageReaction`. Other methods are not found.
+//! `deleteMessage`, `sendChatAction`, `sendDocument`, `sendPhoto`, `sendVoice`, `sendAudio`, `sendVideo`, `getFile` and
+//! the files themselves, `answerCallbackQuery`, `setMyCommands`, `setMessageReaction`. Other methods are not found.
 //!
 //! What it leaves out: Markdown modes and `entities` in calls, files by id or URL, sending albums, channels, inline mode, payments,
 //! rights of members, privacy mode (people's messages always reach the bot), updates that expire after a day, numbering updates

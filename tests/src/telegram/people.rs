@@ -226,6 +226,12 @@ impl Telegram {
         to
     }
 
+    /// Somebody takes a message away; bots are not told.
+    pub fn takes_away(&self, chat: i64, message: i64) {
+        self.inside.state().chat(chat).messages.remove(&message).expect("a message");
+        self.inside.change();
+    }
+
     /// The message becomes too old to be changed or taken away.
     pub fn ages(&self, chat: i64, message: i64) {
         self.inside.state().chat(chat).messages.get_mut(&message).expect("a message").old = true;

@@ -46,8 +46,8 @@ note("ended", 1)
         sent,
         json!({
             "type": "send", "call": 1, "chat": "#c", "thread": null, "key": format!("{}/0", reply(&chat("#c"), "").key),
-            "kind": "reply", "text": "two", "plain": null, "onto": null, "gone": false, "buttons": null, "file": null,
-            "react": null,
+            "kind": "reply", "text": "two", "plain": null, "onto": null, "reply_to": null, "gone": false, "buttons": null,
+            "file": null, "react": null,
         })
     );
     assert_eq!(running.channel.state(), State::Connected);

@@ -30,6 +30,9 @@ answer_all()
     let running = bench.run();
     let book = running.intake.until("a message", |book| !book.arrivals.is_empty()).await;
     assert_eq!(book.texts("#c"), ["fine"]);
+    let counted =
+        |chat: &str| book.turned_away.iter().filter(|turned| **turned == (chat.to_owned(), "bad-line")).count();
+    assert_eq!((counted("#c"), counted("lines"), book.turned_away.len()), (1, 5, 6), "only what was to come in");
     assert!(!running.channel.abilities().edit, "only the first hello counts");
     assert_eq!(running.channel.state(), State::Connected);
     assert!(send(&running.channel, "x").await.is_ok());

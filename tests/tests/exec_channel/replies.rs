@@ -100,6 +100,7 @@ while (line := hear())["type"] not in ("stop", "gone"):
     let mut out = reply(&chat("#c"), text);
     out.buttons = action.as_ref().map(buttons).unwrap_or_default();
     out.action = action;
+    out.reply_to = Some("asked".to_owned());
     let mut lines = Vec::new();
     for piece in running.channel.pieces(&out).iter().enumerate() {
         running.channel.send(&out, piece, onto).await.unwrap();
@@ -200,10 +201,18 @@ async fn only_a_program_that_can_change_messages_is_told_which() {
 }
 
 #[tokio::test]
+async fn a_program_that_marks_answers_is_told_which_message_the_first_piece_answers() {
+    let long = "a ".repeat(100);
+    let lines = told("replies=True, limit=64", None, &long, None).await;
+    assert_eq!((&lines[0]["reply_to"], &lines[1]["reply_to"]), (&json!("asked"), &Value::Null));
+    assert_eq!(told("limit=64", None, &long, None).await[0]["reply_to"], Value::Null, "it has no such mark");
+}
+
+#[tokio::test]
 async fn progress_is_one_message_that_fits() {
     let bench = Bench::new(
         r##"
-hello(progress=True, edit=True)
+hello(progress=True, edit=True, replies=True)
 while (line := hear())["type"] not in ("stop", "gone"):
     if line["type"] == "progress":
         note("progress%d" % line["call"], json.dumps(line))
@@ -213,18 +222,19 @@ while (line := hear())["type"] not in ("stop", "gone"):
     let running = bench.run();
     there(&running).await;
     let working = Status::Working { status: "reads a.txt".into(), draft: "long words ".repeat(400) };
-    let working = Progress { turn: TurnId(3), status: working };
+    let working = Progress { turn: TurnId(3), status: working, reply_to: Some("m1".into()) };
     let shown = running.channel.progress(&chat("#c"), &working, None, &|_: Showing| true).await.unwrap();
     assert_eq!(shown.as_deref(), Some("shown"));
     // It changes messages, so a showing counts as one.
     let skipped =
         running.channel.progress(&chat("#c"), &working, Some("shown"), &|what| what == Showing::Mark).await;
     assert_eq!(skipped.unwrap().as_deref(), Some("shown"), "it was not asked, and goes on as it is");
-    let ended = Progress { turn: TurnId(3), status: Status::Ended };
+    let ended = Progress { turn: TurnId(3), status: Status::Ended, reply_to: None };
     running.channel.progress(&chat("#c"), &ended, shown.as_deref(), &|_: Showing| false).await.unwrap();
     let line: Value = serde_json::from_str(&bench.notes("progress1").await).unwrap();
     assert!((300..=400).contains(&line["draft"].as_str().unwrap().len()), "{line}");
     assert_eq!((&line["status"], &line["turn"], &line["shown"]), (&json!("reads a.txt"), &json!(3), &Value::Null));
+    assert_eq!(line["reply_to"], "m1");
     let line: Value = serde_json::from_str(&bench.notes("progress2").await).unwrap();
     assert_eq!((&line["ended"], &line["shown"]), (&json!(true), &json!("shown")));
     running.close().await;

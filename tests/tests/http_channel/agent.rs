@@ -225,7 +225,9 @@ impl Agent {
 
     async fn show(&self, chat: &ChatRef, turn: TurnId, status: Status) {
         let http = self.http.get().expect("a channel");
-        http.progress(chat, &Progress { turn, status }, None, &|_: Showing| true).await.expect("shown");
+        http.progress(chat, &Progress { turn, status, reply_to: None }, None, &|_: Showing| true)
+            .await
+            .expect("shown");
     }
 
     async fn say(&self, of: &(ChatRef, String), turn: TurnId, said: &mut Vec<String>, texts: &[&str]) {

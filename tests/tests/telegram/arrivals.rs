@@ -140,7 +140,7 @@ async fn a_change_comes_in_behind_its_message_with_the_same_id() {
 }
 
 #[tokio::test]
-async fn bots_and_services_are_nobodys_message_and_a_block_is_only_noted() {
+async fn bots_and_posts_are_counted_as_drops_services_are_nothing_and_a_block_is_only_noted() {
     let (telegram, desk) = (Telegram::start().await, Desk::default());
     let (ada, group) = (telegram.person(1001, "Ada"), telegram.group("Team"));
     let bot = Bot::start(&telegram, &desk);
@@ -148,6 +148,8 @@ async fn bots_and_services_are_nobodys_message_and_a_block_is_only_noted() {
     desk.takes(1).await;
     telegram.write(group, Post::text("x").field("from", json!({"id": 5, "is_bot": true, "first_name": "B"})));
     telegram.write(group, Post::default().field("new_chat_title", "Other".into()));
+    let post = json!({"id": group, "type": "channel", "title": "News"});
+    telegram.write(group, Post::text("news").field("chat", post));
     telegram.blocks(ada, true);
     let to = telegram.migrates(group);
     telegram.write(to, "here");
@@ -155,6 +157,7 @@ async fn bots_and_services_are_nobodys_message_and_a_block_is_only_noted() {
     assert_eq!((written(&taken[1]).text.as_str(), taken[1].chat.chat_id.clone()), ("here", to.to_string()));
     telegram.until("all are confirmed", |telegram| telegram.unconfirmed().is_empty().then_some(())).await;
     assert_eq!(desk.taken().len(), 2);
+    assert_eq!(desk.refused(), [format!("{group} bot"), format!("{group} channel-post")], "each drop is counted");
     assert!(logged().contains("the person blocked the bot"));
     let moved = (group.to_string(), to.to_string());
     assert_eq!(desk.moves(), [moved.clone(), moved], "told in both chats");
@@ -216,6 +219,10 @@ async fn hostile_updates_are_passed_over_and_stop_nothing() {
     desk.until("the good one", |desk| (desk.handed(ada, good) == 1).then_some(())).await;
     telegram.until("all are confirmed", |telegram| telegram.unconfirmed().is_empty().then_some(())).await;
     assert_eq!(desk.texts(ada), ["good"]);
+    let refused = desk.refused();
+    let counted = |row: &str| refused.iter().filter(|refused| *refused == row).count();
+    let all = ["updates unreadable", "1001 unreadable", "1001 too-large"].map(counted);
+    assert_eq!((all, refused.len()), ([5, 3, 2], 10), "{refused:?}");
     assert!(logged().contains("cannot be read is passed over") && logged().contains("too large is passed over"));
     bot.stop().await;
 }
@@ -239,6 +246,7 @@ async fn answers_that_are_no_updates_or_far_too_large_stop_nothing() {
     desk.takes(1).await;
     assert_eq!(telegram.calls("getUpdates")[6].params["limit"], 1, "large ones are read one by one");
     assert_eq!(desk.texts(ada), ["after all that"]);
+    assert!(!desk.refused().is_empty() && desk.refused().iter().all(|row| row == "updates unreadable"));
     bot.stop().await;
 }
 

@@ -152,19 +152,28 @@ pub fn doing(chat: i64, action: Action) -> Outbound {
 pub async fn send(channel: &Channel, reply: &Outbound, onto: Option<&str>) -> Result<Vec<Receipt>, SendError> {
     let mut receipts = Vec::new();
     for (place, piece) in channel.pieces(reply).iter().enumerate() {
-        receipts.push(hand(channel, reply, piece, onto.filter(|_| place == 0)).await?);
+        receipts.push(hand_at(channel, reply, (place, piece), onto.filter(|_| place == 0)).await?);
     }
     Ok(receipts)
 }
 
-/// Sends one piece. No error has the token.
+/// Sends one piece, as the reply's first. No error has the token.
 pub async fn hand(
     channel: &Channel,
     reply: &Outbound,
     piece: &Piece,
     onto: Option<&str>,
 ) -> Result<Receipt, SendError> {
-    let sent = channel.send(reply, (0, piece), onto).await;
+    hand_at(channel, reply, (0, piece), onto).await
+}
+
+async fn hand_at(
+    channel: &Channel,
+    reply: &Outbound,
+    piece: (usize, &Piece),
+    onto: Option<&str>,
+) -> Result<Receipt, SendError> {
+    let sent = channel.send(reply, piece, onto).await;
     if let Err(error) = &sent {
         assert!(!format!("{error:?} {error}").contains(SECRET), "{error:?}");
     }

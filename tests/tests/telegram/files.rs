@@ -94,6 +94,67 @@ async fn a_file_goes_as_it_is_an_image_as_a_photo_where_telegram_takes_it() {
     assert!(matches!(error, SendError::Doubt { .. }), "it is not sent in another form: {error:?}");
 }
 
+/// The first page of an OGG file with this packet.
+fn ogg(packet: &[u8]) -> Vec<u8> {
+    [&b"OggS\0\x02"[..], &[0; 20], &[1, 19], packet].concat()
+}
+
+#[tokio::test]
+async fn a_voice_music_and_a_film_can_be_played_and_what_is_none_is_a_document() {
+    let (telegram, dir) = (Telegram::start().await, tempfile::tempdir().expect("a directory"));
+    let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
+    let (opus, mp4) = (ogg(b"OpusHead\x01\x01"), b"\0\0\0\x20ftypisom and a film");
+    let files: [(&str, &[u8], &str); 8] = [
+        ("said.ogg", &opus, "voice"),
+        ("song.mp3", b"ID3\x04 and a song", "audio"),
+        ("song.m4a", mp4, "audio"),
+        ("film.MP4", mp4, "video"),
+        ("song.ogg", &ogg(b"\x01vorbis"), "document"),
+        ("no.mp3", b"no song", "document"),
+        ("no.mp4", b"no film", "document"),
+        ("said.txt", &opus, "document"),
+    ];
+    for (name, content, _) in files {
+        sends(&channel, ada, file(&dir, name, content, Some("as asked"))).await.expect("sent");
+    }
+    let shown = telegram.from_bot(ada);
+    for ((name, content, kind), message) in files.iter().zip(&shown) {
+        let file = message.file.as_ref().expect("a file");
+        assert_eq!((file.kind.as_str(), file.name.as_deref()), (*kind, Some(*name)));
+        assert_eq!((telegram.content(file).as_slice(), message.text.as_str()), (*content, "as asked"));
+    }
+    let calls = |method: &str| telegram.calls(method).len();
+    let called = ["sendVoice", "sendAudio", "sendVideo", "sendDocument"].map(calls);
+    assert_eq!(called, [1, 2, 1, 4], "each is sent once, in its form");
+}
+
+#[tokio::test]
+async fn a_chat_that_takes_no_voices_or_films_gets_documents_and_a_break_is_a_doubt() {
+    let (telegram, dir) = (Telegram::start().await, tempfile::tempdir().expect("a directory"));
+    let (channel, ada) = (channel(&telegram), telegram.person(1001, "Ada"));
+    let (opus, mp4) = (ogg(b"OpusHead\x01\x01"), b"\0\0\0\x20ftypisom");
+    let refusals: [(&str, &str, &[u8], &str); 4] = [
+        ("sendVoice", "said.ogg", &opus, "Bad Request: VOICE_MESSAGES_FORBIDDEN"),
+        ("sendVoice", "said.ogg", &opus, "Bad Request: not enough rights to send voice notes to the chat"),
+        ("sendAudio", "song.mp3", b"ID3", "Bad Request: type of file mismatch"),
+        ("sendVideo", "film.mp4", mp4, "Bad Request: not enough rights to send videos to the chat"),
+    ];
+    for (method, name, content, words) in refusals {
+        telegram.fail(method, [Fault::No(400, words)]);
+        sends(&channel, ada, file(&dir, name, content, None)).await.expect("sent");
+        let last = telegram.from_bot(ada).pop().and_then(|message| message.file).expect("a file");
+        assert_eq!((last.kind.as_str(), last.name.as_deref()), ("document", Some(name)), "{words}");
+    }
+    let sent = telegram.from_bot(ada).len();
+    telegram.fail("sendVoice", [Fault::DoneAndClosed]);
+    let error = sends(&channel, ada, file(&dir, "said.ogg", &opus, None)).await.expect_err("broken");
+    assert!(matches!(error, SendError::Doubt { .. }), "it is not sent in another form: {error:?}");
+    telegram.fail("sendVideo", [Fault::TooMany(7)]);
+    let error = sends(&channel, ada, file(&dir, "film.mp4", mp4, None)).await.expect_err("too many");
+    assert!(matches!(error, SendError::Later { .. }), "{error:?}");
+    assert_eq!(telegram.from_bot(ada).len(), sent + 1);
+}
+
 #[tokio::test]
 async fn a_caption_that_does_not_fit_follows_and_what_is_too_large_or_lost_is_refused() {
     let (telegram, dir) = (Telegram::start().await, tempfile::tempdir().expect("a directory"));

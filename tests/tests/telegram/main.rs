@@ -7,6 +7,7 @@ mod files;
 mod pace;
 mod progress;
 mod replies;
+mod reply_to;
 mod trouble;
 mod waiting;
 mod webhook;

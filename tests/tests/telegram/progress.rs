@@ -10,11 +10,12 @@ use cofferdam_tests::telegram::{Fault, Telegram};
 use super::bot::{channel, reply, send};
 
 fn working(status: &str, draft: &str) -> Progress {
-    Progress { turn: TurnId(1), status: Status::Working { status: status.into(), draft: draft.into() } }
+    let status = Status::Working { status: status.into(), draft: draft.into() };
+    Progress { turn: TurnId(1), status, reply_to: None }
 }
 
 fn ended() -> Progress {
-    Progress { turn: TurnId(1), status: Status::Ended }
+    Progress { turn: TurnId(1), status: Status::Ended, reply_to: None }
 }
 
 async fn shows(channel: &Channel, chat: &ChatRef, progress: &Progress, shown: Option<&str>) -> Option<String> {

@@ -62,9 +62,13 @@ async fn nobody_else_is_heard_and_nothing_that_cannot_be_read_holds_up_the_rest(
     assert_eq!(elsewhere.status(), 404);
     telegram.deliver(json!({"message": {"message_id": 7, "text": "x".repeat(300_000)}}));
     telegram.deliver(json!({"message": "nonsense"}));
+    telegram.deliver(json!({"message": {
+        "message_id": 8, "chat": {"id": -5, "type": "group"}, "from": {"id": 5, "is_bot": true}, "text": "x",
+    }}));
     telegram.write(ada, "good");
     desk.takes(1).await;
     assert_eq!(desk.texts(ada), ["good"]);
+    assert_eq!(desk.refused()[4..], ["updates too-large", "updates unreadable", "-5 bot"], "so is each of these");
     bot.stop().await;
 }
 

@@ -55,6 +55,7 @@ impl Hello {
                 react: can.react,
                 buttons: can.buttons,
                 progress: can.progress,
+                replies: can.replies,
                 idempotent: can.idempotent,
             },
             markup: hello.text.markup,

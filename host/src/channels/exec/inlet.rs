@@ -122,6 +122,11 @@ impl Inlet {
         });
     }
 
+    /// Counts what cannot be an arrival.
+    pub(super) async fn refused(&self, chat: &str) {
+        self.intake.refused(chat, "bad-line").await;
+    }
+
     /// Puts an arrival into its chat's queue, when there is room. After the end it is left out, and so never acknowledged.
     pub(super) async fn put(self: &Arc<Self>, waiting: Waiting) {
         let wire = waiting.wire.clone();

@@ -228,7 +228,9 @@ impl Channel for Exec {
             return Ok(shown.map(str::to_owned));
         }
         let (thread, turn) = (chat.thread_id.as_deref(), progress.turn.0);
-        let line = Working { call: 0, chat: &chat.chat_id, thread, turn, status, draft: &draft, shown, ended };
+        let reply_to = progress.reply_to.as_deref().filter(|_| hello.abilities.replies);
+        let chat = chat.chat_id.as_str();
+        let line = Working { call: 0, chat, thread, turn, status, draft: &draft, shown, reply_to, ended };
         let line = |call| ToProgram::Progress(Working { call, ..line }).line();
         Ok(wire.ask(None, hello.answer, line).await?.id)
     }

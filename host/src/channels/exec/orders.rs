@@ -54,6 +54,7 @@ pub(super) struct Sending<'a> {
     pub(super) text: &'a str,
     pub(super) plain: Option<&'a str>,
     pub(super) onto: Option<&'a str>,
+    pub(super) reply_to: Option<&'a str>,
     pub(super) gone: bool,
     pub(super) buttons: Option<Vec<Button<'a>>>,
     pub(super) file: Option<FileLine<'a>>,
@@ -90,5 +91,6 @@ pub(super) struct Working<'a> {
     pub(super) status: &'a str,
     pub(super) draft: &'a str,
     pub(super) shown: Option<&'a str>,
+    pub(super) reply_to: Option<&'a str>,
     pub(super) ended: bool,
 }

@@ -130,6 +130,7 @@ pub(super) fn sending<'a>(
         text: "",
         plain: None,
         onto: onto.filter(|_| hello.abilities.edit),
+        reply_to: reply.reply_to.as_deref().filter(|_| hello.abilities.replies && place == 0),
         gone: false,
         buttons: None,
         file: None,

@@ -17,6 +17,8 @@ use crate::channels::{Arrival, SendError, State};
 
 /// Lines that are none of ours which are left out in one run: libraries like to print.
 const STRAY: u32 = 100;
+/// Where that was of whose chat nothing can be read.
+const NOWHERE: &str = "lines";
 /// The longest time that a program may name until it tries again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
@@ -43,6 +45,9 @@ impl Life {
                         return Why::Broke(format!("wrote {STRAY} lines that are wrong; the last: {wrong}"));
                     }
                     self.about.words.log(Level::Warn, &format!("left out: {wrong}"));
+                    if wrong.is_arrival {
+                        self.refused(None).await;
+                    }
                     continue;
                 }
             };
@@ -63,10 +68,12 @@ impl Life {
             _ if !met => return Err("said something else before its hello".to_owned()),
             FromProgram::State(line) => self.stands(&line),
             FromProgram::Message(line) => {
-                self.arrived("message", arrivals::message(words, &self.about.name, line)).await;
+                let chat = line.chat.clone();
+                self.arrived("message", chat, arrivals::message(words, &self.about.name, line)).await;
             }
             FromProgram::Press(line) => {
-                self.arrived("press", arrivals::press(words, &self.about.name, line)).await;
+                let chat = line.chat.clone();
+                self.arrived("press", chat, arrivals::press(words, &self.about.name, line)).await;
             }
             FromProgram::Done(answer) => self.wire.answer(answer.call, Ok(done(words, answer))),
             FromProgram::Failed(answer) => self.failed(&answer),
@@ -105,7 +112,7 @@ impl Life {
         self.about.standing.set(&self.about.name, state);
     }
 
-    async fn arrived(&self, what: &str, arrival: Result<(Arrival, Option<String>), &'static str>) {
+    async fn arrived(&self, what: &str, chat: String, arrival: Result<(Arrival, Option<String>), &'static str>) {
         let Some((inlet, _)) = &self.served else { return };
         match arrival {
             Ok((arrival, cursor)) => {
@@ -116,7 +123,15 @@ impl Life {
             Err(field) => {
                 let text = format!("left out: a `{what}` line is wrong at `{field}` (missing, empty or too long)");
                 self.about.words.log(Level::Warn, &text);
+                self.refused(arrivals::id(chat, "chat").ok()).await;
             }
+        }
+    }
+
+    /// Counts what was to be handed in and is left out; in this chat, if it can be one.
+    async fn refused(&self, chat: Option<String>) {
+        if let Some((inlet, _)) = &self.served {
+            inlet.refused(chat.as_deref().unwrap_or(NOWHERE)).await;
         }
     }
 

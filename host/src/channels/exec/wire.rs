@@ -25,13 +25,19 @@ pub(super) enum FromProgram {
 
 /// Why a line is none of ours. It shows nothing of what is in the line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) struct NotOurs(String);
+pub(super) struct NotOurs {
+    words: String,
+    /// It was to hand something in, which is lost.
+    pub(super) is_arrival: bool,
+}
 
 impl fmt::Display for NotOurs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.words)
     }
 }
+
+const NO_OBJECT: &str = r#"a line on stdout is no JSON object with a "type""#;
 
 impl FromProgram {
     /// Reads a line.
@@ -40,8 +46,8 @@ impl FromProgram {
         struct Kind {
             r#type: String,
         }
-        let Kind { r#type } = serde_json::from_slice(line)
-            .map_err(|_| NotOurs(r#"a line on stdout is no JSON object with a "type""#.to_owned()))?;
+        let Kind { r#type } =
+            serde_json::from_slice(line).map_err(|_| NotOurs { words: NO_OBJECT.to_owned(), is_arrival: false })?;
         match r#type.as_str() {
             "hello" => read(line, "hello").map(Self::Hello),
             "state" => read(line, "state").map(Self::State),
@@ -62,10 +68,11 @@ fn read<'a, T: Deserialize<'a>>(line: &'a [u8], what: &str) -> Result<T, NotOurs
         // What is missing is named in our words; everything else may be in the program's.
         let said = error.inner().to_string();
         let missing = said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-        match missing {
-            Some(field) => NotOurs(format!("a `{what}` line lacks `{field}`")),
-            None => NotOurs(format!("a `{what}` line is wrong at `{}`", error.path())),
-        }
+        let words = match missing {
+            Some(field) => format!("a `{what}` line lacks `{field}`"),
+            None => format!("a `{what}` line is wrong at `{}`", error.path()),
+        };
+        NotOurs { words, is_arrival: matches!(what, "message" | "press") }
     })
 }
 
@@ -92,6 +99,7 @@ pub(super) struct Abilities {
     pub(super) react: bool,
     pub(super) buttons: bool,
     pub(super) progress: bool,
+    pub(super) replies: bool,
     pub(super) idempotent: bool,
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use frankenstein::methods::GetFileParams;
 use reqwest::Body;
 use reqwest::multipart::Part;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::api::Api;
 use super::failure::Failure;
-use super::post::Target;
+use super::post::Place;
 use super::text::is_caption;
 use super::wire::{FilePath, Sent};
 use super::{CALL, words};
@@ -20,6 +20,8 @@ use crate::model::action::SentFile;
 /// ([sending files](https://core.telegram.org/bots/api#sending-files), [getFile](https://core.telegram.org/bots/api#getfile)).
 const MAX_SENT: u64 = 50 * 1024 * 1024;
 const MAX_PHOTO: u64 = 10 * 1024 * 1024;
+/// How much of a file's beginning tells what it is, in bytes.
+const HEAD: u64 = 64;
 /// What a slow line carries, in bytes a second.
 const SLOW_LINE: u64 = 256 * 1024;
 /// The longest time that fetching a file takes.
@@ -27,28 +29,71 @@ const FETCH: Duration = Duration::from_secs(300);
 /// The longest path of a file at Telegram's, in bytes.
 const MAX_PATH: usize = 1024;
 
-/// Sends a file; answers the message's id. An image is a photo when Telegram takes it as one.
-pub(super) async fn send(api: &Api, target: Target, file: &SentFile) -> Result<String, Failure> {
-    if is_image(&file.name) && file.bytes <= MAX_PHOTO {
-        match upload(api, target, ("sendPhoto", "photo"), file).await {
+/// Sends a file; answers the message's id. What Telegram can show or play it gets in that form, where it takes it as such.
+pub(super) async fn send(api: &Api, place: Place, file: &SentFile) -> Result<String, Failure> {
+    if let Some(form) = form(file).await? {
+        match upload(api, place, form, file).await {
             Err(failure @ Failure::No(_)) if failure.is_about_the_file() => {
-                tracing::debug!(%failure, "no photo for Telegram; sent as a file");
+                tracing::debug!(%failure, form.method, "not taken in this form by Telegram; sent as a document");
             }
             sent => return sent,
         }
     }
-    upload(api, target, ("sendDocument", "document"), file).await
+    upload(api, place, DOCUMENT, file).await
 }
 
-async fn upload(
-    api: &Api,
-    target: Target,
-    (method, field): (&str, &'static str),
-    file: &SentFile,
-) -> Result<String, Failure> {
-    let lost = |error| Failure::Never(format!("the file {} cannot be read: {error}", file.name));
-    let open = tokio::fs::File::open(&file.path).await.map_err(lost)?;
-    let bytes = open.metadata().await.map_err(lost)?.len();
+/// A form that Telegram takes files in: the method, and the field that the file is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Form {
+    method: &'static str,
+    field: &'static str,
+}
+
+const DOCUMENT: Form = Form { method: "sendDocument", field: "document" };
+const PHOTO: Form = Form { method: "sendPhoto", field: "photo" };
+const VOICE: Form = Form { method: "sendVoice", field: "voice" };
+const AUDIO: Form = Form { method: "sendAudio", field: "audio" };
+const VIDEO: Form = Form { method: "sendVideo", field: "video" };
+
+/// The form of a file that is more than a document.
+async fn form(file: &SentFile) -> Result<Option<Form>, Failure> {
+    let mut head = Vec::new();
+    let open = open(file).await?;
+    open.take(HEAD).read_to_end(&mut head).await.map_err(|error| lost(file, &error))?;
+    Ok(form_of(&file.name, &head, file.bytes))
+}
+
+/// By its ending and its first bytes, as Telegram's documentation has it: a voice is Opus in OGG
+/// ([sendVoice](https://core.telegram.org/bots/api#sendvoice)), music MP3 or M4A
+/// ([sendAudio](https://core.telegram.org/bots/api#sendaudio)), a video MPEG-4
+/// ([sendVideo](https://core.telegram.org/bots/api#sendvideo)).
+fn form_of(name: &str, head: &[u8], bytes: u64) -> Option<Form> {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    // An OGG page has at least one byte in the table of its segments, and its first packet is the codec's head.
+    let is_opus = head.starts_with(b"OggS") && head.windows(8).any(|bytes| bytes == b"OpusHead");
+    let is_mp3 = head.starts_with(b"ID3") || matches!(head, [0xff, second, ..] if second & 0xe0 == 0xe0);
+    let is_mp4 = head.get(4..8) == Some(b"ftyp");
+    match extension.as_deref()? {
+        "jpg" | "jpeg" | "png" | "webp" if bytes <= MAX_PHOTO => Some(PHOTO),
+        "ogg" | "oga" | "opus" if is_opus => Some(VOICE),
+        "mp3" if is_mp3 => Some(AUDIO),
+        "m4a" if is_mp4 => Some(AUDIO),
+        "mp4" if is_mp4 => Some(VIDEO),
+        _ => None,
+    }
+}
+
+fn lost(file: &SentFile, error: &std::io::Error) -> Failure {
+    Failure::Never(format!("the file {} cannot be read: {error}", file.name))
+}
+
+async fn open(file: &SentFile) -> Result<tokio::fs::File, Failure> {
+    tokio::fs::File::open(&file.path).await.map_err(|error| lost(file, &error))
+}
+
+async fn upload(api: &Api, place: Place, Form { method, field }: Form, file: &SentFile) -> Result<String, Failure> {
+    let open = open(file).await?;
+    let bytes = open.metadata().await.map_err(|error| lost(file, &error))?.len();
     if bytes > MAX_SENT {
         return Err(Failure::Never(format!(
             "{} has {bytes} bytes; Telegram takes at most {MAX_SENT} from bots",
@@ -56,7 +101,7 @@ async fn upload(
         )));
     }
     let part = Part::stream_with_length(Body::from(open), bytes).file_name(file.name.clone());
-    let mut fields = fields(target);
+    let mut fields = fields(place);
     fields.extend(file.caption.clone().filter(|caption| is_caption(caption)).map(|caption| ("caption", caption)));
     let limit = CALL + Duration::from_secs(bytes / SLOW_LINE);
     let sent: Sent = api.upload(method, fields, (field, part), limit).await?;
@@ -64,27 +109,37 @@ async fn upload(
 }
 
 /// Sends a text as a file; answers the message's id.
-pub(super) async fn send_text(api: &Api, target: Target, name: &str, content: &str) -> Result<String, Failure> {
+pub(super) async fn send_text(api: &Api, place: Place, name: &str, content: &str) -> Result<String, Failure> {
     let limit = CALL + Duration::from_secs(content.len() as u64 / SLOW_LINE);
     let part = Part::text(content.to_owned()).file_name(name.to_owned());
-    let sent: Sent = api.upload("sendDocument", fields(target), ("document", part), limit).await?;
+    let Form { method, field } = DOCUMENT;
+    let sent: Sent = api.upload(method, fields(place), (field, part), limit).await?;
     Ok(sent.message_id.to_string())
 }
 
-fn fields(target: Target) -> Vec<(&'static str, String)> {
-    let thread = target.thread.map(|thread| ("message_thread_id", thread.to_string()));
-    [("chat_id", target.chat.to_string())].into_iter().chain(thread).collect()
-}
-
-fn is_image(name: &str) -> bool {
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-    matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png" | "webp"))
+fn fields(place: Place) -> Vec<(&'static str, String)> {
+    let thread = place.target.thread.map(|thread| ("message_thread_id", thread.to_string()));
+    let parameters = place.reply_parameters().and_then(|parameters| serde_json::to_string(&parameters).ok());
+    let parameters = parameters.map(|parameters| ("reply_parameters", parameters));
+    [("chat_id", place.target.chat.to_string())].into_iter().chain(thread).chain(parameters).collect()
 }
 
 impl Failure {
-    /// Whether another form of the same file may be taken.
+    /// Whether another form of the same file may be taken: it is none of this form, or the chat, or its person, takes no such ones
+    /// (`VOICE_MESSAGES_FORBIDDEN`, "not enough rights to send videos to the chat").
     fn is_about_the_file(&self) -> bool {
-        self.says(&["photo", "image", "wrong file", "file is too big", "entity too large"])
+        const WORDS: [&str; 9] = [
+            "photo",
+            "image",
+            "voice",
+            "audio",
+            "video",
+            "wrong file",
+            "type of file",
+            "file is too big",
+            "entity too large",
+        ];
+        self.says(&WORDS)
     }
 }
 
@@ -163,7 +218,32 @@ mod tests {
     }
 
     #[test]
-    fn images_are_known_by_their_ending() {
-        assert!(is_image("a.PNG") && is_image("b.jpeg") && !is_image("c.gif") && !is_image("png"));
+    fn what_a_file_is_its_ending_and_its_first_bytes_say() {
+        let opus = [&b"OggS\0\x02"[..], &[0; 20], b"\x01\x13OpusHead\x01\x01"].concat();
+        let vorbis = [&b"OggS\0\x02"[..], &[0; 20], b"\x01\x1e\x01vorbis"].concat();
+        let mp4: &[u8] = b"\0\0\0\x20ftypisom";
+        for (name, head, form) in [
+            ("a.PNG", &b""[..], Some(PHOTO)),
+            ("b.jpeg", b"", Some(PHOTO)),
+            ("c.gif", b"GIF89a", None),
+            ("png", b"", None),
+            ("a.ogg", &opus, Some(VOICE)),
+            ("a.OPUS", &opus, Some(VOICE)),
+            ("a.ogg", &vorbis, None),
+            ("a.ogg", b"OggS", None),
+            ("a.txt", &opus, None),
+            ("a.mp3", b"ID3\x04", Some(AUDIO)),
+            ("a.mp3", b"\xff\xfb\x90\x64", Some(AUDIO)),
+            ("a.mp3", b"text", None),
+            ("a.mp3", b"\xff", None),
+            ("a.m4a", mp4, Some(AUDIO)),
+            ("a.mp4", mp4, Some(VIDEO)),
+            ("a.mp4", b"ftyp", None),
+            ("a.mp4", b"", None),
+            ("a.mkv", mp4, None),
+        ] {
+            assert_eq!(form_of(name, head, 10), form, "{name} {head:?}");
+        }
+        assert_eq!(form_of("a.png", b"", MAX_PHOTO + 1), None);
     }
 }

@@ -6,7 +6,7 @@
 //! | [`api`], [`failure`], [`wire`] | calls, why they fail, and what we read of Telegram's objects |
 //! | [`poll`], [`queues`], [`cursor`] | updates: asked for, waiting by chat, and how far they were read |
 //! | [`webhook`], [`watch`] | updates: posted by Telegram, and whether it can |
-//! | [`seen`], [`words`], [`albums`], [`taking`] | what an update says that somebody did, and handing it in |
+//! | [`seen`], [`attached`], [`words`], [`albums`], [`taking`] | what an update says that somebody did, and handing it in |
 //! | [`send`], [`post`], [`files`], [`ask`] | replies |
 //! | [`text`] | replies in messages |
 //! | [`progress`] | what a turn does |
@@ -14,6 +14,7 @@
 mod albums;
 mod api;
 mod ask;
+mod attached;
 mod cursor;
 mod failure;
 mod files;
@@ -134,6 +135,7 @@ impl Channel for Telegram {
             react: true,
             buttons: true,
             progress: true,
+            replies: true,
             idempotent: false,
         }
     }
@@ -190,7 +192,7 @@ impl Channel for Telegram {
     async fn send(
         &self,
         reply: &Outbound,
-        (_, piece): (usize, &Piece),
+        piece: (usize, &Piece),
         onto: Option<&str>,
     ) -> Result<Receipt, SendError> {
         self.inner.send(reply, piece, onto).await

@@ -19,7 +19,7 @@ use super::Inner;
 use super::cursor::Cursor;
 use super::failure::Failure;
 use super::queues::{Queues, Room};
-use super::seen::{Seen, seen};
+use super::seen::{Refused, TOO_LARGE, read};
 use super::taking::Task;
 use super::wire::{Me, WebhookInfo};
 use crate::channels::{Intake, NotTaken, Pauses, State};
@@ -42,8 +42,6 @@ const ANSWER: Duration = Duration::from_secs(15);
 const BATCH: u32 = 100;
 /// How long a batch gets to be taken before it counts as waiting.
 const SOON: Duration = Duration::from_millis(250);
-/// The largest update that is looked at, in bytes as JSON: a message has at most 4096 characters.
-const MAX_UPDATE: usize = 256 * 1024;
 /// The pause before asking again after another program got the updates; Telegram itself tells of that every 3 s.
 const RIVAL: Duration = Duration::from_secs(3);
 
@@ -158,7 +156,7 @@ impl Poll {
         };
         let batch = match batch {
             Ok(batch) => batch,
-            Err(Failure::TooLarge) => return self.too_large(),
+            Err(Failure::TooLarge) => return self.too_large().await,
             Err(failure) => return Round::Failed(failure),
         };
         if batch.is_empty() && !self.at_once && asked.elapsed() < HASTY {
@@ -210,11 +208,8 @@ impl Poll {
     async fn queue(&mut self, update: Value) {
         let bytes = update.to_string().len();
         let id = update.get("update_id").and_then(Value::as_i64);
-        let Some((seen, raw)) = readable(&self.inner.name, &self.me, id, update, bytes) else { return };
-        let task = match Task::of(seen) {
-            Ok(task) => task,
-            Err(why) => return tracing::debug!(why, "an update is passed over"),
-        };
+        let seen = read(&self.inner.name, &self.me, id, &update, bytes);
+        let Some(task) = Task::of(seen, self.intake.as_ref()).await else { return };
         loop {
             match self.queues.room_for(&self.inner.name, &task).await {
                 Ok(Room::There) => break,
@@ -231,7 +226,7 @@ impl Poll {
                 () = tokio::time::sleep(SOON) => {}
             }
         }
-        self.queues.push(&self.inner.name, raw, bytes, task);
+        self.queues.push(&self.inner.name, update, bytes, task);
     }
 
     /// Keeps how far we are, before Telegram is told.
@@ -249,7 +244,7 @@ impl Poll {
     }
 
     /// One update that is too large costs itself only. They are numbered in a row.
-    fn too_large(&mut self) -> Round {
+    async fn too_large(&mut self) -> Round {
         let channel = &self.inner.name;
         match self.cursor.offset(now_ms()) {
             _ if self.batch > 1 => {
@@ -259,6 +254,7 @@ impl Poll {
             }
             Some(next) => {
                 tracing::warn!(channel, update = next, "an update that is too large is passed over");
+                self.intake.refused(Refused::NOWHERE, TOO_LARGE).await;
                 self.cursor.pass(next, now_ms());
                 Round::Next
             }
@@ -339,27 +335,5 @@ impl Leftovers {
             }
         }
         poll.end().await;
-    }
-}
-
-/// Reads an update; one that cannot be read is passed over with a word in the log.
-pub(super) fn readable(
-    channel: &str,
-    me: &Me,
-    id: Option<i64>,
-    update: Value,
-    bytes: usize,
-) -> Option<(Seen, Value)> {
-    if bytes > MAX_UPDATE {
-        tracing::warn!(channel, update = id, bytes, "an update that is too large is passed over");
-        return None;
-    }
-    match serde_json::from_value(update.clone()) {
-        Ok(read) => Some((seen(channel, me, read), update)),
-        // The error's own words have parts of the message.
-        Err(_) => {
-            tracing::warn!(channel, update = id, "an update that cannot be read is passed over");
-            None
-        }
     }
 }

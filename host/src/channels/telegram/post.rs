@@ -2,7 +2,7 @@
 
 use frankenstein::ParseMode;
 use frankenstein::methods::{DeleteMessageParams, EditMessageTextParams, SendMessageParams};
-use frankenstein::types::{InlineKeyboardMarkup, LinkPreviewOptions, ReplyMarkup};
+use frankenstein::types::{InlineKeyboardMarkup, LinkPreviewOptions, ReplyMarkup, ReplyParameters};
 use serde::de::IgnoredAny;
 
 use super::CALL;
@@ -27,6 +27,13 @@ pub(super) struct Target {
     pub(super) thread: Option<i32>,
 }
 
+/// Where a new message goes, and which one of the same chat it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) target: Target,
+    pub(super) reply_to: Option<i32>,
+}
+
 /// A message's words.
 pub(super) struct Text<'a> {
     pub(super) markup: &'a str,
@@ -45,29 +52,51 @@ impl Target {
     }
 }
 
+impl From<Target> for Place {
+    fn from(target: Target) -> Self {
+        Self { target, reply_to: None }
+    }
+}
+
+impl Place {
+    /// The same, in answer to the message with this id of the platform. In groups only: with one person each message answers the
+    /// last. What is no message's id, such as a press's, is passed over.
+    pub(super) fn answering(self, message: Option<&str>) -> Self {
+        let in_group = self.target.chat < 0;
+        Self { reply_to: message.and_then(message_id).filter(|id| in_group && *id > 0), ..self }
+    }
+
+    /// What Telegram is told of the message that is answered. It may be gone by now.
+    pub(super) fn reply_parameters(self) -> Option<ReplyParameters> {
+        let of = |id| ReplyParameters::builder().message_id(id).allow_sending_without_reply(true).build();
+        self.reply_to.map(of)
+    }
+}
+
 impl Api {
     /// Shows a text: in the place of the message `onto` when that is still there, else as a new one. Answers the message's id.
-    pub(super) async fn show(&self, target: Target, text: &Text<'_>, onto: Option<i32>) -> Result<String, Failure> {
+    pub(super) async fn show(&self, place: Place, text: &Text<'_>, onto: Option<i32>) -> Result<String, Failure> {
         if let Some(onto) = onto {
-            match self.change(target, text, onto).await {
+            match self.change(place.target, text, onto).await {
                 Err(failure) if failure.says(&NOT_THERE) => {}
                 changed => return changed.map(|()| onto.to_string()),
             }
         }
-        let new = match self.new_message(target, text, true).await {
+        let new = match self.new_message(place, text, true).await {
             Err(failure) if failure.says(&BAD_MARKUP) => {
                 tracing::info!(%failure, "the markup was refused; sent as plain text");
-                self.new_message(target, text, false).await
+                self.new_message(place, text, false).await
             }
             new => new,
         };
         new.map(|sent| sent.message_id.to_string())
     }
 
-    async fn new_message(&self, target: Target, text: &Text<'_>, html: bool) -> Result<Sent, Failure> {
+    async fn new_message(&self, place: Place, text: &Text<'_>, html: bool) -> Result<Sent, Failure> {
         let params = SendMessageParams::builder()
-            .chat_id(target.chat)
-            .maybe_message_thread_id(target.thread)
+            .chat_id(place.target.chat)
+            .maybe_message_thread_id(place.target.thread)
+            .maybe_reply_parameters(place.reply_parameters())
             .text(words(text, html))
             .maybe_parse_mode(html.then_some(ParseMode::Html))
             .maybe_link_preview_options(previews(text))

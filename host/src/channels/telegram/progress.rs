@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use super::failure::Failure;
-use super::post::{Target, Text, message_id};
+use super::post::{Place, Target, Text, message_id};
 use super::send::Way;
 use super::words::{cut, escape};
 use super::{Inner, text};
@@ -102,7 +102,8 @@ impl Inner {
             return Ok(shown.map(str::to_owned));
         }
         let words = Text { markup: &markup, plain: &plain, keyboard: None, previews: false };
-        let id = self.api.show(target, &words, shown.and_then(message_id)).await?;
+        let place = Place::from(target).answering(progress.reply_to.as_deref());
+        let id = self.api.show(place, &words, shown.and_then(message_id)).await?;
         self.displays.shows(&key, &markup);
         Ok(Some(id))
     }

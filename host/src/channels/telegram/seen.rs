@@ -1,16 +1,25 @@
 //! What an update says that somebody did.
 
-use super::wire::{CallbackQuery, Chat, Me, Media, MemberChange, Message, Update, User};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::attached::{files, other};
+use super::wire::{CallbackQuery, Chat, Me, MemberChange, Message, Update, User};
 use super::words::{cut, words};
-use crate::channels::{Arrival, Content, Offered, Sender, Written};
+use crate::channels::{Arrival, Content, Sender, Written};
 use crate::model::chat::{ChatKind, ChatRef};
 
 /// The longest name or title that is handed in, in characters.
-const NAME: usize = 256;
+pub(super) const NAME: usize = 256;
 /// The longest text that is handed in, in characters: Telegram's own limit is 4096 units.
 const TEXT: usize = 16 * 1024;
 /// The longest ids of Telegram's that we keep, in bytes; theirs are below 200.
-const ID: usize = 512;
+pub(super) const ID: usize = 512;
+/// The largest update that is looked at, in bytes as JSON: a message has at most 4096 characters.
+const MAX_UPDATE: usize = 256 * 1024;
+/// What those are turned away with whose update is too large, or cannot be read.
+pub(super) const TOO_LARGE: &str = "too-large";
+pub(super) const UNREADABLE: &str = "unreadable";
 
 /// An update, read.
 #[derive(Debug)]
@@ -21,8 +30,34 @@ pub(super) enum Seen {
     Pressed(Arrival, String),
     /// A group became a supergroup, which has another id. Told in both of them.
     Moved(Moving),
-    /// Nothing for anybody, for this reason.
+    /// Nothing that anybody said or did to the bot, for this reason.
     Nothing(&'static str),
+    /// What somebody did, and nobody is handed.
+    Refused(Refused),
+}
+
+/// Who is turned away: in this chat, as far as it is known, for this reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) chat: String,
+    pub(super) reason: &'static str,
+}
+
+impl Refused {
+    /// Where an update was of whose chat nothing can be read.
+    pub(super) const NOWHERE: &'static str = "updates";
+
+    fn at(chat: &Chat, reason: &'static str) -> Seen {
+        Seen::Refused(Self { chat: chat.id.to_string(), reason })
+    }
+
+    /// Of an update that is not read further.
+    pub(super) fn raw(update: &Value, reason: &'static str) -> Seen {
+        const CHATS: [&str; 3] = ["/message/chat/id", "/edited_message/chat/id", "/callback_query/message/chat/id"];
+        let chat = CHATS.iter().find_map(|chat| update.pointer(chat)?.as_i64());
+        let chat = chat.map_or_else(|| Self::NOWHERE.to_owned(), |chat| chat.to_string());
+        Seen::Refused(Self { chat, reason })
+    }
 }
 
 /// A group that became a supergroup.
@@ -34,11 +69,26 @@ pub(super) struct Moving {
     pub(super) to: i64,
 }
 
-/// Reads an update of the channel with this name.
-pub(super) fn seen(channel: &str, me: &Me, update: Update) -> Seen {
+/// Reads an update; of one that cannot be read the number goes to the log.
+pub(super) fn read(channel: &str, me: &Me, id: Option<i64>, update: &Value, bytes: usize) -> Seen {
+    if bytes > MAX_UPDATE {
+        tracing::warn!(channel, update = id, bytes, "an update that is too large is passed over");
+        return Refused::raw(update, TOO_LARGE);
+    }
+    // The error's own words have parts of the message.
+    Update::deserialize(update).map_or_else(
+        |_| {
+            tracing::warn!(channel, update = id, "an update that cannot be read is passed over");
+            Refused::raw(update, UNREADABLE)
+        },
+        |read| seen(channel, me, read),
+    )
+}
+
+fn seen(channel: &str, me: &Me, update: Update) -> Seen {
     match update {
-        Update { message: Some(message), .. } => wrote(channel, me, &message, Content::Message),
-        Update { edited_message: Some(message), .. } => wrote(channel, me, &message, Content::Edit),
+        Update { message: Some(message), .. } => wrote(channel, me, &message, false),
+        Update { edited_message: Some(message), .. } => wrote(channel, me, &message, true),
         Update { callback_query: Some(press), .. } => pressed(channel, press),
         Update { my_chat_member: Some(change), .. } => {
             membership(channel, &change);
@@ -48,26 +98,41 @@ pub(super) fn seen(channel: &str, me: &Me, update: Update) -> Seen {
     }
 }
 
-fn wrote(channel: &str, me: &Me, message: &Message, content: fn(Written) -> Content) -> Seen {
+fn wrote(channel: &str, me: &Me, message: &Message, is_change: bool) -> Seen {
     if let Some(moving) = moving(message) {
         return Seen::Moved(moving);
     }
-    let Some(kind) = kind(&message.chat) else { return Seen::Nothing("a channel's post") };
-    let Some(sender) = sender(message) else { return Seen::Nothing("from another bot, or from nobody") };
-    let words = words(message, me, kind == ChatKind::Direct);
-    let files = files(message);
+    let words = words(message, me, kind(&message.chat) == Some(ChatKind::Direct));
+    let files = files(&message.attached);
     let mut text = words.text;
     if text.is_empty() && files.is_empty() {
-        match other(message) {
+        match other(&message.attached) {
             Some(other) => text = other,
             None => return Seen::Nothing("a service message"),
         }
     }
+    let (kind, sender) = match whose(message) {
+        Ok(whose) => whose,
+        // Its message was counted.
+        Err(_) if is_change => return Seen::Nothing("a change of what nobody was handed"),
+        Err(reason) => return Refused::at(&message.chat, reason),
+    };
     let text = cut(&text, TEXT);
     let written = Written { text, quote: words.quote, addressed: words.addressed, files, output_schema: None };
+    let content = if is_change { Content::Edit(written) } else { Content::Message(written) };
     let id = message.message_id.to_string();
     let album = message.media_group_id.clone().filter(|album| album.len() <= ID);
-    Seen::Wrote(arrival(channel, message, kind, (id, sender), content(written)), album)
+    Seen::Wrote(arrival(channel, message, kind, (id, sender), content), album)
+}
+
+/// In what sort of chat, and from whom; else why it is for nobody.
+fn whose(message: &Message) -> Result<(ChatKind, Sender), &'static str> {
+    match (kind(&message.chat), sender(message)) {
+        (Some(kind), Some(sender)) => Ok((kind, sender)),
+        (None, _) => Err("channel-post"),
+        (_, None) if message.from.is_some() => Err("bot"),
+        (_, None) => Err("no-sender"),
+    }
 }
 
 /// Only Telegram writes such messages: they have no sender's words.
@@ -84,11 +149,11 @@ fn moving(message: &Message) -> Option<Moving> {
 
 fn pressed(channel: &str, press: CallbackQuery) -> Seen {
     let (Some(message), Some(data)) = (&press.message, press.data) else {
-        return Seen::Nothing("a press without a message");
+        return Seen::Refused(Refused { chat: Refused::NOWHERE.to_owned(), reason: "bad-press" });
     };
-    let Some(kind) = kind(&message.chat) else { return Seen::Nothing("a press in a channel") };
+    let Some(kind) = kind(&message.chat) else { return Refused::at(&message.chat, "channel-post") };
     if press.id.len() > ID || data.len() > ID {
-        return Seen::Nothing("a press that is too long");
+        return Refused::at(&message.chat, "too-large");
     }
     let id = press.id;
     let arrival = arrival(channel, message, kind, (id.clone(), user(&press.from)), Content::Press(data));
@@ -146,43 +211,6 @@ fn user(user: &User) -> Sender {
     Sender { name: cut(&name.unwrap_or_else(|| id.clone()), NAME), id }
 }
 
-fn files(message: &Message) -> Vec<Offered> {
-    let photo = message.photo.iter().max_by_key(|photo| photo.width.saturating_mul(photo.height));
-    let photo = photo.map(|photo| Offered {
-        name: "photo.jpg".to_owned(),
-        bytes: photo.file_size,
-        reference: photo.file_id.clone(),
-    });
-    // An animation comes as a document too.
-    let document = message.document.as_ref().filter(|_| message.animation.is_none());
-    let media = [
-        (document, "file"),
-        (message.animation.as_ref(), "animation.mp4"),
-        (message.audio.as_ref(), "audio.mp3"),
-        (message.video.as_ref(), "video.mp4"),
-        (message.video_note.as_ref(), "video.mp4"),
-        (message.voice.as_ref(), "voice.ogg"),
-    ];
-    let media = media.into_iter().filter_map(|(media, name)| Some(offered(media?, name)));
-    photo.into_iter().chain(media).filter(|file| file.reference.len() <= ID).collect()
-}
-
-fn offered(media: &Media, unnamed: &str) -> Offered {
-    let name = media.file_name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(unnamed);
-    Offered { name: cut(name, NAME), bytes: media.file_size, reference: media.file_id.clone() }
-}
-
-/// What has neither a text nor a file, in words.
-fn other(message: &Message) -> Option<String> {
-    if let Some(sticker) = &message.sticker {
-        return Some(format!("[sticker {}]", sticker.emoji.as_deref().unwrap_or_default()).replace(" ]", "]"));
-    }
-    if let Some(location) = &message.location {
-        return Some(format!("[location {}, {}]", location.latitude, location.longitude));
-    }
-    message.contact.as_ref().map(|contact| format!("[contact {} {}]", contact.first_name, contact.phone_number))
-}
-
 fn membership(channel: &str, change: &MemberChange) {
     let chat = change.chat.id;
     match change.new_chat_member.status.as_str() {
@@ -194,7 +222,7 @@ fn membership(channel: &str, change: &MemberChange) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -243,24 +271,48 @@ mod tests {
     }
 
     #[test]
-    fn anonymous_senders_are_their_own_and_bots_and_posts_are_nobody() {
+    fn anonymous_senders_are_their_own_bots_and_posts_are_refused_and_services_are_nothing() {
         let anonymous = json!({
             "text": "x", "from": {"id": 1_087_968_824, "is_bot": true, "first_name": "Group"},
             "sender_chat": {"id": -100, "type": "supergroup", "title": "Team"},
         });
         let (arrival, _) = arrived(message(anonymous));
         assert_eq!((arrival.sender.id.as_str(), arrival.sender.name.as_str()), ("-100", "Team"));
+        let edit = |mut update: Value| {
+            update["edited_message"] = update["message"].take();
+            update
+        };
+        let other_bot = message(json!({"text": "x", "from": {"id": 1, "is_bot": true}}));
+        let post = message(json!({"text": "x", "chat": {"id": -5, "type": "channel"}}));
+        let press = |more: Value| {
+            let mut press = json!({"id": "1", "from": {"id": 9}, "data": "d"});
+            press.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({"update_id": 1, "callback_query": press})
+        };
+        for (refused, chat, reason) in [
+            (other_bot.clone(), "-100", "bot"),
+            (message(json!({"text": "x", "from": null})), "-100", "no-sender"),
+            (post.clone(), "-5", "channel-post"),
+            (press(json!({"message": post["message"]})), "-5", "channel-post"),
+            (press(json!({"message": other_bot["message"], "id": "x".repeat(ID + 1)})), "-100", "too-large"),
+            (press(json!({})), "updates", "bad-press"),
+        ] {
+            let expected = Refused { chat: chat.to_owned(), reason };
+            match read(refused.clone()) {
+                Seen::Refused(told) => assert_eq!(told, expected, "{refused}"),
+                other => panic!("{refused}: {other:?}"),
+            }
+        }
         for nothing in [
-            message(json!({"text": "x", "from": {"id": 1, "is_bot": true}})),
-            message(json!({"text": "x", "from": null})),
-            message(json!({"text": "x", "chat": {"id": -5, "type": "channel"}})),
+            edit(other_bot),
+            edit(post),
             message(json!({"new_chat_title": "x"})),
+            message(json!({"new_chat_title": "x", "from": {"id": 1, "is_bot": true}})),
             // A supergroup becomes nothing else, and a group was nothing else.
             message(json!({"migrate_to_chat_id": -1007})),
             json!({"update_id": 1, "edited_channel_post": {}}),
             message(json!({"migrate_from_chat_id": 7})),
             message(json!({"migrate_from_chat_id": -1, "chat": {"id": -5, "type": "group"}})),
-            json!({"update_id": 1, "callback_query": {"id": "1", "from": {"id": 9}}}),
         ] {
             assert!(matches!(read(nothing.clone()), Seen::Nothing(_)), "{nothing}");
         }
@@ -279,19 +331,9 @@ mod tests {
     }
 
     #[test]
-    fn files_have_names_and_the_largest_photo_counts() {
-        let photo =
-            |id: &str, width: u64| json!({"file_id": id, "width": width, "height": width, "file_size": width});
-        let (_, written) = arrived(message(json!({"photo": [photo("s", 9), photo("l", 99), photo("m", 50)]})));
-        let [file] = &written.files[..] else { panic!("{written:?}") };
-        assert_eq!((file.name.as_str(), file.reference.as_str(), file.bytes), ("photo.jpg", "l", Some(99)));
-        let both = json!({"animation": {"file_id": "a"}, "document": {"file_id": "a", "file_name": "x.mp4"}});
-        let (_, written) = arrived(message(both));
-        assert_eq!(written.files.len(), 1);
+    fn a_files_caption_is_its_text() {
         let (_, written) = arrived(message(json!({"voice": {"file_id": "v"}, "caption": "c"})));
         assert_eq!((written.files[0].name.as_str(), written.text.as_str()), ("voice.ogg", "c"));
-        let (_, written) = arrived(message(json!({"document": {"file_id": "d", "file_name": " "}})));
-        assert_eq!(written.files[0].name, "file");
         let (_, written) = arrived(message(json!({"sticker": {"emoji": "👍"}})));
         assert_eq!(written.text, "[sticker 👍]");
     }

@@ -8,7 +8,7 @@ use frankenstein::types::{ReactionType, ReactionTypeEmoji};
 use serde::de::IgnoredAny;
 
 use super::failure::Failure;
-use super::post::{Target, Text, message_id};
+use super::post::{Place, Target, Text, message_id};
 use super::seen::Moving;
 use super::words::escape;
 use super::{CALL, Inner, ask, files, text};
@@ -66,7 +66,7 @@ impl Inner {
     pub(super) async fn send(
         &self,
         reply: &Outbound,
-        piece: &Piece,
+        piece: (usize, &Piece),
         onto: Option<&str>,
     ) -> Result<Receipt, SendError> {
         let way = self.way(&reply.chat)?;
@@ -102,33 +102,35 @@ impl Inner {
         &self,
         Way { target, anew }: Way,
         reply: &Outbound,
-        piece: &Piece,
+        (number, piece): (usize, &Piece),
         onto: Option<i32>,
     ) -> Result<Receipt, Failure> {
         let onto = onto.filter(|_| !anew);
+        // The first of its messages says whom it answers.
+        let place = Place::from(target).answering(reply.reply_to.as_deref().filter(|_| number == 0 && !anew));
         match (piece, &reply.action) {
             (Piece::Gone, _) => self.gone(target, onto).await,
             (Piece::Text { markup, plain }, Some(Action::Close(_))) => {
                 let text = Text { markup, plain, keyboard: None, previews: false };
                 self.api.change_if_there(target, &text, onto).await.map(|()| Receipt::NONE)
             }
-            (Piece::Text { markup, plain }, _) => self.text(target, reply, (markup, plain), onto).await,
+            (Piece::Text { markup, plain }, _) => self.text(place, reply, (markup, plain), onto).await,
             (Piece::File { name, content }, _) => {
                 self.gone(target, onto).await?;
-                files::send_text(&self.api, target, name, content).await.map(Receipt::of)
+                files::send_text(&self.api, place, name, content).await.map(Receipt::of)
             }
             (Piece::Whole, Some(Action::File(file))) => {
                 self.gone(target, onto).await?;
-                files::send(&self.api, target, file).await.map(Receipt::of)
+                files::send(&self.api, place, file).await.map(Receipt::of)
             }
-            (Piece::Whole, Some(Action::Question(asked))) => self.ask(target, reply, asked, onto).await,
+            (Piece::Whole, Some(Action::Question(asked))) => self.ask(place, reply, asked, onto).await,
             (Piece::Whole, Some(Action::React { .. })) if anew => {
                 Err(Failure::Never("the message is of before the group became a supergroup".to_owned()))
             }
             (Piece::Whole, Some(Action::React { platform_id, emoji, .. })) => {
                 self.react(target, platform_id, emoji).await
             }
-            (Piece::Whole, _) => self.text(target, reply, (&escape(&reply.text), &reply.text), onto).await,
+            (Piece::Whole, _) => self.text(place, reply, (&escape(&reply.text), &reply.text), onto).await,
         }
     }
 
@@ -141,7 +143,7 @@ impl Inner {
 
     async fn text(
         &self,
-        target: Target,
+        place: Place,
         reply: &Outbound,
         (markup, plain): (&str, &str),
         onto: Option<i32>,
@@ -149,12 +151,12 @@ impl Inner {
         // A question's are below the last of its texts, which is the whole of it.
         let buttons = if reply.action.is_none() { reply.buttons.as_slice() } else { &[] };
         let text = Text { markup, plain, keyboard: ask::keyboard(buttons), previews: buttons.is_empty() };
-        self.api.show(target, &text, onto).await.map(Receipt::of)
+        self.api.show(place, &text, onto).await.map(Receipt::of)
     }
 
     async fn ask(
         &self,
-        target: Target,
+        place: Place,
         reply: &Outbound,
         asked: &Asked,
         onto: Option<i32>,
@@ -164,7 +166,7 @@ impl Inner {
             return Err(Failure::Never("the question has no text".to_owned()));
         };
         let text = Text { markup, plain, keyboard: ask::keyboard(&reply.buttons), previews: false };
-        self.api.show(target, &text, onto).await.map(Receipt::of)
+        self.api.show(place, &text, onto).await.map(Receipt::of)
     }
 
     async fn react(&self, target: Target, message: &str, emoji: &str) -> Result<Receipt, Failure> {

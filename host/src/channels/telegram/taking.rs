@@ -7,7 +7,7 @@ use frankenstein::methods::AnswerCallbackQueryParams;
 
 use super::albums::Albums;
 use super::api::Api;
-use super::seen::{Moving, Seen};
+use super::seen::{Moving, Refused, Seen};
 use super::send::Moved;
 use super::words::cut;
 use crate::channels::{Arrival, Intake, NotTaken, Taken};
@@ -46,15 +46,22 @@ pub(super) struct Beside {
 }
 
 impl Task {
-    /// Of what was seen, if that is for anybody.
-    pub(super) fn of(seen: Seen) -> Result<Self, &'static str> {
+    /// Of what was seen, if that is for anybody; who is turned away is counted.
+    pub(super) async fn of(seen: Seen, intake: &dyn Intake) -> Option<Self> {
         match seen {
-            Seen::Wrote(arrival, album) => Ok(Self::Take(Box::new(arrival), Beside { album, press: None })),
+            Seen::Wrote(arrival, album) => Some(Self::Take(Box::new(arrival), Beside { album, press: None })),
             Seen::Pressed(arrival, id) => {
-                Ok(Self::Take(Box::new(arrival), Beside { press: Some(id), album: None }))
+                Some(Self::Take(Box::new(arrival), Beside { press: Some(id), album: None }))
             }
-            Seen::Moved(moving) => Ok(Self::Move(moving)),
-            Seen::Nothing(why) => Err(why),
+            Seen::Moved(moving) => Some(Self::Move(moving)),
+            Seen::Nothing(why) => {
+                tracing::debug!(why, "an update is passed over");
+                None
+            }
+            Seen::Refused(Refused { chat, reason }) => {
+                intake.refused(&chat, reason).await;
+                None
+            }
         }
     }
 

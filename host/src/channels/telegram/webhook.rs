@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::socket::{self, Bounds};
 use super::Inner;
-use super::poll::{Leftovers, WANTED, readable};
-use super::seen::Moving;
+use super::poll::{Leftovers, WANTED};
+use super::seen::{self, Moving, Refused, TOO_LARGE, UNREADABLE};
 use super::settings::Webhook;
 use super::taking::{Taking, Task};
 use super::watch::{Over, Watch};
@@ -165,16 +165,17 @@ async fn called(Shared(hook): Shared<Arc<Hook>>, request: Request) -> StatusCode
     let update = match read(request.into_body()).await {
         Ok(update) => update,
         Err(Unread::Late) => return StatusCode::REQUEST_TIMEOUT,
-        Err(Unread::Never(why)) => {
-            tracing::warn!(channel = hook.name, why, "an update is passed over");
+        Err(Unread::Never(reason)) => {
+            tracing::warn!(channel = hook.name, reason, "an update is passed over");
+            hook.taking.intake.refused(Refused::NOWHERE, reason).await;
             return StatusCode::OK;
         }
     };
     let id = update.get("update_id").and_then(Value::as_i64);
     let bytes = update.to_string().len();
     // What cannot be read now cannot be read later.
-    let Some((seen, _)) = readable(&hook.name, &hook.me, id, update, bytes) else { return StatusCode::OK };
-    let Ok(task) = Task::of(seen) else { return StatusCode::OK };
+    let update = seen::read(&hook.name, &hook.me, id, &update, bytes);
+    let Some(task) = Task::of(update, hook.taking.intake.as_ref()).await else { return StatusCode::OK };
     // A caller that leaves does not end the taking.
     let own = hook.clone();
     let taken = tokio::spawn(async move {
@@ -206,14 +207,14 @@ fn there(channel: &str, moving: &Moving) -> ChatRef {
 /// Why there is no update in a call.
 enum Unread {
     Late,
-    /// It will be the same the next time, and Telegram would hold back what follows.
+    /// It will be the same the next time, and Telegram would hold back what follows; why, as it is counted.
     Never(&'static str),
 }
 
 async fn read(body: Body) -> Result<Value, Unread> {
     let body = tokio::time::timeout(READING, to_bytes(body, MAX_BODY)).await;
-    let body = body.map_err(|_| Unread::Late)?.map_err(|_| Unread::Never("too large, or cut off"))?;
-    serde_json::from_slice(&body).map_err(|_| Unread::Never("no JSON"))
+    let body = body.map_err(|_| Unread::Late)?.map_err(|_| Unread::Never(TOO_LARGE))?;
+    serde_json::from_slice(&body).map_err(|_| Unread::Never(UNREADABLE))
 }
 
 impl Hook {

@@ -109,6 +109,16 @@ pub(super) struct Message {
     pub(super) media_group_id: Option<String>,
     pub(super) reply_to_message: Option<Box<Message>>,
     pub(super) quote: Option<Quote>,
+    #[serde(flatten)]
+    pub(super) attached: Attached,
+    pub(super) migrate_to_chat_id: Option<i64>,
+    pub(super) migrate_from_chat_id: Option<i64>,
+}
+
+/// What a message has besides its text; of most kinds at most one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Attached {
+    /// In several sizes.
     #[serde(default)]
     pub(super) photo: Vec<Photo>,
     pub(super) document: Option<Media>,
@@ -120,8 +130,6 @@ pub(super) struct Message {
     pub(super) sticker: Option<Sticker>,
     pub(super) location: Option<Location>,
     pub(super) contact: Option<Contact>,
-    pub(super) migrate_to_chat_id: Option<i64>,
-    pub(super) migrate_from_chat_id: Option<i64>,
 }
 
 /// A part of a text that means something. Offsets and lengths are in UTF-16 units.

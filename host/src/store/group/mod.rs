@@ -34,6 +34,7 @@ pub mod models;
 pub mod moves;
 pub mod outbox;
 pub mod questions;
+mod reply_to;
 mod retries;
 pub mod shown;
 pub mod stand;

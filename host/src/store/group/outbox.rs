@@ -7,7 +7,7 @@ use rusqlite::{Row, Savepoint, params};
 use sha2::{Digest, Sha256};
 
 use super::states::step_reply;
-use super::{GroupDb, changes, chat_of, dead_letters, session_of};
+use super::{GroupDb, changes, chat_of, dead_letters, reply_to, session_of};
 use crate::model::action::Action;
 use crate::model::chat::ChatRef;
 use crate::model::dead_letter::{Cause, Letter};
@@ -167,6 +167,7 @@ impl Rows for Replies {
     fn look_up(&self, tx: &Savepoint<'_>, outbound: &mut Outbound) -> Result<(), StoreError> {
         outbound.onto = changes::onto(tx, outbound)?;
         outbound.buttons = changes::buttons(tx, outbound, &self.0)?;
+        outbound.reply_to = reply_to::of(tx, outbound)?;
         Ok(())
     }
 
@@ -256,6 +257,7 @@ pub(super) fn outbound(row: &Row<'_>, data: &Path) -> Result<Outbound, StoreErro
         doubts: row.get(11)?,
         sent: sent_of(row.get(12)?),
         onto: Vec::new(),
+        reply_to: None,
     })
 }
 

@@ -31,6 +31,7 @@ mod histories;
 mod outages;
 mod power;
 mod repeats;
+mod reply_to;
 mod retries;
 mod steering;
 

@@ -50,7 +50,10 @@ async fn a_message_is_offered_until_it_is_known_and_is_the_turns_when_it_is_take
     let third = t.f.say(message("3")).await.message;
     assert_eq!(t.offered(&[second]).await, [third]);
     assert_eq!(t.f.state(second).await, MessageState::Pending, "until the provider has it");
+    let answers = async || t.f.db.reply_to(t.turn, &chat(None)).await.unwrap();
+    assert_eq!(answers().await.as_deref(), Some("1"), "what is only offered is not answered");
     assert_eq!(t.steered(1, &[second]).await, [second]);
+    assert_eq!(answers().await.as_deref(), Some("2"));
     assert!(t.steered(1, &[second]).await.is_empty(), "the same event");
     assert!(t.steered(2, &[second]).await.is_empty(), "another one with the same message");
     let finished = t.ends(3, Outcome::Completed).await;
