@@ -2,6 +2,8 @@
 
 use cofferdam_tests::telegram::{Person, Post, Telegram, at_bot};
 
+use serde_json::json;
+
 use super::Stage;
 
 #[tokio::test]
