@@ -69,8 +69,7 @@ async fn the_pause_of_a_rate_limit_is_kept_and_is_this_chats_alone() {
 
 #[tokio::test]
 async fn the_pause_of_a_rate_limit_is_its_chats_in_all_threads() {
-    // Longer than a busy machine takes to put the other chat's reply.
-    const PAUSE: Duration = Duration::from_secs(3);
+    const PAUSE: Duration = Duration::from_millis(400);
     let f = Fixture::new(false).await;
     f.script("1", &[Later(Some(PAUSE))]);
     let start = Instant::now();
