@@ -1,7 +1,7 @@
 //! OpenAI's official client before an agent: what it sends is understood, and what it is answered too.
 
 use cofferdam_tests::node;
-use cofferdam_tests::openai::run_script;
+use cofferdam_tests::openai::{python, run_script};
 use serde_json::json;
 
 use super::agent::{Act, gate};
@@ -91,6 +91,8 @@ async fn the_clients_of_typescript_talk_with_an_agent() {
 
 #[tokio::test]
 async fn a_call_that_the_official_client_gave_up_and_repeats_is_one_turn() {
+    // Here rather than while it is waited for: to install it may take longer.
+    python().await;
     let world = World::start().await;
     let key = world.agent.key("k");
     let gate = gate();
