@@ -71,11 +71,6 @@ async fn what_changes_a_message_answers_none_and_an_answer_to_a_question_is_not_
     f.run(move |tx| {
         tx.execute("UPDATE inbox SET turn = ?1, state = 'claimed' WHERE id = ?2", [turn.0, press.0])?;
         tx.execute(
-            "INSERT INTO tool_calls (turn, call_id, session, tool, summary, state, started_at)
-             VALUES (?1, 'call', ?2, 'ask_user', '', 'done', 0)",
-            rusqlite::params![turn.0, of.as_str()],
-        )?;
-        tx.execute(
             "INSERT INTO questions (session, turn, call_id, channel, chat_id, text, options, state, message, asked_at, expires_at)
              VALUES (?1, ?2, 'call', 'terminal', 'demo', '?', '[]', 'answered', ?3, 0, 0)",
             rusqlite::params![of.as_str(), turn.0, press.0],
