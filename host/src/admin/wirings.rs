@@ -105,9 +105,10 @@ pub(super) async fn remove(
 /// Refuses an id that names nothing on its channel: what is noted of it would never be found.
 pub(super) async fn id_fits(admin: &Admin, channel: &str, id: &str) -> Result<(), Failed> {
     match admin.switchboard.unfit_id(channel, id).await? {
-        Some(why) => {
-            Err(usage(&why, "nothing was changed; `cofferdam wiring list` and `dropped` show ids as they are"))
-        }
+        Some(why) => Err(usage(
+            &why,
+            "nothing was changed; `cofferdam wiring list` and `dropped` show ids as they are, and `unwire` takes away what was wired before",
+        )),
         None => Ok(()),
     }
 }
