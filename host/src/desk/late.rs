@@ -81,7 +81,7 @@ impl Desk {
         decision: &Decision,
     ) -> Result<Vec<Placed>, NotTaken> {
         let mut placed = Vec::new();
-        for folder in takers(written, found, decision).filter(|folder| !found.ahead.stuck.contains(folder)) {
+        for folder in takers(written, found, decision) {
             let name = (&arrival.chat, arrival.platform_id.as_str());
             match self.placed(folder, written, name, &[]).await {
                 Ok(files) => placed.push(files),
