@@ -99,7 +99,7 @@ async fn wirings_are_listed_and_switched_on_the_command_line() {
     let listed = home.cli(&["wiring", "list", "--json"]).await.json();
     let expected = json!([{
         "channel": "terminal", "chat_id": "demo", "title": null, "group": "demo", "session_mode": "per-thread",
-        "engage": "always", "pattern": null, "sticky": false, "others": "drop", "unknown": "drop", "progress": false,
+        "engage": "always", "pattern": null, "sticky": false, "others": "drop", "unknown": "drop", "owners_only": true, "progress": false,
     }]);
     assert_eq!(listed, expected, "kept");
     assert_eq!(home.cli(&["group", "add", "demo"]).await.code, 0);

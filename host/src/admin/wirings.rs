@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::Admin;
 use super::answers::{Answer, no_group};
 use super::error::Failed;
-use crate::channels::terminal;
+use crate::channels::{kinds, terminal};
 use crate::model::chat::{ChatKind, SessionMode};
 use crate::model::engage::{EngageMode, Others};
 use crate::model::people::UnknownPolicy;
@@ -40,8 +40,8 @@ pub(super) async fn put(State(admin): State<Arc<Admin>>, Json(change): Json<Wiri
     if central.group(&group).await?.is_none() {
         return Err(no_group(&group));
     }
-    let known = central.channels().await?.iter().any(|row| row.name == change.channel);
-    if change.channel != terminal::NAME && !known {
+    let row = central.channels().await?.into_iter().find(|row| row.name == change.channel);
+    if change.channel != terminal::NAME && row.is_none() {
         let message = format!("there is no channel '{}'", change.channel);
         return Err(Failed::not_found(message, "`cofferdam channel list` shows the channels"));
     }
@@ -52,8 +52,11 @@ pub(super) async fn put(State(admin): State<Arc<Admin>>, Json(change): Json<Wiri
         None => chat.as_ref().map_or(ChatKind::Group, |chat| chat.kind),
     };
     let there = central.wirings_of(&change.channel, &change.chat_id).await?;
-    let terms =
-        there.into_iter().find(|wiring| wiring.folder == group).map_or(Terms::of(kind), |wiring| wiring.terms);
+    let terms = match there.into_iter().find(|wiring| wiring.folder == group) {
+        Some(wiring) => wiring.terms,
+        None if row.is_some_and(|row| kinds::is_for_programs(&row.kind)) => Terms::of_program(),
+        None => Terms::of(kind),
+    };
     let terms = changed(terms, &change)?;
     let kept = keep(central, &change, group, kind, terms).await;
     // Somebody may have been asked for it.
@@ -105,9 +108,10 @@ pub(super) async fn remove(
 /// Refuses an id that names nothing on its channel: what is noted of it would never be found.
 pub(super) async fn id_fits(admin: &Admin, channel: &str, id: &str) -> Result<(), Failed> {
     match admin.switchboard.unfit_id(channel, id).await? {
-        Some(why) => {
-            Err(usage(&why, "nothing was changed; `cofferdam wiring list` and `dropped` show ids as they are"))
-        }
+        Some(why) => Err(usage(
+            &why,
+            "nothing was changed; `cofferdam wiring list` and `dropped` show ids as they are, and `unwire` takes away what was wired before",
+        )),
         None => Ok(()),
     }
 }
@@ -179,7 +183,7 @@ fn checked(pattern: &str) -> Result<(), Failed> {
 }
 
 fn word<T>(what: &str, word: &str, parse: fn(&str) -> Option<T>, takes: &str) -> Result<T, Failed> {
-    parse(word).ok_or_else(|| usage(&format!("'{word}' is no {what}"), &format!("say {takes}")))
+    parse(word).ok_or_else(|| usage(&format!("'{word}' is nothing that '{what}' takes"), &format!("say {takes}")))
 }
 
 pub(super) fn usage(message: &str, hint: &str) -> Failed {

@@ -3,7 +3,7 @@
 use super::files::Placed;
 use super::message::{Found, goes_on};
 use super::{Desk, failed};
-use crate::channels::{Arrival, NotTaken, Taken, Writers, Written};
+use crate::channels::{Arrival, NotTaken, Taken, Written};
 use crate::router::DropReason;
 use crate::router::decide::Fate;
 use crate::store::late::{Held, MOST_LATE, NewLate};
@@ -100,14 +100,9 @@ impl Desk {
         wiring: &Wiring,
         arrival: &Arrival,
         written: &Written,
-        mut placed: Option<Placed>,
+        placed: Option<Placed>,
     ) -> Result<Met, NotTaken> {
         let folder = &wiring.folder;
-        // A program has its files only while it waits for our answer: without them there is none.
-        if placed.is_none() && !written.files.is_empty() && self.writers(arrival) == Writers::Programs {
-            let name = (&arrival.chat, arrival.platform_id.as_str());
-            placed = Some(self.placed(folder, written, name, &[]).await?);
-        }
         let placed: Vec<Placed> = placed.into_iter().filter(|_| !written.files.is_empty()).collect();
         let json = |error: serde_json::Error| NotTaken::Failed(error.to_string());
         let late = NewLate {

@@ -72,6 +72,7 @@ impl Desk {
     }
 
     /// Files that come with a message that waits are fetched now: once it is said to be taken, the platform may forget them.
+    /// One of several groups that cannot have them now holds up no other: they are fetched again when it is the message's turn.
     async fn place_ahead(
         &self,
         arrival: &Arrival,
@@ -79,15 +80,32 @@ impl Desk {
         found: &Found,
         decision: &Decision,
     ) -> Result<Vec<Placed>, NotTaken> {
-        let Decision::Groups(fates) = decision else { return Ok(Vec::new()) };
         let mut placed = Vec::new();
-        if !written.files.is_empty() {
-            for (wiring, fate) in found.wirings.iter().zip(fates) {
-                if *fate == Fate::Accept {
-                    let name = (&arrival.chat, arrival.platform_id.as_str());
-                    placed.push(self.placed(&wiring.folder, written, name, &[]).await?);
+        for folder in takers(written, found, decision) {
+            let name = (&arrival.chat, arrival.platform_id.as_str());
+            match self.placed(folder, written, name, &[]).await {
+                Ok(files) => placed.push(files),
+                Err(why) if found.wirings.len() > 1 => {
+                    tracing::warn!(group = %folder, chat = %arrival.chat, %why, "its files are fetched later");
                 }
+                Err(why) => return Err(why),
             }
+        }
+        Ok(placed)
+    }
+
+    /// Files for all groups that are to have a message, or for none.
+    pub(super) async fn place_for_all(
+        &self,
+        arrival: &Arrival,
+        written: &Written,
+        found: &Found,
+        decision: &Decision,
+    ) -> Result<Vec<Placed>, NotTaken> {
+        let mut placed = Vec::new();
+        for folder in takers(written, found, decision) {
+            let name = (&arrival.chat, arrival.platform_id.as_str());
+            placed.push(self.placed(folder, written, name, &[]).await?);
         }
         Ok(placed)
     }
@@ -207,4 +225,14 @@ fn is_urgent(found: &Found, decision: &Decision) -> bool {
         Decision::Groups(fates) => fates.iter().any(|fate| found.stops(fate)),
         Decision::AskWiring | Decision::Drop(_) => false,
     }
+}
+
+/// The groups that are to have a message with its files, if it has any.
+fn takers<'a>(written: &Written, found: &'a Found, decision: &'a Decision) -> impl Iterator<Item = &'a Folder> {
+    let fates: &[Fate] = match decision {
+        Decision::Groups(fates) if !written.files.is_empty() => fates,
+        _ => &[],
+    };
+    let groups = found.wirings.iter().zip(fates);
+    groups.filter(|(_, fate)| **fate == Fate::Accept).map(|(wiring, _)| &wiring.folder)
 }

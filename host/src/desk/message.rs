@@ -47,10 +47,13 @@ impl Desk {
         written: &Written,
         writers: Writers,
     ) -> Result<Taken, NotTaken> {
-        let found = self.find(arrival, &written.text).await.map_err(failed)?;
+        let mut found = self.find(arrival, &written.text).await.map_err(failed)?;
         let decision = self.decided(arrival, written, &found);
         if writers == Writers::Programs {
-            return self.done(arrival, written, &found, decision.unasked()).await;
+            let decision = decision.unasked();
+            // A program has its files only while it waits for our answer: either all groups have them, or none has the message.
+            found.placed = self.place_for_all(arrival, written, &found, &decision).await?;
+            return self.done(arrival, written, &found, decision).await;
         }
         match self.slow(arrival, written, &found, &decision).await? {
             Some(taken) => Ok(taken),

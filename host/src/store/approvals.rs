@@ -233,7 +233,7 @@ fn ask(tx: &Savepoint<'_>, new: &NewApproval, platform_id: &str, arrival: &str) 
     }
     let id = insert(tx, new)?;
     put_held(tx, id, arrival)?;
-    let mut told = approvers(tx, new.folder.as_ref().map(Folder::as_str))?;
+    let mut told = approvers(tx, new.folder.as_ref().map(Folder::as_str), &new.chat.channel)?;
     for chat in &told {
         let question = Question { id, kind: new.kind, words: &new.words, choices: &new.choices };
         put_question(tx, chat, &question)?;

@@ -8,7 +8,7 @@ use super::db::Durability;
 use super::wirings::{self, ChatRow, Terms, Wiring};
 use super::{Central, StoreError, now_ms};
 use crate::model::channel::KindName;
-use crate::model::chat::{ChatKind, SessionMode};
+use crate::model::chat::ChatKind;
 use crate::model::people::UnknownPolicy;
 
 /// A webhook's row.
@@ -314,13 +314,14 @@ pub(super) fn all_gone(tx: &Savepoint<'_>, channel: &str) -> Result<(), StoreErr
 }
 
 /// Wires a program's chat to one group: who has its secret is known, and each conversation has a session of its own. Terms
-/// that somebody set stay.
+/// that somebody set stay, also for another group.
 fn wire_alone(tx: &Savepoint<'_>, channel: &str, chat_id: &str, (folder, kind): &For) -> Result<bool, StoreError> {
     let there = "SELECT EXISTS (SELECT 1 FROM channels WHERE name = ?1 AND kind = ?2)";
     if !tx.query_row(there, [channel, kind.as_str()], |row| row.get::<_, bool>(0))? {
         return Ok(false);
     }
-    let terms = Terms { session_mode: SessionMode::PerThread, ..Terms::of(ChatKind::Direct) };
+    let mut before = wirings::wirings_of(tx, channel, chat_id)?;
+    let terms = before.pop().map_or_else(Terms::of_program, |wiring| wiring.terms);
     let wiring = Wiring { channel: channel.to_owned(), chat_id: chat_id.to_owned(), folder: folder.clone(), terms };
     if !wirings::put(tx, &wiring, false)? {
         return Ok(false);

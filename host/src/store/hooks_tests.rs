@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::channel::Came;
+use crate::model::chat::SessionMode;
 use crate::model::people::Role;
 use crate::store::channels::ChannelRow;
 use crate::store::ground::Ground;
@@ -79,10 +80,13 @@ async fn a_webhook_reaches_one_group_and_keeps_its_secret_and_terms_when_it_chan
     assert_eq!(chat.unknown, Some(UnknownPolicy::Public));
     let closed = ChatRow { unknown: Some(UnknownPolicy::Drop), ..chat };
     central.put_chat("http", "hook/ci", closed.clone()).await.unwrap();
+    let mut wiring = central.wirings_of("http", "hook/ci").await.unwrap().remove(0);
+    wiring.terms.session_mode = SessionMode::Shared;
+    assert!(central.wire(wiring).await.unwrap());
     let changed = HookRow { events: Vec::new(), ..hook("http") };
     let put = central.put_hook(changed.clone(), to("other"), HookSeals::default()).await.unwrap();
     assert_eq!(put, done("hook/ci"));
-    assert_eq!(wired(&central, "hook/ci").await, [(group("other"), SessionMode::PerThread)]);
+    assert_eq!(wired(&central, "hook/ci").await, [(group("other"), SessionMode::Shared)]);
     assert_eq!(central.chat("http", "hook/ci").await.unwrap(), Some(closed), "what somebody set stays");
     assert_eq!(central.hook("http", "ci").await.unwrap(), Some((changed, secret(7))));
     assert!(central.remove_hook("http", "ci").await.unwrap());

@@ -56,6 +56,11 @@ impl Terms {
             progress: true,
         }
     }
+
+    /// The same for a program's chat, whose threads are conversations of their own.
+    pub fn of_program() -> Self {
+        Self { session_mode: SessionMode::PerThread, ..Self::of(ChatKind::Direct) }
+    }
 }
 
 /// A chat, as far as it is known.

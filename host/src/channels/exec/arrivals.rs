@@ -25,7 +25,9 @@ pub(super) fn message(
         return Err("files");
     }
     let files = files.into_iter().map(|file| offered(words, file)).collect::<Result<_, _>>()?;
-    let written = Written { text, quote: None, addressed: line.addressed, files, output_schema: None };
+    // In a direct chat everything is for the bot.
+    let addressed = line.addressed || matches!(line.kind, Kind::Direct);
+    let written = Written { text, quote: None, addressed, files, output_schema: None };
     let content = if line.edit { Content::Edit(written) } else { Content::Message(written) };
     Ok((arrival(words, channel, line, content)?, cursor))
 }
@@ -97,6 +99,17 @@ mod tests {
         match FromProgram::parse(line.to_string().as_bytes()) {
             Ok(FromProgram::Message(read)) => message(&Words::new("c", Secrets::default()), "c", read),
             _ => Err("no message"),
+        }
+    }
+
+    #[test]
+    fn what_is_said_in_a_direct_chat_is_said_to_the_bot() {
+        for (kind, addressed) in [("group", false), ("direct", true)] {
+            let (arrival, _) = take(|line| line["kind"] = kind.into()).unwrap();
+            assert!(
+                matches!(arrival.content, Content::Message(written) if written.addressed == addressed),
+                "{kind}"
+            );
         }
     }
 

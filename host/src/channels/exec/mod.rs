@@ -35,7 +35,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +46,7 @@ use super::{
 };
 use crate::model::channel::KindName;
 use crate::model::chat::ChatRef;
+use calls::Wire;
 use hello::Hello;
 use inlet::Inlet;
 use life::{About, GRACE};
@@ -57,6 +58,8 @@ use words::Words;
 
 /// A slow line's bytes in a second.
 const SLOW_LINE: u64 = 256 * 1024;
+/// How long a test waits for a program that was just started.
+const SOON: Duration = Duration::from_secs(20);
 /// How much longer than a call a reply is waited for, which is when nothing is read meanwhile.
 const HELD_UP: Duration = Duration::from_secs(900);
 
@@ -120,6 +123,23 @@ impl Exec {
     fn files(&self) -> &Path {
         &self.inner.about.files
     }
+
+    /// The program that is there, which may just have been started.
+    async fn there_soon(&self) -> Result<(Arc<Wire>, Hello), SendError> {
+        let soon = Instant::now() + SOON;
+        loop {
+            if let Some(there) = self.inner.link.there() {
+                return Ok(there);
+            }
+            match self.state() {
+                State::Waiting { why, .. } | State::Stopped { why } => return Err(SendError::later(why, None)),
+                _ if Instant::now() >= soon => {
+                    return Err(SendError::later("its program did not say hello yet", None));
+                }
+                _ => sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -169,17 +189,14 @@ impl Channel for Exec {
     }
 
     async fn test(&self) -> Result<String, SendError> {
-        if let Some((wire, hello)) = self.inner.link.there() {
-            let done = wire.ask(None, hello.answer, calls::test).await?;
-            return Ok(who(done, &hello, self.name()));
+        if self.inner.link.there().is_none()
+            && let Ok(_alone) = self.inner.alone.try_lock()
+        {
+            return self.inner.trial().await;
         }
-        match self.inner.alone.try_lock() {
-            Ok(_alone) => self.inner.trial().await,
-            Err(_) => match self.state() {
-                State::Waiting { why, .. } | State::Stopped { why } => Err(SendError::later(why, None)),
-                _ => Err(SendError::later("its program did not say hello yet", None)),
-            },
-        }
+        let (wire, hello) = self.there_soon().await?;
+        let done = wire.ask(None, hello.answer, calls::test).await?;
+        Ok(who(done, &hello, self.name()))
     }
 
     fn is_there(&self, chat: &ChatRef) -> bool {

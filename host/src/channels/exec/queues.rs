@@ -44,6 +44,8 @@ struct Queue {
     waiting: VecDeque<Waiting>,
     bytes: usize,
     flow: Flow,
+    /// Somebody hands it in, also while none waits.
+    has_worker: bool,
 }
 
 /// Where an arrival goes.
@@ -102,7 +104,7 @@ impl Queues {
         true
     }
 
-    /// Answers whether its chat had none waiting.
+    /// Answers whether its chat needs a worker.
     pub(super) fn push(&mut self, waiting: Waiting) -> bool {
         let queue = self.chats.entry(waiting.arrival.chat.chat_id.clone()).or_default();
         let bytes = waiting.bytes();
@@ -114,7 +116,7 @@ impl Queues {
             self.flowing_bytes += bytes;
         }
         queue.waiting.push_back(waiting);
-        queue.waiting.len() == 1
+        !std::mem::replace(&mut queue.has_worker, true)
     }
 
     /// The first in a chat; a chat without one is forgotten.
@@ -207,6 +209,17 @@ mod tests {
     fn stuck_for_long(queues: &mut Queues, chat: &str) {
         queues.push(waiting(chat, 1));
         queues.hold(chat);
+    }
+
+    #[test]
+    fn a_chat_has_one_worker_also_while_what_it_took_last_is_being_noted() {
+        let mut queues = Queues::default();
+        assert!(queues.push(waiting("x", 1)));
+        assert!(!queues.push(waiting("x", 1)));
+        assert!(queues.pop("x").is_some() && queues.pop("x").is_some());
+        assert!(!queues.push(waiting("x", 1)), "its worker comes back to it");
+        assert!(queues.pop("x").is_some() && queues.first("x").is_none(), "and ends");
+        assert!(queues.push(waiting("x", 1)));
     }
 
     #[tokio::test(start_paused = true)]

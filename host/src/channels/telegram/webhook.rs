@@ -9,6 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State as Shared};
 use axum::http::{Method, StatusCode};
 use frankenstein::methods::SetWebhookParams;
+use http_body_util::LengthLimitError;
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
@@ -213,7 +214,12 @@ enum Unread {
 
 async fn read(body: Body) -> Result<Value, Unread> {
     let body = tokio::time::timeout(READING, to_bytes(body, MAX_BODY)).await;
-    let body = body.map_err(|_| Unread::Late)?.map_err(|_| Unread::Never(TOO_LARGE))?;
+    let body =
+        body.map_err(|_| Unread::Late)?.map_err(|error| match error.into_inner().is::<LengthLimitError>() {
+            true => Unread::Never(TOO_LARGE),
+            // It broke off on its way.
+            false => Unread::Late,
+        })?;
     serde_json::from_slice(&body).map_err(|_| Unread::Never(UNREADABLE))
 }
 
@@ -226,5 +232,20 @@ impl Hook {
             chats.entry(chat.clone()).or_default().clone()
         };
         alone.lock_owned().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_comes_again_and_one_that_is_too_large_does_not() {
+        let pieces = [Ok("{"), Err(std::io::Error::other("gone"))];
+        let broken = read(Body::from_stream(futures_util::stream::iter(pieces))).await;
+        assert!(matches!(broken, Err(Unread::Late)));
+        let large = read(Body::from(vec![b' '; MAX_BODY + 1])).await;
+        assert!(matches!(large, Err(Unread::Never(TOO_LARGE))));
+        assert!(matches!(read(Body::from("no")).await, Err(Unread::Never(UNREADABLE))));
     }
 }

@@ -168,6 +168,33 @@ async fn how_a_group_stands_is_told_to_whoever_may_write_to_it_and_to_nobody_els
 }
 
 #[tokio::test]
+async fn an_approver_who_is_away_where_they_were_asked_is_asked_in_their_next_chat() {
+    let f = Fixture::owned().await;
+    let central = f.stores.central();
+    let owner = central.look(&chat(OWNER), OWNER).await.unwrap().sender.person.unwrap();
+    let elsewhere =
+        NewUser { channel: "aa".into(), user_id: "me".into(), name: "me".into(), direct: Some("0".into()) };
+    let elsewhere = central.put_user(elsewhere, None, "me").await.unwrap();
+    let other = f.known("1b", Some("1b"), None).await;
+    assert!(central.link(owner, elsewhere).await.unwrap() && central.link(owner, other).await.unwrap());
+    f.says(STRANGER, direct(STRANGER), "hello").await;
+    let on_its_way = async |channel: &str, id: &str| {
+        let chat = ChatRef { channel: channel.into(), chat_id: id.into(), thread_id: None };
+        central.due_posts().await.unwrap().contains(&chat)
+    };
+    assert!(on_its_way("tg", OWNER).await && !on_its_way("aa", "0").await, "on the channel of what is asked");
+    f.desk.look().await.unwrap();
+    assert!(!on_its_way("tg", "1b").await && central.unasked_approvals().await.unwrap() == 0, "it may arrive yet");
+    central.posts_get_older(120_000).await;
+    assert_eq!(central.unasked_approvals().await.unwrap(), 1, "nobody has read it");
+    f.desk.look().await.unwrap();
+    f.desk.look().await.unwrap();
+    assert!(on_its_way("tg", "1b").await && !on_its_way("aa", "0").await, "one after the other");
+    let asked = f.posts(direct("1b")).await.remove(0);
+    assert_eq!(f.presses("1b", direct("1b"), &asked.buttons[0].data).await, Taken::Done("demo".into()));
+}
+
+#[tokio::test]
 async fn an_approver_whom_the_question_does_not_reach_is_asked_where_else_they_are() {
     let f = Fixture::owned().await;
     let central = f.stores.central();

@@ -73,7 +73,7 @@ async fn a_programs_file_is_kept_for_a_group_whose_inbox_is_full_and_else_its_ca
     let hold = f.takes_nothing("demo").await;
     let lost = f.with_file("-5", "there");
     assert!(f.counter.take(lost).await.is_err(), "there is no place for its file");
-    assert_eq!(f.accepted(), ["ops", "ops", "ops"]);
+    assert_eq!(f.accepted(), ["ops", "ops"], "who calls again without a key would have its work done twice");
     drop(hold);
     // The calls are over.
     f.starts_anew(Mute { of_programs: true, ..Mute::default() });
@@ -106,6 +106,31 @@ async fn a_file_that_was_fetched_for_its_senders_pace_is_not_lost_when_an_inbox_
     stop.cancel();
     attending.await.unwrap();
     assert_eq!((f.files("ops", &arrival).await.len(), f.files("demo", &arrival).await.len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_of_who_writes_too_fast_waits_for_a_group_in_trouble_and_for_no_other() {
+    let mut f = Fixture::with_two().await;
+    f.starts_anew(Mute::with_files());
+    let hold = f.takes_nothing("demo").await;
+    for _ in 0..BURST {
+        f.says("2", group("-5"), "x").await;
+    }
+    let arrival = f.with_file("-5", "there");
+    assert_eq!(
+        f.counter.take(arrival.clone()).await,
+        Ok(Taken::Accepted),
+        "and not refused, which holds up the chat"
+    );
+    let burst = usize::try_from(BURST).unwrap();
+    let (stop, attending) = f.attends();
+    f.count.subscribe().wait_for(|count| *count > burst).await.unwrap();
+    assert_eq!(f.files("ops", &arrival).await.len(), 1);
+    drop(hold);
+    f.count.subscribe().wait_for(|count| *count == 2 * (burst + 1)).await.unwrap();
+    stop.cancel();
+    attending.await.unwrap();
+    assert_eq!(f.files("demo", &arrival).await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

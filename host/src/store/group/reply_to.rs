@@ -31,28 +31,28 @@ pub(super) fn of(tx: &Savepoint<'_>, reply: &Outbound) -> Result<Option<String>,
 }
 
 /// The newest that the turn has of the chat; before those that it was only offered, and before answers to its own questions,
-/// which may be presses.
+/// which may be presses. It is looked for among the turn's, which are few, and not among all of the chat's (the signs say so).
+pub(super) const OF_TURN: &str = "SELECT platform_id FROM inbox
+     WHERE turn = ?1 AND +channel = ?2 AND +chat_id = ?3 AND thread_id IS ?4 AND kind <> 'stop'
+     ORDER BY state = 'pending', id IN (SELECT message FROM questions WHERE turn = ?1 AND message IS NOT NULL),
+              id DESC
+     LIMIT 1";
+
 fn of_turn(tx: &Savepoint<'_>, turn: TurnId, chat: &ChatRef) -> Result<Option<String>, StoreError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT platform_id FROM inbox
-         WHERE turn = ?1 AND channel = ?2 AND chat_id = ?3 AND thread_id IS ?4 AND kind <> 'stop'
-         ORDER BY state = 'pending', id IN (SELECT message FROM questions WHERE turn = ?1 AND message IS NOT NULL),
-                  id DESC
-         LIMIT 1",
-    )?;
+    let mut statement = tx.prepare_cached(OF_TURN)?;
     let found = params![turn.0, chat.channel, chat.chat_id, chat.thread_id];
     Ok(statement.query_row(found, |row| row.get(0)).optional()?)
 }
 
 /// The newest of those that ended in the notice, such as a command.
+const OF_NOTICE: &str = "SELECT platform_id FROM (
+         SELECT platform_id, notice, channel, chat_id, thread_id FROM inbox
+         WHERE session = (SELECT session FROM outbox WHERE id = ?1) ORDER BY id DESC LIMIT ?2
+     )
+     WHERE notice = ?1 AND channel = ?3 AND chat_id = ?4 AND thread_id IS ?5 LIMIT 1";
+
 fn of_notice(tx: &Savepoint<'_>, notice: ReplyId, chat: &ChatRef) -> Result<Option<String>, StoreError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT platform_id FROM (
-             SELECT platform_id, notice, channel, chat_id, thread_id FROM inbox
-             WHERE session = (SELECT session FROM outbox WHERE id = ?1) ORDER BY id DESC LIMIT ?2
-         )
-         WHERE notice = ?1 AND channel = ?3 AND chat_id = ?4 AND thread_id IS ?5 LIMIT 1",
-    )?;
+    let mut statement = tx.prepare_cached(OF_NOTICE)?;
     let found = params![notice.0, NEWEST, chat.channel, chat.chat_id, chat.thread_id];
     Ok(statement.query_row(found, |row| row.get(0)).optional()?)
 }

@@ -96,8 +96,7 @@ impl ApiError {
 
     /// The turn takes longer than a call may wait.
     pub(super) fn late() -> Self {
-        let message =
-            "The agent still works on this. The same call again, with the same Idempotency-Key, waits on.";
+        let message = "The agent still works on this. Called again with the same Idempotency-Key, if it had one, it waits on.";
         Self { code: Some("timeout"), ..Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message) }
     }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::model::action::{Action, Asked};
 use crate::store::db::Durability;
 use crate::store::group::outbox::{insert_action, insert_reply};
+use crate::store::group::reply_to::OF_TURN;
 
 impl Fixture {
     async fn run<T: Send + 'static>(
@@ -82,4 +83,17 @@ async fn what_changes_a_message_answers_none_and_an_answer_to_a_question_is_not_
     .await;
     assert_eq!(f.answers().await.as_deref(), Some("1"));
     assert_eq!(f.answers().await, None, "a change");
+}
+
+#[tokio::test]
+async fn it_is_looked_for_among_the_turns_messages_and_not_among_all_of_its_chat() {
+    let f = Fixture::new();
+    let plan = |tx: &Savepoint<'_>| {
+        let mut statement = tx.prepare(&format!("EXPLAIN QUERY PLAN {OF_TURN}"))?;
+        let of = rusqlite::params![1, "terminal", "demo", None::<String>];
+        let rows = statement.query_map(of, |row| row.get::<_, String>(3))?;
+        Ok(rows.collect::<Result<Vec<_>, _>>()?.join("; "))
+    };
+    let plan = f.db.db.read(plan).await.unwrap();
+    assert!(plan.contains("SEARCH inbox USING INDEX inbox_turn (turn=?)"), "{plan}");
 }
