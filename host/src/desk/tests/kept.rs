@@ -78,7 +78,7 @@ async fn a_programs_file_is_kept_for_a_group_whose_inbox_is_full_and_else_its_ca
     // The calls are over.
     f.starts_anew(Mute { of_programs: true, ..Mute::default() });
     f.empties("demo").await;
-    f.attends_until(5).await;
+    f.attends_until(4).await;
     for arrival in [first, behind] {
         let files = f.files("demo", &arrival).await;
         assert_eq!(files.len(), 1, "{files:?}");
