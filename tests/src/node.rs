@@ -35,7 +35,7 @@ async fn modules() -> PathBuf {
 
 async fn run(command: &mut Command) -> Output {
     command.kill_on_drop(true).output().await.unwrap_or_else(|error| {
-        panic!("{command:?} cannot be started ({error}): install Node.js 20 or newer with its npm")
+        panic!("{command:?} cannot be started ({error}): install Node.js 18 or newer with its npm")
     })
 }
 
