@@ -58,12 +58,12 @@ pub(super) fn refused(act: Act) -> String {
 }
 
 pub(super) fn unwired() -> String {
-    "This chat is not connected to an agent yet. Whoever keeps this bot is asked; your message is kept until they answer."
+    "This chat is not connected to an agent yet. Whoever keeps this bot was asked; your message is kept until they answer."
         .to_owned()
 }
 
 pub(super) fn unknown_sender() -> String {
-    "I do not know you yet. Whoever keeps this bot is asked; your message is kept until they answer.".to_owned()
+    "I do not know you yet. Whoever keeps this bot was asked; your message is kept until they answer.".to_owned()
 }
 
 pub(super) fn help(role: Option<Role>) -> String {
