@@ -60,7 +60,7 @@ pub fn changed(
         (Some(events), true) => checked(events)?,
         (None, true) => before.1,
         (None, false) => Vec::new(),
-        (Some(events), false) if events.is_empty() => Vec::new(),
+        (Some([]), false) => Vec::new(),
         (Some(_), false) => {
             let why = "only GitHub's calls have events".to_owned();
             return Err(BadForm { why, hint: "add --github, or leave the events out" });
