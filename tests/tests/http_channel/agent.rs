@@ -203,7 +203,8 @@ impl Agent {
 
     /// The next two reads of what is kept of conversations are done before either goes on.
     pub fn next_two_reads_meet(&self) {
-        self.notes().meet = vec![Arc::new(Barrier::new(2)); 2];
+        let both = Arc::new(Barrier::new(2));
+        self.notes().meet = vec![both.clone(), both];
     }
 
     /// What is kept of conversations is as older versions kept it: without stamps.
